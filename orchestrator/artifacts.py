@@ -1,0 +1,52 @@
+"""Large results as files named by their content, so that the ledger keeps only a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class ArtifactStore:
+    """A folder of files named by SHA-256; writing the same content twice stores it once.
+
+    Safe for many writers at once: a file appears under its name only when whole and synced.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def save(self, content: npt.NDArray[Any] | bytes) -> str:
+        """Store an array (as .npy bytes, no pickles) or bytes; return the SHA-256 in hex."""
+        if not isinstance(content, bytes):
+            buffer = io.BytesIO()
+            np.save(buffer, np.asarray(content), allow_pickle=False)
+            content = buffer.getvalue()
+        name = hashlib.sha256(content).hexdigest()
+        target = self.folder / name
+        if not target.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial = self.folder / f"{name}.{os.getpid()}.tmp"
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        return name
+
+    def path(self, name: str) -> Path:
+        """Where the file of that hash lies."""
+        return self.folder / name
+
+    def load(self, name: str) -> npt.NDArray[Any]:
+        """Read back an array."""
+        return np.load(self.path(name), allow_pickle=False)
+
+    def load_bytes(self, name: str) -> bytes:
+        """Read back bytes."""
+        return self.path(name).read_bytes()

@@ -1,0 +1,68 @@
+"""Every error that matloop raises on purpose.
+
+MatloopError
+├── ConfigError            the campaign file is wrong: names the line and the remedy
+│   └── ConfigChanged      it differs from the one that the ledger was started with: carries the diff
+├── MissingExtra           an optional package is not installed: names the extra
+├── InvalidPoint           a point does not belong to its space
+├── InvalidResult          a driver returned something that is not a measurement
+├── SpaceExhausted         a strategy has tried every point there is
+├── StrategyStalled        a strategy proposes nothing although nothing is running
+└── LedgerError
+    ├── LedgerLocked       another process is writing: names it
+    ├── LedgerCorrupt      the file is damaged: nothing was changed
+    └── LedgerUnwritable   the disk is full or read-only: what was acknowledged is safe
+"""
+
+from __future__ import annotations
+
+
+class MatloopError(Exception):
+    """Base of all errors that a user can act on; its text says what was expected, what came and what to do."""
+
+
+class ConfigError(MatloopError):
+    """The campaign file is wrong."""
+
+
+class ConfigChanged(ConfigError):
+    """The campaign file differs from the one that the ledger was started with."""
+
+
+class MissingExtra(MatloopError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"needs the package {package!r}, which is not installed; run: pip install 'matloop[{extra}]'")
+
+
+class InvalidPoint(MatloopError, ValueError):
+    """A point does not belong to its space."""
+
+
+class InvalidResult(MatloopError, ValueError):
+    """A driver returned something that is not a measurement."""
+
+
+class SpaceExhausted(MatloopError):
+    """A strategy has tried every point there is; the study ends."""
+
+
+class StrategyStalled(MatloopError):
+    """A strategy proposes nothing although nothing is running."""
+
+
+class LedgerError(MatloopError):
+    """The ledger cannot be used."""
+
+
+class LedgerLocked(LedgerError):
+    """Another process is writing to the ledger."""
+
+
+class LedgerCorrupt(LedgerError):
+    """The ledger file is damaged."""
+
+
+class LedgerUnwritable(LedgerError):
+    """The ledger cannot be written: the disk is full or read-only."""

@@ -1,0 +1,110 @@
+"""One evaluation, as it travels to a worker: the only place where any exception is caught and becomes data."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.artifacts import ArtifactStore
+from orchestrator.errors import InvalidResult
+from orchestrator.protocols import Driver
+from orchestrator.trial import Answer, Failure, Measurement, Objective, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one evaluation may use; an executor with isolated children enforces them.
+
+    Attributes:
+        timeout_s: wall time, s; None for no limit.
+        memory_gb: resident memory, GiB; None for no limit.
+    """
+
+    timeout_s: float | None = None
+    memory_gb: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A driver applied to a trial. Picklable; calling it never raises an Exception."""
+
+    driver: Driver
+    trial: Trial
+    objectives: tuple[Objective, ...]
+    artifacts: Path
+    limits: Limits = field(default_factory=Limits)
+
+    def __call__(self) -> Answer:
+        """Measure and check; an exception becomes a Failure with its full traceback."""
+        started_at = time.time()
+        measurement, failure, stored = None, None, {}
+        try:
+            measurement = as_measurement(self.driver(self.trial), self.objectives)
+            store = ArtifactStore(self.artifacts)
+            stored = {name: store.save(content) for name, content in measurement.artifacts.items()}
+        except InvalidResult as error:
+            failure = Failure(cause="invalid_result", message=str(error), traceback=traceback.format_exc())
+        except MemoryError as error:
+            failure = Failure(cause="memory", message=_one_line(error), traceback=traceback.format_exc())
+        except Exception as error:
+            failure = Failure(cause="exception", message=_one_line(error), traceback=traceback.format_exc())
+        return Answer(
+            values=dict(measurement.values) if measurement and not failure else None,
+            failure=failure,
+            noise=dict(measurement.noise) if measurement else {},
+            info=dict(measurement.info) if measurement else {},
+            artifacts=stored,
+            cost=measurement.cost if measurement else None,
+            started_at=started_at,
+            finished_at=time.time(),
+            worker=f"{socket.gethostname()}:{os.getpid()}",
+        )
+
+
+def as_measurement(result: object, objectives: tuple[Objective, ...]) -> Measurement:
+    """Accept what drivers may return and check it.
+
+    Raises:
+        InvalidResult: not a measurement, an objective missing, or a value that is not a finite number.
+    """
+    names = [o.name for o in objectives]
+    if isinstance(result, Measurement):
+        measurement = result
+    elif isinstance(result, Mapping):
+        measurement = Measurement(values=result)
+    elif len(names) == 1:
+        measurement = Measurement(values={names[0]: result})  # type: ignore[dict-item]
+    else:
+        raise InvalidResult(f"expected a mapping with {names}, got {type(result).__name__}; return a dict of numbers")
+    missing = [name for name in names if name not in measurement.values]
+    if missing:
+        raise InvalidResult(
+            f"expected values for {names}, got {sorted(measurement.values)}: {missing} missing; "
+            "return them from the driver or correct `objectives` in the campaign file"
+        )
+    values = {}
+    for name, value in measurement.values.items():
+        try:
+            values[name] = float(value)
+        except (TypeError, ValueError) as error:
+            raise InvalidResult(f"expected a number for {name!r}, got {value!r}") from error
+        if name in names and not math.isfinite(values[name]):
+            raise InvalidResult(f"expected a finite number for objective {name!r}, got {values[name]}")
+    return Measurement(
+        values={name: value for name, value in values.items() if math.isfinite(value)},
+        noise=measurement.noise,
+        info=measurement.info,
+        artifacts=measurement.artifacts,
+        cost=measurement.cost,
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__

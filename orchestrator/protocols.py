@@ -1,0 +1,167 @@
+"""The seams of matloop: what a space, a strategy, a surrogate and a driver must offer.
+
+Each capability of a space is a Protocol of its own; a strategy asks for the ones it needs with `require`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.errors import ConfigError
+from orchestrator.trial import Measurement, Objective, Point, Proposal, Trial
+
+if TYPE_CHECKING:
+    import torch
+    from botorch.models.model import Model
+
+Array = npt.NDArray[np.float64]
+
+
+@runtime_checkable
+class Space(Protocol):
+    """Where points come from."""
+
+    def sample(self, rng: np.random.Generator) -> Point:
+        """Return one random valid point."""
+        ...
+
+    def check(self, point: Point) -> None:
+        """Raise InvalidPoint, naming the key, if the point does not belong to the space."""
+        ...
+
+
+@runtime_checkable
+class Evolvable(Protocol):
+    """A space whose points can be varied; children are valid by construction."""
+
+    def mutate(self, point: Point, rng: np.random.Generator) -> Point:
+        """Return a changed copy."""
+        ...
+
+    def cross(self, a: Point, b: Point, rng: np.random.Generator) -> Point:
+        """Return a child of both."""
+        ...
+
+
+@runtime_checkable
+class Encodable(Protocol):
+    """A space whose points can be written as vectors of fixed length for a predictor."""
+
+    @property
+    def dimension(self) -> int:
+        """Length d of an encoded point."""
+        ...
+
+    def encode(self, points: Sequence[Point]) -> Array:
+        """Return (n, d) float64."""
+        ...
+
+
+@runtime_checkable
+class Vectorised(Encodable, Protocol):
+    """An encodable space that can be searched as a box: `decode` maps any vector within bounds to a valid point."""
+
+    @property
+    def bounds(self) -> Array:
+        """(2, d) float64: lower, upper."""
+        ...
+
+    def decode(self, x: Array) -> Point:
+        """Map (d,) float64 within bounds to the nearest valid point."""
+        ...
+
+
+@runtime_checkable
+class Finite(Protocol):
+    """A space that can be listed."""
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """Every point, each once."""
+        ...
+
+
+class Strategy(Protocol):
+    """Decides what to try next. Its state is a pure function of the trials told, in the order told.
+
+    A constructor may name any of `space`, `objectives` (a tuple of Objective) and `seed` (int) among its
+    parameters; they are filled in by the build, the rest come from the campaign file.
+    """
+
+    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+        """Propose at most n points.
+
+        Args:
+            n: >= 1.
+            pending: trials proposed and not yet told, in order of proposal.
+            rng: the only source of randomness; derived from the seed and the number of asks so far.
+
+        Returns:
+            Up to n proposals; an empty list means "nothing until another answer comes".
+
+        Raises:
+            SpaceExhausted: every point has been tried.
+        """
+        ...
+
+    def tell(self, trial: Trial) -> None:
+        """Learn from a finished trial: `values` is None where it failed."""
+        ...
+
+
+class Surrogate(Protocol):
+    """A model family: `fit` returns a BoTorch model of the data, and keeps no state of its own."""
+
+    def fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> Model:
+        """Fit to data.
+
+        Args:
+            x: (n, d) float64, encoded points.
+            y: (n, m) float64, values in the objectives' own units and signs.
+            seed: all randomness comes from it.
+
+        Returns:
+            A BoTorch Model whose posterior is in the units of y.
+        """
+        ...
+
+
+class Driver(Protocol):
+    """Measures one trial. Pickled with every submission, so it holds settings, not data; caches are lazy.
+
+    Attributes:
+        repeatable: whether measuring the same point again is harmless; only such work is retried.
+        objectives: what it measures, with unit and usual direction; empty if only the campaign file knows.
+    """
+
+    @property
+    def repeatable(self) -> bool: ...
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]: ...
+
+    def __call__(self, trial: Trial) -> Measurement | Mapping[str, float] | float:
+        """Measure; a bare float is the value of the study's only objective. Exceptions become failed trials."""
+        ...
+
+
+T = TypeVar("T")
+
+
+def require(space: object, capability: type[T], user: str) -> T:
+    """Return the space, typed as the capability it has.
+
+    Raises:
+        ConfigError: the space lacks the capability.
+    """
+    if not isinstance(space, capability):
+        needs: Any = [name for name in vars(capability) if not name.startswith("_")]
+        raise ConfigError(
+            f"{user} needs a space that is {capability.__name__} (with {', '.join(needs)}), "
+            f"got {type(space).__name__}; choose another strategy or add these methods to the space"
+        )
+    return space

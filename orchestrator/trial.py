@@ -1,0 +1,192 @@
+"""What is tried and what came of it: frozen records that pass between strategy, ledger, executor and driver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Point = Mapping[str, Any]
+"""What may be tried: a JSON-able mapping (a genome, a composition, a latent vector, a scan position)."""
+
+State = Literal["running", "answered", "failed", "cancelled"]
+
+Cause = Literal["exception", "invalid_result", "timeout", "memory", "crash", "lost"]
+"""Why an evaluation failed. `crash` and `lost` say nothing about the point and are retried; the rest are final."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One measured quantity and the direction in which it is better.
+
+    Attributes:
+        name: key of the value in `Trial.values`.
+        direction: said here once; everything that compares trials uses `loss`.
+        unit: for people, e.g. "eV/atom"; empty if dimensionless.
+    """
+
+    name: str
+    direction: Literal["minimise", "maximise"] = "minimise"
+    unit: str = ""
+
+    def loss(self, value: float) -> float:
+        """Value with the sign that makes smaller better."""
+        return value if self.direction == "minimise" else -value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a model expected of a point, recorded before the point was measured.
+
+    Attributes:
+        mean: expected value by objective name, in the objective's unit.
+        std: standard deviation by objective name, same unit, > 0; empty if the model gives none.
+    """
+
+    mean: Mapping[str, float]
+    std: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A strategy's answer to `ask`: a point, and why.
+
+    Attributes:
+        point: JSON-able.
+        prediction: what the strategy's model expects there.
+        reason: one sentence that a scientist can read.
+        parents: ids of the trials that this one descends from.
+        fidelity: share of the full effort in (0, 1]; None means full.
+        extra: JSON-able notes of the strategy's own, recorded with the trial and handed back in `tell`.
+    """
+
+    point: Point
+    prediction: Prediction | None = None
+    reason: str = ""
+    parents: tuple[int, ...] = ()
+    fidelity: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What a driver returns.
+
+    Attributes:
+        values: measured value by objective name; every objective of the study, all finite.
+        noise: standard deviation of the measurement by objective name, where the driver knows it.
+        info: JSON-able details worth keeping (epochs run, parameters, files read).
+        artifacts: large results by name (arrays or bytes); stored in files by content hash.
+        cost: in the study's own unit of cost (money, beam time, kWh); None counts as 1 per trial.
+    """
+
+    values: Mapping[str, float]
+    noise: Mapping[str, float] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: Mapping[str, npt.NDArray[Any] | bytes] = field(default_factory=dict)
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an evaluation gave no values.
+
+    Attributes:
+        cause: see `Cause`.
+        message: one line, groups equal failures in the report.
+        traceback: the worker's full traceback, empty where there was none.
+    """
+
+    cause: Cause
+    message: str
+    traceback: str = ""
+
+    @property
+    def retriable(self) -> bool:
+        """Whether the failure may be the machine's rather than the point's."""
+        return self.cause in ("crash", "lost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What comes back from a worker: a measurement or a failure, with when and where.
+
+    Attributes:
+        values: None exactly if `failure` is set.
+        artifacts: name to sha256 of the stored file.
+        started_at, finished_at: Unix time, s, by the worker's clock.
+        worker: host and process that did the work.
+    """
+
+    values: Mapping[str, float] | None = None
+    failure: Failure | None = None
+    noise: Mapping[str, float] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    cost: float | None = None
+    started_at: float
+    finished_at: float
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One point's whole story; built by the ledger, never changed.
+
+    Attributes:
+        id: unique in the campaign, from 0 in order of proposal.
+        study: name of the study it belongs to.
+        number: place within its study, from 0 in order of proposal.
+        seed: non-negative 63-bit integer, the same on every attempt; a driver takes all its randomness from it.
+        attempt: from 1; above 1 only after a crash or a lost worker.
+        ask: number of the `ask` call that proposed it, within its study, from 0.
+        values: measured values by objective name, None until answered or if it failed.
+        proposed_at, started_at, finished_at: Unix time, s.
+    Other fields are those of `Proposal` and `Answer`.
+    """
+
+    id: int
+    study: str
+    number: int
+    point: Point
+    seed: int
+    attempt: int = 1
+    ask: int = 0
+    state: State = "running"
+    prediction: Prediction | None = None
+    reason: str = ""
+    parents: tuple[int, ...] = ()
+    fidelity: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, float] | None = None
+    failure: Failure | None = None
+    noise: Mapping[str, float] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    cost: float | None = None
+    proposed_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
+    worker: str = ""
+
+
+def losses(trials: Sequence[Trial], objectives: Sequence[Objective]) -> npt.NDArray[np.float64]:
+    """Losses of answered trials, smaller is better.
+
+    Returns:
+        (n, m) float64 in the order given; a row of inf for a trial without values.
+    """
+    rows = [
+        [o.loss(t.values[o.name]) for o in objectives] if t.values is not None else [np.inf] * len(objectives)
+        for t in trials
+    ]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(objectives))
+
+
+def best(trials: Sequence[Trial], objective: Objective) -> Trial | None:
+    """Answered trial with the smallest loss; the earliest of equals; None if there is none."""
+    answered = [t for t in trials if t.values is not None]
+    return min(answered, key=lambda t: objective.loss((t.values or {})[objective.name]), default=None)
