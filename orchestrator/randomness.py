@@ -37,7 +37,7 @@ def torch_seed(seed: int) -> Iterator[None]:
     """Seed torch's CPU generator (and CUDA's, if in use) and restore them afterwards."""
     import torch
 
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
