@@ -8,6 +8,8 @@ MatloopError
 ├── InvalidResult          a driver returned something that is not a measurement
 ├── SpaceExhausted         a strategy has tried every point there is
 ├── StrategyStalled        a strategy proposes nothing although nothing is running
+├── WorkerCrashed          the process that was evaluating a trial died: says how
+├── MemoryExceeded         a trial used more memory than it may
 └── LedgerError
     ├── LedgerLocked       another process is writing: names it
     ├── LedgerCorrupt      the file is damaged: nothing was changed
@@ -50,6 +52,14 @@ class SpaceExhausted(MatloopError):
 
 class StrategyStalled(MatloopError):
     """A strategy proposes nothing although nothing is running."""
+
+
+class WorkerCrashed(MatloopError):
+    """The process that was evaluating a trial died."""
+
+
+class MemoryExceeded(MatloopError):
+    """A trial used more memory than it may."""
 
 
 class LedgerError(MatloopError):
