@@ -1,0 +1,79 @@
+"""An ordered set of studies in one ledger, where a later one may build on what an earlier one found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+from orchestrator.artifacts import ArtifactStore
+from orchestrator.interrupts import Interrupts
+from orchestrator.ledger import Ledger
+from orchestrator.loop import Loop
+from orchestrator.study import Observer, Plan, Silent, Study
+
+
+class Campaign:
+    """An ordered set of studies in one ledger.
+
+    Args:
+        plans: in order; one study runs at a time, over all slots.
+        ledger: open for writing.
+        executor: any `concurrent.futures.Executor`.
+        slots: evaluations in flight at once; by default the executor's own `slots`.
+        seed: with the ledger's history, determines every proposal (with one slot).
+        artifacts: folder for large results.
+        observer: see `Observer`.
+    """
+
+    def __init__(
+        self,
+        *,
+        plans: Sequence[Plan],
+        ledger: Ledger,
+        executor: Executor,
+        slots: int | None = None,
+        seed: int = 0,
+        artifacts: Path,
+        observer: Observer | None = None,
+    ) -> None:
+        self.plans = list(plans)
+        self.ledger = ledger
+        self.executor = executor
+        self.slots = slots if slots is not None else getattr(executor, "slots", 1)
+        self.seed = seed
+        self.artifacts = artifacts
+        self.observer = observer or Silent()
+
+    def run(self) -> str:
+        """Run, or go on with, every study that is not at its end.
+
+        Returns:
+            "finished", or "interrupted" after the first SIGINT or SIGTERM: what was in flight has been recorded.
+            After a second one, what was in flight is withdrawn and will be measured again on resume.
+
+        Raises:
+            MatloopError: a strategy or the ledger is in trouble; what was in flight has been recorded.
+        """
+        started_later = {t.study for t in self.ledger.history.trials}
+        with Interrupts() as interrupts:
+            for index, plan in enumerate(self.plans):
+                later = {p.name for p in self.plans[index + 1 :]}
+                if self.ledger.history.ended(plan.name) and later & started_later:
+                    continue  # later studies were built on its outcome
+                study = plan.build(self.ledger.history, ArtifactStore(self.artifacts))
+                if self._loop(study, interrupts).run() == "interrupted":
+                    return "interrupted"
+        return "finished"
+
+    def _loop(self, study: Study, interrupts: Interrupts) -> Loop:
+        return Loop(
+            study,
+            ledger=self.ledger,
+            executor=self.executor,
+            slots=self.slots,
+            seed=self.seed,
+            artifacts=self.artifacts,
+            observer=self.observer,
+            interrupts=interrupts,
+        )

@@ -1,0 +1,181 @@
+"""What happened, as a replay of the ledger's events: the campaign's whole state and nothing besides.
+
+Events, in the order in which they were made durable:
+    opened     a session began: config, environment
+    proposed   a point was chosen and is about to be measured (attempt 1)
+    started    it is about to be measured again (attempt 2, 3, ...)
+    answered   it was measured
+    failed     it will not be measured: the failure is its result
+    lost       this attempt died with its worker or manager
+    withdrawn  this attempt was stopped on purpose; it does not count
+    noted      anything else worth keeping, e.g. the start and end of a study
+    closed     the session ended in order
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from orchestrator.errors import LedgerCorrupt
+from orchestrator.trial import Failure, Prediction, Trial
+
+
+class Event(NamedTuple):
+    """One row of the ledger; `time` is Unix time in s, `body` a JSON object as text."""
+
+    seq: int
+    time: float
+    kind: str
+    study: str
+    trial: int | None
+    body: str
+
+
+@dataclass(slots=True)
+class Session:
+    """One run of the manager; `ended` is None if it was killed (or is still running)."""
+
+    opened_at: float
+    last_at: float
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    ended: str | None = None
+
+
+class Note(NamedTuple):
+    """A remark about a study."""
+
+    time: float
+    study: str
+    kind: str
+    data: Mapping[str, Any]
+
+
+class Loss(NamedTuple):
+    """An attempt that died with its worker or manager."""
+
+    trial: int
+    attempt: int
+    time: float
+    message: str
+
+
+@dataclass(slots=True)
+class History:
+    """State after the events applied so far.
+
+    Attributes:
+        trials: by id.
+        finished: ids in the order in which their results were recorded, which is the order of `tell`.
+        asks: number of asks that led to proposals, by study.
+        elapsed_s: time for which each study has run, over all sessions, s.
+        last_seq: number of the last event.
+    """
+
+    trials: list[Trial] = field(default_factory=list)
+    finished: list[int] = field(default_factory=list)
+    sessions: list[Session] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    lost: list[Loss] = field(default_factory=list)
+    asks: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    elapsed_s: dict[str, float] = field(default_factory=dict)
+    last_seq: int = 0
+    _resumed_at: dict[str, tuple[float, float]] = field(default_factory=dict)
+    _withdrawn: set[int] = field(default_factory=set)
+
+    def of(self, study: str) -> list[Trial]:
+        """Trials of one study, in order of proposal."""
+        return [t for t in self.trials if t.study == study]
+
+    def told(self, study: str) -> list[Trial]:
+        """Finished trials of one study, in the order in which their results were recorded."""
+        return [t for i in self.finished if (t := self.trials[i]).study == study]
+
+    def ended(self, study: str) -> Mapping[str, Any] | None:
+        """What was noted when the study last ended; None if it has not, or has gone on since."""
+        for note in reversed(self.notes):
+            if note.study == study and note.kind in ("study_started", "study_ended"):
+                return note.data if note.kind == "study_ended" else None
+        return None
+
+    def withdrawn(self, trial: Trial) -> bool:
+        """Whether the trial's last attempt was stopped on purpose and not begun again."""
+        return trial.id in self._withdrawn
+
+    def apply(self, event: Event) -> None:
+        """Move on by one event.
+
+        Raises:
+            LedgerCorrupt: the event does not fit what came before.
+        """
+        if event.seq != self.last_seq + 1:
+            raise LedgerCorrupt(f"expected event {self.last_seq + 1} of the ledger, got {event.seq}: rows are missing")
+        self.last_seq = event.seq
+        body = json.loads(event.body)
+        if event.trial is None:
+            self._campaign_event(event, body)
+        elif event.kind == "proposed":
+            self._propose(event, body)
+        else:
+            self._trial_event(event, body)
+        if self.sessions:
+            self.sessions[-1].last_at = event.time
+        if event.study in self._resumed_at:
+            before, resumed_at = self._resumed_at[event.study]
+            self.elapsed_s[event.study] = before + max(0.0, event.time - resumed_at)
+
+    def _campaign_event(self, event: Event, body: dict[str, Any]) -> None:
+        if event.kind == "opened":
+            self.sessions.append(Session(event.time, event.time, body["config"], body["environment"]))
+            self._resumed_at.clear()
+        elif event.kind == "closed":
+            self.sessions[-1].ended = body["reason"]
+        elif event.kind == "noted":
+            self.notes.append(Note(event.time, event.study, body["kind"], body["data"]))
+            if body["kind"] == "study_started":
+                self._resumed_at[event.study] = (self.elapsed_s.get(event.study, 0.0), event.time)
+        else:
+            raise LedgerCorrupt(f"unknown kind of event {event.kind!r}; was the ledger written by a newer matloop?")
+
+    def _propose(self, event: Event, body: dict[str, Any]) -> None:
+        if event.trial != len(self.trials):
+            raise LedgerCorrupt(f"expected trial {len(self.trials)} to be proposed next, got {event.trial}")
+        prediction = body.pop("prediction", None)
+        self.trials.append(
+            Trial(
+                id=event.trial,
+                study=event.study,
+                prediction=Prediction(**prediction) if prediction else None,
+                parents=tuple(body.pop("parents", ())),
+                proposed_at=event.time,
+                **body,
+            )
+        )
+        self.asks[event.study] = max(self.asks.get(event.study, 0), body["ask"] + 1)
+        self.counts[event.study] = self.counts.get(event.study, 0) + 1
+
+    def _trial_event(self, event: Event, body: dict[str, Any]) -> None:
+        assert event.trial is not None
+        if event.trial >= len(self.trials) or self.trials[event.trial].state != "running":
+            raise LedgerCorrupt(f"event {event.seq} ({event.kind}) is about trial {event.trial}, which is not running")
+        trial = self.trials[event.trial]
+        self._withdrawn.discard(trial.id)
+        if event.kind == "started":
+            self.trials[trial.id] = replace(trial, attempt=body["attempt"])
+        elif event.kind == "lost":
+            self.lost.append(Loss(trial.id, trial.attempt, event.time, body["message"]))
+        elif event.kind == "answered":
+            self.trials[trial.id] = replace(trial, state="answered", **body)
+            self.finished.append(trial.id)
+        elif event.kind == "failed":
+            failure = Failure(**body.pop("failure"))
+            self.trials[trial.id] = replace(trial, state="failed", failure=failure, **body)
+            self.finished.append(trial.id)
+        elif event.kind == "withdrawn":
+            self._withdrawn.add(trial.id)
+        else:
+            raise LedgerCorrupt(f"unknown kind of event {event.kind!r}; was the ledger written by a newer matloop?")

@@ -1,0 +1,303 @@
+"""The loop: ask, record, measure, record, tell. Nobody waits for a generation or a batch.
+
+A proposal is durable before it is submitted, a result before the strategy hears of it. Replay tells and never asks,
+so a campaign that was killed goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import numpy as np
+
+from orchestrator.asker import Asker, BackgroundAsker
+from orchestrator.budget import Spending
+from orchestrator.errors import (
+    InvalidPoint,
+    LedgerUnwritable,
+    MatloopError,
+    MemoryExceeded,
+    SpaceExhausted,
+    StrategyStalled,
+)
+from orchestrator.evaluation import Evaluation
+from orchestrator.interrupts import Interrupts
+from orchestrator.ledger import Ledger
+from orchestrator.randomness import derive, derive_seed
+from orchestrator.study import Observer, Study
+from orchestrator.trial import Answer, Failure, Proposal, Trial
+
+WAKE_S = 0.5  # how often time budgets and observers are looked at while nothing happens
+
+
+class Loop:
+    """One study on its way from its recorded history to its end."""
+
+    def __init__(
+        self,
+        study: Study,
+        *,
+        ledger: Ledger,
+        executor: Executor,
+        slots: int,
+        seed: int,
+        artifacts: Path,
+        observer: Observer,
+        interrupts: Interrupts,
+    ) -> None:
+        self.study, self.ledger, self.executor, self.slots = study, ledger, executor, slots
+        self.seed, self.artifacts, self.observer, self.interrupts = seed, artifacts, observer, interrupts
+        self.inbox: SimpleQueue[tuple[Trial, Future[Answer]] | None] = SimpleQueue()
+        self.pending: dict[int, Trial] = {}
+        self.retries: list[Trial] = []
+        self.in_flight: dict[int, float] = {}  # by trial: Unix time of submission, s
+        self.barren = False  # the strategy waits for an answer
+        self.spending = Spending(study.budget, study.objectives[0])
+        self.exhausted: str | None = None
+        background = study.background
+        if background is None:
+            background = slots > 1 and getattr(study.strategy, "slow", False)
+        self.asker = BackgroundAsker(study.strategy, study.filler, self._wake) if background else Asker(study.strategy)
+        interrupts.wake = self._wake
+
+    def run(self) -> str:
+        """Return why the study ended, or "interrupted"."""
+        history, name = self.ledger.history, self.study.name
+        for trial in history.told(name):
+            self._tell(trial)
+        open_trials = [t for t in history.of(name) if t.state == "running"]
+        if not open_trials and (ended := history.ended(name)) and self._spent() == ended["reason"]:
+            return str(ended["reason"])
+        self.ledger.note(name, "study_started", {"slots": self.slots})
+        self.ledger.commit()
+        try:
+            self._reopen(open_trials)
+            self.observer.study_started(self.study, history)
+            reason = self._loop()
+        except KeyboardInterrupt:
+            self._withdraw()
+            reason = "interrupted"
+        except LedgerUnwritable:
+            raise
+        except BaseException:
+            self._drain()
+            raise
+        finally:
+            self.asker.close()
+        if reason != "interrupted":
+            self.ledger.note(name, "study_ended", {"reason": reason})
+            self.ledger.commit()
+        self.observer.study_ended(name, reason)
+        return reason
+
+    def _loop(self) -> str:
+        while True:
+            stop = self._stop()
+            if stop != "interrupted":
+                self._resubmit()
+            if stop is None:
+                self._ask()
+            self.observer.running(len(self.in_flight), self.slots)
+            if not self.in_flight:
+                if stop := self._stop():
+                    return stop
+                if not self.asker.busy:
+                    raise StrategyStalled(
+                        f"study {self.study.name!r}: {type(self.study.strategy).__name__} proposes nothing although "
+                        "nothing is running; raise SpaceExhausted from `ask` when every point has been tried"
+                    )
+            self._record(self._wait())
+
+    def _stop(self) -> str | None:
+        if self.interrupts.count > 1:
+            raise KeyboardInterrupt
+        return "interrupted" if self.interrupts.count else self.exhausted or self._spent()
+
+    def _spent(self) -> str | None:
+        elapsed_s = self.ledger.history.elapsed_s.get(self.study.name, 0.0)
+        return self.spending.spent(proposed=self._proposed(), elapsed_s=elapsed_s)
+
+    def _proposed(self) -> int:
+        return self.ledger.history.counts.get(self.study.name, 0)
+
+    def _ask(self) -> None:
+        free = self.slots - len(self.in_flight)
+        allowance = self.spending.allowance(self._proposed())
+        n = free if allowance is None else min(free, allowance)
+        if n <= 0 or (self.barren and self.in_flight):
+            return
+        name, ask = self.study.name, self.ledger.history.asks.get(self.study.name, 0)
+
+        def random(role: str) -> np.random.Generator:
+            return derive(self.seed, name, role, ask)
+
+        try:
+            with self._strategy_speaks("ask"):
+                proposals = self.asker.ask(n, list(self.pending.values()), random)
+        except SpaceExhausted as end:
+            self.exhausted = f"space exhausted: {end}"
+            return
+        self.barren = not proposals and not self.asker.busy
+        trials = [self._propose(proposal, ask) for proposal in proposals]
+        self.ledger.commit()
+        for trial in trials:
+            self.observer.proposed(trial)
+            self._submit(trial)
+
+    @contextmanager
+    def _strategy_speaks(self, method: str) -> Iterator[None]:
+        """Turn a strategy's own bug into a clear end, with the traceback in the ledger."""
+        name = self.study.name
+        try:
+            with self.interrupts.breakable():
+                yield
+        except MatloopError:
+            raise
+        except Exception as error:
+            self.ledger.note(name, "strategy_failed", {"traceback": traceback.format_exc()})
+            self.ledger.commit()
+            raise MatloopError(
+                f"study {name!r}: the strategy {type(self.study.strategy).__name__} failed in `{method}`: "
+                f"{type(error).__name__}: {error}. All results are recorded; correct it and run again"
+            ) from error
+
+    def _propose(self, proposal: Proposal, ask: int) -> Trial:
+        try:
+            self.study.space.check(proposal.point)
+        except InvalidPoint as error:
+            raise MatloopError(
+                f"study {self.study.name!r}: {type(self.study.strategy).__name__} proposed a point outside the space: "
+                f"{error}"
+            ) from error
+        seed = derive_seed(self.seed, self.study.name, self._proposed())
+        trial = self.ledger.propose(self.study.name, proposal, seed=seed, ask=ask)
+        self.pending[trial.id] = trial
+        return trial
+
+    def _submit(self, trial: Trial) -> None:
+        study = self.study
+        evaluation = Evaluation(
+            driver=study.driver,
+            trial=trial,
+            objectives=study.objectives,
+            artifacts=self.artifacts,
+            limits=study.limits,
+        )
+        submitted_at = time.time()
+        with self.interrupts.breakable():
+            future = self.executor.submit(evaluation)
+        self.in_flight[trial.id] = submitted_at
+        future.add_done_callback(lambda done: self.inbox.put((trial, done)))
+
+    def _reopen(self, trials: Sequence[Trial]) -> None:
+        """Deal with what was in flight when the last session ended."""
+        history = self.ledger.history
+        recorded = {(loss.trial, loss.attempt) for loss in history.lost}
+        finished = []
+        for trial in trials:
+            self.pending[trial.id] = trial
+            if (trial.id, trial.attempt) in recorded or history.withdrawn(trial):
+                self.retries.append(trial)
+            else:
+                failure = Failure(cause="lost", message="the manager stopped while it ran")
+                now = history.sessions[-1].opened_at
+                answer = Answer(failure=failure, started_at=trial.proposed_at, finished_at=now)
+                finished.extend(self._lose(trial, answer))
+        self._finish(finished)
+
+    def _resubmit(self) -> None:
+        while self.retries and len(self.in_flight) < self.slots:
+            trial = self.retries.pop(0)
+            attempt = trial.attempt + (not self.ledger.history.withdrawn(trial))
+            trial = self.ledger.restart(trial, attempt=attempt)
+            self.pending[trial.id] = trial
+            self.ledger.commit()
+            self._submit(trial)
+
+    def _wait(self) -> list[tuple[Trial, Future[Answer]]]:
+        """Everything that has come back; blocks until something has, or for `WAKE_S`."""
+        items = []
+        with suppress(Empty):
+            items.append(self.inbox.get(timeout=WAKE_S))
+            while True:
+                items.append(self.inbox.get_nowait())
+        return [item for item in items if item is not None]
+
+    def _record(self, done: Sequence[tuple[Trial, Future[Answer]]], *, tell: bool = True) -> None:
+        finished = []
+        for trial, future in done:
+            answer = _result(future, self.in_flight.pop(trial.id, trial.proposed_at))
+            if answer is None:
+                self.ledger.withdraw(trial)
+                self.retries.append(trial)
+            elif answer.failure is not None and answer.failure.retriable:
+                finished.extend(self._lose(trial, answer))
+            else:
+                finished.append(self.ledger.answer(trial, answer))
+        self._finish(finished, tell=tell)
+
+    def _finish(self, finished: Sequence[Trial], *, tell: bool = True) -> None:
+        self.ledger.commit()
+        for trial in finished:
+            self.pending.pop(trial.id, None)
+            if tell:
+                self._tell(trial)
+            self.observer.finished(trial)
+
+    def _lose(self, trial: Trial, answer: Answer) -> list[Trial]:
+        """An attempt died: try again, or make the failure the result. Returns the trial if that finished it."""
+        assert answer.failure is not None
+        self.ledger.lose(trial, answer.failure.message)
+        if self.study.driver.repeatable and trial.attempt < self.study.attempts:
+            self.retries.append(trial)
+            return []
+        return [self.ledger.answer(trial, answer)]
+
+    def _tell(self, trial: Trial) -> None:
+        self.spending.tell(trial)
+        self.barren = False
+        with self._strategy_speaks("tell"):
+            self.asker.tell(trial)
+
+    def _drain(self) -> None:
+        """Record what is in flight; the strategy is no longer told."""
+        while self.in_flight:
+            self._record(self._wait(), tell=False)
+
+    def _withdraw(self) -> None:
+        """Stop what is in flight; what came back in the meantime is recorded."""
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        self._record([item for item in self._wait() if _has_result(item[1])], tell=False)
+        for trial in self.pending.values():
+            if not self.ledger.history.withdrawn(trial):
+                self.ledger.withdraw(trial)
+        self.ledger.commit()
+
+    def _wake(self) -> None:
+        self.inbox.put(None)
+
+
+def _result(future: Future[Answer], submitted_at: float) -> Answer | None:
+    """A future's answer; None if it was cancelled."""
+    try:
+        return future.result()
+    except CancelledError:
+        return None
+    except TimeoutError as error:
+        failure = Failure(cause="timeout", message=str(error) or "took longer than its time limit")
+    except MemoryExceeded as error:
+        failure = Failure(cause="memory", message=str(error))
+    except Exception as error:
+        text = "".join(traceback.format_exception(error))
+        failure = Failure(cause="crash", message=f"{type(error).__name__}: {error}", traceback=text)
+    return Answer(failure=failure, started_at=submitted_at, finished_at=time.time())
+
+
+def _has_result(future: Future[Answer]) -> bool:
+    return not future.cancelled() and future.exception() is None
