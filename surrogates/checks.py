@@ -1,0 +1,23 @@
+"""What every surrogate demands of its data, said once."""
+
+from __future__ import annotations
+
+import torch
+
+
+def check_data(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return x (n, d) and y (n, m) as detached float64.
+
+    Raises:
+        ValueError: n < 1, the shapes do not fit, or a value is not finite.
+    """
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not len(x):
+        raise ValueError(
+            f"expected x of shape (n, d) and y of shape (n, m) with n >= 1, got {tuple(x.shape)} and {tuple(y.shape)}"
+        )
+    for name, values in (("x", x), ("y", y)):
+        bad = ~torch.isfinite(values).all(dim=1)
+        if bad.any():
+            rows = torch.nonzero(bad).flatten().tolist()
+            raise ValueError(f"expected finite {name}, got NaN or infinity in rows {rows[:8]}; leave those trials out")
+    return x.detach().to(torch.float64), y.detach().to(torch.float64)
