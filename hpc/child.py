@@ -1,0 +1,125 @@
+"""The child's side of `hpc.isolate`: reads a pickled call, makes it, writes back what came of it.
+
+Imports little, so that a child is up in a fraction of a second. It starts without the user's main script, which is
+imported only once a call refers to it: a script without an `if __name__ == "__main__"` guard works unless its own
+functions are submitted.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import multiprocessing.spawn
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+
+from orchestrator.errors import WorkerCrashed
+
+importing_main = False
+"""Whether this process is a child that is just importing the user's script."""
+
+_main: Mapping[str, str] = {}
+
+
+def serve(calls: int, lifeline: int, stacks: int, sys_path: Sequence[str], main: Mapping[str, str]) -> None:
+    """Answer calls until the parent closes the connection.
+
+    Args:
+        calls: file descriptor of the connection.
+        lifeline: read end of a pipe whose write end the parent holds and never writes to.
+        stacks: file descriptor of the file that takes the Python stack if this process dies of a signal.
+        sys_path: the parent's.
+        main: where the parent's `__main__` came from, in the words of `multiprocessing.spawn.prepare`.
+    """
+    global _main
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for descriptor in (calls, lifeline, stacks):
+        os.set_inheritable(descriptor, False)
+    _die_with(lifeline)
+    faulthandler.enable(stacks)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what it printed outlives it
+    sys.path[:] = sys_path
+    _main = main
+    with Connection(calls) as connection:
+        while True:
+            try:
+                payload = connection.recv_bytes()
+            except EOFError:
+                return
+            connection.send_bytes(answer(payload, loaded=lambda: connection.send_bytes(b"")))
+            del payload
+
+
+def answer(payload: bytes, loaded: Callable[[], None]) -> bytes:
+    """Make a pickled call.
+
+    Args:
+        payload: pickled (function, args, kwargs).
+        loaded: called once the function and what it imports are in memory.
+
+    Returns:
+        Pickled (True, result) or (False, exception with the traceback as a note).
+    """
+    try:
+        if b"__main__" in payload:
+            _import_main()
+        fn, args, kwargs = pickle.loads(payload)
+        loaded()
+        return pickle.dumps((True, fn(*args, **kwargs)), pickle.HIGHEST_PROTOCOL)
+    except BaseException as error:
+        return _dump_error(error)
+
+
+def _dump_error(error: BaseException) -> bytes:
+    note = f"in the worker:\n{traceback.format_exc()}"
+    if isinstance(error, SystemExit):
+        error = WorkerCrashed(f"the trial called sys.exit({error.code!r}); raise an exception instead")
+    elif not isinstance(error, Exception):
+        error = WorkerCrashed(f"the trial raised {type(error).__name__}; raise an Exception instead")
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    error.add_note(note)
+    return pickle.dumps((False, error), pickle.HIGHEST_PROTOCOL)
+
+
+def _import_main() -> None:
+    global _main, importing_main
+    main, _main = _main, {}
+    importing_main = True
+    try:
+        multiprocessing.spawn.prepare(dict(main))
+    finally:
+        importing_main = False
+
+
+def _die_with(lifeline: int) -> None:
+    """Arrange that this process and those that it starts are killed when the write end of the pipe closes.
+
+    This process leads its own process group. On Linux the kernel itself kills the group (a signal-driven descriptor,
+    fcntl(2)), so it works while C code holds the interpreter's lock.
+    """
+    if sys.platform == "linux":
+        import fcntl
+
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpid())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+        import select
+
+        if select.select([lifeline], [], [], 0)[0]:
+            os.killpg(os.getpid(), signal.SIGKILL)
+    else:
+
+        def watch() -> None:
+            os.read(lifeline, 1)
+            os.killpg(os.getpid(), signal.SIGKILL)
+
+        threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,301 @@
+"""A kept-alive child process that makes calls within limits of time and memory.
+
+Whatever a call does to its process (a segfault, `os._exit`, running out of memory, hanging in C code) ends that child
+and nothing else; the next call gets a new one. Imports are paid once per child, not once per call.
+
+Why not `multiprocessing` or a pool built on it: a child's environment (threads per process, no trace of the MPI
+launcher) must be right before its first import, the user's main script must not run in it unasked, and the one who
+waits for a call must also be the one who may kill it. For POSIX systems.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any, Final
+
+import psutil
+
+from hpc import child
+from orchestrator.errors import MemoryExceeded, WorkerCrashed
+
+GIB: Final = 2**30
+TICK_S: Final = 0.1  # how often a running child's memory and pulse are looked at
+LOADING_S: Final = 300.0  # what importing a call's code may take on top of its time limit
+FAREWELL_S: Final = 5.0  # how long a dying child is waited for
+
+COMMAND: Final = """\
+import json, sys
+call = json.loads(sys.argv[1])
+sys.path[:] = call["sys_path"]
+from hpc.child import serve
+serve(**call)
+"""
+THREADS: Final = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+LAUNCHER: Final = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDI_", "MPI_LOCAL")
+"""What mpiexec tells its ranks; a child that kept it would pass for a rank of the same job."""
+
+
+def pack(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> bytes:
+    """Pickle a call for `Child.run`."""
+    return pickle.dumps((fn, args, kwargs), pickle.HIGHEST_PROTOCOL)
+
+
+def unpack(answer: bytes) -> Any:
+    """Return the result within the bytes that `Child.run` returned, or raise the exception there."""
+    succeeded, value = pickle.loads(answer)
+    if succeeded:
+        return value
+    raise value
+
+
+class Child:
+    """A process that makes one call at a time; started at the first one, and again after each death.
+
+    It leads a process group of its own, so a Ctrl-C in the terminal does not reach it, and the kernel kills the group
+    when this process ends, however it ends. Programs that a call leaves running share that fate, unless they form a
+    session of their own.
+
+    Args:
+        threads: CPU threads that numerical libraries in it may use.
+        log: file that takes its standard output and error, appended; None leaves them where this process's go.
+        cancelled: asked every now and then during a call, which is given up once it returns True.
+    """
+
+    def __init__(
+        self, *, threads: int = 1, log: Path | None = None, cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._threads, self._log, self._cancelled = threads, log, cancelled
+        self._lock = threading.RLock()
+        self._stopped = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None before its first call and after its death."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    def run(self, payload: bytes, *, timeout_s: float | None = None, memory_gb: float | None = None) -> bytes:
+        """Make a call in the child.
+
+        Args:
+            payload: from `pack`.
+            timeout_s: wall time from when the code is imported, s; None for no limit.
+            memory_gb: resident memory of the child and its descendants, GiB, looked at ten times a second; None for
+                no limit.
+
+        Returns:
+            Bytes for `unpack`.
+
+        Raises:
+            TimeoutError: the time limit passed; the child was killed.
+            MemoryExceeded: the memory limit was passed; the child was killed.
+            WorkerCrashed: the child died; the Python stack it died with is attached as a note where there is one.
+            CancelledError: `stop` was called, or `cancelled` returned True.
+        """
+        process = self._started()
+        try:
+            self._calls.send_bytes(payload)
+            return self._wait(process, timeout_s, memory_gb)
+        except (EOFError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise self._epitaph(process) from None
+
+    def stop(self) -> None:
+        """Kill the child and refuse further calls; may be called from any thread."""
+        with self._lock:
+            self._stopped = True
+            if self._process is not None:
+                _kill(self._process)
+
+    def dismiss(self) -> None:
+        """Tell an idle child to end, and refuse further calls."""
+        with self._lock:
+            self._stopped = True
+            if self._process is not None:
+                self._calls.close()
+
+    def close(self) -> None:
+        """Dismiss an idle child, give it a moment to end in peace, and kill it otherwise."""
+        self.dismiss()
+        if (process := self._process) is not None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(FAREWELL_S)
+            self._bury(process)
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._stopped:
+                raise CancelledError("the executor was shut down before the trial began")
+            if self._process is not None and self._process.poll() is None:
+                return self._process
+            if self._process is not None:  # it died between two calls
+                self._bury(self._process)
+            self._process = self._start()
+            return self._process
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        if child.importing_main:
+            raise RuntimeError(
+                "a worker that was importing your script to find the submitted function came to start workers itself; "
+                'put what the script does under `if __name__ == "__main__":`'
+            )
+        here, there = socket.socketpair()
+        watched, self._lifeline = os.pipe()
+        self._stacks: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        inherited = {"calls": there.fileno(), "lifeline": watched, "stacks": self._stacks.fileno()}
+        sys_path = [str(entry) or str(Path.cwd()) for entry in sys.path]
+        log = self._log.open("ab") if self._log is not None else None
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", COMMAND, json.dumps({**inherited, "sys_path": sys_path, "main": _main()})],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(os.environ, self._threads),
+                pass_fds=tuple(inherited.values()),
+                start_new_session=True,
+            )
+        finally:
+            there.close()
+            os.close(watched)
+            if log is not None:
+                log.close()
+        self._calls = Connection(here.detach())
+        return process
+
+    def _wait(self, process: subprocess.Popen[bytes], timeout_s: float | None, memory_gb: float | None) -> bytes:
+        allowed_s = math.inf if timeout_s is None else timeout_s
+        deadline, tick_s = time.monotonic() + LOADING_S + allowed_s, TICK_S
+        while True:
+            if self._calls.poll(max(0.0, min(tick_s, deadline - time.monotonic()))):
+                if answer := self._calls.recv_bytes():
+                    return answer
+                deadline = time.monotonic() + allowed_s  # an empty message: the code is imported, the call begins
+            elif process.poll() is not None and not self._calls.poll():
+                raise EOFError  # a descendant of the dead child holds the connection open
+            elif self._cancelled():
+                self._bury(process)
+                raise CancelledError("the executor was shut down during the trial")
+            elif time.monotonic() >= deadline:
+                self._bury(process)
+                raise TimeoutError(
+                    f"took longer than its time limit of {timeout_s:g} s; raise `timeout_s` or make the trial smaller"
+                )
+            elif memory_gb is not None:
+                looked_at = time.monotonic()
+                used_gb = resident(process.pid) / GIB
+                tick_s = max(TICK_S, 20 * (time.monotonic() - looked_at))  # spend at most 5 % of a core on looking
+                if used_gb > memory_gb:
+                    self._bury(process)
+                    raise MemoryExceeded(
+                        f"used {used_gb:.2f} GiB of memory, its limit is {memory_gb:g} GiB; raise `memory_gb` or make "
+                        "the trial smaller"
+                    )
+
+    def _epitaph(self, process: subprocess.Popen[bytes]) -> Exception:
+        """What to say of a child that died on its own."""
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        with self._lock:
+            stopped = self._stopped
+        code = process.returncode
+        self._stacks.seek(0)
+        stack = self._stacks.read().decode(errors="replace")
+        self._bury(process)
+        if stopped:
+            return CancelledError("the executor was shut down during the trial")
+        error = WorkerCrashed(f"the worker died during the trial: {_cause_of_death(code)}")
+        if stack:
+            error.add_note(stack)
+        return error
+
+    def _bury(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill what is left of a child's process group and let go of what it was reached by."""
+        _kill(process)
+        with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: nothing more can be done about it
+            process.wait(FAREWELL_S)
+        self._calls.close()
+        self._stacks.close()
+        os.close(self._lifeline)
+        with self._lock:
+            if self._process is process:
+                self._process = None
+
+
+def environment(outer: Mapping[str, str], threads: int) -> dict[str, str]:
+    """A child's environment: this one, with its number of threads and without what says "I am an MPI rank"."""
+    inner = {
+        name: value
+        for name, value in outer.items()
+        if not name.startswith(LAUNCHER) or name.startswith("OMPI_ALLOW_RUN_AS_ROOT")
+    }
+    return inner | dict.fromkeys(THREADS, str(threads))
+
+
+def resident(pid: int) -> int:
+    """Resident memory of a process and its descendants, bytes; shared pages count once per process."""
+    total = 0
+    for process in _family(pid):
+        with suppress(psutil.Error):
+            total += process.memory_info().rss
+    return total
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    family = _family(process.pid) if process.returncode is None else []
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for member in family:
+        with suppress(psutil.Error):
+            member.kill()
+
+
+def _cause_of_death(code: int | None) -> str:
+    if code is None:
+        return "it closed its connection"
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name
+    if name == "SIGKILL":
+        return "SIGKILL; if nobody sent it, the machine ran out of memory: set `memory_gb` or use fewer slots"
+    return name
+
+
+def _main() -> dict[str, str]:
+    """Where this process's main module came from, in the words of `multiprocessing.spawn.prepare`."""
+    main = sys.modules["__main__"]
+    if (spec := getattr(main, "__spec__", None)) is not None:
+        return {"init_main_from_name": spec.name}
+    if (path := getattr(main, "__file__", None)) is not None:
+        return {"init_main_from_path": path}
+    return {}

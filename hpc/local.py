@@ -1,0 +1,120 @@
+"""Local processes: one kept-alive child per slot, so that no trial can harm another or the campaign."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from hpc.isolate import Child, pack, unpack
+from orchestrator.errors import ConfigError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Local(Executor):
+    """Processes on this machine. What is submitted must be picklable.
+
+    A callable's own `limits` (attributes `timeout_s` and `memory_gb`), where set, come before the executor's.
+    A future raises TimeoutError, MemoryExceeded or WorkerCrashed for a trial that did not return, CancelledError for
+    one that was ended by `shutdown(cancel_futures=True)`.
+
+    Args:
+        slots: trials at once; by default as many as the usable cores have room for.
+        timeout_s: wall time of a trial, s; None for no limit.
+        memory_gb: resident memory of a trial, GiB; None for no limit.
+        threads: CPU threads that numerical libraries in a trial may use.
+        log: file that takes what trials print, appended; None leaves it on this process's output.
+
+    Raises:
+        ConfigError: an option is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        slots: int | None = None,
+        timeout_s: float | None = None,
+        memory_gb: float | None = None,
+        threads: int = 1,
+        log: Path | None = None,
+    ) -> None:
+        check_limits(timeout_s, memory_gb, threads)
+        if slots is not None and slots < 1:
+            raise ConfigError(f"expected slots >= 1, got {slots}; leave it out to use every core")
+        self.slots = slots if slots is not None else max(1, usable_cores() // threads)
+        self._timeout_s, self._memory_gb = timeout_s, memory_gb
+        self._threads, self._log = threads, log
+        self._children: list[Child] = []
+        self._own = threading.local()
+        self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="matloop-slot", initializer=self._equip)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Make the call in the next free slot.
+
+        Raises:
+            RuntimeError: the executor was shut down.
+        """
+        return self._pool.submit(self._run, fn, args, kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the children once their work is done.
+
+        Args:
+            wait: return only then.
+            cancel_futures: drop what has not begun, and kill what runs.
+        """
+        self._pool.shutdown(wait=False, cancel_futures=cancel_futures)
+        if cancel_futures:
+            for child in list(self._children):
+                child.stop()
+        if wait:
+            self._close()
+        else:
+            threading.Thread(target=self._close, daemon=True).start()
+
+    def _equip(self) -> None:
+        self._own.child = Child(threads=self._threads, log=self._log)
+        self._children.append(self._own.child)
+
+    def _run(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+        timeout_s, memory_gb = limits_of(fn, self._timeout_s, self._memory_gb)
+        child: Child = self._own.child
+        result: T = unpack(child.run(pack(fn, *args, **kwargs), timeout_s=timeout_s, memory_gb=memory_gb))
+        return result
+
+    def _close(self) -> None:
+        self._pool.shutdown(wait=True)
+        for child in self._children:
+            child.dismiss()
+        for child in self._children:
+            child.close()
+
+
+def usable_cores() -> int:
+    """Number of cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def limits_of(fn: object, timeout_s: float | None, memory_gb: float | None) -> tuple[float | None, float | None]:
+    """The time and memory limits of a call: its own where it has them, else those given."""
+    own = getattr(fn, "limits", None)
+    own_timeout_s, own_memory_gb = getattr(own, "timeout_s", None), getattr(own, "memory_gb", None)
+    return (
+        own_timeout_s if own_timeout_s is not None else timeout_s,
+        own_memory_gb if own_memory_gb is not None else memory_gb,
+    )
+
+
+def check_limits(timeout_s: float | None, memory_gb: float | None, threads: int) -> None:
+    """Raise ConfigError if a limit is out of range."""
+    if timeout_s is not None and not timeout_s > 0:
+        raise ConfigError(f"expected timeout_s > 0, got {timeout_s}; leave it out for no limit")
+    if memory_gb is not None and not memory_gb > 0:
+        raise ConfigError(f"expected memory_gb > 0, got {memory_gb}; leave it out for no limit")
+    if threads < 1:
+        raise ConfigError(f"expected threads >= 1, got {threads}")
