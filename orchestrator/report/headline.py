@@ -1,0 +1,125 @@
+"""What happened, first: the campaign's state, its counts, and one plain sentence for each study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from orchestrator.history import History
+from orchestrator.report import predictions, text
+from orchestrator.report.occupancy import occupancy
+from orchestrator.report.study import Study
+
+State = Literal["empty", "open", "interrupted", "finished"]
+
+DEEDS = {
+    "random": ("{n} was drawn at random", "{n} were drawn at random"),
+    "space_filling": ("{n} was placed evenly over the space", "{n} were placed evenly over the space"),
+    "evolution": ("evolution bred {n}", "evolution bred {n}"),
+    "active_learning": ("active learning chose {n}", "active learning chose {n}"),
+    "bayesian": ("Bayesian optimisation chose {n}", "Bayesian optimisation chose {n}"),
+    "optuna": ("an Optuna sampler chose {n}", "an Optuna sampler chose {n}"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One figure of the headline and what it counts."""
+
+    value: str
+    label: str
+
+
+def state(history: History, studies: list[Study]) -> State:
+    """Where the campaign stands, as far as its ledger can tell."""
+    if not history.sessions:
+        return "empty"
+    if studies and all(s.ended is not None for s in studies):
+        return "finished"
+    return "open" if history.sessions[-1].ended is None else "interrupted"
+
+
+def state_sentence(history: History, studies: list[Study]) -> str:
+    """The state in words."""
+    at = text.moment(history.sessions[-1].last_at) if history.sessions else ""
+    reason = history.sessions[-1].ended if history.sessions else ""
+    return {
+        "empty": "Nothing has been run yet.",
+        "finished": f"Finished {at}.",
+        "interrupted": f"Stopped {at} ({reason}) before all studies ended; the same command resumes it.",
+        "open": f"Running, or killed: the last record is of {at}.",
+    }[state(history, studies)]
+
+
+def tiles(history: History) -> list[Tile]:
+    """Counts and times of the whole campaign."""
+    answered = sum(t.state == "answered" for t in history.trials)
+    failed = sum(t.state == "failed" for t in history.trials)
+    running = sum(t.state == "running" for t in history.trials)
+    found = [Tile(f"{answered:,}", "measured"), Tile(f"{failed:,}", "failed")]
+    if running:
+        found.append(Tile(f"{running:,}", "open"))
+    if history.lost:
+        found.append(Tile(f"{len(history.lost):,}", "attempts lost"))
+    found.append(Tile(text.duration(sum(max(0.0, s.last_at - s.opened_at) for s in history.sessions)), "running time"))
+    slots = occupancy(history)
+    if slots.lanes:
+        found.append(Tile(text.percent(slots.busy), f"of {text.plural(slots.lanes, 'slot')} busy"))
+    if len(history.sessions) > 1:
+        found.append(Tile(str(len(history.sessions) - 1), "resumed" if len(history.sessions) > 2 else "resume"))
+    return found
+
+
+def sentence(study: Study) -> str:
+    """What happened in a study."""
+    if not study.finished:
+        return f"{text.plural(len(study.running), 'trial').capitalize()} proposed, none finished yet."
+    one, many = DEEDS.get(study.kind("strategy"), ("{n} was tried", "{n} were tried"))
+    n = len(study.finished)
+    deed = (one if n == 1 else many).format(n=text.plural(n, *study.noun))
+    failed = f"; {len(study.failed):,} failed" if study.failed and study.answered else ""
+    if not study.answered:
+        return _capital(f"{deed}; {'it' if n == 1 else 'every one'} failed.")
+    return _capital(f"{deed}{failed}. {_outcome(study)}".strip())
+
+
+def _outcome(study: Study) -> str:
+    best = study.best()
+    if best is None or best.values is None:
+        return ""
+    objective = study.objectives[0]
+    value = best.values[objective.name]
+    if study.kind("strategy") == "active_learning" and (learnt := _learnt(study)):
+        return learnt
+    values = study.values(objective)
+    word = text.name(objective)
+    if study.kind("strategy") in ("random", "space_filling") and len(values) > 1:
+        unit = f" {objective.unit}" if objective.unit else ""
+        return (
+            f"Their {word} is {text.spread(float(values.mean()), float(values.std(ddof=1)))}{unit} (mean ± standard "
+            f"deviation), the best {text.value(objective, value)}."
+        )
+    first = values[0]
+    share = (value - first) / abs(first) if first else np.nan
+    came = f" ({text.percent(share, sign=True)} against the first)" if len(values) > 1 and np.isfinite(share) else ""
+    return f"The best, trial {best.id}, has {word} {text.value(objective, value)}{came}."
+
+
+def _learnt(study: Study) -> str:
+    pairs = predictions.pairs(study, study.objectives[0])
+    error = np.abs(pairs.measured - pairs.mean)
+    if len(error) < 8:
+        return ""
+    half = len(error) // 2
+    early, late = float(error[:half].mean()), float(error[half:].mean())
+    verb = "fell" if late < early else "rose"
+    return (
+        f"The mean error of its predictions, each made before the measurement, {verb} from {text.number(early)} in the "
+        f"first half to {text.number(late)} in the second."
+    )
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

@@ -1,0 +1,88 @@
+"""The whole page: chapters in the order in which a reader asks, poured into the template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from orchestrator.artifacts import ArtifactStore
+from orchestrator.history import History
+from orchestrator.report import (
+    failures,
+    headline,
+    hits,
+    images,
+    lineage,
+    occupancy,
+    pareto,
+    predictions,
+    progress,
+    record,
+    text,
+)
+from orchestrator.report.content import Chapter, Section
+from orchestrator.report.study import Study, studies
+
+
+def html(history: History, store: ArtifactStore, lines: Sequence[str] = ()) -> str:
+    """The report of a history, as one self-contained HTML page; equal input gives equal text.
+
+    Args:
+        history: replayed from the ledger.
+        store: where images are read from.
+        lines: comparison lines, printed at the top.
+    """
+    found = studies(history)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    name = history.sessions[-1].config.get("name", "campaign") if history.sessions else "campaign"
+    return environment.get_template("template.html").render(
+        name=str(name),
+        state=headline.state(history, found),
+        state_sentence=headline.state_sentence(history, found),
+        tiles=headline.tiles(history),
+        sentences=[(s.name, f"study-{i}", headline.sentence(s)) for i, s in enumerate(found)],
+        lines=[line.partition(": ") for line in lines],
+        chapters=[*_chapters(history, found, store), *_last(history)],
+    )
+
+
+def _chapters(history: History, found: list[Study], store: ArtifactStore) -> list[Chapter]:
+    by_name = {study.name: study for study in found}
+    chapters = []
+    for index, study in enumerate(found):
+        sections = [
+            progress.section(study, by_name.get(study.baseline or "")),
+            images.section(study, store),
+            lineage.section(history, study),
+            hits.section(study),
+            *predictions.sections(study),
+            pareto.section(study),
+        ]
+        shown = tuple(section for section in sections if section is not None)
+        chapters.append(Chapter(f"study-{index}", study.name, _subtitle(study), shown))
+    return chapters
+
+
+def _subtitle(study: Study) -> str:
+    parts = [f"{part} {kind}" for part in ("space", "driver", "strategy") if (kind := study.kind(part))]
+    parts += [f"{o.direction} {text.axis(o)}" for o in study.objectives]
+    if study.ended is not None:
+        parts.append(f"ended: {study.ended.get('reason', 'done')}")
+    return " · ".join(parts)
+
+
+def _last(history: History) -> list[Chapter]:
+    run = [s for s in (occupancy.section(history), failures.section(history)) if s]
+    found: list[tuple[str, str, list[Section]]] = [
+        ("run", "How it ran", run),
+        ("record", "Record", record.sections(history)),
+    ]
+    return [Chapter(name, title, "", tuple(sections)) for name, title, sections in found if sections]

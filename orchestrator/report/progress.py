@@ -1,0 +1,139 @@
+"""Best so far: every result as it came, and the best of them as a line that only ever improves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+
+from orchestrator.report import figure as fig
+from orchestrator.report import statistics, text
+from orchestrator.report.content import Figure, Section
+from orchestrator.report.study import Study
+from orchestrator.trial import Objective
+
+POINTS = 1200
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Results of one study in the order in which they were recorded.
+
+    Attributes:
+        order: (n,) place of each answered trial among the finished ones, from 1.
+        value: (n,) measured values, objective's unit.
+        best: (n,) best value up to and including each.
+        failed: (f,) places of the failed ones.
+        tips: one line about each answered trial.
+    """
+
+    order: npt.NDArray[np.int_]
+    value: npt.NDArray[np.float64]
+    best: npt.NDArray[np.float64]
+    failed: npt.NDArray[np.int_]
+    tips: list[str]
+
+
+def progress(study: Study, objective: Objective) -> Progress:
+    """Fold the results of a study that has answers."""
+    answered = np.array([t.values is not None for t in study.finished], dtype=bool)
+    places = np.arange(1, len(study.finished) + 1)
+    value = study.values(objective)
+    sign = objective.loss(1.0)
+    return Progress(
+        order=places[answered],
+        value=value,
+        best=sign * np.minimum.accumulate(sign * value),
+        failed=places[~answered],
+        tips=[f"trial {t.id}: {text.value(objective, v)}" for t, v in zip(study.answered, value, strict=True)],
+    )
+
+
+def section(study: Study, baseline: Study | None) -> Section | None:
+    """Figure for the first objective; None without answers."""
+    if not study.answered or not study.objectives:
+        return None
+    objective = study.objectives[0]
+    data = progress(study, objective)
+    reference = baseline.values(objective) if baseline and objective in baseline.objectives else np.array([])
+    svg = fig.draw(
+        f"{study.name}: best {text.name(objective)} so far",
+        lambda axes: _paint(axes, data, objective, reference, baseline.name if baseline else ""),
+        width=fig.WIDE,
+        height=320,
+    )
+    return Section("Best so far", (Figure(svg, _caption(study, data, objective, reference, baseline), wide=True),))
+
+
+def _paint(axes: Axes, data: Progress, objective: Objective, reference: npt.NDArray[np.float64], name: str) -> None:
+    everything = np.concatenate([data.value, reference])
+    logarithmic = everything.min() > 0 and everything.max() / everything.min() > 50
+    last = int(max([*data.order, *data.failed]))
+    if len(reference):
+        mean, std = float(reference.mean()), float(reference.std(ddof=1)) if len(reference) > 1 else 0.0
+        axes.axhspan(mean - std, mean + std, color=fig.MUTED, alpha=0.13, linewidth=0, label=f"{name}: mean ± std")
+        axes.axhline(mean, color=fig.MUTED, linewidth=1.2)
+        extreme = objective.loss(float(min(objective.loss(1.0) * reference)))
+        axes.axhline(extreme, color=fig.MUTED, linewidth=1.2, linestyle=(0, (4, 3)), label=f"{name}: best")
+    if logarithmic:
+        axes.set_yscale("log")
+        limits = (float(everything.min()) * 0.93, float(everything.max()) * 1.07)
+    else:
+        low, high = statistics.robust_limits(data.value)
+        low, high = min(low, *data.best[-1:], *reference), max(high, *data.best[-1:], *reference)
+        pad = 0.06 * (high - low or abs(high) or 1.0)
+        limits = (low - pad, high + pad)
+    axes.set_ylim(*limits)
+    shown = statistics.thin(data.value, POINTS)
+    inside = shown[(data.value[shown] >= limits[0]) & (data.value[shown] <= limits[1])]
+    beyond = np.setdiff1d(shown, inside)
+    style = {"s": 20 if last < 400 else 9, "linewidths": 0, "zorder": 3}
+    tips = [data.tips[i] for i in inside]
+    fig.dots(axes, data.order[inside], data.value[inside], tips, color=fig.SKY, label="measured", **style)
+    edge = np.clip(data.value[beyond], *limits)
+    high_side = data.value[beyond] > limits[1]
+    for side, marker in ((high_side, "^"), (~high_side, "v")):
+        tips = [data.tips[i] for i in beyond[side]]
+        fig.dots(axes, data.order[beyond][side], edge[side], tips, color=fig.SKY, marker=marker, s=30, clip_on=False)
+    crosses = data.failed[statistics.even(len(data.failed), POINTS // 4)]
+    if len(crosses):
+        at_foot: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 4}
+        axes.scatter(
+            crosses, np.full(len(crosses), 0.02), marker="x", s=26, color=fig.VERMILION, label="failed", **at_foot
+        )
+    steps = np.flatnonzero(np.r_[True, np.diff(data.best) != 0])
+    x, y = np.r_[data.order[steps], last], np.r_[data.best[steps], data.best[-1]]
+    axes.step(x, y, where="post", color=fig.BLUE, linewidth=2.2, label="best so far", zorder=5)
+    axes.plot(data.order[steps[-1]], data.best[-1], "o", color=fig.BLUE, markersize=6.5, zorder=6)
+    axes.set_xlim(0.5 - 0.01 * last, last + 0.5 + 0.01 * last)
+    axes.set_xlabel("results, in the order in which they were recorded")
+    axes.set_ylabel(text.axis(objective))
+    fig.legend(axes, 5)
+
+
+def _caption(
+    study: Study, data: Progress, objective: Objective, reference: npt.NDArray[np.float64], baseline: Study | None
+) -> str:
+    best = study.best()
+    assert best is not None
+    place = int(data.order[int(np.flatnonzero(data.value == data.best[-1])[0])])
+    better = "lower" if objective.direction == "minimise" else "higher"
+    parts = [
+        f"The blue line is the best {text.name(objective)} so far ({better} is better): "
+        f"{text.value(objective, float(data.best[-1]))}, found as result {place:,} of {len(study.finished):,} "
+        f"(trial {best.id})."
+    ]
+    if len(reference) and baseline:
+        std = float(reference.std(ddof=1)) if len(reference) > 1 else 0.0
+        parts.append(
+            f"Grey: the {len(reference):,} answers of “{baseline.name}”, {text.spread(float(reference.mean()), std)}, "
+            f"the dashed line their best."
+        )
+    if len(data.failed):
+        parts.append(f"Crosses at the foot: {text.plural(len(data.failed), 'failure')}.")
+    if len(data.value) > POINTS:
+        parts.append(f"Of {len(data.value):,} points those that mark the outline are drawn.")
+    return " ".join(parts)

@@ -1,0 +1,100 @@
+"""One study of a campaign, as the report's sections want to see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.history import History
+from orchestrator.trial import Objective, Trial, best
+
+NOUNS = {"conv_network": ("network", "networks"), "latent": ("microstructure", "microstructures")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A study's configuration and trials.
+
+    Attributes:
+        finished: answered and failed trials, in the order in which their results were recorded.
+        running: trials proposed and not finished.
+        ended: what was noted when it ended, None if it has not.
+        config: its part of the resolved campaign file.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    objectives: tuple[Objective, ...]
+    finished: list[Trial]
+    running: list[Trial]
+    ended: Mapping[str, Any] | None
+
+    @property
+    def answered(self) -> list[Trial]:
+        """Trials with values."""
+        return [t for t in self.finished if t.values is not None]
+
+    @property
+    def failed(self) -> list[Trial]:
+        """Trials that gave no values."""
+        return [t for t in self.finished if t.values is None]
+
+    @property
+    def baseline(self) -> str | None:
+        """Name of the study that this one is to be compared with."""
+        name = self.config.get("baseline")
+        return str(name) if name else None
+
+    @property
+    def noun(self) -> tuple[str, str]:
+        """What a point is called, singular and plural."""
+        return NOUNS.get(self.kind("space"), ("point", "points"))
+
+    def kind(self, part: str) -> str:
+        """Kind of the space, driver or strategy."""
+        component = self.config.get(part)
+        return str(component.get("kind", "")) if isinstance(component, Mapping) else str(component or "")
+
+    def best(self) -> Trial | None:
+        """Best answered trial by the first objective."""
+        return best(self.answered, self.objectives[0]) if self.objectives else None
+
+    def values(self, objective: Objective) -> npt.NDArray[np.float64]:
+        """(n,) measured values of the answered trials, in the order of `answered`."""
+        return np.array([t.values[objective.name] for t in self.answered if t.values is not None], dtype=np.float64)
+
+
+def studies(history: History) -> list[Study]:
+    """Studies in the order of the campaign file, as the last session had it."""
+    if not history.sessions:
+        return []
+    finished: dict[str, list[Trial]] = {}
+    running: dict[str, list[Trial]] = {}
+    for i in history.finished:
+        finished.setdefault(history.trials[i].study, []).append(history.trials[i])
+    for trial in history.trials:
+        if trial.state == "running":
+            running.setdefault(trial.study, []).append(trial)
+    config: Mapping[str, Mapping[str, Any]] = history.sessions[-1].config.get("studies") or {}
+    return [
+        Study(
+            name=name,
+            config=part,
+            objectives=_objectives(part),
+            finished=finished.get(name, []),
+            running=running.get(name, []),
+            ended=history.ended(name),
+        )
+        for name, part in config.items()
+    ]
+
+
+def _objectives(config: Mapping[str, Any]) -> tuple[Objective, ...]:
+    return tuple(
+        Objective(name, part.get("direction", "minimise"), part.get("unit") or "")
+        for name, part in (config.get("objectives") or {}).items()
+    )

@@ -1,0 +1,126 @@
+"""What a campaign was worth, in a line for each study that has something to be held against; losses are said too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.history import History
+from orchestrator.ledger import read
+from orchestrator.report import comparison, text
+from orchestrator.report.study import Study, studies
+from orchestrator.trial import Objective, Trial
+
+
+def lines(directory: Path) -> list[str]:
+    """Comparison lines of the campaign in that folder, in the order of its studies.
+
+    Fits surrogates on first use if a study of active learning has a baseline; the result is kept beside the ledger.
+
+    Raises:
+        LedgerError: there is no readable ledger.
+    """
+    directory = Path(directory)
+    return of(directory, read(directory / "ledger.db"))
+
+
+def of(directory: Path, history: History) -> list[str]:
+    """Comparison lines of a history; the folder is where fits are kept."""
+    by_name = {study.name: study for study in studies(history)}
+    found = []
+    for study in by_name.values():
+        baseline = by_name.get(study.baseline or "")
+        line = None
+        if not study.answered or not study.objectives:
+            continue
+        if study.kind("strategy") == "evolution":
+            line = evolution(study)
+        elif baseline and baseline.answered and study.objectives[0] in baseline.objectives:
+            if study.kind("strategy") == "active_learning":
+                line = learning(directory, history, study, baseline)
+            elif len(study.objectives) == 1:
+                line = optimisation(study, baseline)
+        if line:
+            found.append(f"{study.name}: {line}")
+    return found
+
+
+def evolution(study: Study) -> str | None:
+    """Best of the study against the random points that evolution started from."""
+    objective, best = study.objectives[0], study.best()
+    random = [t for t in study.answered if t.extra.get("origin") == "random"]
+    if best is None or best.values is None or not random:
+        return None
+    values = np.array([(t.values or {})[objective.name] for t in random])
+    value, median = best.values[objective.name], float(np.median(values))
+    best_random = objective.loss(float(np.min(objective.loss(1.0) * values)))
+    noun, unit = study.noun[0], f" {objective.unit}" if objective.unit else ""
+    if best in random:
+        return (
+            f"evolution found nothing better than the best of {text.plural(len(random), f'random {noun}')}, "
+            f"{text.number(value)}{unit} {text.name(objective)} (median {text.number(median)})"
+        )
+    line = (
+        f"evolved {noun} {text.number(value)}{unit} {text.name(objective)} against {text.number(median)} of the median "
+        f"random {noun}{_change(value, median)}, best of {text.plural(len(random), 'random one')} "
+        f"{text.number(best_random)}"
+    )
+    return line + _test(objective, best, random)
+
+
+def _test(objective: Objective, best: Trial, random: list[Trial]) -> str:
+    """The same comparison on data that chose nothing, where the driver measured it."""
+    head, _, tail = objective.name.partition("_")
+    key = f"test_{tail}" if head == "validation" else "test_mae"
+    values = [t.values[key] for t in random if t.values and key in t.values]
+    if not best.values or key not in best.values or not values:
+        return ""
+    value, median = best.values[key], float(np.median(values))
+    lost = "" if objective.loss(value) < objective.loss(median) else " (no better on test data)"
+    return f"; test {text.number(value)} against {text.number(median)}{lost}"
+
+
+def optimisation(study: Study, baseline: Study) -> str | None:
+    """Best of the study against the baseline's mean and best."""
+    objective, best = study.objectives[0], study.best()
+    if best is None or best.values is None:
+        return None
+    values = baseline.values(objective)
+    value, mean = best.values[objective.name], float(values.mean())
+    std = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    best_random = objective.loss(float(np.min(objective.loss(1.0) * values)))
+    beaten = objective.loss(value) < objective.loss(best_random)
+    unit = f" {objective.unit}" if objective.unit else ""
+    return (
+        f"{text.name(objective)} {text.number(value)}{unit} against {text.spread(mean, std)}{unit} of random "
+        f"{baseline.noun[1]}{_change(value, mean, decimals=1)}, best random of {len(values):,}: "
+        f"{text.number(best_random)}{'' if beaten else ' – not beaten'}"
+    )
+
+
+def learning(directory: Path, history: History, study: Study, baseline: Study) -> str | None:
+    """Error of a surrogate trained on chosen trials against one trained on random ones."""
+    if study.ended is None:
+        return None
+    try:
+        found = comparison.compare(directory, history, study, baseline)
+    except Exception as error:  # a report after hours of measuring must not die of an afterthought
+        return f"no comparison with random choice, because the surrogate could not be fitted ({error})"
+    if found is None:
+        return None
+    unit = f" {study.objectives[0].unit}" if study.objectives[0].unit else ""
+    chosen, random = (text.spread(float(np.mean(e)), float(np.std(e, ddof=1))) for e in (found.chosen, found.random))
+    verdict = "" if found.gain > 0 else "; active learning loses here"
+    if not found.clear:
+        verdict = "; no clear difference"
+    return (
+        f"MAE {chosen}{unit} after {found.k} chosen simulations against {random}{unit} after {found.k} random ones "
+        f"(tested on {found.tested} others){verdict}"
+    )
+
+
+def _change(value: float, reference: float, decimals: int = 0) -> str:
+    if reference == 0:
+        return ""
+    return f" ({text.percent((value - reference) / abs(reference), sign=True, decimals=decimals)})"
