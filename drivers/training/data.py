@@ -1,0 +1,119 @@
+"""Images and targets for training: read once in each process, checked, and split the same way for every network."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.randomness import derive
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Inputs and targets.
+
+    Attributes:
+        x: (n, *input) float32.
+        y: (n, m) float64, in the target's own unit.
+        names: of the m targets; empty if the file has none.
+    """
+
+    x: npt.NDArray[np.float32]
+    y: npt.NDArray[np.float64]
+    names: tuple[str, ...]
+
+    def target(self, target: int | str | None) -> npt.NDArray[np.float64]:
+        """(n, m) float64: all targets, or the one of that column or name with m = 1.
+
+        Raises:
+            ValueError: no such target.
+        """
+        if target is None:
+            return self.y
+        if isinstance(target, str):
+            if target not in self.names:
+                known = f"has {list(self.names)}" if self.names else "has no array `names`; give the column's number"
+                raise ValueError(f"expected a target of the data, got {target!r}; the file {known}")
+            target = self.names.index(target)
+        if not 0 <= target < self.y.shape[1]:
+            raise ValueError(f"expected target in 0 to {self.y.shape[1] - 1}, got {target}")
+        return self.y[:, target : target + 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Row numbers of the three parts, (k,) int64 each, disjoint."""
+
+    train: npt.NDArray[np.int64]
+    validation: npt.NDArray[np.int64]
+    test: npt.NDArray[np.int64]
+
+
+def load(path: Path) -> Data:
+    """Read an .npz with `x`, `y` and, if it likes, `names`; a file that did not change is read once.
+
+    Raises:
+        ValueError: the file lacks an array, or one has a wrong shape or values that are not finite.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        state = path.stat()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"expected training data in {path}, found no such file; correct `data`") from error
+    return _load(path, state.st_mtime_ns, state.st_size)
+
+
+def split(n: int, shares: tuple[float, float, float], seed: int) -> Split:
+    """Random parts in the given shares, the same for the same n, shares and seed.
+
+    Raises:
+        ValueError: too few points for two to train on, one to validate with and one to test.
+    """
+    first, second = round(n * shares[0]), round(n * (shares[0] + shares[1]))
+    rows = derive("split", seed).permutation(n)[: round(n * sum(shares))]
+    parts = Split(train=rows[:first], validation=rows[first:second], test=rows[second:])
+    if len(parts.train) < 2 or len(parts.validation) < 1 or len(parts.test) < 1:
+        raise ValueError(
+            f"expected enough data for 2 points to train on, 1 to validate with and 1 to test, got {n} in shares "
+            f"{list(shares)}; add data or change `split`"
+        )
+    return parts
+
+
+@lru_cache(maxsize=2)
+def _load(path: Path, mtime_ns: int, size: int) -> Data:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays: dict[str, npt.NDArray[Any]] = {name: file[name] for name in file.files}
+    except (ValueError, zipfile.BadZipFile, AttributeError) as error:
+        raise ValueError(f"expected {path} to be an .npz of plain arrays x and y, got: {error}") from error
+    missing = [name for name in ("x", "y") if name not in arrays]
+    if missing:
+        raise ValueError(
+            f"expected arrays x and y in {path}, got {sorted(arrays)}; save it with np.savez(path, x=x, y=y)"
+        )
+    x, y = arrays["x"], arrays["y"]
+    y = y[:, None] if y.ndim == 1 else y
+    if x.ndim < 2 or y.ndim != 2 or len(x) != len(y):
+        raise ValueError(f"expected x (n, ...) and y (n,) or (n, m) in {path}, got {x.shape} and {arrays['y'].shape}")
+    names = tuple(str(name) for name in arrays.get("names", ()))
+    if names and len(names) != y.shape[1]:
+        raise ValueError(f"expected {y.shape[1]} names, one for each target in {path}, got {list(names)}")
+    return Data(_numbers("x", x, np.float32, path), _numbers("y", y, np.float64, path), names)
+
+
+def _numbers(name: str, array: npt.NDArray[Any], dtype: type, path: Path) -> npt.NDArray[Any]:
+    if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
+        raise ValueError(f"expected numbers in {name} of {path}, got {array.dtype}")
+    array = array.astype(dtype)
+    bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+    if len(bad):
+        raise ValueError(f"expected finite {name} in {path}, got {len(bad)} rows that are not, the first is {bad[0]}")
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,46 @@
+"""The torch module of a genome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from search_spaces.networks.plan import Add, Keep, Plan, plan
+
+
+class Network(nn.Module):
+    """Runs a plan: (n, *input) float32 to (n, outputs) float32."""
+
+    def __init__(self, layout: Plan) -> None:
+        super().__init__()
+        self.layout = layout
+        for part in layout.parts:
+            self.add_module(part.name, getattr(nn, part.kind)(*part.arguments, **part.options))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kept: dict[str, torch.Tensor] = {}
+        for step in self.layout.steps:
+            match step:
+                case Keep(name):
+                    kept[name] = x
+                case Add(name, parts):
+                    x = x + self._apply_parts(parts, kept[name])
+                case _:
+                    x = self._apply_parts(step.parts, x)
+        return x
+
+    def _apply_parts(self, names: tuple[str, ...], x: torch.Tensor) -> torch.Tensor:
+        for name in names:
+            x = self.get_submodule(name)(x)
+        return x
+
+
+def build(genome: Mapping[str, Any]) -> Network:
+    """Build the network of a valid genome, with torch's default initial weights from its global generator.
+
+    Dropout layers are `nn.Dropout` and, between feature maps, `nn.Dropout2d`.
+    """
+    return Network(plan(genome))

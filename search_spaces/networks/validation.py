@@ -1,0 +1,88 @@
+"""Complete check of a genome: words, then places, then cost; every message names the gene."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from orchestrator.errors import InvalidPoint
+from search_spaces.networks.genome import LAYERS, RANGES, SETTINGS, TRAINING, Choices
+from search_spaces.networks.plan import plan
+from search_spaces.networks.repair import Budget, allowed, has_dropout
+
+_KEYS = ("input", "outputs", *SETTINGS, "layers", "training")
+
+
+def validate(genome: Mapping[str, Any], *, shape: tuple[int, ...], outputs: int, budget: Budget) -> None:
+    """Raise InvalidPoint unless the genome is a network of that input shape and number of outputs within budget."""
+    _keys("genome", genome, _KEYS)
+    if not isinstance(genome["input"], list | tuple) or list(genome["input"]) != list(shape):
+        raise InvalidPoint(f"expected input: {list(shape)}, the space's own, got {genome['input']!r}")
+    _choice("outputs", genome["outputs"], (outputs,))
+    for gene, choices in SETTINGS.items():
+        _choice(gene, genome[gene], choices)
+    _training(genome["training"])
+    _layers(genome, budget.layers)
+    if not has_dropout(genome):
+        raise InvalidPoint("expected a dropout of at least 0.05 somewhere, got none; set dropout: 0.1")
+    if cost := budget.excess(layout := plan(genome)):
+        raise InvalidPoint(
+            f"expected at most {getattr(budget, cost):,} {cost}, got {getattr(layout, cost):,}; "
+            "make layers smaller or raise the limit of the space"
+        )
+
+
+def _training(training: Any) -> None:
+    _keys("training", training, (*TRAINING, *RANGES))
+    for gene, choices in TRAINING.items():
+        _choice(f"training.{gene}", training[gene], choices)
+    for gene, (low, high) in RANGES.items():
+        value = training[gene]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or not low <= value <= high:
+            raise InvalidPoint(f"expected training.{gene} in [{low:g}, {high:g}], got {value!r}")
+
+
+def _layers(genome: Mapping[str, Any], limit: int) -> None:
+    layers = genome["layers"]
+    if not isinstance(layers, list | tuple) or len(layers) > limit:
+        got = f"{len(layers)} of them" if isinstance(layers, list | tuple) else repr(layers)
+        raise InvalidPoint(f"expected layers to be a list of at most {limit}, got {got}")
+    extent, vector = max(genome["input"][1:]), False
+    for position, layer in enumerate(layers):
+        where = f"layers[{position}]"
+        kind = layer.get("kind") if isinstance(layer, Mapping) else None
+        _choice(f"{where}.kind", kind, tuple(LAYERS))
+        if vector and kind != "dense":
+            raise InvalidPoint(f"expected only dense layers after a dense one, got {where}.kind: {kind!r}; move it up")
+        vector = kind == "dense"
+        _keys(where, layer, ("kind", *LAYERS[str(kind)]))
+        for gene, choices in LAYERS[str(kind)].items():
+            _choice(f"{where}.{gene}", layer[gene], choices)
+            if not allowed(gene, layer[gene], position, extent):
+                raise InvalidPoint(
+                    f"{where}.{gene}: {layer[gene]!r} does not fit maps of {extent} pixels after {position} layers; "
+                    "make it smaller"
+                )
+        extent = -(-extent // layer["stride"]) if kind == "conv" else extent // layer.get("size", 1)
+
+
+def _keys(name: str, value: Any, expected: Iterable[str]) -> None:
+    expected = list(expected)
+    if not isinstance(value, Mapping):
+        raise InvalidPoint(f"expected {name} to be a mapping with {expected}, got {value!r}")
+    for key in value:
+        if key not in expected:
+            close = difflib.get_close_matches(str(key), expected, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {expected}"
+            raise InvalidPoint(f"unknown key {key!r} in {name}; {hint}")
+    for key in expected:
+        if key not in value:
+            raise InvalidPoint(f"expected {name} to have {expected}, got none for {key!r}; add it")
+
+
+def _choice(name: str, value: Any, choices: Choices) -> None:
+    if isinstance(value, bool) or value not in choices:
+        raise InvalidPoint(f"expected {name} to be one of {list(choices)}, got {value!r}")
