@@ -1,0 +1,33 @@
+"""Runs a campaign of toy studies in a folder, the way the command line does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.campaign import Campaign
+from orchestrator.ledger import Ledger
+from orchestrator.study import Observer, Plan, Study
+
+
+def run(
+    folder: Path,
+    *studies: Callable[[], Study],
+    executor,
+    seed: int = 0,
+    config: dict | None = None,
+    observer: Observer | None = None,
+    slots: int | None = None,
+) -> str:
+    """Open the ledger in `folder`, run, close; return what `Campaign.run` returned."""
+    plans = [Plan(make().name, lambda history, store, make=make: make()) for make in studies]
+    with Ledger.open(folder / "ledger.db", config=config or {"name": "toy"}, environment={}) as ledger:
+        return Campaign(
+            plans=plans,
+            ledger=ledger,
+            executor=executor,
+            seed=seed,
+            artifacts=folder / "artifacts",
+            observer=observer,
+            slots=slots,
+        ).run()
