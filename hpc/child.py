@@ -37,12 +37,12 @@ def serve(calls: int, lifeline: int, stacks: int, sys_path: Sequence[str], main:
         main: where the parent's `__main__` came from, in the words of `multiprocessing.spawn.prepare`.
     """
     global _main
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, lambda *_: None)  # unlike SIG_IGN not inherited by programs that a call starts
     for descriptor in (calls, lifeline, stacks):
         os.set_inheritable(descriptor, False)
     _die_with(lifeline)
     faulthandler.enable(stacks)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what it printed outlives it
     sys.path[:] = sys_path
     _main = main

@@ -100,6 +100,9 @@ class Mpi(Executor):
             self.shutdown(wait=True, cancel_futures=kind is not None)
             self._call_off()
             self._context.__exit__(kind, value, tb)
+            for request in self._called_off:
+                request.wait()
+            self._stop.Free()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Make the call on the next free worker rank.
@@ -141,14 +144,17 @@ class Mpi(Executor):
 
     def _serve(self) -> None:
         global _child
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # rank 0 decides what they mean
         _child = Child(threads=self._threads, log=self._log, cancelled=lambda: bool(self._stop.iprobe(source=0)))
+        # Rank 0 decides what these mean. Handlers, unlike SIG_IGN, are not inherited by the child.
+        before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self._context.__enter__()  # serves
         finally:
             _child.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
         self._stop.recv(source=0)
+        self._stop.Free()
 
 
 def _evaluate(payload: bytes, timeout_s: float | None, memory_gb: float | None) -> bytes:

