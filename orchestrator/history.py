@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 from orchestrator.errors import LedgerCorrupt
 from orchestrator.trial import Failure, Prediction, Trial
 
+_decode = json.JSONDecoder().raw_decode  # without the search for white space around the text
+
 
 class Event(NamedTuple):
     """One row of the ledger; `time` is Unix time in s, `body` a JSON object as text."""
@@ -86,6 +88,7 @@ class History:
     last_seq: int = 0
     _resumed_at: dict[str, tuple[float, float]] = field(default_factory=dict)
     _withdrawn: set[int] = field(default_factory=set)
+    _running: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def of(self, study: str) -> list[Trial]:
         """Trials of one study, in order of proposal."""
@@ -115,7 +118,7 @@ class History:
         if event.seq != self.last_seq + 1:
             raise LedgerCorrupt(f"expected event {self.last_seq + 1} of the ledger, got {event.seq}: rows are missing")
         self.last_seq = event.seq
-        body = json.loads(event.body)
+        body: dict[str, Any] = _decode(event.body)[0]
         if event.trial is None:
             self._campaign_event(event, body)
         elif event.kind == "proposed":
@@ -144,17 +147,13 @@ class History:
     def _propose(self, event: Event, body: dict[str, Any]) -> None:
         if event.trial != len(self.trials):
             raise LedgerCorrupt(f"expected trial {len(self.trials)} to be proposed next, got {event.trial}")
-        prediction = body.pop("prediction", None)
-        self.trials.append(
-            Trial(
-                id=event.trial,
-                study=event.study,
-                prediction=Prediction(**prediction) if prediction else None,
-                parents=tuple(body.pop("parents", ())),
-                proposed_at=event.time,
-                **body,
-            )
-        )
+        if "prediction" in body:
+            body["prediction"] = Prediction(**body["prediction"])
+        if "parents" in body:
+            body["parents"] = tuple(body["parents"])
+        body.update(id=event.trial, study=event.study, proposed_at=event.time)
+        self.trials.append(Trial(**body))
+        self._running[event.trial] = body
         self.asks[event.study] = max(self.asks.get(event.study, 0), body["ask"] + 1)
         self.counts[event.study] = self.counts.get(event.study, 0) + 1
 
@@ -168,12 +167,12 @@ class History:
             self.trials[trial.id] = replace(trial, attempt=body["attempt"])
         elif event.kind == "lost":
             self.lost.append(Loss(trial.id, trial.attempt, event.time, body["message"]))
-        elif event.kind == "answered":
-            self.trials[trial.id] = replace(trial, state="answered", **body)
-            self.finished.append(trial.id)
-        elif event.kind == "failed":
-            failure = Failure(**body.pop("failure"))
-            self.trials[trial.id] = replace(trial, state="failed", failure=failure, **body)
+        elif event.kind in ("answered", "failed"):
+            if event.kind == "failed":
+                body["failure"] = Failure(**body["failure"])
+            # built from its fields, which costs a third of `dataclasses.replace`
+            fields = self._running.pop(trial.id)
+            self.trials[trial.id] = Trial(**fields, state=event.kind, attempt=trial.attempt, **body)  # type: ignore[arg-type]
             self.finished.append(trial.id)
         elif event.kind == "withdrawn":
             self._withdrawn.add(trial.id)
