@@ -1,0 +1,78 @@
+"""Random search: the baseline that every other strategy has to beat, and the filler that is always ready."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from orchestrator.protocols import Finite, Space
+from orchestrator.strategies.tried import Tried, exhausted, key
+from orchestrator.trial import Point, Proposal, Trial
+
+RETRIES = 100
+"""Samples drawn in search of an untried point before a tried one is measured again."""
+
+
+class Random:
+    """Samples the space afresh for every proposal, without repeats where that can be told.
+
+    Args:
+        space: any space; one that is Finite is drawn from without replacement.
+    """
+
+    def __init__(self, *, space: Space) -> None:
+        self._sampler = Sampler(space)
+        self._tried = Tried()
+
+    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+        """Propose at most n random points; see `Strategy.ask`."""
+        taken = self._tried.pending(pending)
+        points = self._sampler.draw(n, self._tried, taken, rng)
+        if not points and not pending:
+            raise exhausted()
+        return [Proposal(point=p, reason="random sample", extra={"origin": "random"}) for p in points]
+
+    def tell(self, trial: Trial) -> None:
+        """Remember the point."""
+        self._tried.add(trial)
+
+
+class Sampler:
+    """Random points that were not tried before."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._points = list(space.points) if isinstance(space, Finite) else None
+        self._keys = [key(p) for p in self._points or ()]
+
+    def draw(self, n: int, tried: Tried, taken: set[str], rng: np.random.Generator) -> list[Point]:
+        """Draw up to n distinct points; none if the space is Finite and each of its points was told or is pending.
+
+        Args:
+            n: how many, >= 1.
+            tried: points told; repeated only if the space is not Finite and `RETRIES` samples found nothing else.
+            taken: keys of pending points, never repeated; the drawn points' keys are added.
+            rng: source of randomness.
+        """
+        if self._points is None:
+            drawn = (self._sample(tried, taken, rng) for _ in range(n))
+            return [point for point in drawn if point is not None]
+        free = [i for i, k in enumerate(self._keys) if k not in tried and k not in taken]
+        chosen = rng.choice(len(free), size=min(n, len(free)), replace=False)
+        taken.update(self._keys[free[i]] for i in chosen)
+        return [self._points[free[i]] for i in chosen]
+
+    def _sample(self, tried: Tried, taken: set[str], rng: np.random.Generator) -> Point | None:
+        repeat = None
+        for _ in range(RETRIES):
+            point = self._space.sample(rng)
+            point_key = key(point)
+            if point_key in taken:
+                continue
+            repeat = point
+            if point_key not in tried:
+                break
+        if repeat is not None:
+            taken.add(key(repeat))
+        return repeat
