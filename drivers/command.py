@@ -1,0 +1,247 @@
+"""Any program as a driver: input files from templates, a run in a fresh folder, numbers read from what it leaves.
+
+Templates are Jinja2: `{{temperature}}` is the point's value of that name, `{{point["T (K)"]}}` one whose name is not
+a word, `{{trial.seed}}` a field of the trial. A name that the point lacks is an error.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+import psutil
+
+from drivers.parsing import CommandFailed, Output, check, read
+from orchestrator.errors import ConfigError
+from orchestrator.trial import Measurement, Objective, Trial
+
+TAIL_LINES = 12  # how much of the program's output goes into an error
+
+
+class Command:
+    """Runs a program once per trial.
+
+    Args:
+        run: the program and its arguments, each a template. A string is split as a shell would, before the values
+            are filled in, so that a value is never more than one argument.
+        output: where each measured number is found, by its name.
+        inputs: files to write into the working folder: name to template.
+        templates: template files, filled in and written under their own names without a final `.j2`.
+        files: files that are linked into the working folder as they are.
+        artifacts: files of the working folder to keep with the trial.
+        shell: pass `run` to /bin/sh, values quoted, so that pipes and redirections work.
+        environment: environment variables to set.
+        timeout_s: wall time after which the program and all that it started are killed, s.
+        keep: which working folders stay: those of failed trials, all, or none.
+        scratch: where working folders are made; the system's temporary folder if left out.
+        repeatable: whether running it again at the same point is harmless; only then is a crash retried.
+
+    Raises:
+        ConfigError: an option makes no sense, a template is wrong, or a file is missing.
+    """
+
+    objectives: tuple[Objective, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        run: str | list[str],
+        output: dict[str, Output],
+        inputs: dict[str, str] | None = None,
+        templates: list[Path] | None = None,
+        files: list[Path] | None = None,
+        artifacts: list[str] | None = None,
+        shell: bool = False,
+        environment: dict[str, str] | None = None,
+        timeout_s: float | None = None,
+        keep: Literal["failed", "all", "none"] = "failed",
+        scratch: Path | None = None,
+        repeatable: bool = True,
+    ) -> None:
+        if shell and not isinstance(run, str):
+            raise ConfigError("run: expected a string with `shell: true`, got a list; join it or drop `shell`")
+        if not run or not output:
+            raise ConfigError("expected `run` to name a program and `output` at least one number, got none")
+        if timeout_s is not None and not timeout_s > 0:
+            raise ConfigError(f"timeout_s: expected more than 0, got {timeout_s}")
+        self.shell = shell
+        self.run = [run] if shell and isinstance(run, str) else split(run) if isinstance(run, str) else list(run)
+        self.output = {name: check(name, spec) for name, spec in output.items()}
+        self.inputs = dict(inputs or {})
+        for path in [*(templates or []), *(files or [])]:
+            if not path.exists():
+                raise ConfigError(f"expected a file, got {path}, which does not exist")
+        self.inputs |= {p.name.removesuffix(".j2"): p.read_text(encoding="utf-8") for p in templates or []}
+        self.files = [Path(p).absolute() for p in files or []]
+        self.artifacts = list(artifacts or [])
+        self.environment = dict(environment or {})
+        self.timeout_s, self.keep, self.scratch, self.repeatable = timeout_s, keep, scratch, repeatable
+        for name, text in [*(("run", part) for part in self.run), *self.inputs.items()]:
+            _template(text, shell and name == "run", name)
+        for name in [*self.inputs, *self.artifacts]:
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ConfigError(f"expected a file name inside the working folder, got {name!r}")
+
+    def __call__(self, trial: Trial) -> Measurement:
+        """Run the program and read its numbers.
+
+        Raises:
+            CommandFailed: it ended with an error, or a number is missing. The text is short, so that equal failures
+                can be counted together; the last lines of output and the working folder follow as notes, which
+                the traceback shows.
+            TimeoutError: it took longer than `timeout_s`.
+        """
+        if self.scratch is not None:
+            self.scratch.mkdir(parents=True, exist_ok=True)
+        prefix = f"matloop-{re.sub(r'[^A-Za-z0-9_-]', '_', trial.study)}-{trial.number}-"
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.scratch))
+        succeeded = False
+        try:
+            measurement = self._measure(trial, folder)
+            succeeded = True
+            return measurement
+        except Exception as error:
+            if self.keep != "none":
+                error.add_note(f"working folder kept: {folder}")
+            raise
+        finally:
+            if self.keep == "none" or (self.keep == "failed" and succeeded):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _measure(self, trial: Trial, folder: Path) -> Measurement:
+        values = {**trial.point, "point": trial.point, "trial": trial}
+        for name, text in self.inputs.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(_render(_template(text, False, name), values, name), encoding="utf-8")
+        for file in self.files:
+            (folder / file.name).symlink_to(file)
+        arguments = [_render(_template(part, self.shell, "run"), values, "run") for part in self.run]
+        started = time.monotonic()
+        self._execute(arguments, folder)
+        seconds = time.monotonic() - started
+        numbers = {name: read(name, spec, folder) for name, spec in self.output.items()}
+        kept = {}
+        for name in self.artifacts:
+            if not (folder / name).is_file():
+                raise CommandFailed(f"expected the program to leave {name!r}, which is not there")
+            kept[name] = (folder / name).read_bytes()
+        info: dict[str, Any] = {"program_s": round(seconds, 3)}
+        if self.keep == "all":
+            info["folder"] = str(folder)
+        return Measurement(values=numbers, info=info, artifacts=kept)
+
+    @property
+    def _program(self) -> str:
+        """The program as the campaign file has it: the same in every trial."""
+        return repr(self.run[0])
+
+    def _execute(self, arguments: Sequence[str], folder: Path) -> None:
+        group = _has_terminal()
+        with (folder / "stdout.txt").open("wb") as out, (folder / "stderr.txt").open("wb") as err:
+            try:
+                process = subprocess.Popen(
+                    arguments[0] if self.shell else arguments,
+                    shell=self.shell,
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    env={**os.environ, **self.environment},
+                    process_group=0 if group else None,
+                )
+            except OSError as error:
+                raise CommandFailed(
+                    f"cannot start {self._program}: {error.strerror}; check that it is installed and on the PATH"
+                ) from error
+            try:
+                code = process.wait(self.timeout_s)
+            except subprocess.TimeoutExpired as error:
+                raise TimeoutError(f"{self._program} took longer than timeout_s = {self.timeout_s:g} s") from error
+            finally:
+                kill_family(process, group=group)
+        if code != 0:
+            how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
+            tail = _tail(folder / "stderr.txt") or _tail(folder / "stdout.txt") or ["no output"]
+            failure = CommandFailed(f"{self._program} ended with {how}: {tail[-1]}")
+            failure.add_note("\n".join(["its last lines:", *tail]))
+            raise failure
+
+
+def split(command: str) -> list[str]:
+    """Split as a shell does, but leave `{{…}}` whole."""
+    stash: list[str] = []
+
+    def hide(found: re.Match[str]) -> str:
+        stash.append(found.group())
+        return f"\x00{len(stash) - 1}\x00"
+
+    try:
+        parts = shlex.split(re.sub(r"\{\{.*?\}\}|\{%.*?%\}", hide, command, flags=re.DOTALL))
+    except ValueError as error:
+        raise ConfigError(f"run: cannot split {command!r}: {error}; close the quotes or give a list") from error
+    return [re.sub("\x00(\\d+)\x00", lambda found: stash[int(found.group(1))], part) for part in parts]
+
+
+@functools.cache
+def _template(text: str, quoted: bool, name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # plain text, not HTML
+        finalize=(lambda value: shlex.quote(str(value))) if quoted else None,
+    )
+    try:
+        return environment.from_string(text)
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(f"{name}, line {error.lineno} of the template: {error.message}") from error
+
+
+def _render(template: jinja2.Template, values: Mapping[str, Any], name: str) -> str:
+    try:
+        return template.render(values)
+    except jinja2.UndefinedError as error:
+        has = ", ".join(str(key) for key in values["point"])
+        raise CommandFailed(f"{name}: {error.message}; the point has {has}") from error
+
+
+def _has_terminal() -> bool:
+    """Whether a Ctrl-C would reach the program too, and end the trial rather than let it finish."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def kill_family(process: subprocess.Popen[bytes], *, group: bool) -> None:
+    """Kill the program, if it still runs, and all that it has started; with its own group also what it left behind."""
+    family: list[psutil.Process] = []
+    if process.poll() is None:
+        with suppress(psutil.Error):
+            leader = psutil.Process(process.pid)
+            family = [leader, *leader.children(recursive=True)]
+    for member in family:
+        with suppress(psutil.Error):
+            member.kill()
+    if group:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _tail(path: Path) -> list[str]:
+    text = path.read_bytes()[-4000:].decode("utf-8", errors="replace")
+    return text.rstrip().splitlines()[-TAIL_LINES:]
