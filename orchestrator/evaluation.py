@@ -13,6 +13,7 @@ from pathlib import Path
 
 from orchestrator.artifacts import ArtifactStore
 from orchestrator.errors import InvalidResult
+from orchestrator.plain import to_json
 from orchestrator.protocols import Driver
 from orchestrator.trial import Answer, Failure, Measurement, Objective, Trial
 
@@ -46,8 +47,10 @@ class Evaluation:
         measurement, failure, stored = None, None, {}
         try:
             measurement = as_measurement(self.driver(self.trial), self.objectives)
-            store = ArtifactStore(self.artifacts)
-            stored = {name: store.save(content) for name, content in measurement.artifacts.items()}
+            _check_recordable(measurement)
+            stored = self._store(measurement)
+        except _NotStored as error:  # the machine's fault, not the point's
+            failure = Failure(cause="lost", message=_one_line(error), traceback=traceback.format_exc())
         except InvalidResult as error:
             failure = Failure(cause="invalid_result", message=str(error), traceback=traceback.format_exc())
         except MemoryError as error:
@@ -65,6 +68,27 @@ class Evaluation:
             finished_at=time.time(),
             worker=f"{socket.gethostname()}:{os.getpid()}",
         )
+
+    def _store(self, measurement: Measurement) -> dict[str, str]:
+        store = ArtifactStore(self.artifacts)
+        try:
+            return {name: store.save(content) for name, content in measurement.artifacts.items()}
+        except OSError as error:
+            raise _NotStored(f"cannot store artifacts in {self.artifacts}: {error}") from error
+
+
+class _NotStored(Exception):
+    """The disk did not take an artifact."""
+
+
+def _check_recordable(measurement: Measurement) -> None:
+    try:
+        to_json([measurement.info, measurement.noise])
+    except (TypeError, ValueError) as error:
+        raise InvalidResult(
+            f"expected `info` and `noise` of numbers, text, lists and mappings: {error}; "
+            "return arrays and bytes as `artifacts`"
+        ) from error
 
 
 def as_measurement(result: object, objectives: tuple[Objective, ...]) -> Measurement:

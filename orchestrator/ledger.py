@@ -14,16 +14,15 @@ import json
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 from orchestrator.errors import ConfigChanged, LedgerCorrupt, LedgerError, LedgerUnwritable, MatloopError
 from orchestrator.history import Event, History
 from orchestrator.lock import WriterLock
+from orchestrator.plain import to_json
 from orchestrator.trial import Answer, Proposal, Trial
 
 SCHEMA = 1
@@ -194,7 +193,7 @@ class Ledger:
         self, kind: str, study: str = "", trial: int | None = None, body: Mapping[str, Any] | None = None
     ) -> None:
         try:
-            text = json.dumps(body or {}, separators=(",", ":"), default=_plain, ensure_ascii=False)
+            text = to_json(body or {})
         except (TypeError, ValueError) as error:
             raise MatloopError(
                 f"cannot record a {kind!r} event of study {study!r}: {error}; points, notes and results must be "
@@ -263,7 +262,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     same["studies"] = {
         name: {key: value for key, value in study.items() if key not in free} for name, study in studies.items()
     }
-    return json.loads(json.dumps(same, default=_plain))
+    return json.loads(to_json(same))
 
 
 def config_diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -321,20 +320,6 @@ def _corrupt(path: Path, error: object) -> LedgerCorrupt:
 
 def _checksum(event: Event) -> int:
     return zlib.crc32(f"{event.seq}|{event.time!r}|{event.kind}|{event.study}|{event.trial}|{event.body}".encode())
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Sequence | set | frozenset):
-        return list(value)
-    raise TypeError(f"got a {type(value).__name__}")
 
 
 def on_network(path: Path) -> bool:

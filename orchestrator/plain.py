@@ -1,0 +1,33 @@
+"""Values as JSON text, with numpy's numbers and arrays taken for plain ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+def to_json(value: object) -> str:
+    """Compact JSON.
+
+    Raises:
+        TypeError, ValueError: something in it is not a number, text, list or mapping.
+    """
+    return json.dumps(value, separators=(",", ":"), default=plain, ensure_ascii=False)
+
+
+def plain(value: object) -> object:
+    """One step from a value that JSON does not know to one that it may."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence | set | frozenset):
+        return list(value)
+    raise TypeError(f"got a {type(value).__name__}")

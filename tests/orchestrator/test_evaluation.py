@@ -1,0 +1,99 @@
+"""What a worker returns, whatever the driver does; artifacts; seeds."""
+
+from __future__ import annotations
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+
+from orchestrator.artifacts import ArtifactStore
+from orchestrator.evaluation import Evaluation, as_measurement
+from orchestrator.randomness import derive, derive_seed, python_seed, torch_seed
+from orchestrator.trial import Measurement, Objective, Trial, best, losses
+from tests.orchestrator.toys import LOSS, Scripted
+
+TRIAL = Trial(id=0, study="s", number=0, point={"x": 0.5}, seed=1)
+
+
+def evaluate(act, tmp_path, objectives=(LOSS,)):
+    return Evaluation(driver=Scripted((act,)), trial=TRIAL, objectives=objectives, artifacts=tmp_path / "a")()
+
+
+def test_artifacts_are_stored_by_content(tmp_path):
+    image = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    answer = evaluate(Measurement(values={"loss": 1.0}, artifacts={"image": image, "raw": b"xyz"}), tmp_path)
+    store = ArtifactStore(tmp_path / "a")
+    assert (store.load(answer.artifacts["image"]) == image).all()
+    assert store.load_bytes(answer.artifacts["raw"]) == b"xyz"
+    assert answer.artifacts["raw"] == "3608bca1e44ea6c4d268eb6db02260269892c0b42b86bbf1e77a6fa16c3c9282"
+    assert store.save(b"xyz") == answer.artifacts["raw"]
+    assert len(list((tmp_path / "a").iterdir())) == 2
+
+
+def test_what_cannot_be_recorded_is_a_failure(tmp_path):
+    answer = evaluate(Measurement(values={"loss": 1.0}, info={"z": 1j}), tmp_path)
+    assert answer.failure.cause == "invalid_result" and "got a complex; return arrays" in answer.failure.message
+
+
+def test_an_artifact_that_cannot_be_stored_is_the_machines_fault(tmp_path):
+    (tmp_path / "a").write_text("a file where the folder should be")
+    answer = evaluate(Measurement(values={"loss": 1.0}, artifacts={"raw": b"xyz"}), tmp_path)
+    assert answer.values is None and answer.failure.cause == "lost"
+    assert answer.failure.retriable
+
+
+def test_running_out_of_memory_is_a_failure(tmp_path):
+    assert evaluate(MemoryError("9 GiB"), tmp_path).failure.cause == "memory"
+
+
+def test_evaluation_is_picklable(tmp_path):
+    evaluation = Evaluation(driver=Scripted((1.0,)), trial=TRIAL, objectives=(LOSS,), artifacts=tmp_path)
+    assert pickle.loads(pickle.dumps(evaluation)) == evaluation
+
+
+def test_what_counts_as_a_measurement():
+    assert as_measurement(2, (LOSS,)).values == {"loss": 2.0}
+    assert as_measurement(np.float32(2), (LOSS,)).values == {"loss": 2.0}
+    assert as_measurement({"loss": 1, "other": float("nan")}, (LOSS,)).values == {"loss": 1.0}
+    with pytest.raises(ValueError, match="return a dict"):
+        as_measurement(2.0, (LOSS, Objective("cost")))
+    with pytest.raises(ValueError, match="finite number for objective 'loss', got inf"):
+        as_measurement(float("inf"), (LOSS,))
+
+
+def test_losses_have_one_direction():
+    trials = [
+        Trial(id=0, study="s", number=0, point={}, seed=0, values={"a": 1.0, "b": 5.0}),
+        Trial(id=1, study="s", number=1, point={}, seed=0),
+        Trial(id=2, study="s", number=2, point={}, seed=0, values={"a": 0.5, "b": 9.0}),
+    ]
+    assert losses(trials, (Objective("a"), Objective("b", "maximise"))).tolist() == [
+        [1.0, -5.0],
+        [np.inf, np.inf],
+        [0.5, -9.0],
+    ]
+    assert best(trials, Objective("a", "maximise")) is trials[0]
+    assert best(trials[1:2], Objective("a")) is None
+
+
+def test_seeds_depend_on_every_key_and_its_type():
+    seeds = {derive_seed(1, "a"), derive_seed(1, "b"), derive_seed(2, "a"), derive_seed("1", "a"), derive_seed("1a")}
+    assert len(seeds) == 5 and all(0 <= s < 2**63 for s in seeds)
+    assert derive(1, 2).random() == derive(1, 2).random()
+
+
+def test_global_generators_are_restored():
+    import torch
+
+    random.seed(3)
+    torch.manual_seed(3)
+    expected = random.random(), torch.rand(1)
+    random.seed(3)
+    torch.manual_seed(3)
+    with python_seed(7), torch_seed(7):
+        drawn = random.random(), torch.rand(1)
+    with python_seed(7), torch_seed(7):
+        assert (random.random(), torch.rand(1)) == drawn
+    assert (random.random(), torch.rand(1)) == expected
