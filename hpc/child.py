@@ -17,6 +17,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
+from typing import Any
 
 from orchestrator.errors import WorkerCrashed
 
@@ -43,7 +44,7 @@ def serve(calls: int, lifeline: int, stacks: int, sys_path: Sequence[str], main:
     _die_with(lifeline)
     faulthandler.enable(stacks)
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what it printed outlives it
+        stream.reconfigure(line_buffering=True)  # what it printed outlives it
     sys.path[:] = sys_path
     _main = main
     with Connection(calls) as connection:
@@ -69,11 +70,19 @@ def answer(payload: bytes, loaded: Callable[[], None]) -> bytes:
     try:
         if b"__main__" in payload:
             _import_main()
-        fn, args, kwargs = pickle.loads(payload)
+        fn, args, kwargs = _load(payload)
         loaded()
         return pickle.dumps((True, fn(*args, **kwargs)), pickle.HIGHEST_PROTOCOL)
     except BaseException as error:
         return _dump_error(error)
+
+
+def _load(payload: bytes) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    try:
+        return pickle.loads(payload)
+    except (AttributeError, ImportError) as error:
+        error.add_note("a worker must be able to import what is submitted: define it in a file, not in a shell")
+        raise
 
 
 def _dump_error(error: BaseException) -> bytes:

@@ -23,7 +23,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any, Final
@@ -45,13 +46,10 @@ sys.path[:] = call["sys_path"]
 from hpc.child import serve
 serve(**call)
 """
-THREADS: Final = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
+THREADS: Final = tuple(
+    f"{library}_THREADS" for library in ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMEXPR_NUM", "VECLIB_MAXIMUM")
 )
+RANK: Final = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
 LAUNCHER: Final = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDI_", "MPI_LOCAL")
 """What mpiexec tells its ranks; a child that kept it would pass for a rank of the same job."""
 
@@ -67,6 +65,44 @@ def unpack(answer: bytes) -> Any:
     if succeeded:
         return value
     raise value
+
+
+@dataclass(frozen=True)
+class _Life:
+    """One child process from birth to burial, and what it is reached by."""
+
+    process: subprocess.Popen[bytes]
+    calls: Connection
+    lifeline: IO[bytes]  # the kernel kills the child's process group when this closes
+    stacks: IO[bytes]
+
+    def kill(self) -> None:
+        """Kill the process, its group and its other descendants."""
+        family = _family(self.process.pid) if self.process.returncode is None else []
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        for member in family:
+            with suppress(psutil.Error):
+                member.kill()
+
+    def bury(self) -> None:
+        """Kill what is left and let go of everything; may be repeated."""
+        self.kill()
+        with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: nothing more can be done about it
+            self.process.wait(FAREWELL_S)
+        self.calls.close()
+        self.lifeline.close()
+        self.stacks.close()
+
+    def last_words(self) -> WorkerCrashed:
+        """What to say of a child that died on its own."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(1.0)
+        error = WorkerCrashed(f"the worker died during the trial: {_cause_of_death(self.process.returncode)}")
+        self.stacks.seek(0)
+        if stack := self.stacks.read().decode(errors="replace"):
+            error.add_note(stack)
+        return error
 
 
 class Child:
@@ -86,14 +122,9 @@ class Child:
         self, *, threads: int = 1, log: Path | None = None, cancelled: Callable[[], bool] = lambda: False
     ) -> None:
         self._threads, self._log, self._cancelled = threads, log, cancelled
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()  # held to change either of these:
+        self._life: _Life | None = None
         self._stopped = False
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """The child's process id; None before its first call and after its death."""
-        return self._process.pid if self._process is not None and self._process.returncode is None else None
 
     def run(self, payload: bytes, *, timeout_s: float | None = None, memory_gb: float | None = None) -> bytes:
         """Make a call in the child.
@@ -113,144 +144,120 @@ class Child:
             WorkerCrashed: the child died; the Python stack it died with is attached as a note where there is one.
             CancelledError: `stop` was called, or `cancelled` returned True.
         """
-        process = self._started()
+        life = self._alive()
         try:
-            self._calls.send_bytes(payload)
-            return self._wait(process, timeout_s, memory_gb)
-        except (EOFError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise self._epitaph(process) from None
+            return self._exchange(life, payload, timeout_s, memory_gb)
+        except (TimeoutError, MemoryExceeded, CancelledError):
+            life.bury()
+            raise
+        except (EOFError, OSError):
+            error = life.last_words()
+            life.bury()
+            if self._stopped:
+                raise CancelledError("the executor was shut down during the trial") from None
+            raise error from None
 
     def stop(self) -> None:
         """Kill the child and refuse further calls; may be called from any thread."""
         with self._lock:
             self._stopped = True
-            if self._process is not None:
-                _kill(self._process)
+            if self._life is not None:
+                self._life.kill()
 
     def dismiss(self) -> None:
         """Tell an idle child to end, and refuse further calls."""
         with self._lock:
             self._stopped = True
-            if self._process is not None:
-                self._calls.close()
+            if self._life is not None:
+                self._life.calls.close()
 
     def close(self) -> None:
         """Dismiss an idle child, give it a moment to end in peace, and kill it otherwise."""
         self.dismiss()
-        if (process := self._process) is not None:
+        if self._life is not None:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(FAREWELL_S)
-            self._bury(process)
+                self._life.process.wait(FAREWELL_S)
+            self._life.bury()
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _alive(self) -> _Life:
         with self._lock:
             if self._stopped:
                 raise CancelledError("the executor was shut down before the trial began")
-            if self._process is not None and self._process.poll() is None:
-                return self._process
-            if self._process is not None:  # it died between two calls
-                self._bury(self._process)
-            self._process = self._start()
-            return self._process
+            if self._life is not None and self._life.process.poll() is not None:  # it may have died idle
+                self._life.bury()
+                self._life = None
+            if self._life is None:
+                self._life = _bear(self._threads, self._log)
+            return self._life
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        if child.importing_main:
-            raise RuntimeError(
-                "a worker that was importing your script to find the submitted function came to start workers itself; "
-                'put what the script does under `if __name__ == "__main__":`'
-            )
-        here, there = socket.socketpair()
-        watched, self._lifeline = os.pipe()
-        self._stacks: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        inherited = {"calls": there.fileno(), "lifeline": watched, "stacks": self._stacks.fileno()}
-        sys_path = [str(entry) or str(Path.cwd()) for entry in sys.path]
-        log = self._log.open("ab") if self._log is not None else None
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-c", COMMAND, json.dumps({**inherited, "sys_path": sys_path, "main": _main()})],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment(os.environ, self._threads),
-                pass_fds=tuple(inherited.values()),
-                start_new_session=True,
-            )
-        finally:
-            there.close()
-            os.close(watched)
-            if log is not None:
-                log.close()
-        self._calls = Connection(here.detach())
-        return process
-
-    def _wait(self, process: subprocess.Popen[bytes], timeout_s: float | None, memory_gb: float | None) -> bytes:
+    def _exchange(self, life: _Life, payload: bytes, timeout_s: float | None, memory_gb: float | None) -> bytes:
+        life.calls.send_bytes(payload)
         allowed_s = math.inf if timeout_s is None else timeout_s
         deadline, tick_s = time.monotonic() + LOADING_S + allowed_s, TICK_S
         while True:
-            if self._calls.poll(max(0.0, min(tick_s, deadline - time.monotonic()))):
-                if answer := self._calls.recv_bytes():
+            if life.calls.poll(max(0.0, min(tick_s, deadline - time.monotonic()))):
+                if answer := life.calls.recv_bytes():
                     return answer
                 deadline = time.monotonic() + allowed_s  # an empty message: the code is imported, the call begins
-            elif process.poll() is not None and not self._calls.poll():
+            elif life.process.poll() is not None and not life.calls.poll():
                 raise EOFError  # a descendant of the dead child holds the connection open
             elif self._cancelled():
-                self._bury(process)
                 raise CancelledError("the executor was shut down during the trial")
             elif time.monotonic() >= deadline:
-                self._bury(process)
                 raise TimeoutError(
                     f"took longer than its time limit of {timeout_s:g} s; raise `timeout_s` or make the trial smaller"
                 )
             elif memory_gb is not None:
                 looked_at = time.monotonic()
-                used_gb = resident(process.pid) / GIB
+                used_gb = resident(life.process.pid) / GIB
                 tick_s = max(TICK_S, 20 * (time.monotonic() - looked_at))  # spend at most 5 % of a core on looking
                 if used_gb > memory_gb:
-                    self._bury(process)
                     raise MemoryExceeded(
                         f"used {used_gb:.2f} GiB of memory, its limit is {memory_gb:g} GiB; raise `memory_gb` or make "
                         "the trial smaller"
                     )
 
-    def _epitaph(self, process: subprocess.Popen[bytes]) -> Exception:
-        """What to say of a child that died on its own."""
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(1.0)
-        with self._lock:
-            stopped = self._stopped
-        code = process.returncode
-        self._stacks.seek(0)
-        stack = self._stacks.read().decode(errors="replace")
-        self._bury(process)
-        if stopped:
-            return CancelledError("the executor was shut down during the trial")
-        error = WorkerCrashed(f"the worker died during the trial: {_cause_of_death(code)}")
-        if stack:
-            error.add_note(stack)
-        return error
 
-    def _bury(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill what is left of a child's process group and let go of what it was reached by."""
-        _kill(process)
-        with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: nothing more can be done about it
-            process.wait(FAREWELL_S)
-        self._calls.close()
-        self._stacks.close()
-        os.close(self._lifeline)
-        with self._lock:
-            if self._process is process:
-                self._process = None
+def _bear(threads: int, log: Path | None) -> _Life:
+    if child.importing_main:
+        raise RuntimeError(
+            "a worker that was importing your script to find the submitted function came to start workers itself; "
+            'put what the script does under `if __name__ == "__main__":`'
+        )
+    with ExitStack() as ours, ExitStack() as theirs:
+        here, there = socket.socketpair()
+        theirs.callback(there.close)
+        calls = ours.enter_context(Connection(here.detach()))
+        watched, held = os.pipe()
+        theirs.callback(os.close, watched)
+        lifeline = ours.enter_context(os.fdopen(held, "wb"))
+        stacks = ours.enter_context(tempfile.TemporaryFile())
+        output = None
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            output = theirs.enter_context(log.open("ab"))
+        inherited = {"calls": there.fileno(), "lifeline": watched, "stacks": stacks.fileno()}
+        origin = {"sys_path": [str(entry) or str(Path.cwd()) for entry in sys.path], "main": _main()}
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", COMMAND, json.dumps(inherited | origin)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment(os.environ, threads),
+            pass_fds=tuple(inherited.values()),
+            start_new_session=True,
+        )
+        ours.pop_all()  # from here on the burial closes them
+    return _Life(process, calls, lifeline, stacks)
 
 
 def environment(outer: Mapping[str, str], threads: int) -> dict[str, str]:
     """A child's environment: this one, with its number of threads and without what says "I am an MPI rank"."""
-    inner = {
-        name: value
-        for name, value in outer.items()
-        if not name.startswith(LAUNCHER) or name.startswith("OMPI_ALLOW_RUN_AS_ROOT")
-    }
+    inner = dict(outer)
+    if not inner.keys().isdisjoint(RANK):
+        for name in outer:
+            if name.startswith(LAUNCHER) and not name.startswith("OMPI_ALLOW_RUN_AS_ROOT"):
+                del inner[name]
     return inner | dict.fromkeys(THREADS, str(threads))
 
 
@@ -271,24 +278,16 @@ def _family(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    family = _family(process.pid) if process.returncode is None else []
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for member in family:
-        with suppress(psutil.Error):
-            member.kill()
-
-
 def _cause_of_death(code: int | None) -> str:
     if code is None:
         return "it closed its connection"
     if code >= 0:
         return f"exit code {code}"
-    name = signal.Signals(-code).name
-    if name == "SIGKILL":
+    if -code == signal.SIGKILL:
         return "SIGKILL; if nobody sent it, the machine ran out of memory: set `memory_gb` or use fewer slots"
-    return name
+    with suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
 
 
 def _main() -> dict[str, str]:

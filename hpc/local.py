@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from hpc.isolate import Child, pack, unpack
@@ -76,6 +77,10 @@ class Local(Executor):
             self._close()
         else:
             threading.Thread(target=self._close, daemon=True).start()
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        """End after the work, or at once if the block is left by an exception."""
+        self.shutdown(wait=True, cancel_futures=kind is not None)
 
     def _equip(self) -> None:
         self._own.child = Child(threads=self._threads, log=self._log)

@@ -140,8 +140,8 @@ class ExecutorContract:
 
     def test_evaluations_go_through(self, executor: Executor, tmp_path: Path) -> None:
         good, bad = (executor.submit(evaluation(x, tmp_path)).result(PATIENCE_S) for x in (3.0, 0.0))
-        assert good.values == {"y": pytest.approx(9.0)} and good.failure is None
-        assert bad.values is None and bad.failure.cause == "exception"
+        assert good.values is not None and good.values["y"] == pytest.approx(9.0) and good.failure is None
+        assert bad.values is None and bad.failure is not None and bad.failure.cause == "exception"
         assert "ZeroDivisionError" in bad.failure.message and "in __call__" in bad.failure.traceback
 
     def test_shutdown_is_idempotent_and_final(self, executor: Executor) -> None:

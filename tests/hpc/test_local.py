@@ -89,6 +89,14 @@ def test_shutdown_without_waiting_lets_work_finish() -> None:
     assert future.result(PATIENCE_S)
 
 
+def test_an_exception_in_the_block_ends_what_runs() -> None:
+    began = time.monotonic()
+    with pytest.raises(ZeroDivisionError), Local(slots=1) as executor:  # noqa: PT012
+        future = executor.submit(time.sleep, PATIENCE_S)
+        raise ZeroDivisionError
+    assert future.done() and time.monotonic() - began < PATIENCE_S / 4
+
+
 def test_limits_of_the_call_come_before_those_of_the_executor() -> None:
     with Local(slots=1, timeout_s=0.3) as executor:
         with pytest.raises(TimeoutError):
@@ -144,12 +152,21 @@ def test_a_child_of_a_rank_does_not_pass_for_a_rank() -> None:
     assert not {"PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"} & inner.keys()
 
 
+def test_a_user_s_settings_for_mpi_reach_the_child() -> None:
+    assert environment({"OMPI_MCA_btl": "self"}, threads=1)["OMPI_MCA_btl"] == "self"
+
+
 USE = "from hpc.local import Local\nwith Local(slots=1) as executor:\n    print(executor.submit({}).result())\n"
 
 
 def test_works_from_the_command_line(tmp_path: Path) -> None:
     done = run(sys.executable, "-c", USE.format("abs, -3"), cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("3\n", "")
+
+
+def test_functions_of_a_shell_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    done = run(sys.executable, "-c", "def cube(x): return x**3\n" + USE.format("cube, 3"), cwd=tmp_path)
+    assert done.returncode == 1 and "define it in a file" in done.stderr
 
 
 def test_works_from_a_script_without_guard(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_missing_mpi4py_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.mpi
 def test_contract_under_mpiexec() -> None:
-    job = start(3, "-m", "pytest", "-q", "tests/hpc/under_mpi.py")
+    job = start(3, "-m", "pytest", "--color=no", "tests/hpc/under_mpi.py")
     out, _ = job.communicate(timeout=240)
     assert job.returncode == 0, out
     summaries = sorted(line for line in out.splitlines() if " in " in line and ("passed" in line or "skipped" in line))
