@@ -1,0 +1,180 @@
+"""The command `matloop`. Each command imports what it needs when it is called, so that help comes at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="matloop",
+    help="One asynchronous loop for materials science: evolve networks, choose the next experiment, design structures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+CampaignFile = Annotated[Path, typer.Argument(help="Campaign file (YAML).", metavar="FILE")]
+Campaign = Annotated[Path, typer.Argument(help="Folder of a campaign (runs/NAME), or its file.", metavar="DIR|FILE")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"matloop {version('matloop')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
+) -> None:
+    """Options of all commands; `main` looks at `--debug` itself."""
+
+
+@app.command()
+def init(
+    file: CampaignFile = Path("campaign.yaml"),
+    template: Annotated[
+        str, typer.Option(help="function: your own Python function; command: any program.")
+    ] = "function",
+) -> None:
+    """Write a commented campaign file that runs as it is."""
+    from orchestrator.commands.init import write
+
+    for path in write(file, template):
+        typer.echo(f"wrote {path}")
+    typer.echo(f"next: matloop run {file}")
+
+
+@app.command()
+def validate(file: CampaignFile) -> None:
+    """Check a campaign file: build every study without measuring anything."""
+    from orchestrator.build import validate as check
+    from orchestrator.config import load
+
+    config = load(file)
+    for study in check(config)[0]:
+        names = ", ".join(f"{o.direction} {o.name}{f' ({o.unit})' if o.unit else ''}" for o in study.objectives)
+        parts = (study.space, study.strategy, study.driver)
+        typer.echo(f"{study.name}: {' · '.join(type(part).__name__ for part in parts)}; {names}")
+    typer.echo(f"{file} is valid")
+
+
+@app.command()
+def run(
+    file: CampaignFile,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Folder for results; runs/NAME if left out.", metavar="DIR")
+    ] = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed since the last run.")
+    ] = False,
+) -> None:
+    """Run a campaign, or go on with it. Ctrl-C stops when what runs is measured; a second one stops at once."""
+    from rich.console import Console
+
+    from orchestrator.commands.run import run as start
+
+    outcome = start(file, directory=directory, accept_changes=accept_changes, console=Console())
+    if outcome == "interrupted":
+        raise typer.Exit(130)
+
+
+@app.command()
+def status(campaign: Campaign) -> None:
+    """Show where a campaign stands, while it runs or afterwards."""
+    from rich.console import Console
+
+    from orchestrator.commands.status import locate, show
+
+    show(locate(campaign), Console())
+
+
+@app.command()
+def report(campaign: Campaign) -> None:
+    """Write the HTML report of a campaign and print what it was worth."""
+    from rich.console import Console
+
+    from orchestrator.commands.run import report as write
+    from orchestrator.commands.status import locate
+
+    write(locate(campaign), Console())
+
+
+@app.command()
+def export(
+    campaign: Campaign,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the trials as CSV.", metavar="FILE")] = None,
+    optuna: Annotated[
+        str | None,
+        typer.Option("--optuna", help="Write Optuna studies: sqlite:///FILE or FILE.journal.", metavar="URL"),
+    ] = None,
+    network: Annotated[
+        Path | None, typer.Option("--network", help="Write the best network: weights, torch source.", metavar="DIR")
+    ] = None,
+    study: Annotated[str | None, typer.Option("--study", help="Only this study.", metavar="NAME")] = None,
+) -> None:
+    """Write a campaign's trials or its best network for other programs."""
+    from orchestrator import export as formats
+    from orchestrator.artifacts import ArtifactStore
+    from orchestrator.commands.status import locate
+    from orchestrator.ledger import read
+
+    if csv is None and optuna is None and network is None:
+        raise typer.BadParameter("expected --csv FILE, --optuna URL or --network DIR, got none of them")
+    directory = locate(campaign)
+    history = read(directory / "ledger.db")
+    if csv is not None:
+        typer.echo(f"{formats.trials_csv(history, csv, study)} trials → {csv}")
+    if optuna is not None:
+        names = formats.to_optuna(history, optuna, study)
+        typer.echo(f"Optuna studies {', '.join(names)} → {optuna}")
+    if network is not None:
+        trial = formats.network(history, ArtifactStore(directory / "artifacts"), network, study)
+        typer.echo(f"network of trial {trial.id} ({trial.study}) → {network}")
+
+
+def main() -> None:
+    """Entry point: errors that a user can act on are one message and an exit code, not a traceback."""
+    from orchestrator.errors import ConfigError, MatloopError
+
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments)
+    except MatloopError as error:
+        if debug:
+            raise
+        if not _worker_rank():  # it would say the same as rank 0
+            _complain(error)
+        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        raise SystemExit(130) from None
+
+
+def _complain(error: Exception) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    text = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    Console(stderr=True).print(Text.assemble(("error: ", "bold red"), (text, "red")), soft_wrap=True)
+
+
+def _worker_rank() -> bool:
+    """Whether an MPI launcher started this process as other than rank 0; told without importing MPI."""
+    ranks = (os.environ.get(name) for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"))
+    return next((rank for rank in ranks if rank), "0") != "0"
+
+
+if __name__ == "__main__":
+    main()

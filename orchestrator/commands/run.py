@@ -1,0 +1,83 @@
+"""`matloop run`: from a campaign file to a report; the same command again goes on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from orchestrator import build
+from orchestrator.campaign import Campaign
+from orchestrator.config import Config, load, slug
+from orchestrator.errors import ConfigError
+from orchestrator.ledger import Ledger
+from orchestrator.progress import observer
+
+
+def directory_of(config: Config, directory: Path | None) -> Path:
+    """Folder of a campaign: the one given, or `runs/NAME` in the current one."""
+    return directory or Path("runs") / slug(config.name)
+
+
+def run(file: Path, *, directory: Path | None, accept_changes: bool, console: Console) -> str:
+    """Run or resume a campaign, then write its report.
+
+    Args:
+        file: the campaign file.
+        directory: see `directory_of`.
+        accept_changes: go on although the campaign file has changed since the last run.
+        console: where progress and results are shown.
+
+    Returns:
+        "finished", "interrupted", or "served" on the worker ranks of an MPI job.
+
+    Raises:
+        MatloopError: see `Campaign.run`; what was measured is recorded.
+    """
+    config = load(file)
+    directory = directory_of(config, directory)
+    _make(directory)
+    with build.executor(config, directory / "trials.log") as executor:
+        if executor is None:
+            return "served"
+        _, resolved = build.validate(config)
+        with Ledger.open(
+            directory / "ledger.db",
+            config=resolved,
+            environment=build.environment(config),
+            accept_change=accept_changes,
+        ) as ledger:
+            console.print(f"{config.name} → {directory}", highlight=False, markup=False)
+            with observer(console) as progress:
+                outcome = Campaign(
+                    plans=build.plans(config),
+                    ledger=ledger,
+                    executor=executor,
+                    seed=config.seed,
+                    artifacts=directory / "artifacts",
+                    observer=progress,
+                ).run()
+            ledger.close(outcome)
+    if outcome == "interrupted":
+        console.print("interrupted; everything is recorded. The same command goes on from here.")
+    else:
+        report(directory, console)
+    return outcome
+
+
+def report(directory: Path, console: Console) -> Path:
+    """Write the report, print its path and what the campaign was worth."""
+    from orchestrator.report import summary, write
+
+    path = write(directory)
+    console.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
+    for line in summary.lines(directory):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return path
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot create {directory}: {error.strerror}; choose another folder with --dir") from error

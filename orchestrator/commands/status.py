@@ -1,0 +1,127 @@
+"""`matloop status`: where a campaign stands, read from its ledger without disturbing its writer."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.config import load
+from orchestrator.errors import MatloopError
+from orchestrator.export import objectives_of
+from orchestrator.history import History
+from orchestrator.ledger import lock_path, read
+from orchestrator.lock import read_holder
+from orchestrator.progress import duration, per_time, quantity
+from orchestrator.trial import best
+
+
+def locate(target: Path) -> Path:
+    """Folder of a campaign, from that folder, its ledger, or its campaign file (run without `--dir`).
+
+    Raises:
+        MatloopError: no campaign has been run there.
+    """
+    if target.is_dir():
+        directory = target
+    elif target.name == "ledger.db":
+        directory = target.parent
+    elif target.is_file():
+        from orchestrator.commands.run import directory_of
+
+        directory = directory_of(load(target), None)
+    else:
+        raise MatloopError(f"there is no {target}; give the folder of a campaign (runs/NAME) or its campaign file")
+    if not (directory / "ledger.db").is_file():
+        raise MatloopError(f"no campaign has been run in {directory}; start one with `matloop run`, or give its folder")
+    return directory
+
+
+def show(directory: Path, console: Console) -> None:
+    """Print the state of a campaign."""
+    history = read(directory / "ledger.db")
+    console.print(page(history, holder(directory), time.time()))
+
+
+def holder(directory: Path) -> str | None:
+    """Who is writing the ledger; None if nobody is."""
+    found = read_holder(lock_path(directory / "ledger.db"))
+    local = re.match(rf"process (\d+) on {re.escape(socket.gethostname())} ", found or "")
+    if local:
+        try:
+            os.kill(int(local.group(1)), 0)
+        except ProcessLookupError:  # killed before it could take its name out
+            return None
+        except PermissionError:
+            pass
+    return found
+
+
+def page(history: History, writer: str | None, now: float) -> RenderableType:
+    """The state of a campaign, for printing."""
+    session = history.sessions[-1] if history.sessions else None
+    config: Mapping[str, Any] = session.config if session else {}
+    seen = dict.fromkeys([*config.get("studies", {}), *(t.study for t in history.trials)])
+    table = Table(
+        title=str(config.get("name", "")), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for column, justify in (("study", "left"), ("state", "left"), ("done", "right"), ("running", "right")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for column in ("failed", "lost"):
+        table.add_column(column, justify="right")
+    for column in ("best", "rate"):
+        table.add_column(column)
+    for name in seen:
+        table.add_row(*(Text(cell) for cell in _row(history, name, config.get("studies", {}).get(name, {}), writer)))
+    parts: list[RenderableType] = [table]
+    failures = Counter((t.study, t.failure.cause, t.failure.message) for t in history.trials if t.failure)
+    if failures:
+        parts.append(Text("\nfailures"))
+        parts += [
+            Text(f"  {count} × {study}: {cause}: {message}", style="red")
+            for (study, cause, message), count in failures.most_common(10)
+        ]
+    if session:
+        ago = duration(max(0.0, now - session.last_at))
+        where = (
+            f"being written by {writer}" if writer else f"nobody is writing; last ended: {session.ended or 'killed'}"
+        )
+        parts.append(Text(f"\n{where}; last event {ago} ago; {len(history.sessions)} sessions"))
+    return Group(*parts)
+
+
+def _row(history: History, name: str, config: Mapping[str, Any], writer: str | None) -> list[str]:
+    trials = history.of(name)
+    finished = [t for t in trials if t.state != "running"]
+    running = len(trials) - len(finished)
+    total = (config.get("budget") or {}).get("trials")
+    ended = history.ended(name)
+    if ended:
+        state = f"ended: {ended.get('reason', '')}"
+    elif not trials:
+        state = "not begun"
+    else:
+        state = "running" if writer else "stopped"
+    objectives = objectives_of(history, name)
+    found = best(finished, objectives[0]) if objectives else None
+    value = (found.values or {}).get(objectives[0].name) if found else None
+    elapsed_s = history.elapsed_s.get(name, 0.0)
+    return [
+        name,
+        state,
+        f"{len(finished)}/{total}" if total else str(len(finished)),
+        str(running) if running else "",
+        str(failed) if (failed := sum(t.failure is not None for t in finished)) else "",
+        str(lost) if (lost := sum(history.trials[loss.trial].study == name for loss in history.lost)) else "",
+        f"{objectives[0].name} {quantity(value, objectives[0].unit)}" if value is not None else "",
+        per_time(len(finished) / elapsed_s) if finished and elapsed_s > 0 else "",
+    ]
