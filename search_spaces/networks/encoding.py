@@ -18,7 +18,7 @@ _SUMMARY = (
     "share of them with a skip",
     "log2 downsampling / 8",
     "receptive field / image",
-    "log2 features read out / 12",
+    "log2 features read out / 16",
     "largest dropout",
 )
 
@@ -64,7 +64,7 @@ def _summary(genome: Mapping[str, Any], layout: Plan, max_layers: int) -> list[f
         sum(bool(layer.get("skip")) for layer in layers) / n,
         math.log2(layout.downsampling) / 8,
         layout.receptive_field / max(layout.input[1:]),
-        math.log2(first_vector.arguments[0]) / 12,
+        math.log2(first_vector.arguments[0]) / 16,
         max([genome["dropout"], *(layer.get("dropout", 0.0) for layer in layers)]),
     ]
 

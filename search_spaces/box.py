@@ -1,0 +1,119 @@
+"""A box of named parameters: real, integer and categorical ones, on linear or logarithmic scales, some conditional."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from orchestrator.errors import ConfigError, InvalidPoint
+from orchestrator.protocols import Array
+from orchestrator.trial import Point
+from search_spaces.parameter import Parameter, read_parameter, suggest
+
+
+class Box:
+    """Space of points that give each active parameter a value within its range.
+
+    Args:
+        parameters: by name, in order: `{type: float | integer | categorical, low, high, log, choices, unit, when}`.
+            `when: {other: [values]}` makes a parameter part of a point only where the earlier parameter `other`
+            (integer or categorical, and itself active) has one of the values; elsewhere it is absent.
+
+    Raises:
+        ConfigError: names the parameter and what to change.
+    """
+
+    def __init__(self, *, parameters: dict[str, dict[str, Any]]) -> None:
+        if not parameters:
+            raise ConfigError("expected parameters: at least one name with its range, got none")
+        known: dict[str, Parameter] = {}
+        for name, options in parameters.items():
+            known[name] = read_parameter(name, options, known, tuple(parameters))
+        self.parameters: tuple[Parameter, ...] = tuple(known.values())
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        """A point with each active parameter uniform on its scale."""
+        return self._fill({}, rng)
+
+    def check(self, point: Point) -> None:
+        """Raise InvalidPoint, naming the parameter, for a value out of range, missing or out of place."""
+        if not isinstance(point, Mapping):
+            raise InvalidPoint(f"expected a mapping from parameter to value, got {point!r}")
+        names = [parameter.name for parameter in self.parameters]
+        for name in point:
+            if name not in names:
+                raise InvalidPoint(f"unknown parameter {name!r}; {suggest(name, names)}")
+        for parameter in self.parameters:
+            active, present = parameter.active(point), parameter.name in point
+            if active and not present:
+                raise InvalidPoint(f"expected a value for {parameter.name}, got none; add it")
+            if present and not active:
+                conditions = {other: list(values) for other, values in parameter.when.items()}
+                raise InvalidPoint(
+                    f"expected {parameter.name} only when {conditions}, got it in {dict(point)}; remove it"
+                )
+            if present:
+                parameter.check(point[parameter.name])
+
+    def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
+        """A copy with each value changed with probability 1/d, and at least one of them.
+
+        Parameters that the change makes part of the point are drawn at random.
+        """
+        active = [parameter for parameter in self.parameters if parameter.name in point]
+        chosen = rng.random(len(active)) < 1 / len(active)
+        chosen[rng.integers(len(active))] = True
+        values = dict(point)
+        for parameter, change in zip(active, chosen, strict=True):
+            if change:
+                values[parameter.name] = parameter.mutate(point[parameter.name], rng)
+        return self._fill(values, rng)
+
+    def cross(self, a: Point, b: Point, rng: np.random.Generator) -> dict[str, Any]:
+        """A child with each value from one parent or the other at random."""
+        values = {}
+        for parameter in self.parameters:
+            owners = [parent for parent in (a, b) if parameter.name in parent]
+            if owners:
+                values[parameter.name] = owners[int(rng.integers(len(owners)))][parameter.name]
+        return self._fill(values, rng)
+
+    @property
+    def dimension(self) -> int:
+        """Length of an encoded point."""
+        return sum(parameter.width for parameter in self.parameters)
+
+    @property
+    def bounds(self) -> Array:
+        """(2, d) float64: 0 and 1."""
+        return np.stack([np.zeros(self.dimension), np.ones(self.dimension)])
+
+    def encode(self, points: Sequence[Point]) -> Array:
+        """(n, d) float64 in [0, 1]: numbers on their own scale, choices one-hot, inactive parameters neutral."""
+        rows = [
+            [u for p in self.parameters for u in (p.to_unit(point[p.name]) if p.name in point else p.neutral())]
+            for point in points
+        ]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), self.dimension)
+
+    def decode(self, x: Array) -> dict[str, Any]:
+        """Nearest valid point to (d,) float64 in [0, 1]."""
+        if np.shape(x) != (self.dimension,):
+            raise ValueError(f"expected x of shape ({self.dimension},), got {np.shape(x)}")
+        blocks = np.split(np.asarray(x, dtype=np.float64), np.cumsum([p.width for p in self.parameters])[:-1])
+        point: dict[str, Any] = {}
+        for parameter, columns in zip(self.parameters, blocks, strict=True):
+            if parameter.active(point):
+                point[parameter.name] = parameter.from_unit(columns)
+        return point
+
+    def _fill(self, values: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        """The active ones among the values, and random ones for active parameters without."""
+        point: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.active(point):
+                name = parameter.name
+                point[name] = values[name] if name in values else parameter.sample(rng)
+        return point

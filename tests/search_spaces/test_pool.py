@@ -1,0 +1,126 @@
+"""The pool: its contract, reading of tables, encoding, its messages."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from orchestrator.errors import ConfigError, InvalidPoint
+from orchestrator.protocols import Evolvable, Vectorised
+from search_spaces.pool import Pool
+from tests.contracts.space import SpaceContract
+
+ROWS = [
+    {"anneal": 300, "solvent": "water", "batch": 7},
+    {"anneal": 350.5, "solvent": "ethanol", "batch": 7},
+    {"anneal": 400, "solvent": "water", "batch": 7},
+    {"anneal": 500, "solvent": "toluene", "batch": 7},
+]
+
+
+class TestPool(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return Pool(points=ROWS)
+
+
+class TestPoolFromTable(SpaceContract):
+    @pytest.fixture
+    def space(self, tmp_path):
+        path = tmp_path / "table.csv"
+        path.write_text("speed,dopant\n" + "".join(f"{s},{d}\n" for s in (1, 2, 5) for d in ("Li", "Na", "NA")))
+        return Pool(csv=path)
+
+
+def table(tmp_path, text, **options):
+    path = tmp_path / "table.csv"
+    path.write_text(text, encoding="utf-8")
+    return Pool(csv=path, **options)
+
+
+def test_a_pool_claims_no_more_than_it_can():
+    pool = Pool(points=ROWS)
+    assert not isinstance(pool, Evolvable)
+    assert not isinstance(pool, Vectorised)
+
+
+def test_encoding_by_hand():
+    x = Pool(points=ROWS).encode(ROWS)
+    assert x.tolist() == [
+        [0, 1, 0, 0, 0],
+        [0.2525, 0, 1, 0, 0],
+        [0.5, 1, 0, 0, 0],
+        [1, 0, 0, 1, 0],
+    ]
+
+
+def test_a_table_is_parsed_and_its_byte_order_mark_ignored(tmp_path):
+    pool = table(tmp_path, "\ufeffa, b ,c\n1,2.5,x\n\n3,1e-3,4\n")
+    assert pool.points == ({"a": 1, "b": 2.5, "c": "x"}, {"a": 3, "b": 1e-3, "c": "4"})
+    assert [type(v) for v in pool.points[0].values()] == [int, float, str]
+
+
+def test_repeated_inputs_are_one_candidate_and_outcomes_may_be_missing(tmp_path):
+    pool = table(tmp_path, "a,b,yield\n1,2,0.5\n2,2,\n1,2,0.7\n", inputs=["b", "a"])
+    assert pool.points == ({"b": 2, "a": 1}, {"b": 2, "a": 2})
+
+
+def test_a_large_table_is_quick():
+    pool = Pool(points=[{"i": i, "j": i % 7} for i in range(20_000)])
+    x = pool.encode(pool.points)
+    assert x.shape == (20_000, 2)
+    assert np.array_equal(x[:, 0], np.arange(20_000) / 19_999)
+    for point in pool.points:
+        pool.check(point)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n3,\n", "line 3, column 'b'"),
+        ("a,b\n1,nan\n", "line 2, column 'b'"),
+        ("a,b\n1,2\n1,inf\n", "line 3, column 'b'"),
+        ("a,b\n1,2\n3\n", "line 3"),
+        ("a,a\n1,2\n", "different column names"),
+        ("a,b\n", "at least one candidate"),
+        ("", "at least one candidate"),
+    ],
+)
+def test_bad_tables_are_located(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        table(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "neither"),
+        ({"points": ROWS, "csv": "x.csv"}, "both"),
+        ({"points": []}, "at least one"),
+        ({"points": [{"a": 1}, {"b": 1}]}, "point 2 differs in 'a'"),
+        ({"points": [{"a": 1}, {"a": math.nan}]}, "'a' of point 2"),
+        ({"points": [{"a": None}]}, "'a' of point 1"),
+        ({"points": ROWS, "inputs": ["aneal"]}, "did you mean 'anneal'"),
+        ({"points": ROWS, "inputs": []}, "different columns"),
+        ({"csv": "nowhere.csv"}, "no such file"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ConfigError, match=message):
+        Pool(**options)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"anneal": 301}, "anneal"),
+        ({"batch": True}, "batch"),
+        ({"anneal": 500}, "one of the 4 candidates"),
+        ({"solvant": "water"}, "did you mean 'solvent'"),
+    ],
+)
+def test_points_that_are_not_listed_are_refused(change, message):
+    with pytest.raises(InvalidPoint, match=message):
+        Pool(points=ROWS).check(ROWS[0] | change)
