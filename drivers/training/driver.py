@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,8 @@ class Training:
 
     Every network sees the same split. Inputs are standardised for each channel and targets for each column by the
     training part; errors are in the target's own unit, averaged over the columns if there are several. The artifact
-    `weights` is the state dict in safetensors; its metadata holds the genome and the scales.
+    `weights` is the state dict in safetensors; its metadata hold, as JSON under the one key `matloop` (several would be
+    written in varying order, and the file's hash would vary with it), the genome and the scales.
 
     Args:
         data: .npz with x (n, channels, height, width) and y (n,) or (n, m), and optionally `names` (m,).
@@ -58,7 +59,7 @@ class Training:
         target: int | str | None = None,
         epochs: int = 30,
         patience: int = 8,
-        split: Sequence[float] = (0.6, 0.2, 0.2),
+        split: list[float] | tuple[float, float, float] = (0.6, 0.2, 0.2),
         split_seed: int = 0,
         augment: Literal["none", "roll"] = "none",
         device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -123,7 +124,9 @@ class Training:
                 },
             },
             artifacts={
-                "weights": save(weights, metadata={"genome": json.dumps(trial.point), "scales": scales.to_json()}),
+                "weights": save(
+                    weights, metadata={"matloop": json.dumps({"genome": trial.point, "scales": scales.listed()})}
+                ),
                 "test_predictions": np.stack([y[parts.test], predicted[len(parts.validation) :]]).astype(np.float32),
             },
         )
@@ -196,8 +199,8 @@ class _Scales:
     def unscale_y(self, y: Targets) -> Targets:
         return y * self.y_std + self.y_mean
 
-    def to_json(self) -> str:
-        return json.dumps({name: getattr(self, name).ravel().tolist() for name in self.__slots__})
+    def listed(self) -> dict[str, list[float]]:
+        return {name: getattr(self, name).ravel().tolist() for name in self.__slots__}
 
 
 def _check_fit(trial: Trial, x: Images, y: Targets) -> None:
