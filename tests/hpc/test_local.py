@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -104,6 +105,14 @@ def test_limits_of_the_call_come_before_those_of_the_executor() -> None:
         executor.submit(Limited(time.sleep, 0.6, Limits(timeout_s=5))).result()
         with pytest.raises(TimeoutError):
             executor.submit(Limited(time.sleep, 5, Limits())).result()
+
+
+def test_imports_do_not_count_against_the_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.8)\ndef one(): return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    one = importlib.import_module("slow_to_import").one
+    with Local(slots=1, timeout_s=0.5) as executor:
+        assert executor.submit(one).result(PATIENCE_S) == 1
 
 
 def test_memory_of_descendants_counts_and_they_are_killed_too() -> None:
@@ -210,7 +219,7 @@ executor.shutdown()
 
 
 def start_manager(function: Callable[[], object]) -> tuple[subprocess.Popen[str], int]:
-    """Start a process that runs `function` in a child; returns it and the child's process id."""
+    """Start a process that runs `function` in a child; returns it and the child's process id once that has begun."""
     program = MANAGER.format(module=function.__module__, function=function.__name__)
     manager = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -221,31 +230,35 @@ def start_manager(function: Callable[[], object]) -> tuple[subprocess.Popen[str]
     )
     assert manager.stdout is not None
     child = int(manager.stdout.readline())
-    time.sleep(1.0)  # it imports this file, then begins
+    assert manager.stdout.readline() == "begun\n"
     return manager, child
 
 
-def two_seconds() -> str:
-    time.sleep(2)
-    return "finished"
+def run_a_program() -> str:
+    with subprocess.Popen(["sleep", "1.5"]) as program:
+        print("begun")
+        return "finished" if program.wait() == 0 else "killed"
 
 
-def with_a_program() -> None:
-    subprocess.run(["sleep", "60"], check=False)
+def compute() -> None:
+    print("begun")
+    hold_the_lock()
 
 
-def test_ctrl_c_leaves_running_trials_alone() -> None:
-    manager, _ = start_manager(two_seconds)
+def test_ctrl_c_leaves_running_trials_and_their_programs_alone() -> None:
+    manager, _ = start_manager(run_a_program)
     os.killpg(manager.pid, signal.SIGINT)
     out, _ = manager.communicate(timeout=PATIENCE_S)
     assert out.split() == ["interrupted", "finished"]
 
 
-@pytest.mark.parametrize("function", [with_a_program, hold_the_lock])
-def test_nothing_survives_a_killed_manager(function: Callable[[], None]) -> None:
+@pytest.mark.parametrize("function", [run_a_program, compute])
+def test_nothing_survives_a_killed_manager(function: Callable[[], object]) -> None:
     manager, child = start_manager(function)
     family = [psutil.Process(child), *psutil.Process(child).children()]
-    assert function is not with_a_program or [p.name() for p in family[1:]] == ["sleep"]
+    assert [p.name() for p in family[1:]] == (["sleep"] if function is run_a_program else [])
     manager.kill()
+    began = time.monotonic()
     manager.communicate()
     assert eventually(lambda: not any(p.is_running() and p.status() != "zombie" for p in family))
+    assert time.monotonic() - began < 1
