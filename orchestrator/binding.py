@@ -23,7 +23,7 @@ from pydantic.errors import PydanticUserError
 
 from orchestrator.config import Config, expectation
 from orchestrator.errors import ConfigError, MatloopError, MissingExtra
-from orchestrator.source import Location, suggest
+from orchestrator.source import Location, ordered, suggest
 
 KINDS: Mapping[str, Mapping[str, str]] = {
     "space": {
@@ -67,7 +67,7 @@ class Place:
 
     def error(self, text: str, *, at_key: bool = False) -> ConfigError:
         """ConfigError that starts with file, line and column."""
-        return ConfigError(self.config.message(self.location, text, at_key=at_key))
+        return ConfigError(self.config.message(self.location, " ".join(text.split()), at_key=at_key))
 
 
 def find(role: str, kind: str, place: Place) -> type:
@@ -181,7 +181,7 @@ def bind(
         if p.default is p.empty and name not in arguments and name not in options
     ]
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError(ordered(problems))
     return arguments
 
 
@@ -200,7 +200,7 @@ def _convert(value: Any, annotation: Any, place: Place) -> Any:
         for details in found if len(found) == 1 else [d for d in found if len(d["loc"]) == deepest]:
             at = Place(place.config, (*place.location, *details["loc"]))
             lines.append(str(at.error(expectation(details))))
-        raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+        raise ConfigError(ordered(lines)) from None
     return _absolute(result, annotation, place.config.folder)
 
 

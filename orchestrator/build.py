@@ -7,13 +7,9 @@ all beforehand on made-up outcomes, so that a campaign does not fail in its thir
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
 import tempfile
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +23,12 @@ from orchestrator.history import History
 from orchestrator.outcomes import Outcomes, Recorded, Rehearsal
 from orchestrator.protocols import Driver, Space, Surrogate
 from orchestrator.randomness import derive_seed
-from orchestrator.source import suggest
+from orchestrator.source import ordered, suggest
 from orchestrator.study import Plan, Study
 from orchestrator.trial import Objective
 
 ROLES: Mapping[str, str] = {role: role for role in KINDS} | {"filler": "strategy"}
 """Options that hold a component, and the table that their kind is looked up in."""
-
-RECORDED_PACKAGES = (
-    *("matloop", "numpy", "scipy", "torch", "botorch", "gpytorch", "scikit-learn", "deap", "optuna", "pymatgen"),
-    *("mpi4py", "pebble", "pydantic", "torcwa"),
-)
 
 
 class Builder:
@@ -76,14 +67,14 @@ class Builder:
             try:
                 built[part] = make()
             except ConfigError as error:
-                problems += str(error).splitlines()
+                problems.append(str(error))
         if not problems and not any(
             (given.budget.trials, given.budget.seconds, given.budget.cost, given.budget.patience)
         ):
             expected = "expected at least one of trials, seconds, cost, patience"
             problems.append(str((place / "budget").error(f"{expected}, got none: the study might never end")))
         if problems:
-            raise ConfigError("\n".join(dict.fromkeys(problems)))
+            raise ConfigError(ordered(problems))
         executor = self.config.executor
         return Study(
             name=name,
@@ -136,7 +127,7 @@ class Builder:
             unit = given.unit if given.unit is not None else known.unit if known else ""
             objectives.append(Objective(name, given.direction, unit))
         if problems:
-            raise ConfigError("\n".join(problems))
+            raise ConfigError(ordered(problems))
         return tuple(objectives)
 
     def surrogate(self, study: str) -> Surrogate:
@@ -165,7 +156,6 @@ class Builder:
     def _component(self, role: str, spec: Mapping[str, Any], place: Place, study: str) -> Any:
         target = find(role, spec["kind"], place)
         options = {key: value for key, value in spec.items() if key != "kind"}
-        injected = self._injected(role, study)
 
         def build(name: str, value: Any, at: Place) -> tuple[bool, Any]:
             if isinstance(value, Mapping) and set(value) == {"from"}:
@@ -175,6 +165,13 @@ class Builder:
                 return True, self._component(ROLES[name], nested, at, study)
             return False, None
 
+        try:
+            injected = self._injected(role, study)
+        except ConfigError as error:  # what it rests on is wrong; say what is wrong with it too
+            names = dict.fromkeys(("seed", "folder", "space", "objectives"))
+            with also(error):
+                bind(target, options, place, injected=names, build=build)
+            raise
         arguments = bind(target, options, place, injected=injected, build=build)
         self._remember_files(options, arguments, place)
         return construct(target, arguments, place)
@@ -235,9 +232,9 @@ def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
             try:
                 studies.append(builder.study(name))
             except ConfigError as error:
-                problems += str(error).splitlines()
+                problems.append(str(error))
     if problems:
-        raise ConfigError("\n".join(dict.fromkeys(problems)))
+        raise ConfigError(ordered(problems))
     resolved = config.model_dump(mode="json")
     for study in studies:
         resolved["studies"][study.name]["objectives"] = {
@@ -263,37 +260,6 @@ def plans(config: Config) -> list[Plan]:
     return [plan(name) for name in config.studies]
 
 
-def executor(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
-    """Where evaluations run; on the worker ranks of an MPI job, entering it serves and then gives None.
-
-    Args:
-        config: the campaign.
-        log: file that takes what evaluations print.
-
-    Raises:
-        ConfigError: the executor has no such option.
-    """
-    given = config.executor
-    if given.kind == "serial":
-        if given.slots not in (None, 1) or given.timeout_s or given.memory_gb:
-            place = Place(config, ("executor",))
-            raise place.error("a serial executor has one slot and enforces no limits; choose `kind: local`")
-        from hpc.serial import Serial
-
-        return Serial()
-    common: dict[str, Any] = {"timeout_s": given.timeout_s, "memory_gb": given.memory_gb, "threads": given.threads}
-    if given.kind == "mpi":
-        if given.slots is not None:
-            text = "the launcher sets the number of slots of an MPI job; remove it and give `mpiexec -n SLOTS+1`"
-            raise Place(config, ("executor", "slots")).error(text)
-        from hpc.mpi import Mpi
-
-        return Mpi(log=log, **common)
-    from hpc.local import Local
-
-    return Local(slots=given.slots, log=log, **common)
-
-
 def surrogate_for(
     study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore
 ) -> tuple[Surrogate, Space]:
@@ -309,21 +275,13 @@ def surrogate_for(
     return builder.surrogate(study), builder.space(study)
 
 
-def environment(config: Config) -> dict[str, Any]:
-    """Versions and machine, for the record; imports nothing."""
-    packages = {}
-    for name in RECORDED_PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = "not installed"
-    return {
-        "campaign_file": str(config.path.resolve()),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "packages": packages,
-    }
+@contextmanager
+def also(earlier: ConfigError) -> Iterator[None]:
+    """Let an error in the block speak for an earlier one too."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(ordered([str(earlier), str(error)])) from error
 
 
 def _sha256(path: Path) -> str:

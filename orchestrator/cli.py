@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LOG_WIDTH = 160  # columns where nobody's terminal limits them
 
 app = typer.Typer(
     name="matloop",
@@ -79,11 +84,9 @@ def run(
     ] = False,
 ) -> None:
     """Run a campaign, or go on with it. Ctrl-C stops when what runs is measured; a second one stops at once."""
-    from rich.console import Console
-
     from orchestrator.commands.run import run as start
 
-    outcome = start(file, directory=directory, accept_changes=accept_changes, console=Console())
+    outcome = start(file, directory=directory, accept_changes=accept_changes, console=_console())
     if outcome == "interrupted":
         raise typer.Exit(130)
 
@@ -91,22 +94,18 @@ def run(
 @app.command()
 def status(campaign: Campaign) -> None:
     """Show where a campaign stands, while it runs or afterwards."""
-    from rich.console import Console
-
     from orchestrator.commands.status import locate, show
 
-    show(locate(campaign), Console())
+    show(locate(campaign), _console())
 
 
 @app.command()
 def report(campaign: Campaign) -> None:
     """Write the HTML report of a campaign and print what it was worth."""
-    from rich.console import Console
-
     from orchestrator.commands.run import report as write
     from orchestrator.commands.status import locate
 
-    write(locate(campaign), Console())
+    write(locate(campaign), _console())
 
 
 @app.command()
@@ -160,6 +159,12 @@ def main() -> None:
         if debug:
             raise
         raise SystemExit(130) from None
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
 
 
 def _complain(error: Exception) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from orchestrator.errors import ConfigError
-from orchestrator.source import Location, Source, suggest
+from orchestrator.source import Location, Source, ordered, suggest
 
 
 def _component(value: object) -> object:
@@ -154,11 +154,11 @@ def load(path: Path) -> Config:
     try:
         config = Config.model_validate(source.data)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(source, details) for details in error.errors())) from None
+        raise ConfigError(ordered(_explain(source, details) for details in error.errors())) from None
     config._source = source
     problems = [*_names(config), *_references(config)]
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError(ordered(problems))
     return config
 
 
@@ -193,6 +193,7 @@ def _explain(source: Source, details: ErrorDetails) -> str:
 def expectation(details: ErrorDetails) -> str:
     """What pydantic expected and what came, in one sentence."""
     text = details["msg"].replace("Input should be", "expected", 1).replace("Value error, ", "", 1)
+    text = re.sub(r"a valid dictionary( or instance of \w+)?", "a mapping", text)
     given = repr(details["input"])
     return f"{text[0].lower()}{text[1:]}, got {given if len(given) <= 60 else given[:57] + '…'}"
 

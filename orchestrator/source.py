@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,18 +58,16 @@ class Source:
             raise ConfigError(f"no campaign file at {self.path}; `matloop init` writes one to start from") from error
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read {self.path}: {error}; expected a YAML text file in UTF-8") from error
-        loader = _Loader(text)
         try:
+            loader = _Loader(text)
             node = loader.get_single_node()
             self.data = self._construct(loader, node, (), ()) if node is not None else None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = f"{self.path}:{mark.line + 1}:{mark.column + 1}" if mark else f"{self.path}"
             raise ConfigError(f"{place}: {error.problem or error.context}") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise ConfigError(f"{self.path}: not valid YAML: {error}") from error
-        finally:
-            loader.dispose()
         if not isinstance(self.data, dict):
             raise ConfigError(
                 f"{self.path}: expected keys such as `name:` and `studies:`, got "
@@ -105,23 +103,19 @@ class Source:
 
     def _construct(self, loader: _Loader, node: yaml.Node, location: Location, inside: tuple[int, ...]) -> Any:
         if id(node) in inside:
-            raise yaml.constructor.ConstructorError(
-                None, None, "an alias refers to the value that contains it", node.start_mark
-            )
+            raise _error("an alias refers to the value that contains it", node)
         inside = (*inside, id(node))
         self._values[location] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
+            raise _error(f"unknown tag {node.tag!r}; remove it", node)
         if isinstance(node, yaml.SequenceNode):
             return [self._construct(loader, item, (*location, i), inside) for i, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
-            _refuse_duplicates(node)
+            _check_keys(node)
             loader.flatten_mapping(node)
             result = {}
             for key_node, value_node in node.value:
                 key = loader.construct_object(key_node, deep=True)
-                if not isinstance(key, str | int | float | bool):
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"expected a plain key, got {key!r}", key_node.start_mark
-                    )
                 name = key if isinstance(key, str | int) and not isinstance(key, bool) else str(key)
                 self._keys[(*location, name)] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
                 result[name] = self._construct(loader, value_node, (*location, name), inside)
@@ -129,19 +123,33 @@ class Source:
         return loader.construct_object(node, deep=True)
 
 
-def _refuse_duplicates(node: yaml.MappingNode) -> None:
-    seen: dict[Hashable, int] = {}
+def _check_keys(node: yaml.MappingNode) -> None:
+    """Refuse keys that are not plain, and keys given twice."""
+    seen: dict[str, int] = {}
     for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise _error("expected a plain key, got a list or a mapping", key)
         if key.tag == "tag:yaml.org,2002:merge":
             continue
         if key.value in seen:
-            raise yaml.constructor.ConstructorError(
-                None,
-                None,
-                f"the key {key.value!r} was already given in line {seen[key.value]}; remove or rename one of them",
-                key.start_mark,
-            )
+            text = f"the key {key.value!r} was already given in line {seen[key.value]}; remove or rename one of them"
+            raise _error(text, key)
         seen[key.value] = key.start_mark.line + 1
+
+
+def _error(text: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
+
+
+def ordered(problems: Iterable[str]) -> str:
+    """One problem a line, each once, in the order of the file."""
+
+    def position(problem: str) -> tuple[int, int]:
+        found = re.search(r":(\d+):(\d+): ", problem)
+        return (int(found[1]), int(found[2])) if found else (0, 0)
+
+    lines = dict.fromkeys(line for problem in problems for line in problem.splitlines())
+    return "\n".join(sorted(lines, key=position))
 
 
 def suggest(word: object, accepted: Iterable[str]) -> str:

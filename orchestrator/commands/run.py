@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from orchestrator import build
+from orchestrator import build, environment, executors
 from orchestrator.campaign import Campaign
 from orchestrator.config import Config, load, slug
 from orchestrator.errors import ConfigError
@@ -37,14 +37,14 @@ def run(file: Path, *, directory: Path | None, accept_changes: bool, console: Co
     config = load(file)
     directory = directory_of(config, directory)
     _make(directory)
-    with build.executor(config, directory / "trials.log") as executor:
+    with executors.make(config, directory / "trials.log") as executor:
         if executor is None:
             return "served"
         _, resolved = build.validate(config)
         with Ledger.open(
             directory / "ledger.db",
             config=resolved,
-            environment=build.environment(config),
+            environment=environment.record(config),
             accept_change=accept_changes,
         ) as ledger:
             console.print(f"{config.name} → {directory}", highlight=False, markup=False)

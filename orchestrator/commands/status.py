@@ -95,7 +95,7 @@ def page(history: History, writer: str | None, now: float) -> RenderableType:
         where = (
             f"being written by {writer}" if writer else f"nobody is writing; last ended: {session.ended or 'killed'}"
         )
-        parts.append(Text(f"\n{where}; last event {ago} ago; {len(history.sessions)} sessions"))
+        parts.append(Text(f"\n{where}; last event {ago} ago; started {len(history.sessions)} ×"))
     return Group(*parts)
 
 

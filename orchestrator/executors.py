@@ -1,0 +1,42 @@
+"""From the campaign file's `executor:` to the executor of that kind."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from orchestrator.config import Config
+from orchestrator.errors import ConfigError
+
+
+def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
+    """Where evaluations run; on the worker ranks of an MPI job, entering it serves and then gives None.
+
+    Args:
+        config: the campaign.
+        log: file that takes what evaluations print.
+
+    Raises:
+        ConfigError: the executor has no such option.
+    """
+    given = config.executor
+    if given.kind == "serial":
+        if given.slots not in (None, 1) or given.timeout_s or given.memory_gb:
+            text = "a serial executor has one slot and enforces no limits; choose `kind: local`"
+            raise ConfigError(config.message(("executor",), text))
+        from hpc.serial import Serial
+
+        return Serial()
+    common: dict[str, Any] = {"timeout_s": given.timeout_s, "memory_gb": given.memory_gb, "threads": given.threads}
+    if given.kind == "mpi":
+        if given.slots is not None:
+            text = "the launcher sets the number of slots of an MPI job; remove it and give `mpiexec -n SLOTS+1`"
+            raise ConfigError(config.message(("executor", "slots"), text))
+        from hpc.mpi import Mpi
+
+        return Mpi(log=log, **common)
+    from hpc.local import Local
+
+    return Local(slots=given.slots, log=log, **common)
