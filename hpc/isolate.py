@@ -77,7 +77,9 @@ class _Life:
     stacks: IO[bytes]
 
     def kill(self) -> None:
-        """Kill the process, its group and its other descendants."""
+        """Kill the process, its group and its other descendants, unless it is buried and the id may be another's."""
+        if self.stacks.closed:
+            return
         family = _family(self.process.pid) if self.process.returncode is None else []
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)

@@ -52,6 +52,7 @@ class Local(Executor):
         self._threads, self._log = threads, log
         self._children: list[Child] = []
         self._own = threading.local()
+        self._closing = threading.Lock()
         self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="matloop-slot", initializer=self._equip)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -94,10 +95,11 @@ class Local(Executor):
 
     def _close(self) -> None:
         self._pool.shutdown(wait=True)
-        for child in self._children:
-            child.dismiss()
-        for child in self._children:
-            child.close()
+        with self._closing:
+            for child in self._children:
+                child.dismiss()
+            for child in self._children:
+                child.close()
 
 
 def usable_cores() -> int:
