@@ -1,0 +1,151 @@
+"""Exports: other programs read back what was measured."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orchestrator import export
+from orchestrator.artifacts import ArtifactStore
+from orchestrator.errors import MatloopError
+from orchestrator.history import History
+from orchestrator.ledger import Ledger
+from orchestrator.trial import Answer, Failure, Objective, Prediction, Proposal
+
+CONFIG = {
+    "name": "demo",
+    "studies": {
+        "search": {"objectives": {"gap": {"direction": "maximise", "unit": "eV"}, "cost": {"direction": "minimise"}}},
+        "nets": {"objectives": {"mae": {"direction": "minimise", "unit": ""}}, "baseline": "dice"},
+        "dice": {"objectives": {"mae": {"direction": "minimise", "unit": ""}}},
+    },
+}
+
+
+def answer(**values: float) -> Answer:
+    return Answer(values=values, started_at=1000.0, finished_at=1002.5, worker="w:1", info={"steps": 3}, cost=0.5)
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    with Ledger.open(tmp_path / "ledger.db", config=CONFIG, environment={}) as ledger:
+        first = Proposal(
+            point={"T": 900, "mix": "a,b", "z": [0.25, -1.5], "on": True, "layers": [{"kind": "conv"}]},
+            prediction=Prediction(mean={"gap": 1.0}, std={"gap": 0.1}),
+            reason="a guess",
+        )
+        trial = ledger.propose("search", first, seed=5, ask=0)
+        ledger.answer(trial, answer(gap=1.25, cost=2.0))
+        trial = ledger.propose("search", Proposal(point={"T": 950.5, "mix": "c"}, parents=(0,)), seed=6, ask=1)
+        failure = Failure(cause="timeout", message="too slow")
+        ledger.answer(trial, Answer(failure=failure, started_at=1003.0, finished_at=1004.0))
+        ledger.propose("search", Proposal(point={"T": 800, "mix": "c"}), seed=7, ask=2)
+        return ledger.history
+
+
+def test_csv(history: History, tmp_path: Path) -> None:
+    file = tmp_path / "sub" / "t.csv"
+    assert export.trials_csv(history, file) == 3
+    with file.open(newline="", encoding="utf-8") as text:
+        rows = list(csv.DictReader(text))
+    assert [r["state"] for r in rows] == ["answered", "failed", "running"]
+    one = rows[0]
+    assert (one["point.T"], one["point.mix"], one["point.z[1]"]) == ("900", "a,b", "-1.5")
+    assert json.loads(one["point.layers"]) == [{"kind": "conv"}]
+    assert (one["value.gap"], one["predicted.gap"], one["predicted_std.gap"]) == ("1.25", "1.0", "0.1")
+    assert (one["info.steps"], one["cost"], one["reason"]) == ("3", "0.5", "a guess")
+    assert (rows[1]["cause"], rows[1]["message"], rows[1]["parents"]) == ("timeout", "too slow", "0")
+    header = list(one)
+    assert header[0] == "id" and header[-1] == "worker"
+    assert header.index("point.T") < header.index("value.gap") < header.index("predicted.gap")
+
+
+def test_csv_of_one_study_and_of_none(history: History, tmp_path: Path) -> None:
+    assert export.trials_csv(history, tmp_path / "t.csv", "search") == 3
+    with pytest.raises(MatloopError, match="did you mean 'search'"):
+        export.trials_csv(history, tmp_path / "t.csv", "serch")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+@pytest.mark.filterwarnings("default")
+def test_optuna_reads_it_back(kind: str, history: History, tmp_path: Path) -> None:
+    import optuna
+
+    url = f"sqlite:///{tmp_path}/o.db" if kind == "sqlite" else str(tmp_path / "o.journal")
+    for _ in range(2):  # the second replaces the first
+        assert export.to_optuna(history, url) == ["demo/search"]
+    study = optuna.load_study(study_name="demo/search", storage=export._storage(url))
+    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert study.metric_names == ["gap (eV)", "cost"]
+    done, failed, running = study.get_trials()
+    assert [t.state.name for t in (done, failed, running)] == ["COMPLETE", "FAIL", "RUNNING"]
+    assert done.values == [1.25, 2.0]
+    assert done.params == {"T": 900.0, "mix": "a,b", "z[0]": 0.25, "z[1]": -1.5, "on": True}
+    assert done.duration is not None and done.duration.total_seconds() == 2.5
+    assert json.loads(done.user_attrs["point"])["layers"] == [{"kind": "conv"}]
+    assert done.user_attrs["prediction"] == {"mean": {"gap": 1.0}, "std": {"gap": 0.1}}
+    assert failed.user_attrs["failure"] == "timeout: too slow" and failed.user_attrs["parents"] == [0]
+    assert [t.number for t in study.best_trials] == [0]
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_study_of_somebody_else_is_not_replaced(history: History, tmp_path: Path) -> None:
+    import optuna
+
+    url = f"sqlite:///{tmp_path}/o.db"
+    optuna.create_study(storage=url, study_name="demo/search")
+    with pytest.raises(MatloopError, match="that matloop did not write"):
+        export.to_optuna(history, url)
+    with pytest.raises(MatloopError, match="expected a URL"):
+        export.to_optuna(history, "o.db")
+
+
+def test_objectives_are_those_recorded(history: History) -> None:
+    assert export.objectives_of(history, "search") == (Objective("gap", "maximise", "eV"), Objective("cost"))
+    assert export.objectives_of(history, "nothing") == ()
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_best_network_can_be_used_without_matloop(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load, save
+
+    from search_spaces.networks.conv import ConvNetworks
+    from search_spaces.networks.module import build
+
+    space, store = ConvNetworks(input=[1, 16, 16]), ArtifactStore(tmp_path / "artifacts")
+    rng = np.random.default_rng(0)
+    outputs = {}
+    x = torch.rand(3, 1, 16, 16)
+    with Ledger.open(tmp_path / "ledger.db", config=CONFIG, environment={}) as ledger:
+        for study, mae in (("nets", 0.5), ("nets", 0.2), ("dice", 0.1)):
+            genome = space.sample(rng)
+            network = build(genome).eval()
+            weights = store.save(save({k: v.contiguous() for k, v in network.state_dict().items()}))
+            trial = ledger.propose(study, Proposal(point=genome), seed=0, ask=0)
+            outputs[trial.id] = network(x)
+            done = Answer(values={"mae": mae}, started_at=0.0, finished_at=1.0, artifacts={"weights": weights})
+            ledger.answer(trial, done)
+        history = ledger.history
+    best = export.network(history, store, tmp_path / "best")
+    assert best.id == 1  # the baseline has a better one, but is not what the campaign is about
+    assert export.network(history, store, tmp_path / "dice", "dice").id == 2
+    spec = importlib.util.spec_from_file_location("exported", tmp_path / "best" / "network.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    network = module.Network()
+    network.load_state_dict(load((tmp_path / "best" / "network.safetensors").read_bytes()))
+    torch.testing.assert_close(network.eval()(x), outputs[1])
+    assert json.loads((tmp_path / "best" / "trial.json").read_text())["values"] == {"mae": 0.2}
+
+
+def test_no_network_to_export(history: History, tmp_path: Path) -> None:
+    with pytest.raises(MatloopError, match="expected one study that trained networks, got none"):
+        export.network(history, ArtifactStore(tmp_path), tmp_path / "best")
+    assert not (tmp_path / "best").exists()
