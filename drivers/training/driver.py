@@ -42,7 +42,7 @@ class Training:
         split_seed: decides which rows go where, independently of the campaign and of the trial.
         augment: "roll" shifts and mirrors training images at random; only for periodic images whose property does
             not change by it.
-        device: "auto" uses a GPU if there is one.
+        device: "auto" uses a GPU if the worker has one.
         threads: CPU threads for one training; small networks gain nothing from more.
         unit: of the target, for reports.
 
@@ -58,7 +58,7 @@ class Training:
         data: Path,
         target: int | str | None = None,
         epochs: int = 30,
-        patience: int = 8,
+        patience: int = 10,
         split: list[float] | tuple[float, float, float] = (0.6, 0.2, 0.2),
         split_seed: int = 0,
         augment: Literal["none", "roll"] = "none",
@@ -73,8 +73,6 @@ class Training:
             raise ConfigError(
                 f"expected split: three shares above 0 (train, validation, test) with a sum of at most 1, got {split}"
             )
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("expected a GPU for device: cuda, found none; use device: auto")
         self.data, self.target, self.unit = Path(data), target, unit
         self.epochs, self.patience = epochs, patience
         self.split, self.split_seed = (split[0], split[1], split[2]), split_seed
@@ -92,6 +90,7 @@ class Training:
             InvalidPoint: the network does not fit the data.
             ValueError: the data are not as they should be.
             FloatingPointError: training diverged.
+            ConfigError: a GPU was asked for and the worker has none.
         """
         data = load(self.data)
         x, y = data.x, data.target(self.target)
@@ -154,8 +153,11 @@ class Training:
         return predict(network, x.to(self._device())).cpu().double().numpy()
 
     def _device(self) -> str:
+        """Asked for on the worker, since the process that builds the campaign may have no GPU of its own."""
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("expected a GPU for device: cuda, found none on this worker; use device: auto")
         return self.device
 
 

@@ -27,6 +27,8 @@ from search_spaces.networks.genome import (
 from search_spaces.networks.repair import Budget, repair
 from search_spaces.networks.validation import validate
 
+_MULTIPLY_ADDS_PER_PIXEL = 1_500
+_LEAST_MULTIPLY_ADDS = 1_000_000
 _ATTEMPTS = 20
 _LEARNING_STEP = 0.5  # standard deviation of a mutated rate or decay, in natural logarithms
 
@@ -39,7 +41,8 @@ class ConvNetworks:
         outputs: length of the network's output, e.g. the number of properties that it predicts.
         max_layers: most convolution, pooling and dense layers, the output layer not counted.
         max_parameters: most trainable values.
-        max_multiply_adds: most multiplications for one image; bounds the time that a trial takes.
+        max_multiply_adds: most multiplications for one image; bounds the time that a trial takes. None for 1,500 a
+            pixel and at least a million: 150 images of 32 x 32 then train for 30 epochs in seconds on one core.
 
     Raises:
         ConfigError: a shape or limit that no network meets.
@@ -52,14 +55,16 @@ class ConvNetworks:
         outputs: int = 1,
         max_layers: int = 8,
         max_parameters: int = 500_000,
-        max_multiply_adds: int = 5_000_000,
+        max_multiply_adds: int | None = None,
     ) -> None:
         if len(input) != 3 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in input):
             raise ConfigError(f"expected input: [channels, height, width], each at least 1, got {list(input)}")
+        smallest = (input[0] + 1) * outputs
         for name, value in (("outputs", outputs), ("max_layers", max_layers)):
             if value < 1:
                 raise ConfigError(f"expected {name} to be at least 1, got {value}")
-        smallest = (input[0] + 1) * outputs
+        if max_multiply_adds is None:
+            max_multiply_adds = max(_MULTIPLY_ADDS_PER_PIXEL * input[1] * input[2], _LEAST_MULTIPLY_ADDS, smallest)
         if max_parameters < smallest or max_multiply_adds < smallest:
             raise ConfigError(
                 f"expected max_parameters and max_multiply_adds of at least {smallest} for input {list(input)} and "

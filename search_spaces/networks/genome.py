@@ -70,7 +70,7 @@ _WEIGHTS: Mapping[str, tuple[float, ...]] = {
     "dropout": (0.7, 0.1, 0.08, 0.06, 0.04, 0.02),
     "skip": (0.65, 0.15, 0.15, 0.05),
     "readout": (0.5, 0.2, 0.3),
-    "optimiser": (0.4, 0.4, 0.2),
+    "optimiser": (0.45, 0.45, 0.1),
 }
 
 

@@ -18,8 +18,9 @@ _KEYS = ("input", "outputs", *SETTINGS, "layers", "training")
 def validate(genome: Mapping[str, Any], *, shape: tuple[int, ...], outputs: int, budget: Budget) -> None:
     """Raise InvalidPoint unless the genome is a network of that input shape and number of outputs within budget."""
     _keys("genome", genome, _KEYS)
-    if not isinstance(genome["input"], list | tuple) or list(genome["input"]) != list(shape):
-        raise InvalidPoint(f"expected input: {list(shape)}, the space's own, got {genome['input']!r}")
+    given = genome["input"]
+    if not isinstance(given, list | tuple) or list(given) != list(shape) or any(type(n) is not int for n in given):
+        raise InvalidPoint(f"expected input: {list(shape)}, the space's own, got {given!r}")
     _choice("outputs", genome["outputs"], (outputs,))
     for gene, choices in SETTINGS.items():
         _choice(gene, genome[gene], choices)
@@ -84,5 +85,10 @@ def _keys(name: str, value: Any, expected: Iterable[str]) -> None:
 
 
 def _choice(name: str, value: Any, choices: Choices) -> None:
-    if isinstance(value, bool) or value not in choices:
+    if not any(value == choice and _of_type(value, choice) for choice in choices):
         raise InvalidPoint(f"expected {name} to be one of {list(choices)}, got {value!r}")
+
+
+def _of_type(value: Any, choice: Any) -> bool:
+    """Whether torch would take the one for the other: 0 for 0.0, but neither 16.0 nor true for an integer."""
+    return type(value) is type(choice) or (type(value), type(choice)) == (int, float)

@@ -218,6 +218,12 @@ def test_bad_options_are_named(path, options):
         Training(data=path, **options)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_named(path):
+    with pytest.raises(ConfigError, match="device: auto"):
+        Training(data=path, target=0, device="cuda")(trial(genome()))
+
+
 @pytest.mark.gpu
 def test_it_trains_on_a_gpu(path):
     driver = Training(data=path, target=0, epochs=25, device="cuda")

@@ -292,6 +292,7 @@ def _changed(path, value):
     ("path", "value", "message"),
     [
         (["input"], [1, 32, 31], "input"),
+        (["input"], [1.0, 32, 32], "input"),
         (["outputs"], 2, "outputs"),
         (["outputs"], True, "outputs"),
         (["padding"], "reflect", "padding"),
@@ -299,6 +300,8 @@ def _changed(path, value):
         (["layers", 0, "kind"], "cnov", r"layers\[0\].kind"),
         (["layers", 0], "conv", r"layers\[0\]"),
         (["layers", 0, "width"], 17, r"layers\[0\].width"),
+        (["layers", 0, "width"], 16.0, r"layers\[0\].width"),
+        (["layers", 0, "dropout"], 0, None),
         (["layers", 0, "stride"], True, r"layers\[0\].stride"),
         (["layers", 0, "skip"], 2, r"layers\[0\].skip"),
         (["layers", 0, "krenel"], 3, "did you mean 'kernel'"),
