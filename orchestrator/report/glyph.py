@@ -9,8 +9,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from orchestrator.report.text import number
-
 NORMALISATIONS = {"batch": "bn", "group": "gn"}
 
 
@@ -36,7 +34,7 @@ def chips(genome: Mapping[str, Any]) -> list[Chip]:
 
 
 def html(new: Sequence[Chip], old: Sequence[Chip] | None = None) -> Markup:
-    """Chips as HTML; those that differ from `old` are marked."""
+    """Chips as HTML; those that differ from `old` are marked, and settings that do not are left out."""
     same = set(range(len(new))) if old is None else set()
     if old is not None:
         matcher = SequenceMatcher(
@@ -49,6 +47,7 @@ def html(new: Sequence[Chip], old: Sequence[Chip] | None = None) -> Markup:
     return Markup(" ").join(
         one.format(c.kind if c.kind in known else "setting", "" if i in same else " new", c.label)
         for i, c in enumerate(new)
+        if old is None or c.kind != "setting" or i not in same
     )
 
 
@@ -78,7 +77,7 @@ def _dropout(part: Mapping[str, Any]) -> str:
 def _training(training: Mapping[str, Any]) -> str:
     words = [str(training.get("optimiser", ""))]
     if isinstance(training.get("learning_rate"), int | float):
-        words.append(f"lr {number(training['learning_rate'])}")
+        words.append(f"lr {training['learning_rate']:.2g}")
     if "batch" in training:
         words.append(f"batch {training['batch']}")
     return " ".join(w for w in words if w)

@@ -28,7 +28,7 @@ class Hits:
     Attributes:
         group: which of `GROUPS` each belongs to.
         hit: (n,) whether its measured loss was below the median of the population at its proposal; no if it failed.
-        ranks: predicted and measured (share of the population's median as loss) of screened, answered offspring.
+        ranks: (k, 2) predicted rank in [0, 1], 0 best, and measured loss less the reference, of answered offspring.
     """
 
     group: list[str]
@@ -53,8 +53,8 @@ def hits(study: Study) -> Hits:
         loss = np.inf if trial.values is None else objective.loss(trial.values[objective.name])
         hit.append(loss < reference)
         predicted = trial.extra.get("predicted_rank")
-        if screened and trial.values is not None and isinstance(predicted, int | float):
-            ranks.append((float(predicted), loss))
+        if trial.values is not None and isinstance(predicted, int | float):
+            ranks.append((float(predicted), loss - reference))
     return Hits(group, np.array(hit, dtype=bool), np.array(ranks, dtype=np.float64).reshape(len(ranks), 2))
 
 
@@ -105,7 +105,11 @@ def _ranking(data: Hits) -> str:
     if len(data.ranks) < 5 or np.ptp(data.ranks[:, 0]) == 0 or np.ptp(data.ranks[:, 1]) == 0:
         return ""
     rho = float(spearmanr(data.ranks[:, 0], data.ranks[:, 1]).statistic)
-    return f" Predicted and measured ranks of the screened agree with Spearman’s ρ = {rho:.2f}".replace("-", "−") + "."
+    sentence = (
+        f" Its predicted ranks and the measured losses, both relative to the population, correlate with Spearman’s "
+        f"ρ = {rho:.2f} over {len(data.ranks):,} offspring"
+    )
+    return sentence.replace("-", "−") + (" (1 is perfect, 0 is guessing).")
 
 
 def _paint(axes: Axes, data: Hits) -> None:

@@ -88,7 +88,11 @@ def _table(study: Study, line: list[Trial], objective: Objective) -> Table:
         measured = text.number(value) if value is not None else "failed"
         rows.append((str(trial.id), str(trial.extra.get("origin", "–")), measured, what))
         before = trial
-    caption = "" if len(line) == 1 else "The blue line, step by step; what a step changed is outlined."
+    caption = (
+        ""
+        if len(line) == 1
+        else "The blue line, step by step; what a step changed is outlined, and settings stand where they changed."
+    )
     if len(shown) < len(line):
         caption += f" {len(line) - len(shown)} steps after the first are left out."
     return Table(("trial", "origin", text.axis(objective), study.noun[0]), rows, "rlrl", caption)
@@ -106,7 +110,7 @@ def _paint(axes: Axes, family: list[Trial], line: list[Trial], objective: Object
     for origin, (marker, colour) in MARKERS.items():
         members = [t for t in family if t.extra.get("origin", "random") == origin and t.id in y]
         tips = [f"trial {t.id}, {origin}: {text.value(objective, y[t.id])}" for t in members]
-        style = {"marker": marker, "color": colour, "label": origin, "s": 42, "linewidths": 0.8, "zorder": 4}
+        style = {"marker": marker, "color": colour, "label": origin, "s": 54, "linewidths": 0.8, "zorder": 4}
         fig.dots(axes, [x[t.id] for t in members], [y[t.id] for t in members], tips, edgecolors=fig.PAPER, **style)
     values = np.array(list(y.values()))
     if values.min() > 0 and values.max() / values.min() > 10:

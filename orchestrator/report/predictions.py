@@ -77,8 +77,45 @@ def _section(study: Study, objective: Objective, data: Pairs) -> Section:
     area = statistics.miscalibration_area(data.z)
     return Section(
         heading,
-        (Figure(svg, caption), Figure(curve, _verdict(data.z, area)), _table(data.z)),
+        (Figure(svg, caption), Figure(curve, _verdict(data.z, area)), _history(data, objective, title), _table(data.z)),
     )
+
+
+def _history(data: Pairs, objective: Objective, title: str) -> Figure:
+    svg = fig.draw(f"{title}, errors over time", lambda axes: _errors(axes, data, objective), height=260)
+    window = _window(len(data.ids))
+    caption = (
+        f"Errors in the order of the results; the blue line is their mean over the last {window}, the orange line the "
+        "error that the predictions gave themselves (mean of √(2/π) standard deviations). An honest model’s lines meet."
+    )
+    return Figure(svg, caption)
+
+
+def _window(n: int) -> int:
+    return max(3, min(50, n // 5))
+
+
+def trailing_mean(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
+    """(n,) mean of each value and up to `window` - 1 before it."""
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    end = np.arange(1, len(values) + 1)
+    begin = np.maximum(0, end - window)
+    return np.asarray((total[end] - total[begin]) / (end - begin), dtype=np.float64)
+
+
+def _errors(axes: Axes, data: Pairs, objective: Objective) -> None:
+    error, order = np.abs(data.measured - data.mean), np.arange(1, len(data.ids) + 1)
+    shown, window = statistics.thin(error, POINTS), _window(len(error))
+    tips = [f"trial {data.ids[i]}: error {text.number(float(error[i]))}" for i in shown]
+    fig.dots(axes, order[shown], error[shown], tips, color=fig.SKY, s=14, linewidths=0)
+    promised = np.where(np.isfinite(data.std), data.std, np.nanmean(data.std)) * np.sqrt(2 / np.pi)
+    line = statistics.even(len(error), POINTS)
+    axes.plot(order[line], trailing_mean(promised, window)[line], color=fig.ORANGE, label="promised")
+    axes.plot(order[line], trailing_mean(error, window)[line], color=fig.BLUE, label="made")
+    axes.set_ylim(0, 1.06 * statistics.robust_limits(error)[1] or 1.0)
+    axes.set_xlabel("predictions, in the order of the results")
+    axes.set_ylabel(f"absolute error{f' ({objective.unit})' if objective.unit else ''}")
+    fig.legend(axes)
 
 
 def _verdict(z: npt.NDArray[np.float64], area: float) -> str:
@@ -87,10 +124,10 @@ def _verdict(z: npt.NDArray[np.float64], area: float) -> str:
     if low <= 0.9 <= high:
         judged = "which agrees with the promise"
     else:
-        judged = "the model was too sure of itself" if share < 0.9 else "the model was too cautious"
+        judged = "too few: the model was too sure" if share < 0.9 else "too many: the model was too cautious"
     return (
         f"Share of measurements that fell within the interval that promised to hold them; the grey band is what chance "
-        f"allows. The 90\u202f% intervals held {text.percent(share)}: {judged}. Miscalibration area {area:.3f} "
+        f"allows. The 90\u202f% intervals held {text.percent(share)}, {judged}. Miscalibration area {area:.3f} "
         "(0 is perfect)."
     )
 

@@ -17,7 +17,7 @@ TRACEBACK = """Traceback (most recent call last):
     result = fit(network, x, y, seed=trial.seed)
 FloatingPointError: loss is not finite after epoch 3
 """
-ABSORPTION = {"absorption": {"direction": "maximise", "unit": ""}}
+ABSORPTION: dict[str, Any] = {"absorption": {"direction": "maximise", "unit": ""}}
 STUDIES: dict[str, dict[str, Any]] = {
     "sample": {
         "space": {"kind": "latent", "generator": "grf32"},
@@ -192,7 +192,11 @@ def search(writer: Writer, rng: np.random.Generator, n: int = 90) -> None:
             failure = Failure(cause="exception", message="FloatingPointError: loss is not finite", traceback=TRACEBACK)
             writer.answer(trial, failure=failure, seconds=0.3 * seconds)
             continue
-        values = {"validation_mae": loss, "parameters": int(3000 / loss**0.3), "test_mae": 1.08 * loss}
+        values = {
+            "validation_mae": loss,
+            "parameters": int(3000 / loss**0.3 * np.exp(rng.normal(0, 0.5))),
+            "test_mae": 1.08 * loss,
+        }
         done = writer.answer(trial, values, seconds=seconds)
         population = sorted([*population, (loss, done)], key=lambda p: p[0])[:16]
         if i == 50:
