@@ -15,7 +15,8 @@ import pytest
 from drivers.command import Command, split
 from drivers.parsing import CommandFailed, Output, read
 from orchestrator.errors import ConfigError
-from orchestrator.trial import Measurement, Trial
+from orchestrator.trial import Measurement, Objective, Trial
+from tests.contracts.driver import DriverContract
 
 SUM = "import json; d = json.load(open('in.json')); json.dump({'r': {'sum': [d['a'] + d['b']]}}, open('o.json', 'w'))"
 
@@ -27,6 +28,20 @@ def trial(**point: object) -> Trial:
 def python(code: str, **options: object) -> Command:
     given: dict[str, object] = {"run": [sys.executable, "-c", code], "output": {"y": Output(regex=r"^y=(\S+)")}}
     return Command(**{**given, **options})  # type: ignore[arg-type]
+
+
+class TestContract(DriverContract):
+    @pytest.fixture
+    def driver(self) -> Command:
+        return python("print('y={{a}}')", keep="none")
+
+    @pytest.fixture
+    def trial(self) -> Trial:
+        return trial(a=1.5)
+
+    @pytest.fixture
+    def objectives(self) -> tuple[Objective, ...]:
+        return (Objective("y"),)
 
 
 def test_template_to_json_round_trip(tmp_path: Path) -> None:

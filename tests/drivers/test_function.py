@@ -11,7 +11,8 @@ import pytest
 
 from drivers.function import Function
 from orchestrator.errors import ConfigError
-from orchestrator.trial import Trial
+from orchestrator.trial import Objective, Trial
+from tests.contracts.driver import DriverContract
 
 SOURCE = """
 from dataclasses import dataclass
@@ -44,6 +45,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 TRIAL = Trial(id=0, study="s", number=0, point={"x": 1.5}, seed=7)
+
+
+class TestContract(DriverContract):
+    @pytest.fixture
+    def driver(self, folder: Path) -> Function:
+        return Function(path="lab/measure.py:seeded", folder=folder)
+
+    @pytest.fixture
+    def trial(self) -> Trial:
+        return TRIAL
+
+    @pytest.fixture
+    def objectives(self) -> tuple[Objective, ...]:
+        return (Objective("y"), Objective("seed", "maximise"))
 
 
 def test_a_file_of_the_campaign(folder: Path) -> None:
