@@ -73,7 +73,7 @@ def fit(
             Without them every epoch is run and the last weights are kept.
         y_validation: (v, m) float.
         epochs: most passes over the data, >= 1.
-        batch: points in a step; the last of an epoch may hold one more, never a single one.
+        batch: most points in a step, >= 2; an epoch is divided evenly, and never into single points.
         learning_rate: its highest.
         weight_decay: L2 penalty for "adam" and "sgd", decoupled decay for "adamw".
         optimiser: "sgd" has Nesterov momentum 0.9.
@@ -94,7 +94,7 @@ def fit(
     if x_validation is not None and y_validation is not None:
         held_out = x_validation.to(device), y_validation.to(device)
     descent = _optimiser(optimiser, network, learning_rate, weight_decay)
-    steps = max(len(x) // batch, 1)
+    steps = min(math.ceil(len(x) / batch), len(x) // 2)
     train: list[float] = []
     validation: list[float] = []
     best_epoch, best_weights = 0, {}

@@ -74,8 +74,8 @@ def test_the_seed_decides_everything_and_global_state_is_left_alone():
     assert not torch.equal(first, trained(2))
 
 
-@pytest.mark.parametrize("n", [2, 17, 33])
-def test_no_batch_is_a_single_point(n):
+@pytest.mark.parametrize(("n", "expected"), [(2, [2]), (17, [9, 8]), (31, [16, 15]), (33, [11, 11, 11])])
+def test_batches_are_even_and_within_the_limit(n, expected):
     x, y = data(n)
     sizes = []
 
@@ -85,8 +85,14 @@ def test_no_batch_is_a_single_point(n):
 
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     fit(net, x, y, epochs=1, batch=16, transform=note)
-    assert sum(sizes) == n
-    assert min(sizes) >= 2
+    assert sizes == expected
+
+
+def test_three_points_in_batches_of_two_are_one_step():
+    x, y = data(3)
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    fit(net, x, y, epochs=4, batch=2)
+    assert net[1].num_batches_tracked == 4
 
 
 def test_weight_decay_shrinks_weights():
