@@ -173,7 +173,7 @@ def _set_scale(model: DropoutModel, x: torch.Tensor, y: torch.Tensor, folds: tor
     for j in range(y.shape[1]):
         mean, spread = own[..., j].mean(dim=1).numpy(), own[..., j].std(dim=1).numpy()
         member = recalibrate(mean, spread, y[:, j].numpy())
-        explained = np.mean((member.scale * spread) ** 2)
+        explained = float(np.mean((member.scale * spread) ** 2))
         squared_error = explained + member.noise**2
         share = explained / squared_error
         squared_error -= min(float(between[j]), squared_error / 2)

@@ -105,7 +105,7 @@ class DropoutModel(EnsembleModel):
         values = (centre + self.scale.to(X) * (values - centre)) * self.y_std.to(X) + self.y_mean.to(X)
         return values.reshape(len(values), *X.shape[:-1], self.num_outputs).movedim(0, -3)
 
-    def posterior(
+    def posterior(  # type: ignore[override]
         self,
         X: torch.Tensor,
         output_indices: list[int] | None = None,

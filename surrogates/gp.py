@@ -11,7 +11,8 @@ from typing import Literal
 
 import numpy as np
 import torch
-from botorch.exceptions import InputDataWarning, ModelFittingError, OptimizationWarning
+from botorch.exceptions.errors import ModelFittingError
+from botorch.exceptions.warnings import InputDataWarning, OptimizationWarning
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from botorch.models.transforms import Normalize, Standardize

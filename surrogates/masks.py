@@ -60,19 +60,20 @@ class MaskedNetwork(nn.Module):
         names = [name for name, layer in self.network.named_modules() if isinstance(layer, DROPOUT)]
         if not names:
             raise ConfigError("expected a network with a dropout layer, got none; add one with p >= 0.05")
+        self.layers: dict[str, _Mask] = {}
         for name in names:
             parent, _, child = name.rpartition(".")
-            setattr(self.network.get_submodule(parent), child, _Mask(self.network.get_submodule(name)))
+            self.layers[name] = _Mask(self.network.get_submodule(name))
+            setattr(self.network.get_submodule(parent), child, self.layers[name])
         with torch.no_grad():
             self.network(example[:1])
-        self.layers = {name: self.network.get_submodule(name) for name in names}
 
     def draw(self, samples: int, rng: np.random.Generator) -> Masks:
         """Draw `samples` masks for every dropout layer, inverted dropout's scaling included."""
         masks = {}
         for name, layer in self.layers.items():
-            keep = rng.random((samples, *layer.shape)) >= layer.p  # type: ignore[misc]
-            masks[name] = torch.as_tensor(keep / (1 - layer.p), dtype=torch.float32)  # type: ignore[operator]
+            keep = rng.random((samples, *layer.shape)) >= layer.p
+            masks[name] = torch.as_tensor(keep / (1 - layer.p), dtype=torch.float32)
         return masks
 
     def forward(self, x: torch.Tensor, masks: Masks) -> torch.Tensor:
@@ -88,7 +89,8 @@ class MaskedNetwork(nn.Module):
         overrides = {f"{name}.mask": mask.to(x) for name, mask in masks.items()}
 
         def one(override: dict[str, torch.Tensor], part: torch.Tensor) -> torch.Tensor:
-            return functional_call(self.network, override, (part,))
+            result: torch.Tensor = functional_call(self.network, override, (part,))
+            return result
 
         every = vmap(one, in_dims=(0, None))
-        return torch.cat([every(overrides, part) for part in x.split(CHUNK)], dim=1)
+        return torch.cat([every(overrides, part) for part in torch.split(x, CHUNK)], dim=1)

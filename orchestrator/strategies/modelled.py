@@ -1,0 +1,168 @@
+"""What strategies that fit a surrogate share: a space-filling start, cached fits, predictions, no point twice."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gpytorch.utils.warnings import NumericalWarning
+
+from orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
+from orchestrator.protocols import Encodable, Finite, Space, Surrogate, Vectorised, require
+from orchestrator.randomness import derive_seed, torch_seed
+from orchestrator.strategies.random import Random, Sampler
+from orchestrator.strategies.space_filling import SpaceFilling
+from orchestrator.strategies.tried import Tried
+from orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, losses
+
+if TYPE_CHECKING:
+    from botorch.models.model import Model
+
+
+class ModelBased(ABC):
+    """Proposes space-filling points until enough have answered, then asks a model.
+
+    Fits happen in `ask` and depend on the answered trials and the seed alone, so that a replayed study refits the
+    same model; the fit is kept until it is due again.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        *,
+        space: Space,
+        objectives: tuple[Objective, ...],
+        surrogate: Surrogate,
+        initial: int,
+        data: Sequence[Trial],
+        refit_every: int,
+        seed: int,
+    ) -> None:
+        for option, value, least in (("initial", initial, 2), ("refit_every", refit_every, 1)):
+            if value < least:
+                raise ConfigError(f"{self.name}: expected {option} >= {least}, got {value}")
+        if not objectives:
+            raise ConfigError(f"{self.name}: expected at least one objective, got none; name one under `objectives`")
+        self.space = space
+        self.objectives = objectives
+        self.initial = initial
+        self.refit_every = refit_every
+        self._encoder = require(space, Encodable, self.name)  # type: ignore[type-abstract]
+        self._surrogate = surrogate
+        self._seed = seed
+        self._sampler = Sampler(space)
+        self._start = SpaceFilling(space=space, seed=seed) if _listable(space) else Random(space=space)
+        self._tried = Tried()
+        self._answered: list[Trial] = []
+        self._fitted: tuple[int, Model] | None = None
+        for trial in data:
+            self._check(trial)
+            self.tell(trial)
+        if data and not self._answered:
+            raise ConfigError(
+                f"{self.name}: none of the {len(data)} trials in `data` has values for "
+                f"{[o.name for o in objectives]}; take data from a study with the same objectives"
+            )
+
+    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+        """Propose at most n points; see `Strategy.ask`."""
+        if len(self._answered) < self.initial:
+            return self._start.ask(n, pending, rng)
+        taken = self._tried.pending(pending)
+        with torch_seed(int(rng.integers(2**63))), _quiet():
+            model = self._model()
+            if hasattr(model, "redraw"):
+                model = model.redraw(int(rng.integers(2**63)))
+            proposals = self._propose(n, model, pending, taken, rng)
+        if not proposals and not pending:
+            raise SpaceExhausted("every point of the space was tried; enlarge it or end the study")
+        return proposals
+
+    def tell(self, trial: Trial) -> None:
+        """Remember a finished trial; a failed one only so that its point is not tried again."""
+        self._start.tell(trial)
+        self._tried.add(trial)
+        if trial.values is not None and all(o.name in trial.values for o in self.objectives):
+            self._answered.append(trial)
+
+    @abstractmethod
+    def _propose(
+        self, n: int, model: Model, pending: Sequence[Trial], taken: set[str], rng: np.random.Generator
+    ) -> list[Proposal]:
+        """Choose up to n untried points by the model; torch's generator is seeded around the call."""
+
+    def _model(self) -> Model:
+        """Model of the answered trials at the last count at which a fit was due."""
+        count = self._count_fitted()
+        if self._fitted is None or self._fitted[0] != count:
+            x, y = self._encode(t.point for t in self._answered[:count]), self._gains()[:count]
+            self._fitted = count, self._surrogate.fit(x, y, derive_seed(self._seed, self.name, count))
+        return self._fitted[1]
+
+    def _count_fitted(self) -> int:
+        """Number of answered trials that the present model knows."""
+        late = (len(self._answered) - self.initial) % self.refit_every
+        return len(self._answered) - late
+
+    def _encode(self, points: Iterator[Point] | Sequence[Point]) -> torch.Tensor:
+        """(n, d) float64."""
+        return torch.as_tensor(self._encoder.encode(list(points)), dtype=torch.float64)
+
+    def _gains(self) -> torch.Tensor:
+        """(n, m) float64: the answered trials' values in their units, with the sign that makes larger better.
+
+        Models are fitted to gains, so that maximising and minimising the negative are the same thing.
+        """
+        return torch.as_tensor(-losses(self._answered, self.objectives))
+
+    def _samples(self, n: int, taken: set[str], rng: np.random.Generator) -> list[Point]:
+        """Up to n random untried points of the space; `taken` is left as it is."""
+        try:
+            return self._sampler.draw(n, self._tried, set(taken), rng)
+        except SpaceExhausted:
+            return []
+
+    def _predict(self, model: Model, x: torch.Tensor) -> list[Prediction]:
+        """What the model expects to be measured at (n, d) points."""
+        with torch.no_grad():
+            posterior = model.posterior(x.unsqueeze(1), observation_noise=True)
+            means, stds = posterior.mean[:, 0].tolist(), posterior.variance.clamp_min(1e-300).sqrt()[:, 0].tolist()
+        return [
+            Prediction(
+                mean={o.name: -o.loss(value) for o, value in zip(self.objectives, mean, strict=True)},
+                std={o.name: value for o, value in zip(self.objectives, std, strict=True)},
+            )
+            for mean, std in zip(means, stds, strict=True)
+        ]
+
+    def _check(self, trial: Trial) -> None:
+        try:
+            self.space.check(trial.point)
+        except InvalidPoint as error:
+            raise ConfigError(
+                f"{self.name}: trial {trial.id} of `data` is not a point of this study's space ({error}); "
+                "take data from a study with the same space"
+            ) from error
+
+
+def _listable(space: Any) -> bool:
+    return isinstance(space, Finite | Vectorised)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence two libraries' notes that say nothing about the data.
+
+    GPyTorch adds jitter to matrices, which near-duplicate points make inevitable; torch mentions once per process that
+    it does not check sparse tensors, which GPyTorch uses.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumericalWarning)
+        warnings.filterwarnings("ignore", message="Sparse invariant checks", category=UserWarning)
+        yield
