@@ -36,7 +36,8 @@ class FitnessSVM:
         members: machines in the bag, >= 2.
         share: part of the trials that each machine learns from, in [0.2, 0.95]; the rest measures its skill.
         regularisation: C of the machines, > 0; larger trusts single measurements more.
-        tolerance: half-width of the tube in which errors cost nothing, in ranks, in [0, 0.5).
+        tolerance: half-width of the tube in which errors cost nothing, in ranks, in [0, 0.5].
+        smoothness: squared length scale of the Gaussian kernel, as a multiple of the dimension, > 0.
     """
 
     children: int = 30
@@ -45,8 +46,9 @@ class FitnessSVM:
     refit_every: int = 5
     members: int = 5
     share: float = 0.8
-    regularisation: float = 1.0
+    regularisation: float = 3.0
     tolerance: float = 0.05
+    smoothness: float = 3.0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -58,6 +60,7 @@ class FitnessSVM:
             ("share", 0.2, 0.95),
             ("regularisation", 1e-6, 1e6),
             ("tolerance", 0.0, 0.5),
+            ("smoothness", 1e-3, 1e3),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -78,12 +81,13 @@ class FitnessSVM:
         centre, scale = x.mean(axis=0), x.std(axis=0)
         scale = np.where(scale > 1e-12, scale, 1.0)
         z, ranks = (x - centre) / scale, standing(losses)
+        gamma = 1.0 / (self.smoothness * max(1, int((x.std(axis=0) > 1e-12).sum())))
         size = min(n - 1, max(3, round(self.share * n)))
         members, left_out = [], np.full((self.members, n), np.nan)
         for b in range(self.members):
             chosen = rng.choice(n, size=size, replace=False)
             rest = np.setdiff1d(np.arange(n), chosen)
-            machine = SVR(C=self.regularisation, epsilon=self.tolerance).fit(z[chosen], ranks[chosen])
+            machine = SVR(C=self.regularisation, epsilon=self.tolerance, gamma=gamma).fit(z[chosen], ranks[chosen])
             left_out[b, rest] = machine.predict(z[rest])
             members.append(machine)
         return FittedSVM(tuple(members), centre, scale, _skill(left_out, ranks))

@@ -91,15 +91,14 @@ class OptunaSampler:
         self._tried.add(trial)
         params, distributions = self._parameters.describe(trial.point)
         failed = trial.values is None
-        self._told.append(
-            create_trial(
-                state=TrialState.FAIL if failed else TrialState.COMPLETE,
-                values=None if failed else losses([trial], self._objectives)[0].tolist(),
-                params=params,
-                distributions=distributions,
-                system_attrs=dict(trial.extra.get("optuna", {})),
-            )
+        finished = create_trial(
+            state=TrialState.FAIL if failed else TrialState.COMPLETE,
+            values=None if failed else losses([trial], self._objectives)[0].tolist(),
+            params=params,
+            distributions=distributions,
+            system_attrs=dict(trial.extra.get("optuna", {})),
         )
+        self._told.append(_Finished(finished))
 
     def _propose(self, study: optuna.Study, taken: set[str], rng: np.random.Generator) -> Proposal | None:
         for _ in range(RETRIES):
@@ -143,6 +142,16 @@ class OptunaSampler:
             raise ConfigError(
                 f"expected options that Optuna's {self._name} takes, got {self._options}: {error}"
             ) from error
+
+
+class _Finished(FrozenTrial):
+    """A trial that nothing changes any more: Optuna's copies of it, one an ask, share their contents."""
+
+    def __init__(self, trial: FrozenTrial) -> None:
+        self.__dict__.update(vars(trial))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Finished:
+        return _Finished(self)
 
 
 class _Parameters(Protocol):
