@@ -11,7 +11,7 @@ from orchestrator.config import Config
 
 RECORDED_PACKAGES = (
     *("matloop", "numpy", "scipy", "torch", "botorch", "gpytorch", "scikit-learn", "deap", "optuna", "pymatgen"),
-    *("mpi4py", "pebble", "pydantic", "torcwa"),
+    *("mpi4py", "pydantic", "torcwa"),
 )
 
 
