@@ -39,6 +39,7 @@ def main() -> None:
         "  without its mean (stricter)": "covariance_error",
         "mean distance, relative to real": "diversity",
         "nearest neighbour, relative to real": "nearest",
+        "speckle, relative to real": "speckle",
         "volume fraction, mean": "volume_fraction_mean",
         "volume fraction, standard deviation": "volume_fraction_std",
     }

@@ -54,7 +54,7 @@ class Recipe:
     steps: int = 1200
     batch: int = 32
     learning_rate: float = 2e-3
-    penalty: float = 2.0
+    penalty: float = 0.3
     seed: int = 0
 
 
@@ -179,7 +179,8 @@ def main() -> None:
             progress.update(task, completed=checkpoint.step)
             progress.console.print(
                 f"step {checkpoint.step}: S2 error {quality.s2_error:.1%}; relative to real fields: nearest neighbour "
-                f"{quality.nearest:.2f}, spread of the volume fraction {spread:.2f}; score {quality.score:.3f}",
+                f"{quality.nearest:.2f}, speckle {quality.speckle:.2f}, spread of the volume fraction {spread:.2f}; "
+                f"score {quality.score:.3f}",
                 soft_wrap=True,
             )
             if quality.score < best:  # saved at once, so that stopping early keeps the best

@@ -71,6 +71,16 @@ def test_distances_are_shares_of_differing_pixels():
     np.testing.assert_allclose(fields.pairwise_distances(phase), expected, atol=1e-15)
 
 
+def test_speckle_counts_pixels_that_stand_out():
+    phase = np.zeros((2, 8, 8), dtype=bool)
+    phase[0, 2:6, 2:6] = True  # a square has none, a lone pixel is one, the end of a line is one
+    phase[1, 1, 1] = True
+    phase[1, 5, 2:6] = True
+    assert fields.speckle(phase[0]) == 0
+    assert fields.speckle(phase[1]) == 3 / 64
+    assert fields.speckle(phase) == 3 / 128
+
+
 def test_quality_tells_noise_structure_and_collapse_apart():
     rng = np.random.default_rng(4)
     real, again, coarse = (fields.two_phase_fields(500, (32, 32), length, rng) for length in (4.0, 4.0, 6.0))
@@ -79,6 +89,8 @@ def test_quality_tells_noise_structure_and_collapse_apart():
     assert abs(same.nearest - 1) < 0.02
     assert abs(same.diversity - 1) < 0.01
     assert collapsed.nearest == 0
+    assert abs(same.speckle - 1) < 0.1
+    assert wrong.speckle < 0.7
     assert same.score < 0.5 < min(wrong.score, collapsed.score)
 
 
@@ -92,6 +104,7 @@ def test_shipped_generator_is_small_and_matches_real_fields():
     assert quality.s2_error < 0.05
     assert quality.nearest > 0.8
     assert quality.diversity > 0.95
+    assert quality.speckle < 1.6
     assert abs(quality.volume_fraction_mean - 0.5) < 0.03
     assert 0.7 < quality.volume_fraction_std / quality.volume_fraction_std_real < 1.3
 
