@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from botorch.acquisition import AcquisitionFunction, qUpperConfidenceBound
+from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.logei import qLogExpectedImprovement, qLogNoisyExpectedImprovement
+from botorch.acquisition.monte_carlo import qUpperConfidenceBound
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
 from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputObjective
 from botorch.acquisition.objective import GenericMCObjective
@@ -81,6 +83,13 @@ class AllFunctions(MCSampler):
         """Nothing to update: there are no base samples."""
 
 
+def _functions(model: Model, x: torch.Tensor) -> torch.Tensor:
+    """(b) x s x q x m: values of an ensemble's functions."""
+    posterior = model.posterior(x)
+    assert isinstance(posterior, EnsemblePosterior)
+    return posterior.values
+
+
 class FunctionImprovement(AcquisitionFunction):
     """Log of the expected improvement of one measurement over what is known, for an ensemble of functions.
 
@@ -103,10 +112,10 @@ class FunctionImprovement(AcquisitionFunction):
         self.thresholds = thresholds
         self.width = max(width, SMOOTHING)
 
-    @t_batch_mode_transform(expected_q=1)
+    @t_batch_mode_transform(expected_q=1)  # type: ignore[arg-type]
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """b x 1 x d -> (b,)."""
-        values = self.utility.single(self.model.posterior(X).values)[..., 0]  # (b, s)
+        values = self.utility.single(_functions(self.model, X))[..., 0]  # (b, s)
         return logmeanexp(log_improvement((values - self.thresholds) / self.width), dim=-1) + math.log(self.width)
 
 
@@ -121,12 +130,12 @@ class OneFunction(AcquisitionFunction):
         else:
             self.index, self.path = 0, draw_matheron_paths(model, torch.Size([1]))
 
-    @t_batch_mode_transform(expected_q=1)
+    @t_batch_mode_transform(expected_q=1)  # type: ignore[arg-type]
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """b x 1 x d -> (b,)."""
         if self.path is not None:
             return self.utility.single(self.path(X[:, 0]).reshape(-1, 1))
-        values = self.model.posterior(X).values
+        values = _functions(self.model, X)
         return self.utility.single(values[:, self.index % values.shape[1], 0])
 
 
@@ -148,7 +157,7 @@ def acquisition(
     waiting = pending if len(pending) else None
     ensemble = isinstance(model, EnsembleModel)
     with torch.no_grad():
-        functions = len(model.posterior(x[:1]).values) if ensemble else 0
+        functions = len(_functions(model, x[:1])) if ensemble else 0
     sampler = AllFunctions(functions) if ensemble else SobolQMCNormalSampler(torch.Size([DRAWS]))
     if y.shape[1] > 1:
         known = utility(y)
@@ -185,14 +194,16 @@ def _thresholds(
     thresholds = torch.full((1,), -math.inf, dtype=torch.float64)
     if len(places):
         with torch.no_grad():
-            thresholds = utility.single(model.posterior(places).values).amax(dim=-1)  # (s,)
+            thresholds = utility.single(_functions(model, places)).amax(dim=-1)  # (s,)
     return thresholds if kind == "log_nei" else thresholds.clamp_min(utility.single(y).max())
 
 
 def _unexplained(model: Model, x: torch.Tensor) -> float:
     """Standard deviation of a measurement around its function, in the unit of the only output."""
     with torch.no_grad():
-        variance = model.posterior(x, observation_noise=True).variance - model.posterior(x).variance
+        measured: Any = model.posterior(x, observation_noise=True)
+        function: Any = model.posterior(x)
+        variance: torch.Tensor = measured.variance - function.variance
     return float(variance.clamp_min(0.0).sqrt().max())
 
 

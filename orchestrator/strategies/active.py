@@ -9,7 +9,7 @@ masks as the covariance of its sample functions. The largest variance alone is d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -89,7 +89,8 @@ class ActiveLearning(ModelBased):
         for i in range(len(known)):
             covariance = condition(covariance, noise, i)
         covariance = covariance[:, len(known) :, len(known) :]
-        picks, reasons = [], []
+        picks: list[int] = []
+        reasons: list[str] = []
         for _ in range(min(n, len(points))):
             variance = covariance.diagonal(dim1=1, dim2=2)
             gain = (covariance**2).mean(dim=2) / (variance + noise[:, None])
@@ -128,15 +129,16 @@ def joint_covariance(model: Model, x: torch.Tensor) -> tuple[torch.Tensor, torch
         (m, n, n) and (m,) float64, squared units of the outputs.
     """
     with torch.no_grad():
-        posterior = model.posterior(x)
+        posterior: Any = model.posterior(x)
+        measured: Any = model.posterior(x[:1], observation_noise=True)
+        function: Any = model.posterior(x[:1])
         if isinstance(posterior, EnsemblePosterior):
             centred = (posterior.values - posterior.mean).movedim(-1, 0)  # (m, s, n)
             covariance = centred.mT @ centred / (centred.shape[1] - 1)
         else:
             covariance = _blocks(posterior.distribution, len(x))
-        measured = model.posterior(x[:1], observation_noise=True).variance - model.posterior(x[:1]).variance
     floor = 1e-9 * covariance.diagonal(dim1=1, dim2=2).mean(dim=1)
-    return covariance, torch.maximum(measured[0], floor).clamp_min(1e-300)
+    return covariance, torch.maximum((measured.variance - function.variance)[0], floor).clamp_min(1e-300)
 
 
 def _blocks(distribution: MultivariateNormal, n: int) -> torch.Tensor:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from botorch.acquisition import AcquisitionFunction
-from botorch.optim import optimize_acqf
+from botorch.acquisition.acquisition import AcquisitionFunction
+from botorch.optim.optimize import optimize_acqf
 
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Evolvable, Finite, Space, Surrogate, Vectorised
@@ -186,5 +186,5 @@ class Bayesian(ModelBased):
 def _evaluate(function: AcquisitionFunction, x: torch.Tensor) -> torch.Tensor:
     """(n, d) -> (n,) acquisition values; NaN counts as worst."""
     with torch.no_grad():
-        values = torch.cat([function(part.unsqueeze(1)) for part in x.split(CHUNK)])
+        values = torch.cat([function(part.unsqueeze(1)) for part in torch.split(x, CHUNK)])
     return values.nan_to_num(nan=-torch.inf, neginf=-torch.inf)

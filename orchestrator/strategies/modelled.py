@@ -77,8 +77,9 @@ class ModelBased(ABC):
         taken = self._tried.pending(pending)
         with torch_seed(int(rng.integers(2**63))), _quiet():
             model = self._model()
-            if hasattr(model, "redraw"):
-                model = model.redraw(int(rng.integers(2**63)))
+            redraw: Any = getattr(model, "redraw", None)
+            if redraw:
+                model = redraw(int(rng.integers(2**63)))
             proposals = self._propose(n, model, pending, taken, rng)
         if not proposals and not pending:
             raise SpaceExhausted("every point of the space was tried; enlarge it or end the study")
@@ -131,7 +132,7 @@ class ModelBased(ABC):
     def _predict(self, model: Model, x: torch.Tensor) -> list[Prediction]:
         """What the model expects to be measured at (n, d) points."""
         with torch.no_grad():
-            posterior = model.posterior(x.unsqueeze(1), observation_noise=True)
+            posterior: Any = model.posterior(x.unsqueeze(1), observation_noise=True)
             means, stds = posterior.mean[:, 0].tolist(), posterior.variance.clamp_min(1e-300).sqrt()[:, 0].tolist()
         return [
             Prediction(

@@ -93,8 +93,9 @@ def test_expected_improvement_over_a_gp_equals_the_analytic_one() -> None:
     utility = Utility.of(y)
     found = acquisition("log_ei", model, utility, x, y, NONE, 1.0)(places)
     exact = LogExpectedImprovement(model, best_f=y.max())(places) - utility.spread.log()
-    assert (exact.exp() > 0.02).sum() > 2
-    assert torch.allclose(found.exp(), exact.exp(), rtol=0.1, atol=0.01)
+    likely = exact > -6
+    assert likely.sum() >= 2
+    assert torch.allclose(found[likely], exact[likely], atol=0.1)
 
 
 def test_expected_improvement_over_functions_equals_its_definition() -> None:

@@ -136,7 +136,7 @@ def genome(seed: int, shape: list[int], outputs: int = 1) -> Any:
     return ConvNetworks(input=shape, outputs=outputs).sample(derive("genome", seed))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_any_searched_network_serves(seed: int) -> None:
     surrogate = MCDropout(space=Waves(), network=genome(seed, [1, 16, 16]), steps=6, samples=6)  # type: ignore[arg-type]
     model = surrogate.fit(*wave_data(12), 0)
@@ -166,7 +166,7 @@ def test_fits_and_predicts_within_the_time_of_an_ask() -> None:
         def render(self, z: torch.Tensor) -> torch.Tensor:
             return super().render(z).repeat_interleave(2, -1).repeat_interleave(2, -2)
 
-    x, y = wave_data(150)
+    x, y = wave_data(60)
     started = time.process_time()
     MCDropout(space=Large()).fit(x, y, 0).posterior(wave_data(512, seed=1)[0])  # type: ignore[arg-type]
-    assert time.process_time() - started < 12
+    assert time.process_time() - started < 6
