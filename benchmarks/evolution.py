@@ -6,11 +6,11 @@ operations; 15,625 cells). On Macro one of the three runs, drawn at random, is t
 NAS-Bench-201 the fitness is the validation accuracy on CIFAR-100 after 12 epochs and the truth the test accuracy.
 
 The figure is the regret: the best true value in the table less the true value of the point with the best fitness seen
-so far (mean of points with equal fitness), in percentage points of accuracy; mean and standard error over seeds. A search that knew all fitnesses would
-still have the regret printed as "all evaluated", since fitness is not truth. All evolutions have a population of 20
-and otherwise their defaults; aging is regularised evolution (sample 5, mutation only). TPE is asked again when it
-suggests a point that it was told already, which only helps it; `tpe` takes each parameter for itself, the default up
-to Optuna 4, and `tpe_multivariate` all together, the default since Optuna 5.
+so far (mean of points with equal fitness), in percentage points of accuracy; mean and standard error over seeds. A
+search that knew all fitnesses would still have the regret printed as "all evaluated", since fitness is not truth. All
+evolutions have a population of 20 and otherwise their defaults; aging is regularised evolution (sample 5, mutation
+only). TPE is asked again when it suggests a point that it was told already, which only helps it; `tpe` takes each
+parameter for itself, the default up to Optuna 4, and `tpe_multivariate` all together, the default since Optuna 5.
 
 References:
     X. Su et al., "Prioritized architecture sampling with Monte-Carlo tree search", CVPR (2021), for NAS-Bench-Macro.
@@ -187,14 +187,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("MATLOOP_DATA"), help="folder with the data sets")
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--quick", action="store_true", help="4 seeds, under a minute")
+    parser.add_argument("--quick", action="store_true", help="3 seeds, under a minute")
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("say where the data sets are: --data PATH, or the environment variable MATLOOP_DATA")
     folder = arguments.data / "architecture_search"
     if not folder.is_dir():
         parser.error(f"expected the folder {folder} with NAS-Bench-Macro and NAS-Bench-201; correct --data")
-    seeds = 4 if arguments.quick else arguments.seeds
+    seeds = 3 if arguments.quick else arguments.seeds
     if seeds < 2:
         parser.error("expected at least 2 seeds, for a standard error")
 
