@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -105,25 +107,42 @@ def to_optuna(history: History, url: str, study: str | None = None) -> list[str]
     Raises:
         MatloopError: no such study, or the storage holds a study of that name that matloop did not write.
     """
+    with _quiet():
+        storage = _storage(url)
+        return [_write_study(history, storage, name) for name in ([study] if study else _studies(history))]
+
+
+def _write_study(history: History, storage: Any, name: str) -> str:
     import optuna
 
-    storage = _storage(url)
-    written = []
-    for name in [study] if study else _studies(history):
-        trials, objectives = _chosen(history, name), objectives_of(history, name)
-        full_name = f"{_config(history).get('name', 'campaign')}/{name}"
-        _make_room(storage, full_name)
-        target = optuna.create_study(
-            storage=storage,
-            study_name=full_name,
-            directions=["minimize" if o.direction == "minimise" else "maximize" for o in objectives],
-        )
-        target.set_metric_names([f"{o.name} ({o.unit})" if o.unit else o.name for o in objectives])
-        target.set_user_attr("written_by", "matloop")
-        distributions = _distributions(trials)
-        target.add_trials([_frozen(trial, objectives, distributions) for trial in trials])
-        written.append(full_name)
-    return written
+    trials, objectives = _chosen(history, name), objectives_of(history, name)
+    full_name = f"{_config(history).get('name', 'campaign')}/{name}"
+    _make_room(storage, full_name)
+    target = optuna.create_study(
+        storage=storage,
+        study_name=full_name,
+        directions=["minimize" if o.direction == "minimise" else "maximize" for o in objectives],
+    )
+    target.set_metric_names([f"{o.name} ({o.unit})" if o.unit else o.name for o in objectives])
+    target.set_user_attr("written_by", "matloop")
+    distributions = _distributions(trials)
+    target.add_trials([_frozen(trial, objectives, distributions) for trial in trials])
+    return full_name
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna from reporting every study that it creates."""
+    import optuna
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)
 
 
 def _storage(url: str) -> Any:

@@ -39,7 +39,7 @@ class Outcomes(Protocol):
         ...
 
     def dataset(self, study: str) -> Path:
-        """An .npz file: `x` (n, *shape) float32 network inputs, `y` (n, m) float64 values."""
+        """An .npz file: `x` (n, *shape) float32 network inputs, `y` (n, m) float64 values, `names` (m,)."""
         ...
 
 
@@ -75,7 +75,8 @@ class Recorded:
         if not answered:
             raise MatloopError(f"study {study!r} has no answered trial to make a data set of; see `matloop status`")
         y = [[(t.values or {})[o.name] for o in objectives] for t in answered]
-        content = pack(network_inputs(space, [t.point for t in answered]), np.array(y, dtype=np.float64))
+        x = network_inputs(space, [t.point for t in answered])
+        content = pack(x, np.array(y, dtype=np.float64), [o.name for o in objectives])
         return self.store.path(self.store.save(content)).absolute()
 
 
@@ -104,7 +105,7 @@ class Rehearsal:
         rng = derive("rehearsal", study)
         x = network_inputs(space, [space.sample(rng) for _ in range(REHEARSED)])
         path = self.folder / f"{study}.npz"
-        path.write_bytes(pack(x, rng.normal(size=(REHEARSED, len(objectives)))))
+        path.write_bytes(pack(x, rng.normal(size=(REHEARSED, len(objectives))), [o.name for o in objectives]))
         return path
 
 
@@ -126,8 +127,8 @@ def network_inputs(space: Space, points: Sequence[Point]) -> npt.NDArray[np.floa
     return np.concatenate(chunks)
 
 
-def pack(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> bytes:
+def pack(x: npt.NDArray[Any], y: npt.NDArray[Any], names: Sequence[str]) -> bytes:
     """Bytes of an .npz file; equal arrays give equal bytes."""
     buffer = io.BytesIO()
-    np.savez(buffer, x=x, y=y)
+    np.savez(buffer, x=x, y=y, names=np.array(names))
     return buffer.getvalue()

@@ -229,6 +229,7 @@ def test_recorded_outcomes(folder: Path) -> None:
         assert path.parent == folder / "artifacts" and path.name == hashlib.sha256(path.read_bytes()).hexdigest()
         with np.load(path) as made:
             assert made["x"].tolist() == [[0.5], [1.5], [1.0]]
+            assert made["names"].tolist() == ["length", "mass"]
             assert made["y"].tolist() == [[3.0, 6.0], [1.0, 2.0], [2.0, 4.0]]
         assert by_name["two"].build(ledger.history, store).driver.data == path  # type: ignore[attr-defined]
         surrogate, space = surrogate_for("three", json.loads(json.dumps(resolved)), ledger.history, store)
