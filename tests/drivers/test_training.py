@@ -18,6 +18,7 @@ from orchestrator.evaluation import as_measurement
 from orchestrator.trial import Trial
 from search_spaces.networks.conv import ConvNetworks
 from search_spaces.networks.module import build
+from tests.contracts.driver import DriverContract
 
 
 def layer(**genes):
@@ -55,6 +56,16 @@ def arrays():
 def path(tmp_path, arrays):
     np.savez(tmp_path / "data.npz", x=arrays[0], y=arrays[1], names=np.array(["edges", "mean"]))
     return tmp_path / "data.npz"
+
+
+class TestTraining(DriverContract):
+    @pytest.fixture
+    def driver(self, path):
+        return Training(data=path, target="edges", epochs=3, device="cpu")
+
+    @pytest.fixture
+    def trial(self):
+        return trial(genome())
 
 
 def test_it_learns_and_its_figures_follow_from_its_weights(path, arrays):
