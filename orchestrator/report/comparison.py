@@ -70,11 +70,11 @@ def compare(directory: Path, history: History, study: Study, baseline: Study) ->
     k = size(study, baseline)
     if k < LEAST:
         return None
-    key, cache = _key(history, study, baseline), Path(directory) / CACHE
+    digest, cache = key(history, study, baseline), Path(directory) / CACHE
     known = _cached(cache)
-    if study.name not in known or known[study.name]["key"] != key:
+    if study.name not in known or known[study.name]["key"] != digest:
         found = _fit_and_test(Path(directory), history, study, baseline, k)
-        known[study.name] = {"key": key, "result": asdict(found)}
+        known[study.name] = {"key": digest, "result": asdict(found)}
         with contextlib.suppress(OSError):  # a read-only folder: fitted again next time
             cache.write_text(json.dumps(known, indent=1), encoding="utf-8")
     result = known[study.name]["result"]
@@ -116,7 +116,7 @@ def _targets(study: Study, trials: Sequence[Trial]) -> npt.NDArray[np.float64]:
     return np.array([[(t.values or {})[o.name] for o in study.objectives] for t in trials], dtype=np.float64)
 
 
-def _key(history: History, study: Study, baseline: Study) -> str:
+def key(history: History, study: Study, baseline: Study) -> str:
     """Digest of what the result depends on: the studies' configuration, both studies' trials, and how many finished."""
     trials = [(t.id, dict(t.values or {})) for s in (study, baseline) for t in s.answered]
     config = history.sessions[-1].config.get("studies")

@@ -43,30 +43,31 @@ def surprising(study: Study, objective: Objective, k: int = SHOWN) -> list[Trial
     return _distinct(sorted((t for t in _pictured(study) if t.id in error), key=lambda t: -error[t.id]), k)
 
 
-def section(study: Study, store: ArtifactStore) -> Section | None:
-    """Galleries; None if the study has no images that can be read."""
-    if not study.objectives:
+def section(study: Study, baseline: Study | None, store: ArtifactStore) -> Section | None:
+    """Galleries; None if the study has no images that can be read. Typical ones are a baseline's, if there is one."""
+    if not study.objectives or not _pictured(study):
         return None
     objective = study.objectives[0]
-    word, median = text.name(objective), np.median(study.values(objective)) if study.answered else np.nan
-    galleries = [
-        (
-            "Best",
-            best(study, objective),
-            f"The {study.noun[1]} with the best {word}, best first.",
-        ),
-        (
-            "Typical",
-            typical(study, objective),
-            f"Those nearest the study’s median {word}, {text.value(objective, float(median))}.",
+    word, common = text.name(objective), study
+    if baseline and objective in baseline.objectives and _pictured(baseline):
+        common = baseline
+    median = float(np.median(common.values(objective)))
+    heading, chosen = "Best", best(study, objective)
+    caption = f"The {study.noun[1]} with the best {word}, best first."
+    if study.kind("strategy") == "active_learning" and (surprises := surprising(study, objective)):
+        heading, chosen = "Most surprising", surprises
+        caption = "Where the model’s prediction was furthest from the measurement."
+    whose = "the study’s" if common is study else f"“{common.name}”’s"
+    shown = [
+        Gallery(heading, _pictures(chosen, objective, store), caption),
+        Gallery(
+            "Typical" if common is study else f"Typical of “{common.name}”",
+            _pictures(typical(common, objective), objective, store),
+            f"Those nearest {whose} median {word}, {text.value(objective, median)}. "
+            "Each image shows 2 × 2 periods; the outlined corner is one.",
         ),
     ]
-    if study.kind("strategy") == "active_learning" and (chosen := surprising(study, objective)):
-        galleries[0] = ("Most surprising", chosen, "Where the model’s prediction was furthest from the measurement.")
-    shown = [Gallery(t, _pictures(trials, objective, store), c) for t, trials, c in galleries]
     shown = [gallery for gallery in shown if gallery.pictures]
-    note = "Each image shows 2 × 2 periods; the outlined corner is one."
-    shown[-1:] = [Gallery(g.title, g.pictures, f"{g.caption} {note}") for g in shown[-1:]]
     return Section("What they look like", tuple(shown)) if shown else None
 
 

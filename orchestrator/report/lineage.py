@@ -17,7 +17,12 @@ from orchestrator.trial import Objective, Trial
 
 ANCESTORS = 80
 ROWS = 12
-MARKERS = {"random": ("o", fig.MUTED), "mutation": ("^", fig.ORANGE), "crossover": ("D", fig.GREEN)}
+MARKERS = {
+    "random": ("o", fig.MUTED),
+    "mutation": ("^", fig.ORANGE),
+    "crossover": ("D", fig.GREEN),
+    "other": ("s", fig.PURPLE),
+}
 
 
 def ancestors(history: History, trial: Trial, limit: int = ANCESTORS) -> list[Trial]:
@@ -108,7 +113,7 @@ def _paint(axes: Axes, family: list[Trial], line: list[Trial], objective: Object
     followed = [t.id for t in line if t.id in y]
     axes.plot([x[i] for i in followed], [y[i] for i in followed], color=fig.BLUE, linewidth=2.2, zorder=3)
     for origin, (marker, colour) in MARKERS.items():
-        members = [t for t in family if t.extra.get("origin", "random") == origin and t.id in y]
+        members = [t for t in family if _origin(t) == origin and t.id in y]
         tips = [f"trial {t.id}, {origin}: {text.value(objective, y[t.id])}" for t in members]
         style = {"marker": marker, "color": colour, "label": origin, "s": 54, "linewidths": 0.8, "zorder": 4}
         fig.dots(axes, [x[t.id] for t in members], [y[t.id] for t in members], tips, edgecolors=fig.PAPER, **style)
@@ -118,6 +123,11 @@ def _paint(axes: Axes, family: list[Trial], line: list[Trial], objective: Object
     axes.set_xlabel("trial of the study, in order of proposal")
     axes.set_ylabel(text.axis(objective))
     fig.legend(axes)
+
+
+def _origin(trial: Trial) -> str:
+    origin = trial.extra.get("origin", "other" if trial.parents else "random")
+    return origin if origin in MARKERS else "other"
 
 
 def _value(trial: Trial, objective: Objective) -> float | None:

@@ -58,9 +58,10 @@ def _chapters(history: History, found: list[Study], store: ArtifactStore) -> lis
     by_name = {study.name: study for study in found}
     chapters = []
     for index, study in enumerate(found):
+        baseline = by_name.get(study.baseline or "")
         sections = [
-            progress.section(study, by_name.get(study.baseline or "")),
-            images.section(study, store),
+            progress.section(study, baseline),
+            images.section(study, baseline, store),
             lineage.section(history, study),
             hits.section(study),
             *predictions.sections(study),

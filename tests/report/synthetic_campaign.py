@@ -41,7 +41,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "learn": {
         "space": {"kind": "latent", "generator": "grf32"},
         "driver": {"kind": "optics", "order": 3},
-        "strategy": {"kind": "active_learning", "surrogate": {"kind": "mc_dropout"}},
+        "strategy": {"kind": "active_learning", "surrogate": {"kind": "gp"}},
         "objectives": ABSORPTION,
         "budget": {"trials": 60},
         "baseline": "sample",
@@ -55,6 +55,8 @@ STUDIES: dict[str, dict[str, Any]] = {
         "baseline": "sample",
     },
 }
+D = 16
+"""Length of a latent vector of the shipped generator."""
 ENVIRONMENT = {"python": "3.11.9", "matloop": "0.1.0", "packages": {"numpy": "2.4.6", "torch": "2.13.0"}, "cpus": 2}
 
 
@@ -208,19 +210,19 @@ def campaign(directory: Path, name: str = "absorbers") -> Path:
     rng = np.random.default_rng(3)
     writer = Writer(directory, name=name)
     for _ in range(200):
-        optics(writer, "sample", rng.uniform(-1, 1, 8))
+        optics(writer, "sample", rng.uniform(-1, 1, D))
     writer.ended("sample", "200 trials")
     search(writer, rng)
     writer.ended("search", "90 trials")
     for i in range(60):
-        z = rng.uniform(-1, 1, 8)
+        z = rng.uniform(-1, 1, D)
         std = 0.05 - 0.0005 * i
         mean = absorption(z) + 1.3 * std * rng.normal()
         optics(writer, "learn", z, prediction=Prediction(mean={"absorption": mean}, std={"absorption": std}))
     writer.ended("learn", "60 trials")
-    centre = np.zeros(8)
+    centre = np.zeros(D)
     for i in range(50):
-        z = np.clip(centre + rng.normal(0, 0.5 * 0.94**i, 8), -1, 1)
+        z = np.clip(centre + rng.normal(0, 0.5 * 0.94**i, D), -1, 1)
         prediction = Prediction(mean={"absorption": absorption(z) + 0.01 * rng.normal()}, std={"absorption": 0.01})
         if absorption(optics_z := z) > absorption(centre):
             centre = optics_z
