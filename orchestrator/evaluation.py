@@ -53,6 +53,8 @@ class Evaluation:
             failure = Failure(cause="lost", message=_one_line(error), traceback=traceback.format_exc())
         except InvalidResult as error:
             failure = Failure(cause="invalid_result", message=str(error), traceback=traceback.format_exc())
+        except TimeoutError as error:
+            failure = Failure(cause="timeout", message=_one_line(error), traceback=traceback.format_exc())
         except MemoryError as error:
             failure = Failure(cause="memory", message=_one_line(error), traceback=traceback.format_exc())
         except Exception as error:

@@ -44,8 +44,9 @@ def test_an_artifact_that_cannot_be_stored_is_the_machines_fault(tmp_path):
     assert answer.failure.retriable
 
 
-def test_running_out_of_memory_is_a_failure(tmp_path):
+def test_limits_that_a_driver_finds_itself(tmp_path):
     assert evaluate(MemoryError("9 GiB"), tmp_path).failure.cause == "memory"
+    assert evaluate(TimeoutError("60 s"), tmp_path).failure.cause == "timeout"
 
 
 def test_evaluation_is_picklable(tmp_path):
