@@ -137,8 +137,10 @@ def joint_covariance(model: Model, x: torch.Tensor) -> tuple[torch.Tensor, torch
             covariance = centred.mT @ centred / (centred.shape[1] - 1)
         else:
             covariance = _blocks(posterior.distribution, len(x))
+        noise = (measured.variance - function.variance)[0]
+    covariance, noise = covariance.detach(), noise.detach()
     floor = 1e-9 * covariance.diagonal(dim1=1, dim2=2).mean(dim=1)
-    return covariance, torch.maximum((measured.variance - function.variance)[0], floor).clamp_min(1e-300)
+    return covariance, torch.maximum(noise, floor).clamp_min(1e-300)
 
 
 def _blocks(distribution: MultivariateNormal, n: int) -> torch.Tensor:

@@ -179,7 +179,7 @@ def test_beats_random_points_and_largest_variance() -> None:
         mean = model.posterior(torch.as_tensor(space.encode(fresh))).mean.detach().numpy().ravel()
         return float(np.sqrt(np.mean((mean - [truth(p) for p in fresh]) ** 2)))
 
-    errors = {kind: [error(kind, seed) for seed in range(4)] for kind in ("integrated_variance", "variance", "random")}
+    errors = {kind: [error(kind, seed) for seed in range(3)] for kind in ("integrated_variance", "variance", "random")}
     mean = {kind: np.mean(np.log(values)) for kind, values in errors.items()}
     assert mean["integrated_variance"] < mean["random"] - 0.2, errors
     assert mean["integrated_variance"] < mean["variance"], errors
