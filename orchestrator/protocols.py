@@ -121,7 +121,7 @@ class Surrogate(Protocol):
 
         Args:
             x: (n, d) float64, encoded points.
-            y: (n, m) float64, values in the objectives' own units and signs.
+            y: (n, m) float64, values in the objectives' own units; any sign.
             seed: all randomness comes from it.
 
         Returns:
