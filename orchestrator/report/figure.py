@@ -13,7 +13,9 @@ from typing import Any
 
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 INK, MUTED, GRID, PAPER = "#1c2025", "#68707b", "#e2e5e9", "#fefefe"
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9"
@@ -94,6 +96,20 @@ def draw(name: str, paint: Callable[..., None], *, width: int = HALF, height: in
 def legend(axes: Axes, columns: int = 3) -> None:
     """Legend above the axes, flush left."""
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=columns)
+
+
+def ticks(axis: Axis, *, logarithmic: bool, most: int = 6) -> None:
+    """Few ticks, with plain numbers; logarithmic ones at 1, 2 and 5 where there are not many decades."""
+    if not logarithmic:
+        axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
+        return
+    low, high = axis.get_view_interval()
+    subs = (1.0, 2.0, 5.0) if high < 300 * low else (1.0,)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.10g}" if 1e-4 <= value < 1e7 else f"{value:.0e}")
+    )
+    axis.set_minor_formatter(NullFormatter())
 
 
 def dots(axes: Axes, x: Any, y: Any, tips: list[str], **options: Any) -> None:

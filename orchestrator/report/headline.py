@@ -103,7 +103,9 @@ def _outcome(study: Study) -> str:
         )
     first = values[0]
     share = (value - first) / abs(first) if first else np.nan
-    came = f" ({text.percent(share, sign=True)} against the first)" if len(values) > 1 and np.isfinite(share) else ""
+    came = ", the first to be measured" if value == first and len(values) > 1 else ""
+    if not came and len(values) > 1 and np.isfinite(share):
+        came = f" ({text.percent(share, sign=True)} against the first)"
     return f"The best, trial {best.id}, has {word} {text.value(objective, value)}{came}."
 
 

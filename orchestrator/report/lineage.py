@@ -99,7 +99,8 @@ def _table(study: Study, line: list[Trial], objective: Objective) -> Table:
         else "The blue line, step by step; what a step changed is outlined, and settings stand where they changed."
     )
     if len(shown) < len(line):
-        caption += f" {len(line) - len(shown)} steps after the first are left out."
+        left_out = len(line) - len(shown)
+        caption += f" {text.plural(left_out, 'step')} after the first {'is' if left_out == 1 else 'are'} left out."
     return Table(("trial", "origin", text.axis(objective), study.noun[0]), rows, "rlrl", caption)
 
 
@@ -120,6 +121,7 @@ def _paint(axes: Axes, family: list[Trial], line: list[Trial], objective: Object
     values = np.array(list(y.values()))
     if values.min() > 0 and values.max() / values.min() > 10:
         axes.set_yscale("log")
+        fig.ticks(axes.yaxis, logarithmic=True)
     axes.set_xlabel("trial of the study, in order of proposal")
     axes.set_ylabel(text.axis(objective))
     fig.legend(axes)

@@ -142,7 +142,7 @@ def _unit(span_s: float) -> tuple[float, str]:
 
 def _bars(axes: Axes, data: Occupancy) -> None:
     scale, unit = _unit(data.span_s)
-    least = data.span_s / 2000  # a bar that could not be seen otherwise
+    least = data.span_s / 800  # a bar that could not be seen otherwise
     for index, name in enumerate(data.studies):
         for failed in (False, True):
             chosen = (data.study == index) & (data.failed == failed)
@@ -156,7 +156,13 @@ def _bars(axes: Axes, data: Occupancy) -> None:
             )
             if len(left):
                 axes.add_collection(
-                    PolyCollection(list(corners), facecolor=colour, edgecolor=fig.PAPER, linewidth=0.4, label=label)
+                    PolyCollection(
+                        list(corners),
+                        facecolor=colour,
+                        edgecolor=fig.PAPER,
+                        linewidth=0.4 if len(data.start) < 150 else 0.0,
+                        label=label,
+                    )
                 )
     axes.set_ylim(data.lanes - 0.4, -0.6)
     axes.set_yticks(range(data.lanes), [str(i + 1) for i in range(data.lanes)])

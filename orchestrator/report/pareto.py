@@ -61,9 +61,11 @@ def _paint(axes: Axes, study: Study, members: list[Trial], first: Objective, sec
     axes.step(fx, fy, where="post", color=fig.BLUE, linewidth=1.4, zorder=4)
     axes.plot(fx, fy, "o", color=fig.BLUE, markersize=5.5, label="front", zorder=5)
     axes.grid(axis="x")
-    for values, scale in ((x, axes.set_xscale), (y, axes.set_yscale)):
-        if values.min() > 0 and values.max() / values.min() > 50:
+    for values, axis, scale in ((x, axes.xaxis, axes.set_xscale), (y, axes.yaxis, axes.set_yscale)):
+        logarithmic = bool(values.min() > 0 and values.max() / values.min() > 50)
+        if logarithmic:
             scale("log")
+        fig.ticks(axis, logarithmic=logarithmic)
     axes.set_xlabel(text.axis(first))
     axes.set_ylabel(text.axis(second))
     fig.legend(axes)

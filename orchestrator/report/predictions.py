@@ -177,6 +177,8 @@ def _scatter(axes: Axes, data: Pairs, objective: Objective) -> None:
     axes.set_ylim(*limits)
     axes.set_aspect("equal", adjustable="box")
     axes.grid(axis="x")
+    fig.ticks(axes.xaxis, logarithmic=False)
+    fig.ticks(axes.yaxis, logarithmic=False)
     axes.set_xlabel(f"measured {text.axis(objective)}")
     axes.set_ylabel(f"predicted {text.axis(objective)}")
 

@@ -70,7 +70,7 @@ def section(study: Study, baseline: Study | None) -> Section | None:
 
 def _paint(axes: Axes, data: Progress, objective: Objective, reference: npt.NDArray[np.float64], name: str) -> None:
     everything = np.concatenate([data.value, reference])
-    logarithmic = everything.min() > 0 and everything.max() / everything.min() > 50
+    logarithmic = bool(everything.min() > 0 and everything.max() / everything.min() > 50)
     last = int(max([*data.order, *data.failed]))
     if len(reference):
         mean, std = float(reference.mean()), float(reference.std(ddof=1)) if len(reference) > 1 else 0.0
@@ -87,6 +87,7 @@ def _paint(axes: Axes, data: Progress, objective: Objective, reference: npt.NDAr
         pad = 0.06 * (high - low or abs(high) or 1.0)
         limits = (low - pad, high + pad)
     axes.set_ylim(*limits)
+    fig.ticks(axes.yaxis, logarithmic=logarithmic)
     shown = statistics.thin(data.value, POINTS)
     inside = shown[(data.value[shown] >= limits[0]) & (data.value[shown] <= limits[1])]
     beyond = np.setdiff1d(shown, inside)

@@ -44,9 +44,8 @@ def _sessions(history: History) -> Table:
     return Table(("", "began", "ran for", "ended"), shown, "rlrl", "Each start of the manager; later ones resumed.")
 
 
-def _flat(environment: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in environment.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key} · ")
-        else:
-            yield f"{prefix}{key}", ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            value = [f"{name} {one}" for name, one in value.items()]
+        yield key.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -64,7 +64,7 @@ def test_nothing_to_say_about_an_empty_campaign(tmp_path: Path) -> None:
     assert summary.lines(tmp_path) == []
 
 
-BOX = {"kind": "box", "parameters": {"a": [0.0, 1.0], "b": [0.0, 1.0]}}
+BOX = {"kind": "box", "parameters": {name: {"type": "float", "low": 0.0, "high": 1.0} for name in "ab"}}
 LOSS = {"loss": {"direction": "minimise", "unit": "eV"}}
 
 
@@ -88,6 +88,7 @@ def learn(folder: Path, chosen: np.ndarray, *, ended: bool = True, random: int =
     return folder
 
 
+@pytest.mark.filterwarnings("default")  # of packages that are imported here for the first time
 def test_active_learning_that_chose_one_corner_loses_and_the_line_says_so(tmp_path: Path) -> None:
     learn(tmp_path, 0.1 * np.random.default_rng(1).random((20, 2)))
     (line,) = summary.lines(tmp_path)
@@ -116,6 +117,7 @@ def test_no_comparison_before_the_study_has_ended_or_with_too_few(tmp_path: Path
     assert summary.lines(learn(tmp_path / "b", points[:3])) == []
 
 
+@pytest.mark.filterwarnings("default")  # of packages that are imported here for the first time
 def test_a_surrogate_that_cannot_be_fitted_does_not_cost_the_report(tmp_path: Path) -> None:
     learn(tmp_path, np.random.default_rng(1).random((20, 2)))
     history = read(tmp_path / "ledger.db")
