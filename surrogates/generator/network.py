@@ -17,6 +17,10 @@ LATENT = (4, 4)
 """Height and width of the latent grid; one channel, so that d = 16."""
 
 
+SOFTNESS = 4.0
+"""Median absolute logit of a softened generator: half of all pixels lie within 0.02 of 0 or 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """What a generator's weights need beside them to be built again.
@@ -76,6 +80,10 @@ class Generator(nn.Module):
         Returns:
             (..., 1, H, W) in (0, 1), the dtype of z; above 1/2 is the inclusion phase.
         """
+        return torch.sigmoid(self.logits(z))
+
+    def logits(self, z: torch.Tensor) -> torch.Tensor:
+        """Render before the sigmoid: positive in the inclusion phase; same shapes."""
         if z.shape[-1:] != (self.dimension,):
             raise ValueError(f"expected z of shape (..., {self.dimension}), got {tuple(z.shape)}")
         x = z.reshape(-1, 1, *LATENT)
@@ -83,7 +91,19 @@ class Generator(nn.Module):
             if level:
                 x = functional.interpolate(x, scale_factor=2, mode="nearest")
             x = functional.leaky_relu(norm(convolve(x)), 0.2)
-        return torch.sigmoid(self.phase(x)).reshape(*z.shape[:-1], *self.shape)
+        image: torch.Tensor = self.phase(x)
+        return image.reshape(*z.shape[:-1], *self.shape)
+
+    @torch.no_grad()
+    def soften(self, z: torch.Tensor) -> None:
+        """Widen the interfaces of the soft images, leaving the phases as they are, so that gradients reach further.
+
+        An adversarial generator ends with steps for interfaces: its images hardly change with z until a whole pixel
+        flips. The last layer is scaled so that the median absolute logit over the images of z, (n, d), is SOFTNESS.
+        """
+        scale = SOFTNESS / self.logits(z).abs().median()
+        for parameter in self.phase.parameters():
+            parameter.mul_(scale)
 
 
 class Critic(nn.Module):

@@ -147,13 +147,14 @@ class _Game:
 
     @torch.no_grad()
     def averaged(self, z: torch.Tensor) -> Generator:
-        """Copy of the average whose normalisation statistics are those of z, (n, d)."""
+        """Softened copy of the average whose normalisation statistics are those of z, (n, d)."""
         candidate = copy.deepcopy(self.average).train()
         for norm in candidate.modules():
             if isinstance(norm, nn.BatchNorm2d):
                 norm.momentum = 1.0  # the statistics of the one pass that follows
         candidate(z)
-        return candidate.eval()
+        candidate.eval().soften(z)
+        return candidate
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Microstructure fields against exact results and gstools; the shipped generator against real fields; its training."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -121,6 +122,28 @@ def test_generator_gradients_are_those_of_finite_differences():
     z = 2 * torch.rand(16, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) - 1
     weight = torch.rand(generator.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     assert torch.autograd.gradcheck(lambda v: (weight * generator(v)).sum(), z.requires_grad_(), eps=1e-7)
+
+
+def test_softening_keeps_the_phases_and_lets_gradients_foresee_steps():
+    generator = copy.deepcopy(load("grf32", torch.float64))
+    z = 2 * torch.rand(100, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(3)) - 1
+    step = 0.1 * torch.randn(100, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    for parameter in generator.phase.parameters():
+        parameter.mul_(5)
+    hard = phases(generator, z)
+
+    def foresight():
+        leaf = z.clone().requires_grad_()
+        value = generator(leaf)[:, 0, :16, :16].mean(dim=(1, 2))
+        (slope,) = torch.autograd.grad(value.sum(), leaf)
+        change = generator(z + step)[:, 0, :16, :16].mean(dim=(1, 2)) - value
+        return np.corrcoef((slope * step).sum(dim=1), change.detach())[0, 1]
+
+    before = foresight()
+    generator.soften(z)
+    np.testing.assert_array_equal(phases(generator, z), hard)
+    assert generator.logits(z).abs().median().item() == pytest.approx(4.0)
+    assert foresight() > max(0.9, before + 0.05)
 
 
 def test_generator_refuses_a_latent_grid():
