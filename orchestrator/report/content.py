@@ -29,13 +29,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text; `align` has one letter a column, l or r."""
+    """Rows of text; `align` has one letter a column, l or r; a wide one takes the whole column of the page."""
 
     kind: ClassVar[str] = "table"
     head: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     align: str
     caption: str = ""
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)

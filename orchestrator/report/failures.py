@@ -64,7 +64,7 @@ def _table(found: list[Group]) -> Table:
     caption = f"{text.plural(sum(len(g.trials) for g in found), 'trial')} gave no values; equal messages are one row."
     if len(found) > GROUPS:
         caption += f" The {GROUPS} commonest of {len(found):,} messages."
-    return Table(("trials", "study", "cause", "message", "first", "last"), rows, "rlllrr", caption)
+    return Table(("trials", "study", "cause", "message", "first", "last"), rows, "rlllrr", caption, wide=True)
 
 
 def _details(group: Group) -> Details:
@@ -94,4 +94,4 @@ def _lost(history: History) -> list[Block]:
         (str(len(ids)), text.clip(message, MESSAGE), str(min(ids)), str(max(ids)))
         for message, ids in sorted(found.items(), key=lambda item: -len(item[1]))[:GROUPS]
     ]
-    return [Prose(sentence), Table(("attempts", "lost because", "first trial", "last trial"), rows, "rlrr")]
+    return [Prose(sentence), Table(("attempts", "lost because", "first trial", "last trial"), rows, "rlrr", wide=True)]

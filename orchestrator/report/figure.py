@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 INK, MUTED, GRID, PAPER = "#1c2025", "#68707b", "#e2e5e9", "#fefefe"
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9"
-CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
+CYCLE = (BLUE, GREEN, PURPLE, SKY, ORANGE)
 VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",

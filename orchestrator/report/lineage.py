@@ -101,7 +101,7 @@ def _table(study: Study, line: list[Trial], objective: Objective) -> Table:
     if len(shown) < len(line):
         left_out = len(line) - len(shown)
         caption += f" {text.plural(left_out, 'step')} after the first {'is' if left_out == 1 else 'are'} left out."
-    return Table(("trial", "origin", text.axis(objective), study.noun[0]), rows, "rlrl", caption)
+    return Table(("trial", "origin", text.axis(objective), study.noun[0]), rows, "rlrl", caption, wide=True)
 
 
 def _paint(axes: Axes, family: list[Trial], line: list[Trial], objective: Objective) -> None:

@@ -150,7 +150,7 @@ def _bars(axes: Axes, data: Occupancy) -> None:
             right = np.maximum(data.stop[chosen], data.start[chosen] + least) / scale
             low, high = data.lane[chosen] - 0.38, data.lane[chosen] + 0.38
             corners = np.stack([np.stack([left, left, right, right], 1), np.stack([low, high, high, low], 1)], axis=2)
-            colour = fig.VERMILION if failed else fig.CYCLE[index % (len(fig.CYCLE) - 1)]
+            colour = fig.VERMILION if failed else fig.CYCLE[index % len(fig.CYCLE)]
             label = (
                 ("failed" if index == np.flatnonzero(_any_failed(data))[0] else None) if failed and len(left) else name
             )
@@ -182,7 +182,7 @@ def _area(axes: Axes, data: Occupancy) -> None:
     for index, name in enumerate(data.studies):
         chosen = data.study == index
         level = busy_slots(data.start[chosen], data.stop[chosen], edges)
-        colour = fig.CYCLE[index % (len(fig.CYCLE) - 1)]
+        colour = fig.CYCLE[index % len(fig.CYCLE)]
         axes.stairs(below + level, edges / scale, baseline=below, fill=True, color=colour, label=name)
         below = below + level
     axes.axhline(data.lanes, color=fig.MUTED, linewidth=1.2, linestyle=(0, (4, 3)))
