@@ -1,8 +1,8 @@
 """A support vector machine that ranks offspring before they are measured, and knows how well it ranks.
 
-It learns ranks rather than values, so that outliers and units do not matter, and it is a bag of machines rather
-than one, so that disagreement shows where it does not know. Its skill is measured on answers left out of each
-machine's training; evolution screens only as hard as that skill allows.
+It learns ranks rather than values, so that outliers and units do not matter, and as normal scores, which tell the
+best apart from the good. It is a bag of machines rather than one, so that disagreement shows where it does not know.
+Its skill is measured on answers left out of each machine's training; evolution screens only as hard as that allows.
 
 References:
     H. Drucker, C. J. C. Burges, L. Kaufman, A. Smola, V. Vapnik, "Support vector regression machines", NIPS 9 (1996).
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 from sklearn.svm import SVR
 
@@ -36,19 +37,21 @@ class FitnessSVM:
         members: machines in the bag, >= 2.
         share: part of the trials that each machine learns from, in [0.2, 0.95]; the rest measures its skill.
         regularisation: C of the machines, > 0; larger trusts single measurements more.
-        tolerance: half-width of the tube in which errors cost nothing, in ranks, in [0, 0.5].
-        smoothness: squared length scale of the Gaussian kernel, as a multiple of the dimension, > 0.
+        tolerance: half-width of the tube in which errors cost nothing, in normal scores, in [0, 1].
+        smoothness: squared length scale of the Gaussian kernel, > 0, as a multiple of the number of columns that vary,
+            each scaled to the variance of a uniform one. (Scaled by their own deviation, choices that evolution has
+            made rare would lie far from everything, and never be tried again.)
     """
 
     children: int = 30
-    unscreened: float = 0.1
+    unscreened: float = 0.3
     window: int = 500
-    refit_every: int = 5
+    refit_every: int = 1
     members: int = 5
     share: float = 0.8
-    regularisation: float = 3.0
-    tolerance: float = 0.05
-    smoothness: float = 3.0
+    regularisation: float = 10.0
+    tolerance: float = 0.15
+    smoothness: float = 6.0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -59,7 +62,7 @@ class FitnessSVM:
             ("members", 2, 100),
             ("share", 0.2, 0.95),
             ("regularisation", 1e-6, 1e6),
-            ("tolerance", 0.0, 0.5),
+            ("tolerance", 0.0, 1.0),
             ("smoothness", 1e-3, 1e3),
         ):
             value = getattr(self, name)
@@ -78,16 +81,18 @@ class FitnessSVM:
         if losses.ndim != 2 or len(losses) != n or n < 4:
             raise ValueError(f"expected x (n, d) and losses (n, m) with n >= 4, got {x.shape} and {losses.shape}")
         rng = np.random.default_rng(seed)
-        centre, scale = x.mean(axis=0), x.std(axis=0)
-        scale = np.where(scale > 1e-12, scale, 1.0)
+        centre, scale = x.mean(axis=0), np.ptp(x, axis=0) / 12**0.5
+        varied = scale > 1e-12
+        scale = np.where(varied, scale, 1.0)
         z, ranks = (x - centre) / scale, standing(losses)
-        gamma = 1.0 / (self.smoothness * max(1, int((x.std(axis=0) > 1e-12).sum())))
+        scores = ndtri((ranks * (n - 1) + 0.5) / n)
+        gamma = 1.0 / (self.smoothness * max(1, int(varied.sum())))
         size = min(n - 1, max(3, round(self.share * n)))
         members, left_out = [], np.full((self.members, n), np.nan)
         for b in range(self.members):
             chosen = rng.choice(n, size=size, replace=False)
             rest = np.setdiff1d(np.arange(n), chosen)
-            machine = SVR(C=self.regularisation, epsilon=self.tolerance, gamma=gamma).fit(z[chosen], ranks[chosen])
+            machine = SVR(C=self.regularisation, epsilon=self.tolerance, gamma=gamma).fit(z[chosen], scores[chosen])
             left_out[b, rest] = machine.predict(z[rest])
             members.append(machine)
         return FittedSVM(tuple(members), centre, scale, _skill(left_out, ranks))
@@ -99,7 +104,7 @@ class FittedSVM:
 
     Attributes:
         members: the machines.
-        centre, scale: (d,) float64, standardisation of the encoding.
+        centre, scale: (d,) float64, normalisation of the encoding.
         skill: Spearman correlation of left-out predictions with the measured ranks, in [-1, 1].
     """
 
@@ -115,7 +120,7 @@ class FittedSVM:
             x: (n, d) float64, encoded points.
         """
         z = (x - self.centre) / self.scale
-        return np.array([machine.predict(z) for machine in self.members])
+        return ndtr(np.array([machine.predict(z) for machine in self.members]))
 
 
 def standing(losses: Array) -> Array:

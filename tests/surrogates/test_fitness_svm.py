@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from deap import base, tools
+from scipy.special import ndtri
 from scipy.stats import spearmanr
 
 from orchestrator.errors import ConfigError
@@ -47,8 +48,8 @@ def test_fit_is_a_function_of_data_and_seed() -> None:
 def test_machines_disagree_more_where_there_are_no_data() -> None:
     x, y = data(60)
     model = FitnessSVM(members=20, share=0.5).fit(x, y, seed=0)
-    inside = model.predict(x).std(axis=0).mean()
-    outside = model.predict(x + np.array([1, 10, 100, 1, 1, 1])).std(axis=0).mean()
+    inside = ndtri(model.predict(x)).std(axis=0).mean()
+    outside = ndtri(model.predict(x + np.array([1, 10, 100, 1, 1, 1]))).std(axis=0).mean()
     assert outside > 1.3 * inside
 
 
