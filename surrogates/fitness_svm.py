@@ -33,7 +33,7 @@ class FitnessSVM:
         unscreened: share of proposals in [0, 1] that ignores the predictor, so that it keeps learning what it would
             not have chosen.
         window: trials that it learns from: the best ones and the most recent ones, half each, in [10, 5000].
-        refit_every: answers between two fits, >= 1.
+        refit_every: answers between two fits, >= 1; more in a long campaign.
         members: machines in the bag, >= 2.
         share: part of the trials that each machine learns from, in [0.2, 0.95]; the rest measures its skill.
         regularisation: C of the machines, > 0; larger trusts single measurements more.
@@ -120,7 +120,8 @@ class FittedSVM:
             x: (n, d) float64, encoded points.
         """
         z = (x - self.centre) / self.scale
-        return ndtr(np.array([machine.predict(z) for machine in self.members]))
+        ranks: Array = ndtr(np.array([machine.predict(z) for machine in self.members]))
+        return ranks
 
 
 def standing(losses: Array) -> Array:

@@ -25,6 +25,9 @@ from surrogates.fitness_svm import FitnessSVM, FittedSVM, standing
 FEWEST = 8
 """Measured trials before the first fit."""
 
+STALE = 200
+"""A fit is good enough while fewer than 1 / STALE of all answers came after it, so that long campaigns fit seldom."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -71,7 +74,8 @@ class Screen:
         self._recent.append((self._space.encode([trial.point])[0], row))
         if len(self._recent) > self._predictor.window // 2:
             self._best.append(self._recent.popleft())
-        if self._count >= FEWEST and self._count % self._predictor.refit_every == 0:
+        since = self._count - (self._training[0] if self._training else 0)
+        if self._count >= FEWEST and since >= max(self._predictor.refit_every, self._count // STALE):
             self._keep_best()
             self._training = (self._count, [*self._best, *self._recent])
 
