@@ -1,9 +1,9 @@
 """A support vector machine that ranks offspring before they are measured, and knows how well it ranks.
 
 It predicts the rank of the loss or, with several objectives, of the non-dominated front among the trials that it
-learned from. It learns ranks rather than values, so that outliers and units do not matter, and as normal scores, which tell the
-best apart from the good. It is a bag of machines rather than one, so that disagreement shows where it does not know.
-Its skill is measured on answers left out of each machine's training; evolution screens only as hard as that allows.
+learned from: ranks rather than values, so that outliers and units do not matter, as normal scores, which tell the best
+apart from the good. It is a bag of machines rather than one, so that disagreement shows where it does not know. Its
+skill is measured on answers left out of each machine's training; evolution screens only as hard as that allows.
 
 References:
     H. Drucker, C. J. C. Burges, L. Kaufman, A. Smola, V. Vapnik, "Support vector regression machines", NIPS 9 (1996).
