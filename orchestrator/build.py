@@ -16,7 +16,7 @@ from typing import Any
 from orchestrator.artifacts import ArtifactStore
 from orchestrator.binding import KINDS, Place, bind, construct, find
 from orchestrator.budget import Budget
-from orchestrator.config import Config
+from orchestrator.config import Config, sources
 from orchestrator.errors import ConfigError
 from orchestrator.evaluation import Limits
 from orchestrator.history import History
@@ -192,11 +192,15 @@ class Builder:
             injected["objectives"] = tuple(Objective(n, o.direction, o.unit or "") for n, o in asked.items())
         return injected
 
-    def _outcome(self, role: str, name: str, source: str, at: Place, study: str) -> Any:
+    def _outcome(self, role: str, name: str, source: str | list[str], at: Place, study: str) -> Any:
+        if name == "data" and role == "strategy":
+            return [trial for earlier in sources(source) for trial in self.outcomes.trials(earlier)]
+        if not isinstance(source, str):
+            raise at.error(f"expected the name of one earlier study, got {source}; only a strategy's data take several")
         if name == "network":
             return self.outcomes.best(source)
         if name == "data":
-            return self.outcomes.dataset(source) if role == "driver" else self.outcomes.trials(source)
+            return self.outcomes.dataset(source)
         if name in ROLES:
             keys = (name,) if name in ("space", "driver", "strategy", "filler") else ("strategy", name)
             return self._component(ROLES[name], *self.origin(source, *keys), study)

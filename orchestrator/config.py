@@ -206,10 +206,16 @@ def _names(config: Config) -> Iterator[str]:
             )
 
 
+def sources(value: object) -> list[str]:
+    """Names of the studies that stand behind `from:`."""
+    return [study for study in (value if isinstance(value, list) else [value]) if isinstance(study, str)]
+
+
 def references(component: Mapping[str, Any], location: Location) -> Iterator[tuple[Location, str]]:
-    """Every `{from: STUDY}` among the options of a component and of the components inside it."""
-    if set(component) == {"from"} and isinstance(component["from"], str):
-        yield (*location, "from"), component["from"]
+    """Every `{from: STUDY}`, or `{from: [STUDY, …]}`, among the options of a component and of those inside it."""
+    if set(component) == {"from"}:
+        for study in sources(component["from"]):
+            yield (*location, "from"), study
     elif "kind" in component:
         for key, value in component.items():
             if isinstance(value, Mapping):

@@ -20,6 +20,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.protocols import Space
 from orchestrator.randomness import derive, derive_seed, torch_seed
 from search_spaces.networks.module import build
+from surrogates.augmentation import Augmentation, augmentation
 from surrogates.calibration import recalibrate
 from surrogates.checks import check_data
 from surrogates.default_networks import DEFAULT_TRAINING, Standardise, default_network
@@ -43,8 +44,8 @@ class MCDropout:
         network: Mapping[str, Any] | None = None,
         samples: int = 32,
         members: int = 3,
-        steps: int = 100,
-        patience: int = 10,
+        steps: int = 240,
+        augment: Augmentation = "none",
         device: str = "cpu",
     ) -> None:
         """Set up the family.
@@ -55,11 +56,11 @@ class MCDropout:
             samples: number of sample functions s, >= 2.
             members: number k of networks, each trained without its fold of the data, >= 2.
             steps: most gradient steps per network, >= 1; the number of epochs follows from it and the data.
-            patience: epochs without improvement on the held-out fold after which a network stops, >= 1.
+            augment: symmetries of the property that the training images are varied by, see `surrogates.augmentation`.
             device: where the networks are trained; the model itself lives on the CPU.
         """
         for name, value, least in (
-            ("samples", samples, 2), ("members", members, 2), ("steps", steps, 1), ("patience", patience, 1)
+            ("samples", samples, 2), ("members", members, 2), ("steps", steps, 1)
         ):  # fmt: skip
             if value < least:
                 raise ConfigError(f"expected {name} >= {least}, got {value}")
@@ -67,7 +68,7 @@ class MCDropout:
         self.samples = samples
         self.members = members
         self.steps = steps
-        self.patience = patience
+        self.augment = augmentation(augment)
         self.device = device
         self._render: Render | None = getattr(space, "render", None)
 
@@ -105,7 +106,6 @@ class MCDropout:
 
     def _train(self, x: torch.Tensor, y: torch.Tensor, held: torch.Tensor, seed: int) -> MaskedNetwork:
         kept = torch.nonzero(~held).flatten()
-        judged = torch.nonzero(held).flatten() if held.any() else kept
         if len(kept) == 1:
             kept = kept.repeat(2)  # a batch needs two
         for slower in (1, 4, 16):
@@ -117,13 +117,11 @@ class MCDropout:
                     network,
                     x[kept],
                     y[kept],
-                    x_validation=x[judged],
-                    y_validation=y[judged],
                     epochs=max(1, round(self.steps / max(1, len(kept) // batch))),
                     batch=batch,
-                    patience=self.patience,
                     seed=seed,
                     device=self.device,
+                    transform=self.augment,
                     **settings,
                 )
                 break

@@ -19,6 +19,7 @@ from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.randomness import derive_seed, torch_seed
 from orchestrator.trial import Measurement, Objective, Trial
 from search_spaces.networks.module import Network, build
+from surrogates.augmentation import Augmentation, augmentation
 from surrogates.fitting import FitResult, fit, predict
 
 Images = npt.NDArray[np.float32]
@@ -40,8 +41,8 @@ class Training:
         patience: epochs without a better validation error before training stops.
         split: shares of the data to train on, to validate with (early stopping and the objective) and to test.
         split_seed: decides which rows go where, independently of the campaign and of the trial.
-        augment: "roll" shifts and mirrors training images at random; only for periodic images whose property does
-            not change by it.
+        augment: "roll" shifts and mirrors training images at random, "square" transposes them as well; only for
+            periodic images whose property does not change by it.
         device: "auto" uses a GPU if the worker has one.
         threads: CPU threads for one training; small networks gain nothing from more.
         unit: of the target, for reports.
@@ -61,7 +62,7 @@ class Training:
         patience: int = 10,
         split: list[float] | tuple[float, float, float] = (0.6, 0.2, 0.2),
         split_seed: int = 0,
-        augment: Literal["none", "roll"] = "none",
+        augment: Augmentation = "none",
         device: Literal["auto", "cpu", "cuda"] = "auto",
         threads: int = 1,
         unit: str = "",
@@ -144,7 +145,7 @@ class Training:
             patience=self.patience,
             seed=derive_seed(trial.seed, "fit"),
             device=self._device(),
-            transform=roll if self.augment == "roll" else None,
+            transform=augmentation(self.augment),
             **trial.point["training"],
         )
         return network, result
@@ -159,17 +160,6 @@ class Training:
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("expected a GPU for device: cuda, found none on this worker; use device: auto")
         return self.device
-
-
-def roll(x: torch.Tensor) -> torch.Tensor:
-    """Shift a batch periodically by one random offset and mirror it along random axes.
-
-    Args:
-        x: (n, channels, height, width).
-    """
-    vertical, horizontal = (int(torch.randint(size, ())) for size in x.shape[-2:])
-    axes = [axis for axis in (-2, -1) if torch.rand(()) < 0.5]
-    return x.roll((vertical, horizontal), (-2, -1)).flip(axes)
 
 
 @dataclass(frozen=True, slots=True)

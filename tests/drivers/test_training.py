@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load as load_weights
 
 from drivers.training import data as training_data
-from drivers.training.driver import Training, roll
+from drivers.training.driver import Training
 from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.evaluation import as_measurement
 from orchestrator.trial import Trial
@@ -132,17 +132,6 @@ def test_several_targets_and_random_genomes(path):
         measurement = as_measurement(driver(trial(space.sample(rng), seed=seed)), driver.objectives)
         assert measurement.artifacts["test_predictions"].shape == (2, 24, 2)
         json.dumps(measurement.info)
-
-
-def test_rolling_keeps_periodic_neighbours():
-    x = torch.rand(3, 2, 5, 7)
-    torch.manual_seed(0)
-    rolled = [roll(x) for _ in range(50)]
-    correlation = (x * x.roll(1, 3)).sum(dim=(1, 2, 3))
-    for image in rolled:
-        assert torch.allclose((image * image.roll(1, 3)).sum(dim=(1, 2, 3)), correlation)
-        assert torch.equal(image.flatten(2).sort().values, x.flatten(2).sort().values)
-    assert len({tuple(image.flatten().tolist()) for image in rolled}) > 30
 
 
 def test_data_are_read_once_until_the_file_changes(path, arrays):
