@@ -12,7 +12,7 @@ evolutions have a population of 20 and otherwise their defaults; aging is regula
 only). TPE is asked again when it suggests a point that it was told already, which only helps it; `tpe` takes each
 parameter for itself, the default up to Optuna 4, and `tpe_multivariate` all together, the default since Optuna 5.
 
-The predictor's defaults were chosen on these two tables together, in campaigns with other seeds.
+The predictor's defaults were chosen on these two tables together, in campaigns mostly with other seeds.
 
 References:
     X. Su et al., "Prioritized architecture sampling with Monte-Carlo tree search", CVPR (2021), for NAS-Bench-Macro.

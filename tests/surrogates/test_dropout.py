@@ -151,7 +151,6 @@ def test_network_for_another_input_is_refused() -> None:
         MCDropout(space=Waves(), network=genome(0, [1, 8, 8])).fit(*wave_data(8), 0)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("option", ["samples", "members", "steps", "patience"])
 def test_bad_options_are_refused(option: str) -> None:
     with pytest.raises(ConfigError, match=option):
         MCDropout(**{option: 0})
