@@ -194,7 +194,7 @@ class Builder:
 
     def _outcome(self, role: str, name: str, source: str | list[str], at: Place, study: str) -> Any:
         if name == "data" and role == "strategy":
-            return [trial for earlier in sources(source) for trial in self.outcomes.trials(earlier)]
+            return tuple(trial for earlier in sources(source) for trial in self.outcomes.trials(earlier))
         if not isinstance(source, str):
             raise at.error(f"expected the name of one earlier study, got {source}; only a strategy's data take several")
         if name == "network":

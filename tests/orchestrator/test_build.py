@@ -200,6 +200,21 @@ def test_rehearsal_stands_in_for_outcomes(folder: Path) -> None:
     assert resolved["studies"]["three"]["space"] == {"kind": "parts_for_build:Line", "high": 2}
 
 
+def test_a_strategy_takes_data_from_several_studies_and_names_are_checked_in_the_list(folder: Path) -> None:
+    data = "data: {from: one}}\n    budget"
+    several = ONE + TWO.replace(data, "data: {from: [one, one]}}\n    budget")
+    assert several != ONE + TWO
+    validate(campaign(folder, several))
+    with pytest.raises(ConfigError, match="there is no study 'oen'"):
+        campaign(folder, several.replace("[one, one]", "[one, oen]"))
+    with pytest.raises(ConfigError, match="only a strategy's data take several"):
+        validate(
+            campaign(
+                folder, ONE + TWO.replace("data: {from: one}}\n    strategy", "data: {from: [one]}}\n    strategy")
+            )
+        )
+
+
 def test_rehearsed_data_set(folder: Path) -> None:
     config = campaign(folder, ONE)
     builder = Builder(config, lambda b: Rehearsal(folder, lambda s: (b.space(s), b.objectives(s))))

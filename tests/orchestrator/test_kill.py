@@ -19,7 +19,7 @@ from tests.orchestrator.toys import LOSS, Bowl, study
 KILLS = 100
 TRIALS = 800
 ASYNCHRONOUS_TRIALS = 2000
-EVOLUTION_TRIALS = 150
+EVOLUTION_TRIALS = 250
 EVOLUTION = ["orchestrator.strategies.evolution", "search_spaces.box", "surrogates.fitness_svm", "scipy.stats"]
 
 
@@ -40,9 +40,11 @@ def evolution(folder: Path, sleep_s: float):
     )
 
 
-def serial(folder: Path, make, sleep_s: float) -> None:
+def serial(folder: Path, make, sleep_s: float, started=None) -> None:
     from hpc.serial import Serial
 
+    if started:
+        started.send(True)
     run(folder, lambda: make(folder, sleep_s), executor=Serial(), seed=5)
 
 
@@ -50,9 +52,11 @@ def many(folder: Path, sleep_s: float):
     return replace(descent(folder, sleep_s), budget=Budget(trials=ASYNCHRONOUS_TRIALS))
 
 
-def asynchronous(folder: Path, make, sleep_s: float) -> None:
+def asynchronous(folder: Path, make, sleep_s: float, started=None) -> None:
     from hpc.local import Local
 
+    if started:
+        started.send(True)
     with Local(slots=2) as executor:
         run(folder, lambda: make(folder, sleep_s), executor=executor, seed=5)
 
@@ -63,8 +67,10 @@ def killed_often(folder: Path, target, make, kills: int, within_s: float, sleep_
     context.set_forkserver_preload(["hpc.serial", "hpc.local", "tests.orchestrator.test_kill", *EVOLUTION])
     rng, struck = random.Random(0), 0
     for _ in range(kills):
-        process = context.Process(target=target, args=(folder, make, sleep_s))
+        ours, theirs = context.Pipe()
+        process = context.Process(target=target, args=(folder, make, sleep_s, theirs))
         process.start()
+        ours.recv()  # imports are done
         process.join(rng.uniform(0, within_s))
         process.kill()
         process.join()
@@ -78,7 +84,7 @@ def killed_often(folder: Path, target, make, kills: int, within_s: float, sleep_
 
 @pytest.mark.parametrize("make", [descent, evolution])
 def test_serial_killed_100_times_equals_unkilled(tmp_path, make):
-    within_s = 0.06 if make is descent else 0.2
+    within_s = 0.03 if make is descent else 0.12
     struck = killed_often(tmp_path / "killed", serial, make, KILLS, within_s, 0.003)
     serial_folder = tmp_path / "whole"
     serial_folder.mkdir()
