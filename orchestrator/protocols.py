@@ -89,7 +89,8 @@ class Strategy(Protocol):
     """Decides what to try next. Its state is a pure function of the trials told, in the order told.
 
     A constructor may name any of `space`, `objectives` (a tuple of Objective) and `seed` (int) among its
-    parameters; they are filled in by the build, the rest come from the campaign file.
+    parameters; they are filled in by the build, the rest come from the campaign file. A strategy may have an
+    attribute `slow = True`: with several slots it is then asked on a thread of its own, one proposal ahead.
     """
 
     def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:

@@ -32,6 +32,7 @@ class ModelBased(ABC):
     """
 
     name: str
+    slow = True  # fits take seconds: with several slots, asked on a thread of its own
 
     def __init__(
         self,
