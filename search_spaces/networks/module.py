@@ -1,18 +1,44 @@
-"""The torch module of a genome."""
+"""The torch module of a genome, of whatever family."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from search_spaces.networks.families import serve
 from search_spaces.networks.plan import Add, Keep, Plan, plan
+
+FAMILIES: Mapping[str, str] = {}
+"""What builds the networks of other families, by the genome's key `family`: genome to `Network`."""
+
+
+class Layout(Protocol):
+    """What is known of a network without building it."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable values."""
+        ...
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiplications for one input."""
+        ...
 
 
 class Network(nn.Module):
+    """A module that knows its costs; base of every family's."""
+
+    layout: Layout
+
+
+class PlannedNetwork(Network):
     """Runs a plan: (n, *input) float32 to (n, outputs) float32."""
+
+    layout: Plan
 
     def __init__(self, layout: Plan) -> None:
         super().__init__()
@@ -41,6 +67,11 @@ class Network(nn.Module):
 def build(genome: Mapping[str, Any]) -> Network:
     """Build the network of a valid genome, with torch's default initial weights from its global generator.
 
-    Dropout layers are `nn.Dropout` and, between feature maps, `nn.Dropout2d`.
+    Dropout layers are `nn.Dropout` and, between feature maps, of the kind that drops whole maps, e.g. `nn.Dropout2d`.
     """
-    return Network(plan(genome))
+    network: Network = serve(genome, _build, FAMILIES)(genome)
+    return network
+
+
+def _build(genome: Mapping[str, Any]) -> PlannedNetwork:
+    return PlannedNetwork(plan(genome))

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from search_spaces.networks.families import serve
 from search_spaces.networks.plan import Add, Keep, Part, Plan, Step, plan
+
+FAMILIES: Mapping[str, str] = {}
+"""What prints the networks of other families, by the genome's key `family`: genome to source text."""
 
 _TEMPLATE = '''"""{title}
 
@@ -30,6 +34,11 @@ class Network(nn.Module):
 
 def to_source(genome: Mapping[str, Any]) -> str:
     """Python source of class `Network`, whose state dict is that of `module.build(genome)`."""
+    source: str = serve(genome, _print, FAMILIES)(genome)
+    return source
+
+
+def _print(genome: Mapping[str, Any]) -> str:
     layout = plan(genome)
     channels, height, width = layout.input
     return _TEMPLATE.format(
