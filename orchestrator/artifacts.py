@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+_NAME = re.compile("[0-9a-f]{64}")
 
 
 class ArtifactStore:
@@ -48,5 +51,15 @@ class ArtifactStore:
         return np.load(self.path(name), allow_pickle=False)
 
     def load_bytes(self, name: str) -> bytes:
-        """Read back bytes."""
-        return self.path(name).read_bytes()
+        """Read back bytes.
+
+        Raises:
+            ValueError: that is not the name of an artifact.
+            OSError: there is no such file, it cannot be read, or its content is not what was stored.
+        """
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"expected the SHA-256 of an artifact, 64 hexadecimal digits, got {name!r}")
+        content = self.path(name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != name:
+            raise OSError(f"{self.path(name)} is damaged: its content does not have the SHA-256 that it is named by")
+        return content

@@ -10,11 +10,12 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from orchestrator.artifacts import ArtifactStore
 from orchestrator.errors import InvalidResult
 from orchestrator.plain import to_json
-from orchestrator.protocols import Driver
+from orchestrator.protocols import ContinuingDriver, Driver
 from orchestrator.trial import Answer, Failure, Measurement, Objective, Trial
 
 
@@ -46,10 +47,10 @@ class Evaluation:
         started_at = time.time()
         measurement, failure, stored = None, None, {}
         try:
-            measurement = as_measurement(self.driver(self.trial), self.objectives)
+            measurement = as_measurement(self._measure(), self.objectives)
             _check_recordable(measurement)
             stored = self._store(measurement)
-        except _NotStored as error:  # the machine's fault, not the point's
+        except _ArtifactsOutOfReach as error:  # the machine's fault, not the point's
             failure = Failure(cause="lost", message=_one_line(error), traceback=traceback.format_exc())
         except InvalidResult as error:
             failure = Failure(cause="invalid_result", message=str(error), traceback=traceback.format_exc())
@@ -71,16 +72,31 @@ class Evaluation:
             worker=f"{socket.gethostname()}:{os.getpid()}",
         )
 
+    def _measure(self) -> object:
+        if not getattr(self.driver, "accepts_inputs", False):
+            return self.driver(self.trial)
+        return cast(ContinuingDriver, self.driver)(self.trial, self._inputs())
+
+    def _inputs(self) -> dict[str, bytes]:
+        store = ArtifactStore(self.artifacts)
+        try:
+            return {name: store.load_bytes(content) for name, content in self.trial.inputs.items()}
+        except OSError as error:
+            raise _ArtifactsOutOfReach(
+                f"cannot read the inputs {dict(self.trial.inputs)} of trial {self.trial.id} from {self.artifacts}: "
+                f"{error}; the folder has to be the same on every worker"
+            ) from error
+
     def _store(self, measurement: Measurement) -> dict[str, str]:
         store = ArtifactStore(self.artifacts)
         try:
             return {name: store.save(content) for name, content in measurement.artifacts.items()}
         except OSError as error:
-            raise _NotStored(f"cannot store artifacts in {self.artifacts}: {error}") from error
+            raise _ArtifactsOutOfReach(f"cannot store artifacts in {self.artifacts}: {error}") from error
 
 
-class _NotStored(Exception):
-    """The disk did not take an artifact."""
+class _ArtifactsOutOfReach(Exception):
+    """The disk did not take an artifact, or does not have it."""
 
 
 def _check_recordable(measurement: Measurement) -> None:

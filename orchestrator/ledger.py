@@ -107,7 +107,7 @@ class Ledger:
         }
         if proposal.prediction:
             body["prediction"] = {"mean": proposal.prediction.mean, "std": proposal.prediction.std}
-        for name in ("reason", "parents", "extra"):
+        for name in ("reason", "parents", "extra", "inputs"):
             if value := getattr(proposal, name):
                 body[name] = value
         if proposal.fidelity is not None:

@@ -137,6 +137,8 @@ class Driver(Protocol):
     Attributes:
         repeatable: whether measuring the same point again is harmless; only such work is retried.
         objectives: what it measures, with unit and usual direction; empty if only the campaign file knows.
+
+    A driver that can start from what earlier trials left is a `ContinuingDriver` besides.
     """
 
     @property
@@ -147,6 +149,26 @@ class Driver(Protocol):
 
     def __call__(self, trial: Trial) -> Measurement | Mapping[str, float] | float:
         """Measure; a bare float is the value of the study's only objective. Exceptions become failed trials."""
+        ...
+
+
+class ContinuingDriver(Protocol):
+    """A driver that is handed the artifacts which `trial.inputs` names; others never see them.
+
+    Attributes:
+        accepts_inputs: True; what tells it from other drivers.
+    """
+
+    @property
+    def accepts_inputs(self) -> bool: ...
+
+    def __call__(self, trial: Trial, inputs: Mapping[str, bytes]) -> Measurement | Mapping[str, float] | float:
+        """Measure, as a `Driver` does.
+
+        Args:
+            trial: what to measure.
+            inputs: content of each artifact in `trial.inputs`, by the same name; empty if there are none.
+        """
         ...
 
 

@@ -61,6 +61,7 @@ class Proposal:
         parents: ids of the trials that this one descends from.
         fidelity: share of the full effort in (0, 1]; None means full.
         extra: JSON-able notes of the strategy's own, recorded with the trial and handed back in `tell`.
+        inputs: artifacts of earlier trials that the driver is to start from, name to sha256 (`Trial.artifacts` has it).
     """
 
     point: Point
@@ -69,6 +70,7 @@ class Proposal:
     parents: tuple[int, ...] = ()
     fidelity: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +163,7 @@ class Trial:
     parents: tuple[int, ...] = ()
     fidelity: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, float] | None = None
     failure: Failure | None = None
     noise: Mapping[str, float] = field(default_factory=dict)

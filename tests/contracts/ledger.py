@@ -46,6 +46,7 @@ class LedgerContract:
         assert (good.state, bad.state, open_.state) == ("answered", "failed", "running")
         assert good.values == {"y": 0.1 + 0.2} and good.prediction.std == {"y": 0.5} and good.parents == (0,)
         assert bad.failure == Failure(cause="timeout", message="too long", traceback="line 1\nline 2")
+        assert (good.inputs, open_.inputs) == ({"model": "ab"}, {})
         assert open_.attempt == 2 and ledger.history.lost[0].message == "gone"
         assert ledger.history.asks == {"a": 3} and ledger.history.finished == [1, 0]
 
@@ -94,7 +95,9 @@ class LedgerContract:
 def fill(ledger) -> None:
     """Three trials: answered, failed, and one that was lost and begun again."""
     prediction = Prediction(mean={"y": 1.0}, std={"y": 0.5})
-    first = ledger.propose("a", Proposal(point={"x": 1}, prediction=prediction, parents=(0,)), seed=1, ask=0)
+    first = ledger.propose(
+        "a", Proposal(point={"x": 1}, prediction=prediction, parents=(0,), inputs={"model": "ab"}), seed=1, ask=0
+    )
     second = ledger.propose("a", Proposal(point={"x": [1.5, "é"]}, reason="because"), seed=2, ask=1)
     third = ledger.propose("a", Proposal(point={}, extra={"k": (1, 2)}), seed=3, ask=2)
     failure = Failure(cause="timeout", message="too long", traceback="line 1\nline 2")

@@ -59,6 +59,7 @@ def as_trial(number: int, proposal: Proposal, ask: int = 0, study: str = "study"
         parents=proposal.parents,
         fidelity=proposal.fidelity,
         extra=json.loads(json.dumps(dict(proposal.extra), allow_nan=False)),
+        inputs=proposal.inputs,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -30,6 +31,48 @@ def test_artifacts_are_stored_by_content(tmp_path):
     assert answer.artifacts["raw"] == "3608bca1e44ea6c4d268eb6db02260269892c0b42b86bbf1e77a6fa16c3c9282"
     assert store.save(b"xyz") == answer.artifacts["raw"]
     assert len(list((tmp_path / "a").iterdir())) == 2
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Measures how many bytes it was handed."""
+
+    accepts_inputs: bool = True
+    repeatable: bool = True
+    objectives: tuple[Objective, ...] = (LOSS,)
+
+    def __call__(self, trial, inputs):
+        return Measurement(values={"loss": float(sum(map(len, inputs.values())))}, info={"names": sorted(inputs)})
+
+
+def continued(tmp_path, inputs, driver=None):
+    trial = replace(TRIAL, inputs=inputs)
+    return Evaluation(driver=driver or Lengths(), trial=trial, objectives=(LOSS,), artifacts=tmp_path / "a")()
+
+
+def test_a_driver_that_accepts_inputs_is_handed_their_content(tmp_path):
+    store = ArtifactStore(tmp_path / "a")
+    answer = continued(tmp_path, {"model": store.save(b"xyz"), "state": store.save(b"12345")})
+    assert answer.values == {"loss": 8.0} and answer.info == {"names": ["model", "state"]}
+    assert continued(tmp_path, {}).values == {"loss": 0.0}
+    assert continued(tmp_path, {"model": store.save(b"xyz")}, Scripted((4.0,))).values == {"loss": 4.0}
+
+
+def test_inputs_that_are_not_there_are_the_machines_fault(tmp_path):
+    store = ArtifactStore(tmp_path / "a")
+    absent = "0" * 64
+    answer = continued(tmp_path, {"model": absent})
+    assert answer.failure.cause == "lost" and absent in answer.failure.message
+    damaged = store.save(b"xyz")
+    store.path(damaged).write_bytes(b"xy")
+    answer = continued(tmp_path, {"model": damaged})
+    assert answer.failure.cause == "lost" and "is damaged" in answer.failure.message
+
+
+@pytest.mark.parametrize("name", ["", "../a", "a" * 63, "A" * 64])
+def test_inputs_that_are_no_artifacts_name_are_the_strategys_fault(tmp_path, name):
+    answer = continued(tmp_path, {"model": name})
+    assert answer.failure.cause == "exception" and "64 hexadecimal digits" in answer.failure.message
 
 
 def test_what_cannot_be_recorded_is_a_failure(tmp_path):

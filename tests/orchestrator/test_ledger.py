@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import LedgerCorrupt, LedgerError, MatloopError
-from orchestrator.ledger import Ledger, on_network, read
+from orchestrator.history import Event
+from orchestrator.ledger import Ledger, on_network, read, replay
 from orchestrator.trial import Answer, Proposal
 from tests.contracts.ledger import CONFIG, LedgerContract, fill
 
@@ -39,6 +40,13 @@ def both(path: Path):
     """The two ways in."""
     yield lambda: read(path)
     yield lambda: Ledger.open(path, config=CONFIG, environment={})
+
+
+def test_a_record_from_before_trials_had_inputs_is_read():
+    body = '{"number":0,"point":{"x":1},"seed":1,"ask":0,"reason":"random","fidelity":0.5}'
+    answer = '{"values":{"y":1.0},"started_at":0.0,"finished_at":1.0,"worker":"w"}'
+    history = replay([Event(1, 0.0, "proposed", "a", 0, body), Event(2, 1.0, "answered", "a", 0, answer)])
+    assert (history.trials[0].inputs, history.trials[0].values) == ({}, {"y": 1.0})
 
 
 def test_a_flipped_byte_is_found_and_nothing_is_touched(filled):
