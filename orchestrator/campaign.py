@@ -9,8 +9,9 @@ from pathlib import Path
 from orchestrator.artifacts import ArtifactStore
 from orchestrator.interrupts import Interrupts
 from orchestrator.ledger import Ledger
-from orchestrator.loop import Loop
+from orchestrator.loop import Inbox, Loop
 from orchestrator.study import Observer, Plan, Silent, Study
+from orchestrator.walltime import WallTime
 
 
 class Campaign:
@@ -24,6 +25,8 @@ class Campaign:
         seed: with the ledger's history, determines every proposal (with one slot).
         artifacts: folder for large results.
         observer: see `Observer`.
+        walltime: how long this run may go on; for ever by default.
+        inbox: what the loop waits at; for simulations.
     """
 
     def __init__(
@@ -36,6 +39,8 @@ class Campaign:
         seed: int = 0,
         artifacts: Path,
         observer: Observer | None = None,
+        walltime: WallTime | None = None,
+        inbox: Inbox | None = None,
     ) -> None:
         self.plans = list(plans)
         self.ledger = ledger
@@ -44,19 +49,22 @@ class Campaign:
         self.seed = seed
         self.artifacts = artifacts
         self.observer = observer or Silent()
+        self.inbox = inbox
+        self.walltime = walltime
 
     def run(self) -> str:
         """Run, or go on with, every study that is not at its end.
 
         Returns:
             "finished", or "interrupted" after the first SIGINT or SIGTERM: what was in flight has been recorded.
-            After a second one, what was in flight is withdrawn and will be measured again on resume.
+            After a second one, or at the end of the wall time, what was in flight is withdrawn and will be measured
+            again on resume.
 
         Raises:
             MatloopError: a strategy or the ledger is in trouble; what was in flight has been recorded.
         """
         started_later = {t.study for t in self.ledger.history.trials}
-        with Interrupts() as interrupts:
+        with Interrupts(self.walltime) as interrupts:
             for index, plan in enumerate(self.plans):
                 later = {p.name for p in self.plans[index + 1 :]}
                 if self.ledger.history.ended(plan.name) and later & started_later:
@@ -76,4 +84,5 @@ class Campaign:
             artifacts=self.artifacts,
             observer=self.observer,
             interrupts=interrupts,
+            inbox=self.inbox,
         )

@@ -82,13 +82,33 @@ def run(
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed since the last run.")
     ] = False,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", help="Stop cleanly before: 2026-11-22T17:30 or seconds since 1970.", metavar="TIME"),
+    ] = None,
+    time_left: Annotated[
+        str | None, typer.Option("--time-left", help="The same as a duration: 12:00:00, 90m.", metavar="TIME")
+    ] = None,
+    warning: Annotated[
+        str | None,
+        typer.Option("--warning", help="How long before the end to begin nothing new; 2m or less.", metavar="TIME"),
+    ] = None,
 ) -> None:
-    """Run a campaign, or go on with it. Ctrl-C stops when what runs is measured; a second one stops at once."""
-    from orchestrator.commands.run import run as start
+    """Run a campaign, or go on with it. Ctrl-C stops when what runs is measured; a second one stops at once.
 
-    outcome = start(file, directory=directory, accept_changes=accept_changes, console=_console())
+    Exit codes: 0 finished, 75 out of time and more to do, 130 Ctrl-C, 2 the campaign file is wrong, 1 other errors.
+    """
+    from orchestrator.walltime import MORE_TO_DO, WallTime, end_of_time, seconds
+
+    warning_s = seconds(warning) if warning else None
+    with WallTime(end_of_time(until, time_left, os.environ), warning_s=warning_s) as walltime:
+        from orchestrator.commands.run import run as start
+
+        outcome = start(file, directory=directory, accept_changes=accept_changes, console=_console(), walltime=walltime)
     if outcome == "interrupted":
         raise typer.Exit(130)
+    if outcome == "out of time":
+        raise typer.Exit(MORE_TO_DO)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 import numpy as np
 
@@ -36,6 +37,14 @@ from orchestrator.trial import Answer, Failure, Proposal, Trial
 WAKE_S = 0.5  # how often time budgets and observers are looked at while nothing happens
 
 
+class Inbox(Protocol):
+    """Where futures report to: a queue; in a simulation, waiting at it lets simulated time pass."""
+
+    def put(self, item: tuple[Trial, Future[Answer]] | None, /) -> None: ...
+    def get(self, block: bool = True, timeout: float | None = None) -> tuple[Trial, Future[Answer]] | None: ...
+    def get_nowait(self) -> tuple[Trial, Future[Answer]] | None: ...
+
+
 class Loop:
     """One study on its way from its recorded history to its end."""
 
@@ -50,10 +59,11 @@ class Loop:
         artifacts: Path,
         observer: Observer,
         interrupts: Interrupts,
+        inbox: Inbox | None = None,
     ) -> None:
         self.study, self.ledger, self.executor, self.slots = study, ledger, executor, slots
         self.seed, self.artifacts, self.observer, self.interrupts = seed, artifacts, observer, interrupts
-        self.inbox: SimpleQueue[tuple[Trial, Future[Answer]] | None] = SimpleQueue()
+        self.inbox: Inbox = SimpleQueue() if inbox is None else inbox
         self.pending: dict[int, Trial] = {}
         self.retries: list[Trial] = []
         self.in_flight: dict[int, float] = {}  # by trial: Unix time of submission, s
@@ -115,9 +125,9 @@ class Loop:
             self._record(self._wait())
 
     def _stop(self) -> str | None:
-        if self.interrupts.count > 1:
+        if self.interrupts.at_once:
             raise KeyboardInterrupt
-        return "interrupted" if self.interrupts.count else self.exhausted or self._spent()
+        return "interrupted" if self.interrupts.stopping else self.exhausted or self._spent()
 
     def _spent(self) -> str | None:
         elapsed_s = self.ledger.history.elapsed_s.get(self.study.name, 0.0)

@@ -18,7 +18,7 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 BOTTOM = {"trial", "protocols", "errors", "randomness", "plain"}
 """Modules of `orchestrator` that anything may import."""
 RECORDS = {"artifacts", "evaluation", "history", "ledger", "lock", "budget", "study"}
-LOOP = RECORDS | {"asker", "campaign", "interrupts", "loop"}
+LOOP = RECORDS | {"asker", "campaign", "interrupts", "loop", "walltime"}
 ROOTS = {"config", "source", "binding", "build", "outcomes", "executors", "environment", "export", "progress", "cli"}
 ROOTS |= {"commands", "templates"}
 

@@ -12,6 +12,7 @@ from orchestrator.config import Config, load, slug
 from orchestrator.errors import ConfigError
 from orchestrator.ledger import Ledger
 from orchestrator.progress import observer
+from orchestrator.walltime import WallTime
 
 
 def directory_of(config: Config, directory: Path | None) -> Path:
@@ -19,7 +20,9 @@ def directory_of(config: Config, directory: Path | None) -> Path:
     return directory or Path("runs") / slug(config.name)
 
 
-def run(file: Path, *, directory: Path | None, accept_changes: bool, console: Console) -> str:
+def run(
+    file: Path, *, directory: Path | None, accept_changes: bool, console: Console, walltime: WallTime | None = None
+) -> str:
     """Run or resume a campaign, then write its report.
 
     Args:
@@ -27,9 +30,10 @@ def run(file: Path, *, directory: Path | None, accept_changes: bool, console: Co
         directory: see `directory_of`.
         accept_changes: go on although the campaign file has changed since the last run.
         console: where progress and results are shown.
+        walltime: how long the run may go on, entered already; for ever by default.
 
     Returns:
-        "finished", "interrupted", or "served" on the worker ranks of an MPI job.
+        "finished", "interrupted", "out of time", or "served" on the worker ranks of an MPI job.
 
     Raises:
         MatloopError: see `Campaign.run`; what was measured is recorded.
@@ -56,10 +60,13 @@ def run(file: Path, *, directory: Path | None, accept_changes: bool, console: Co
                     seed=config.seed,
                     artifacts=directory / "artifacts",
                     observer=progress,
+                    walltime=walltime,
                 ).run()
+            if outcome == "interrupted" and walltime is not None and walltime.closing:
+                outcome = "out of time"
             ledger.close(outcome)
-    if outcome == "interrupted":
-        console.print("interrupted; everything is recorded. The same command goes on from here.")
+    if outcome != "finished":
+        console.print(f"{outcome}; everything is recorded. The same command goes on from here.")
     else:
         report(directory, console)
     return outcome

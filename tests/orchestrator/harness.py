@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestrator.campaign import Campaign
 from orchestrator.ledger import Ledger
 from orchestrator.study import Observer, Plan, Study
+from orchestrator.walltime import WallTime
 
 
 def run(
@@ -18,6 +19,7 @@ def run(
     config: dict | None = None,
     observer: Observer | None = None,
     slots: int | None = None,
+    walltime: WallTime | None = None,
 ) -> str:
     """Open the ledger in `folder`, run, close; return what `Campaign.run` returned."""
     plans = [Plan(make().name, lambda history, store, make=make: make()) for make in studies]
@@ -30,4 +32,5 @@ def run(
             artifacts=folder / "artifacts",
             observer=observer,
             slots=slots,
+            walltime=walltime,
         ).run()
