@@ -1,11 +1,12 @@
 # The two commands of a newcomer are `make run` and `make test`; both install what they need.
 PYTHON ?= python3
 VENV ?= .venv
+PEERS ?= .venv-peers
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MATLOOP_DATA ?=
 
-.PHONY: install run test test-all check bench clean
+.PHONY: install run test test-all check bench peers clean
 
 install: $(STAMP)
 
@@ -33,5 +34,13 @@ check: $(STAMP)
 bench: $(STAMP)
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script $(if $(MATLOOP_DATA),--data $(MATLOOP_DATA)) || exit 1; done
 
+# Other optimisers, in an environment of their own; benchmarks use it where it exists.
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet -r $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info
