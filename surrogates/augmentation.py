@@ -24,11 +24,18 @@ def roll(x: torch.Tensor) -> torch.Tensor:
     """Shift a batch periodically by one random offset and mirror it along random axes.
 
     Args:
-        x: (n, channels, height, width); the draws come from torch's global generator.
+        x: (n, channels, height, width), or any other number of axes beyond the channels; the draws come from torch's
+            global generator.
+
+    Raises:
+        ValueError: there are no axes beyond the channels.
     """
-    vertical, horizontal = (int(torch.randint(size, ())) for size in x.shape[-2:])
-    axes = [axis for axis in (-2, -1) if torch.rand(()) < 0.5]
-    return x.roll((vertical, horizontal), (-2, -1)).flip(axes)
+    if x.ndim < 3:
+        raise ValueError(f"expected inputs (n, channels, ...) to augment, got {tuple(x.shape)}; use augment: none")
+    axes = tuple(range(2, x.ndim))
+    offsets = tuple(int(torch.randint(x.shape[axis], ())) for axis in axes)
+    mirrored = [axis for axis in axes if torch.rand(()) < 0.5]
+    return x.roll(offsets, axes).flip(mirrored)
 
 
 def square(x: torch.Tensor) -> torch.Tensor:
@@ -37,6 +44,6 @@ def square(x: torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: the images are not square.
     """
-    if x.shape[-1] != x.shape[-2]:
-        raise ValueError(f"expected square images for augment: square, got {tuple(x.shape[-2:])}; use augment: roll")
+    if x.ndim != 4 or x.shape[-1] != x.shape[-2]:
+        raise ValueError(f"expected square images for augment: square, got {tuple(x.shape[2:])}; use augment: roll")
     return roll(x.transpose(-1, -2) if torch.rand(()) < 0.5 else x)

@@ -1,15 +1,14 @@
-"""Minibatch training of a regression network: early stopping, best weights kept, the same on every run by seed.
+"""Minibatch training of a network: early stopping, best weights kept, interrupted and continued without a trace.
 
-Shared by the training driver and by the dropout surrogate. Inputs and targets are taken as they are: bringing them to
-mean 0 and standard deviation 1 is the caller's business, who also has to undo it.
+Shared by the training driver and by the dropout surrogate; the same on every run by seed. Inputs and targets are taken
+as they are: bringing them to mean 0 and standard deviation 1 is the caller's business, who also has to undo it.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,9 +16,16 @@ import torch
 from torch import nn
 
 from orchestrator.randomness import torch_seed
+from surrogates.precision import Precision, autocast, gradient_scaler, half_type
+from surrogates.training_state import TrainingState
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
+Loss = Literal["squared_error", "cross_entropy"]
 
+_LOSSES: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "squared_error": nn.functional.mse_loss,
+    "cross_entropy": nn.functional.cross_entropy,
+}
 _WARM_UP = 0.1  # share of the steps in which the learning rate rises
 _FINAL = 0.01  # learning rate at the end over its highest
 _GRADIENT_NORM = 5.0  # longer gradients are cut to it, so that plain descent survives its first steps
@@ -30,11 +36,12 @@ class FitResult:
     """How a training went.
 
     Attributes:
-        train: mean squared error of each epoch's batches, dropout on, in squared units of y.
-        validation: mean squared error on the validation data after each epoch; empty without such data.
+        train: mean loss of each epoch's batches, dropout on.
+        validation: loss on the validation data after each epoch; empty without such data.
         best_epoch: from 1, the epoch whose weights the network has now.
-        epochs: how many were run.
-        seconds: wall time.
+        epochs: how many were run, in earlier calls too if it was continued.
+        seconds: wall time of this call.
+        state: to go on from; None unless `until` was given.
     """
 
     train: tuple[float, ...]
@@ -42,6 +49,7 @@ class FitResult:
     best_epoch: int
     epochs: int
     seconds: float
+    state: TrainingState | None = None
 
 
 def fit(
@@ -51,7 +59,10 @@ def fit(
     *,
     x_validation: torch.Tensor | None = None,
     y_validation: torch.Tensor | None = None,
+    loss: Loss = "squared_error",
     epochs: int = 30,
+    until: int | None = None,
+    state: TrainingState | None = None,
     batch: int = 16,
     learning_rate: float = 1e-3,
     weight_decay: float = 0.0,
@@ -59,92 +70,119 @@ def fit(
     patience: int = 8,
     seed: int = 0,
     device: str = "cpu",
+    precision: Precision = "float32",
     transform: Transform | None = None,
 ) -> FitResult:
-    """Train in place by mean squared error; the network ends in evaluation mode on `device`.
+    """Train in place; the network ends in evaluation mode on `device`.
 
-    The learning rate rises for a tenth of the steps and then falls along a cosine.
+    The learning rate rises for a tenth of all steps and then falls along a cosine, whether or not they are run in one
+    call: on the CPU, a training in several calls gives the same weights to the bit.
 
     Args:
-        network: takes (n, *input), gives (n, m); its initial weights are the caller's.
+        network: takes (n, *input); its initial weights are the caller's.
         x: (n, *input) float, n >= 2.
-        y: (n, m) float.
+        y: for "squared_error" (n, m) float and a network that gives (n, m); for "cross_entropy" (n, *places) int64
+            and a network that gives (n, classes, *places).
         x_validation: (v, *input) float; with `y_validation` it decides which epoch is best and when to stop.
             Without them every epoch is run and the last weights are kept.
-        y_validation: (v, m) float.
+        y_validation: as y.
+        loss: what is minimised.
         epochs: most passes over the data, >= 1.
+        until: stop after so many of them, >= 1, and hand out the state; None for all.
+        state: of an earlier call with the same arguments, `until` aside; it is changed.
         batch: most points in a step, >= 2; an epoch is divided evenly, and never into single points.
         learning_rate: its highest.
         weight_decay: L2 penalty for "adam" and "sgd", decoupled decay for "adamw".
         optimiser: "sgd" has Nesterov momentum 0.9.
-        patience: epochs without a better validation error before it stops, >= 1.
+        patience: epochs without a better validation loss before it stops, >= 1.
         seed: decides order of points, dropout and transform; the global generators are left as they were.
         device: e.g. "cpu" or "cuda"; only the CPU repeats exactly.
-        transform: applied to each training batch, drawing from torch's global generator (seeded here).
+        precision: see `half_type`; validation is always in 32 bits.
+        transform: applied to each training batch, drawing from torch's global generator (seeded here); targets that
+            have places go with the inputs as one more channel, so that it may only move these places.
 
     Raises:
         ValueError: shapes or options that do not fit.
         FloatingPointError: the loss became infinite or not a number.
     """
-    _check(x, y, x_validation, y_validation, epochs, batch, patience)
+    last = epochs if until is None else min(until, epochs)
+    _check(x, y, x_validation, y_validation, loss, {"epochs": epochs, "until": last, "patience": patience}, batch)
     started = time.perf_counter()
     network.to(device)
     x, y = x.to(device), y.to(device)
     held_out = None
     if x_validation is not None and y_validation is not None:
         held_out = x_validation.to(device), y_validation.to(device)
-    descent = _optimiser(optimiser, network, learning_rate, weight_decay)
+    half = half_type(precision, device)
+    step = _Step(network, _optimiser(optimiser, network, learning_rate, weight_decay), loss, half)
     steps = min(math.ceil(len(x) / batch), len(x) // 2)
-    train: list[float] = []
-    validation: list[float] = []
-    best_epoch, best_weights = 0, {}
+    state = state or TrainingState()
     with torch_seed(seed):
-        for epoch in range(epochs):
+        state.restore(network, step.descent, step.scaler)
+        while state.epochs < last and not state.stale(patience):
             network.train()
-            total = torch.zeros((), device=device)
-            for step, rows in enumerate(torch.randperm(len(x)).to(device).tensor_split(steps)):
-                _set_rate(descent, learning_rate, (epoch + (step + 1) / steps) / epochs)
-                inputs = transform(x[rows]) if transform else x[rows]
-                total += _step(network, descent, inputs, y[rows]) * len(rows)
-            train.append(_finite(total.item() / len(x), epoch, learning_rate))
+            epoch, total = state.epochs, torch.zeros((), device=device)
+            for i, rows in enumerate(torch.randperm(len(x)).to(device).tensor_split(steps)):
+                _set_rate(step.descent, learning_rate, (epoch + (i + 1) / steps) / epochs)
+                total += step(*_transformed(transform, x[rows], y[rows])) * len(rows)
+            state.train.append(_finite(total.item() / len(x), epoch, learning_rate))
             if held_out:
-                error = mean_squared_error(network, *held_out)
-                validation.append(_finite(error, epoch, learning_rate))
-                if error <= min(validation):
-                    best_epoch, best_weights = epoch + 1, copy.deepcopy(network.state_dict())
-                elif epoch + 1 - best_epoch >= patience:
-                    break
-    if best_weights:
-        network.load_state_dict(best_weights)
+                state.validation.append(_finite(mean_loss(network, *held_out, loss), epoch, learning_rate))
+                state.keep_if_best(network)
+        if until is not None:
+            state.take(network, step.descent, step.scaler)
+    if state.best_weights:
+        network.load_state_dict(state.best_weights)
     network.eval()
     return FitResult(
-        train=tuple(train),
-        validation=tuple(validation),
-        best_epoch=best_epoch or len(train),
-        epochs=len(train),
+        train=tuple(state.train),
+        validation=tuple(state.validation),
+        best_epoch=state.best_epoch or state.epochs,
+        epochs=state.epochs,
         seconds=time.perf_counter() - started,
+        state=None if until is None else state,
     )
 
 
 def predict(network: nn.Module, x: torch.Tensor, *, chunk: int = 256) -> torch.Tensor:
-    """(n, m) predictions with dropout off, computed in chunks and without gradients, on the device of x."""
+    """(n, ...) outputs with dropout off, computed in chunks and without gradients, on the device of x."""
     network.eval()
     with torch.no_grad():
         return torch.cat([network(part) for part in torch.split(x, chunk)])
 
 
-def mean_squared_error(network: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
-    """Mean over points and outputs of the squared error, dropout off."""
-    return nn.functional.mse_loss(predict(network, x), y).item()
+def mean_loss(network: nn.Module, x: torch.Tensor, y: torch.Tensor, loss: Loss = "squared_error") -> float:
+    """Loss over all points and outputs, dropout off."""
+    return _LOSSES[loss](predict(network, x), y).item()
 
 
-def _step(network: nn.Module, descent: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    descent.zero_grad()
-    loss = nn.functional.mse_loss(network(x), y)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_NORM)
-    descent.step()
-    return loss.detach()
+class _Step:
+    """One step down the gradient of a batch's loss, which it returns."""
+
+    def __init__(
+        self, network: nn.Module, descent: torch.optim.Optimizer, loss: Loss, half: torch.dtype | None
+    ) -> None:
+        self.network, self.descent, self.loss, self.half = network, descent, _LOSSES[loss], half
+        self.scaler = gradient_scaler(half)
+
+    def __call__(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        self.descent.zero_grad()
+        with autocast(self.half):
+            outputs = self.network(x)
+        loss = self.loss(outputs.float(), y)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.descent)
+        nn.utils.clip_grad_norm_(self.network.parameters(), _GRADIENT_NORM)
+        self.scaler.step(self.descent)
+        self.scaler.update()
+        return loss.detach()
+
+
+def _transformed(transform: Transform | None, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    if transform is None or y.is_floating_point() or y.ndim < 2:
+        return (x if transform is None else transform(x)), y
+    both = transform(torch.cat([x, y[:, None].to(x.dtype)], dim=1))  # exact for classes below 2²⁴
+    return both[:, :-1], both[:, -1].to(y.dtype)
 
 
 def _optimiser(name: str, network: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
@@ -183,21 +221,24 @@ def _check(
     y: torch.Tensor,
     x_validation: torch.Tensor | None,
     y_validation: torch.Tensor | None,
-    epochs: int,
+    loss: Loss,
+    lengths: Mapping[str, int],
     batch: int,
-    patience: int,
 ) -> None:
+    if loss not in _LOSSES:
+        raise ValueError(f"expected loss to be one of {list(_LOSSES)}, got {loss!r}")
     if (x_validation is None) != (y_validation is None):
         raise ValueError("expected both x_validation and y_validation or neither, got one of them")
     pairs = [("x and y", x, y, 2)]
     if x_validation is not None and y_validation is not None:
         pairs.append(("x_validation and y_validation", x_validation, y_validation, 1))
     for names, a, b, least in pairs:
-        if b.ndim != 2 or len(a) != len(b) or len(a) < least:
+        if len(a) != len(b) or len(a) < least or (loss == "squared_error" and b.ndim != 2):
+            shape = "(n, m)" if loss == "squared_error" else "(n, *places)"
             raise ValueError(
-                f"expected {names} of shapes (n, ...) and (n, m) with n >= {least}, "
+                f"expected {names} of shapes (n, ...) and {shape} with n >= {least}, "
                 f"got {tuple(a.shape)} and {tuple(b.shape)}; give a single target a second axis with y[:, None]"
             )
-    for name, value, least in (("epochs", epochs, 1), ("batch", batch, 2), ("patience", patience, 1)):
+    for name, value, least in (*((name, value, 1) for name, value in lengths.items()), ("batch", batch, 2)):
         if value < least:
             raise ValueError(f"expected {name} to be at least {least}, got {value}")

@@ -1,4 +1,4 @@
-"""Images and targets for training: read once in each process, checked, and split the same way for every network."""
+"""Inputs and targets for training: read once in each process, checked, and split the same way for every network."""
 
 from __future__ import annotations
 
@@ -16,34 +16,19 @@ from orchestrator.randomness import derive
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Inputs and targets.
+    """Inputs and targets as the file has them.
 
     Attributes:
         x: (n, *input) float32.
-        y: (n, m) float64, in the target's own unit.
-        names: of the m targets; empty if the file has none.
+        y: (n, ...) int64 if whole numbers were saved, else float64.
+        names: of the targets or the classes; empty if the file has none.
+        path: where they are from, for messages.
     """
 
     x: npt.NDArray[np.float32]
-    y: npt.NDArray[np.float64]
+    y: npt.NDArray[Any]
     names: tuple[str, ...]
-
-    def target(self, target: int | str | None) -> npt.NDArray[np.float64]:
-        """(n, m) float64: all targets, or the one of that column or name with m = 1.
-
-        Raises:
-            ValueError: no such target.
-        """
-        if target is None:
-            return self.y
-        if isinstance(target, str):
-            if target not in self.names:
-                known = f"has {list(self.names)}" if self.names else "has no array `names`; give the column's number"
-                raise ValueError(f"expected a target of the data, got {target!r}; the file {known}")
-            target = self.names.index(target)
-        if not 0 <= target < self.y.shape[1]:
-            raise ValueError(f"expected target in 0 to {self.y.shape[1] - 1}, got {target}")
-        return self.y[:, target : target + 1]
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +84,13 @@ def _load(path: Path, mtime_ns: int, size: int) -> Data:
             f"expected arrays x and y in {path}, got {sorted(arrays)}; save it with np.savez(path, x=x, y=y)"
         )
     x, y = arrays["x"], arrays["y"]
-    y = y[:, None] if y.ndim == 1 else y
-    if x.ndim < 2 or y.ndim != 2 or len(x) != len(y):
-        raise ValueError(f"expected x (n, ...) and y (n,) or (n, m) in {path}, got {x.shape} and {arrays['y'].shape}")
+    if x.ndim < 2 or y.ndim < 1 or len(x) != len(y):
+        raise ValueError(f"expected x (n, ...) and y (n, ...) in {path}, got {x.shape} and {y.shape}")
     names = tuple(str(name) for name in arrays.get("names", ()))
-    if names and len(names) != y.shape[1]:
-        raise ValueError(f"expected {y.shape[1]} names, one for each target in {path}, got {list(names)}")
-    return Data(_numbers("x", x, np.float32, path), _numbers("y", y, np.float64, path), names)
+    whole = np.issubdtype(y.dtype, np.integer) or y.dtype == bool
+    return Data(
+        _numbers("x", x, np.float32, path), _numbers("y", y, np.int64 if whole else np.float64, path), names, path
+    )
 
 
 def _numbers(name: str, array: npt.NDArray[Any], dtype: type, path: Path) -> npt.NDArray[Any]:

@@ -2,61 +2,78 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from safetensors.torch import save
 
-from drivers.training.data import Split, load, split
+from drivers.training import weights
+from drivers.training.data import Data, Split, load, split
+from drivers.training.latency import latency_ms
+from drivers.training.scales import InputScales
+from drivers.training.start import CHECKPOINT, owner, start
+from drivers.training.tasks import METRICS, Kind, Task, task
 from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.randomness import derive_seed, torch_seed
+from orchestrator.randomness import derive_seed
 from orchestrator.trial import Measurement, Objective, Trial
-from search_spaces.networks.module import Network, build
+from search_spaces.networks.module import Network
 from surrogates.augmentation import Augmentation, augmentation
 from surrogates.fitting import FitResult, fit, predict
-
-Images = npt.NDArray[np.float32]
-Targets = npt.NDArray[np.float64]
+from surrogates.precision import Precision
+from surrogates.training_state import TrainingState
 
 
 class Training:
-    """Trains one genome of a network space on images with known properties.
+    """Trains one genome of a network space on inputs with known targets.
 
-    Every network sees the same split. Inputs are standardised for each channel and targets for each column by the
-    training part; errors are in the target's own unit, averaged over the columns if there are several. The artifact
-    `weights` is the state dict in safetensors; its metadata hold, as JSON under the one key `matloop` (several would be
-    written in varying order, and the file's hash would vary with it), the genome and the scales.
+    Every network sees the same split. Inputs are standardised for each channel, and targets of a regression for each
+    column, by the training part. What is measured, beside `parameters` and `multiply_adds`, has the prefix
+    `validation_` or `test_`: `mae` and `rmse` of a regression, in the target's own unit and averaged over the columns
+    if there are several; `error`, `accuracy` and `cross_entropy` of a classification; `pixel_error`, `mean_iou` and
+    `cross_entropy` of a segmentation. `latency_ms`, the median time of one forward pass, is measured if it is an
+    objective; being a time, it is another on every run and machine.
+
+    A trial with a fidelity below 1 is trained for that share of the epochs, on the schedule of the whole training, and
+    leaves the artifact `checkpoint`. With the input `checkpoint` a training goes on from there: on the CPU, and by the
+    same seed, to the very weights that it would have reached in one go. The input `parent_weights`, the artifact
+    `weights` of another trial, is what a mutated child starts from. That artifact is the state dict in safetensors;
+    its metadata hold, as JSON under the key `matloop`, the genome and the scales.
 
     Args:
-        data: .npz with x (n, channels, height, width) and y (n,) or (n, m), and optionally `names` (m,).
-        target: column or name of the property to predict; None for all of them, one network output each.
+        data: .npz with x (n, features) or (n, channels, ...), y, and optionally `names` of targets or classes. y is
+            (n,) or (n, m) for a regression, (n,) whole numbers from 0 for a classification, and such numbers for every
+            place of x, e.g. (n, height, width), for a segmentation.
+        task: what the network is for.
+        target: column or name of the property to predict; None for all of them, one network output each. The outputs
+            of a classification or segmentation are one for each class.
         epochs: most passes over the training part; a trial's fidelity is the share of them that it may use.
-        patience: epochs without a better validation error before training stops.
+        patience: epochs without a better validation loss before training stops.
         split: shares of the data to train on, to validate with (early stopping and the objective) and to test.
         split_seed: decides which rows go where, independently of the campaign and of the trial.
         augment: "roll" shifts and mirrors training images at random, "square" transposes them as well; only for
-            periodic images whose property does not change by it.
+            periodic images whose property does not change by it. The labels of a segmentation move along.
         device: "auto" uses a GPU if the worker has one.
+        precision: "auto" trains in bfloat16 on a GPU that has it, "mixed" in float16 on older ones too; the CPU
+            always computes in 32 bits.
         threads: CPU threads for one training; small networks gain nothing from more.
+        latency_batch: inputs in the forward pass that is timed.
         unit: of the target, for reports.
+        objectives: those of the study.
 
     Raises:
         ConfigError: an option out of range.
     """
 
     repeatable = True
+    accepts_inputs = True
 
     def __init__(
         self,
         *,
         data: Path,
+        task: Kind = "regression",
         target: int | str | None = None,
         epochs: int = 30,
         patience: int = 10,
@@ -64,94 +81,137 @@ class Training:
         split_seed: int = 0,
         augment: Augmentation = "none",
         device: Literal["auto", "cpu", "cuda"] = "auto",
+        precision: Precision = "auto",
         threads: int = 1,
+        latency_batch: int = 1,
         unit: str = "",
+        objectives: tuple[Objective, ...] = (),
     ) -> None:
-        for name, value in (("epochs", epochs), ("patience", patience), ("threads", threads)):
+        at_least_1 = {"epochs": epochs, "patience": patience, "threads": threads, "latency_batch": latency_batch}
+        for name, value in at_least_1.items():
             if value < 1:
                 raise ConfigError(f"expected {name} to be at least 1, got {value}")
         if len(split) != 3 or min(split) <= 0 or sum(split) > 1 + 1e-9:
             raise ConfigError(
                 f"expected split: three shares above 0 (train, validation, test) with a sum of at most 1, got {split}"
             )
-        self.data, self.target, self.unit = Path(data), target, unit
+        if task not in METRICS:
+            raise ConfigError(f"expected task: one of {list(METRICS)}, got {task!r}")
+        if target is not None and task != "regression":
+            raise ConfigError(f"expected target: only with task: regression, got {target!r} with {task}; remove it")
+        self.data, self.task, self.target, self.unit = Path(data), task, target, unit
         self.epochs, self.patience = epochs, patience
         self.split, self.split_seed = (split[0], split[1], split[2]), split_seed
-        self.augment, self.device, self.threads = augment, device, threads
+        self.augment, self.device, self.precision, self.threads = augment, device, precision, threads
+        self.latency_batch = latency_batch
+        self.asked = tuple(o.name for o in objectives)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """Validation error in the unit of the target, and the size of the network."""
-        return Objective("validation_mae", "minimise", self.unit), Objective("parameters", "minimise")
+        """The usual validation error and the size of the network, and whatever else the study asks for."""
+        measured = self._measured()
+        usual = [*list(measured)[:1], "parameters"]
+        return tuple(measured[name] for name in dict.fromkeys((*usual, *self.asked)) if name in measured)
 
-    def __call__(self, trial: Trial) -> Measurement:
-        """Train the genome `trial.point` from the trial's seed.
+    def __call__(self, trial: Trial, inputs: Mapping[str, bytes] | None = None) -> Measurement:
+        """Train the genome `trial.point`, from the trial's seed or from where the inputs say.
 
         Raises:
             InvalidPoint: the network does not fit the data.
-            ValueError: the data are not as they should be.
+            ValueError: the data or the inputs are not as they should be.
             FloatingPointError: training diverged.
             ConfigError: a GPU was asked for and the worker has none.
         """
         data = load(self.data)
-        x, y = data.x, data.target(self.target)
-        _check_fit(trial, x, y)
-        parts = split(len(x), self.split, self.split_seed)
-        scales = _Scales.of(x[parts.train], y[parts.train])
+        parts = split(len(data.x), self.split, self.split_seed)
+        goal = task(self.task, data, parts.train, self.target)
+        _check_fit(trial, data, goal)
+        scales = InputScales.of(data.x[parts.train])
+        x = scales.apply(data.x)
         with _threads(self.threads):
-            network, result = self._train(trial, scales, x, y, parts)
-            predicted = scales.unscale_y(self._predict(network, scales.scale_x(x[np.r_[parts.validation, parts.test]])))
-        errors = predicted - y[np.r_[parts.validation, parts.test]]
-        validation, test = np.split(errors, [len(parts.validation)])
-        weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
+            begun = start(trial, inputs or {})
+            network = begun.network
+            result = self._train(trial, network, begun.state, x, goal, parts)
+            outputs = {name: self._predict(network, x[rows]) for name, rows in _held_out(parts).items()}
+            times = self._times(network, x)
+        values = {
+            f"{part}_{metric}": value
+            for part, rows in _held_out(parts).items()
+            for metric, value in goal.measure(outputs[part], rows).items()
+        }
+        layout = network.layout
+        costs = {"parameters": float(layout.parameters), "multiply_adds": float(layout.multiply_adds)}
+        first = next(iter(METRICS[self.task]))
+        by_class = goal.by_class(outputs["test"], parts.test)
+        notes = {"genome": trial.point, "scales": scales.listed() | dict(goal.described())}
+        artifacts: dict[str, Any] = {
+            "weights": weights.pack(network.state_dict(), notes),
+            "test_predictions": goal.side_by_side(outputs["test"], parts.test),
+        }
+        if result.state is not None:
+            result.state.owner = owner(trial.point)
+            artifacts[CHECKPOINT] = result.state.to_bytes()
         return Measurement(
-            values={
-                "validation_mae": float(np.abs(validation).mean()),
-                "parameters": float(network.layout.parameters),
-                "test_mae": float(np.abs(test).mean()),
-                "validation_rmse": float(np.sqrt(np.square(validation).mean())),
-            },
+            values=values | costs | times,
             info={
                 "epochs": result.epochs,
                 "best_epoch": result.best_epoch,
                 "seconds": round(result.seconds, 3),
-                "multiply_adds": network.layout.multiply_adds,
-                "baseline_mae": float(np.abs(y[parts.validation] - scales.y_mean).mean()),
-                "baseline_test_mae": float(np.abs(y[parts.test] - scales.y_mean).mean()),
+                **begun.notes,
+                f"baseline_{first}": goal.baseline(parts.validation),
+                f"baseline_test_{first}": goal.baseline(parts.test),
+                **({"test_by_class": by_class} if by_class else {}),
                 "history": {
                     "train": [float(f"{v:.4g}") for v in result.train],
                     "validation": [float(f"{v:.4g}") for v in result.validation],
                 },
             },
-            artifacts={
-                "weights": save(
-                    weights, metadata={"matloop": json.dumps({"genome": trial.point, "scales": scales.listed()})}
-                ),
-                "test_predictions": np.stack([y[parts.test], predicted[len(parts.validation) :]]).astype(np.float32),
-            },
+            artifacts=artifacts,
         )
 
-    def _train(self, trial: Trial, scales: _Scales, x: Images, y: Targets, parts: Split) -> tuple[Network, FitResult]:
-        with torch_seed(derive_seed(trial.seed, "weights")):
-            network = build(trial.point)
+    def _train(
+        self,
+        trial: Trial,
+        network: Network,
+        state: TrainingState | None,
+        x: torch.Tensor,
+        goal: Task,
+        parts: Split,
+    ) -> FitResult:
         share = 1.0 if trial.fidelity is None else trial.fidelity
-        result = fit(
+        return fit(
             network,
-            scales.scale_x(x[parts.train]),
-            scales.scale_y(y[parts.train]),
-            x_validation=scales.scale_x(x[parts.validation]),
-            y_validation=scales.scale_y(y[parts.validation]),
-            epochs=max(round(share * self.epochs), 1),
+            x[parts.train],
+            goal.targets[parts.train],
+            x_validation=x[parts.validation],
+            y_validation=goal.targets[parts.validation],
+            loss=goal.loss,
+            epochs=self.epochs,
+            until=max(round(share * self.epochs), 1) if share < 1 else None,
+            state=state,
             patience=self.patience,
             seed=derive_seed(trial.seed, "fit"),
             device=self._device(),
+            precision=self.precision,
             transform=augmentation(self.augment),
             **trial.point["training"],
         )
-        return network, result
 
-    def _predict(self, network: Network, x: torch.Tensor) -> Targets:
-        return predict(network, x.to(self._device())).cpu().double().numpy()
+    def _predict(self, network: Network, x: torch.Tensor) -> torch.Tensor:
+        return predict(network, x.to(self._device())).cpu()
+
+    def _times(self, network: Network, x: torch.Tensor) -> dict[str, float]:
+        if "latency_ms" not in self.asked:
+            return {}
+        return {"latency_ms": latency_ms(network, x[: self.latency_batch].to(self._device()))}
+
+    def _measured(self) -> dict[str, Objective]:
+        """Everything that can be an objective."""
+        unit = self.unit if self.task == "regression" else ""
+        metrics = METRICS[self.task].items()
+        found = {f"validation_{metric}": Objective(f"validation_{metric}", wish, unit) for metric, wish in metrics}
+        costs = {"parameters": "", "multiply_adds": "", "latency_ms": "ms"}
+        return found | {name: Objective(name, "minimise", unit) for name, unit in costs.items()}
 
     def _device(self) -> str:
         """Asked for on the worker, since the process that builds the campaign may have no GPU of its own."""
@@ -162,41 +222,12 @@ class Training:
         return self.device
 
 
-@dataclass(frozen=True, slots=True)
-class _Scales:
-    """Mean and standard deviation of the training part; a constant has 1, so that nothing is divided by 0."""
-
-    x_mean: npt.NDArray[np.float32]  # (channels, 1, 1)
-    x_std: npt.NDArray[np.float32]
-    y_mean: Targets  # (m,)
-    y_std: Targets
-
-    @classmethod
-    def of(cls, x: Images, y: Targets) -> _Scales:
-        axes = (0, 2, 3)
-        x_std, y_std = x.std(axis=axes, keepdims=True)[0], y.std(axis=0)
-        return cls(
-            x_mean=x.mean(axis=axes, keepdims=True)[0],
-            x_std=np.where(x_std > 0, x_std, np.float32(1)),
-            y_mean=y.mean(axis=0),
-            y_std=np.where(y_std > 0, y_std, 1.0),
-        )
-
-    def scale_x(self, x: Images) -> torch.Tensor:
-        return torch.from_numpy((x - self.x_mean) / self.x_std)
-
-    def scale_y(self, y: Targets) -> torch.Tensor:
-        return torch.from_numpy(((y - self.y_mean) / self.y_std).astype(np.float32))
-
-    def unscale_y(self, y: Targets) -> Targets:
-        return y * self.y_std + self.y_mean
-
-    def listed(self) -> dict[str, list[float]]:
-        return {name: getattr(self, name).ravel().tolist() for name in self.__slots__}
+def _held_out(parts: Split) -> dict[str, Any]:
+    return {"validation": parts.validation, "test": parts.test}
 
 
-def _check_fit(trial: Trial, x: Images, y: Targets) -> None:
-    expected = {"input": list(x.shape[1:]), "outputs": y.shape[1]}
+def _check_fit(trial: Trial, data: Data, goal: Task) -> None:
+    expected = {"input": list(data.x.shape[1:]), "outputs": goal.outputs}
     for key, value in expected.items():
         got = trial.point.get(key)
         if (list(got) if isinstance(got, tuple) else got) != value:

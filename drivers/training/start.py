@@ -1,0 +1,59 @@
+"""Where a training starts: from fresh weights, from a parent's, or where it stopped before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from drivers.training import weights
+from orchestrator.randomness import derive_seed, torch_seed
+from orchestrator.trial import Point, Trial
+from search_spaces.networks.module import Network, build
+from surrogates.training_state import TrainingState
+
+CHECKPOINT, PARENT_WEIGHTS = "checkpoint", "parent_weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A network and how far it is.
+
+    Attributes:
+        state: to go on from; None at the beginning of a training.
+        notes: JSON-able, for the record.
+    """
+
+    network: Network
+    state: TrainingState | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def start(trial: Trial, inputs: Mapping[str, bytes]) -> Start:
+    """Build the trial's network; fresh weights are drawn from the trial's seed.
+
+    Raises:
+        ValueError: an input that is not known, or not what its name says.
+    """
+    unknown = sorted(set(inputs) - {CHECKPOINT, PARENT_WEIGHTS})
+    if unknown:
+        raise ValueError(f"expected inputs {CHECKPOINT} or {PARENT_WEIGHTS}, got {unknown}")
+    with torch_seed(derive_seed(trial.seed, "weights")):
+        network = build(trial.point)
+    if CHECKPOINT in inputs:
+        state = TrainingState.from_bytes(inputs[CHECKPOINT])
+        if state.owner != owner(trial.point):
+            raise ValueError(f"expected a checkpoint of this very genome, got one of {state.owner}")
+        return Start(network, state, {"continued_from": state.epochs})
+    if PARENT_WEIGHTS in inputs:
+        parent, notes = weights.unpack(inputs[PARENT_WEIGHTS])
+        from search_spaces.networks.inheritance import inherit
+
+        return Start(network, notes={"inherited": inherit(notes["genome"], parent, trial.point, network)})
+    return Start(network)
+
+
+def owner(point: Point) -> str:
+    """What a checkpoint says it is of: the genome as canonical JSON."""
+    return json.dumps(point, sort_keys=True)
