@@ -277,7 +277,7 @@ def _studies(history: History) -> list[str]:
     return list(dict.fromkeys(t.study for t in history.trials))
 
 
-def _chosen(history: History, study: str | None) -> list[Trial]:
+def _chosen(history: History, study: str | None) -> Sequence[Trial]:
     if study is None:
         return history.trials
     if study not in _studies(history):

@@ -14,15 +14,13 @@ Events, in the order in which they were made durable:
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from orchestrator.errors import LedgerCorrupt
-from orchestrator.trial import Failure, Prediction, Trial
-
-_decode = json.JSONDecoder().raw_decode  # without the search for white space around the text
+from orchestrator.trial import Trial
+from orchestrator.trials import Trials, decode
 
 
 class Event(NamedTuple):
@@ -77,7 +75,7 @@ class History:
         last_seq: number of the last event.
     """
 
-    trials: list[Trial] = field(default_factory=list)
+    trials: Sequence[Trial] = field(default_factory=Trials)
     finished: list[int] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -88,15 +86,18 @@ class History:
     last_seq: int = 0
     _resumed_at: dict[str, tuple[float, float]] = field(default_factory=dict)
     _withdrawn: set[int] = field(default_factory=set)
-    _running: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def of(self, study: str) -> list[Trial]:
         """Trials of one study, in order of proposal."""
         return [t for t in self.trials if t.study == study]
 
-    def told(self, study: str) -> list[Trial]:
+    def told(self, study: str) -> Iterator[Trial]:
         """Finished trials of one study, in the order in which their results were recorded."""
-        return [t for i in self.finished if (t := self.trials[i]).study == study]
+        return (t for i in self.finished if (t := self.trials[i]).study == study)
+
+    def running(self, study: str) -> list[Trial]:
+        """Trials of one study that have no result yet, in order of proposal."""
+        return self._trials.running(study)
 
     def ended(self, study: str) -> Mapping[str, Any] | None:
         """What was noted when the study last ended; None if it has not, or has gone on since."""
@@ -118,13 +119,12 @@ class History:
         if event.seq != self.last_seq + 1:
             raise LedgerCorrupt(f"expected event {self.last_seq + 1} of the ledger, got {event.seq}: rows are missing")
         self.last_seq = event.seq
-        body: dict[str, Any] = _decode(event.body)[0]
         if event.trial is None:
-            self._campaign_event(event, body)
+            self._campaign_event(event, decode(event.body))
         elif event.kind == "proposed":
-            self._propose(event, body)
+            self._propose(event)
         else:
-            self._trial_event(event, body)
+            self._trial_event(event)
         if self.sessions:
             self.sessions[-1].last_at = event.time
         if event.study in self._resumed_at:
@@ -144,37 +144,32 @@ class History:
         else:
             raise LedgerCorrupt(f"unknown kind of event {event.kind!r}; was the ledger written by a newer matloop?")
 
-    def _propose(self, event: Event, body: dict[str, Any]) -> None:
+    @property
+    def _trials(self) -> Trials:
+        assert isinstance(self.trials, Trials)
+        return self.trials
+
+    def _propose(self, event: Event) -> None:
         if event.trial != len(self.trials):
             raise LedgerCorrupt(f"expected trial {len(self.trials)} to be proposed next, got {event.trial}")
-        if "prediction" in body:
-            body["prediction"] = Prediction(**body["prediction"])
-        if "parents" in body:
-            body["parents"] = tuple(body["parents"])
-        body.update(id=event.trial, study=event.study, proposed_at=event.time)
-        self.trials.append(Trial(**body))
-        self._running[event.trial] = body
-        self.asks[event.study] = max(self.asks.get(event.study, 0), body["ask"] + 1)
+        ask = self._trials.propose(event.study, event.time, event.body)
+        self.asks[event.study] = max(self.asks.get(event.study, 0), ask + 1)
         self.counts[event.study] = self.counts.get(event.study, 0) + 1
 
-    def _trial_event(self, event: Event, body: dict[str, Any]) -> None:
+    def _trial_event(self, event: Event) -> None:
         assert event.trial is not None
-        if event.trial >= len(self.trials) or self.trials[event.trial].state != "running":
-            raise LedgerCorrupt(f"event {event.seq} ({event.kind}) is about trial {event.trial}, which is not running")
-        trial = self.trials[event.trial]
-        self._withdrawn.discard(trial.id)
+        number, trials = event.trial, self._trials
+        if not trials.is_running(number):
+            raise LedgerCorrupt(f"event {event.seq} ({event.kind}) is about trial {number}, which is not running")
+        self._withdrawn.discard(number)
         if event.kind == "started":
-            self.trials[trial.id] = replace(trial, attempt=body["attempt"])
+            trials.restart(number, decode(event.body)["attempt"])
         elif event.kind == "lost":
-            self.lost.append(Loss(trial.id, trial.attempt, event.time, body["message"]))
+            self.lost.append(Loss(number, trials.attempt(number), event.time, decode(event.body)["message"]))
         elif event.kind in ("answered", "failed"):
-            if event.kind == "failed":
-                body["failure"] = Failure(**body["failure"])
-            # built from its fields, which costs a third of `dataclasses.replace`
-            fields = self._running.pop(trial.id)
-            self.trials[trial.id] = Trial(**fields, state=event.kind, attempt=trial.attempt, **body)  # type: ignore[arg-type]
-            self.finished.append(trial.id)
+            trials.finish(number, event.kind, event.body)  # type: ignore[arg-type]
+            self.finished.append(number)
         elif event.kind == "withdrawn":
-            self._withdrawn.add(trial.id)
+            self._withdrawn.add(number)
         else:
             raise LedgerCorrupt(f"unknown kind of event {event.kind!r}; was the ledger written by a newer matloop?")

@@ -24,6 +24,7 @@ from orchestrator.history import Event, History
 from orchestrator.lock import WriterLock
 from orchestrator.plain import to_json
 from orchestrator.trial import Answer, Proposal, Trial
+from orchestrator.trials import Trials
 
 SCHEMA = 1
 APPLICATION_ID = 0x4D4C4F50  # "MLOP"
@@ -230,14 +231,14 @@ def read(path: Path) -> History:
     except sqlite3.DatabaseError as error:
         raise _corrupt(path, error) from error
     try:
-        return replay(_rows(db, path))
+        return replay(_rows(db, path), keep=True)
     finally:
         db.close()
 
 
-def replay(events: Iterable[Event]) -> History:
-    """State after all the events."""
-    history = History()
+def replay(events: Iterable[Event], *, keep: bool = False) -> History:
+    """State after all the events; `keep` is that of `Trials`."""
+    history = History(trials=Trials(keep=keep))
     collecting = gc.isenabled()
     gc.disable()  # nothing here is garbage, and looking for it takes a third of the time
     try:

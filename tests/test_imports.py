@@ -15,9 +15,9 @@ PACKAGES = ("orchestrator", "search_spaces", "surrogates", "drivers", "hpc")
 HEAVY = {"torch", "botorch", "gpytorch", "sklearn", "optuna", "deap", "pymatgen", "scipy", "matplotlib", "pandas"}
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
-BOTTOM = {"trial", "protocols", "errors", "randomness", "plain"}
+BOTTOM = {"trial", "pending", "protocols", "errors", "randomness", "plain"}
 """Modules of `orchestrator` that anything may import."""
-RECORDS = {"artifacts", "evaluation", "history", "ledger", "lock", "budget", "study"}
+RECORDS = {"artifacts", "evaluation", "history", "ledger", "lock", "budget", "study", "trials"}
 LOOP = RECORDS | {"asker", "campaign", "interrupts", "loop", "walltime"}
 ROOTS = {"config", "source", "binding", "build", "outcomes", "executors", "environment", "export", "progress", "cli"}
 ROOTS |= {"commands", "templates"}

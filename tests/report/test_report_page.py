@@ -206,11 +206,13 @@ def test_a_search_without_screening_has_no_hit_rate(tmp_path: Path, history: His
 def test_a_hundred_thousand_trials(tmp_path: Path) -> None:
     n, slots = 100_000, 64
     config = {"name": "large", "studies": {"sample": STUDIES["sample"]}}
-    history = History(sessions=[Session(0.0, n / slots, config, {}, "finished")], finished=list(range(n)))
+    trials: list[Trial] = []
+    sessions = [Session(0.0, n / slots, config, {}, "finished")]
+    history = History(trials=trials, sessions=sessions, finished=list(range(n)))
     for i in range(n):
         value = 0.5 + 0.4 * ((i * 7919) % n) / n
         failed = i % 50 == 0
-        history.trials.append(
+        trials.append(
             Trial(
                 id=i,
                 study="sample",
