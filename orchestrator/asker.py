@@ -1,22 +1,38 @@
 """Asking a strategy without holding up the loop.
 
-`Asker` asks on the loop's own thread: exact and reproducible. `BackgroundAsker` asks on a thread of its own and
-keeps one proposal ahead, so that a slow model fit overlaps with the measurements; while the strategy is busy, a
-filler strategy (if the study has one) answers instead.
+`Asker` asks on the loop's own thread: exact and reproducible. `BackgroundAsker` asks on a thread of its own, ahead of
+demand, so that a slow model fit overlaps with the measurements; while nothing is ready, a filler strategy (if there is
+one) answers instead. What the strategy is told, it is told there too, so the loop's thread pays for neither.
 """
 
 from __future__ import annotations
 
+import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal
 
 import numpy as np
 
+from orchestrator.pending import Pending, key
 from orchestrator.protocols import Strategy
 from orchestrator.trial import Proposal, Trial
 
 Random = Callable[[str], np.random.Generator]
-"""Gives the generator of the next ask, for a role ("strategy" or "filler")."""
+"""Gives the generator of the next ask, for a role ("strategy", "filler", "background 1", ...)."""
+
+Mail = tuple[Literal["pending", "gone", "told"], Trial]
+"""What the strategy's thread has to hear of: a trial that is pending, one that is no more, one that was answered."""
+
+BATCH = 16
+"""Most proposals asked for at a time where a filler stands in, so that the first ones are not long in coming."""
+
+FORGET = 0.9
+"""Factor by which the number of proposals held ready falls from one ask to the next when demand falls."""
+
+SWITCH_S = 0.0005
+"""How long the loop's thread waits while another runs Python code; Python's own 5 ms is long at 400 answers/s."""
 
 
 class Asker:
@@ -30,13 +46,24 @@ class Asker:
 
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
+        self._pending = Pending()
 
-    def ask(self, n: int, pending: Sequence[Trial], random: Random) -> list[Proposal]:
-        """Propose at most n points; an empty list means "not now"."""
-        return self._strategy.ask(n, pending, random("strategy"))[:n]
+    def ask(self, n: int, random: Random) -> list[Proposal]:
+        """Propose at most n points; an empty list means "not now".
+
+        Args:
+            n: >= 0; 0 proposes nothing, but is a chance to get ahead.
+            random: gives the randomness.
+        """
+        return self._strategy.ask(n, self._pending, random("strategy"))[:n] if n else []
+
+    def proposed(self, trial: Trial) -> None:
+        """Count a proposal, now recorded, as pending."""
+        self._pending.add(trial)
 
     def tell(self, trial: Trial) -> None:
         """Pass on a finished trial."""
+        self._pending.discard(trial.id)
         self._strategy.tell(trial)
 
     def close(self) -> None:
@@ -46,72 +73,142 @@ class Asker:
 class BackgroundAsker(Asker):
     """Asks on a thread of its own.
 
+    Without a filler, one proposal is held ready: a slot that must wait had better wait for a proposal that knows the
+    latest answers. With one, as many are held as were handed out in the course of an ask, since what is not ready then
+    is the filler's. Pending, ready and filled-in points are kept from being proposed twice: the strategy and the filler
+    are told of what is under way, and a proposal that the filler has come to make while it was being made is dropped.
+
     Args:
-        strategy: used by one thread at a time; what is told while it is asked is passed on afterwards.
-        filler: answers while the strategy is busy; None to let free slots wait.
+        strategy: used by the other thread alone.
+        filler: answers while nothing is ready; None to let free slots wait.
         wake: called from the other thread when an answer is ready.
-        ahead: proposals to hold ready beyond the free slots.
     """
 
-    def __init__(self, strategy: Strategy, filler: Strategy | None, wake: Callable[[], None], ahead: int = 1) -> None:
+    def __init__(self, strategy: Strategy, filler: Strategy | None, wake: Callable[[], None]) -> None:
         super().__init__(strategy)
         self._filler = filler
         self._wake = wake
-        self._ahead = ahead
-        self._thread = ThreadPoolExecutor(1, "ask")
+        self._thread: ThreadPoolExecutor | None = None
+        self._switch_s = sys.getswitchinterval()
+        self._strategys_pending = Pending()  # the other thread's own
+        self._mail: list[Mail] = []
         self._asked: Future[list[Proposal]] | None = None
-        self._ready: list[Proposal] = []
-        self._untold: list[Trial] = []
-        self._count = 0
+        self._filled: set[str] = set()  # keys of the filler's proposals since then
+        self._handed_out = 0  # proposals since then
+        self._ready: deque[tuple[Trial, Proposal]] = deque()
+        self._unrecorded: list[Trial] = []  # stand-ins for proposals handed out at the last ask
+        self._ahead = 1
+        self._asks = 0
+        self._made = 0
         self._barren = False  # the strategy had nothing, and has been told nothing since
 
     @property
     def busy(self) -> bool:  # type: ignore[override]
         return self._asked is not None
 
-    def ask(self, n: int, pending: Sequence[Trial], random: Random) -> list[Proposal]:
+    def ask(self, n: int, random: Random) -> list[Proposal]:
         """As `Asker.ask`; raises what the strategy raised."""
+        for trial in self._unrecorded:
+            self._note("gone", trial)
+        self._unrecorded.clear()
         self._collect()
-        proposals, self._ready = self._ready[:n], self._ready[n:]
+        proposals = [self._hand_out() for _ in range(min(n, len(self._ready)))]
         missing = n - len(proposals)
-        wanted = missing + self._ahead - len(self._ready)
-        if self._asked is None and wanted > 0 and not self._barren:
-            held = [*pending, *(_as_pending(p) for p in (*proposals, *self._ready))]
-            self._count += 1  # several asks may fall between two records
-            generator = random(f"background {self._count}")
-            self._asked = self._thread.submit(self._strategy.ask, wanted, held, generator)
-            self._asked.add_done_callback(lambda _: self._wake())
-        if missing and not proposals and self._filler is not None:
-            proposals = self._filler.ask(missing, pending, random("filler"))[:missing]
+        self._prepare(missing, random)
+        if missing and self._filler is not None:
+            filled = self._filler.ask(missing, self._pending, random("filler"))[:missing]
+            self._filled.update(key(proposal.point) for proposal in filled)
+            proposals += filled
+        self._handed_out += len(proposals)
         return proposals
 
+    def proposed(self, trial: Trial) -> None:
+        """As `Asker.proposed`."""
+        self._note("pending", trial)
+
     def tell(self, trial: Trial) -> None:
-        """As `Asker.tell`, once the running ask is done."""
+        """As `Asker.tell`; the strategy hears of it with the next ask."""
+        self._note("told", trial)
+        self._barren = False
         if self._filler is not None:
             self._filler.tell(trial)
-        self._untold.append(trial)
-        self._barren = False
-        if self._asked is None:
-            self._pass_on()
 
     def close(self) -> None:
         """As `Asker.close`."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        if self._thread is not None:
+            self._thread.shutdown(wait=True, cancel_futures=True)
+            self._thread = None
+            sys.setswitchinterval(self._switch_s)
 
     def _collect(self) -> None:
-        if self._asked is not None and self._asked.done():
-            asked, self._asked = self._asked, None
-            proposals = asked.result()
-            self._ready.extend(proposals)
-            self._barren = not proposals and not self._untold
-            self._pass_on()
+        """Take over what the strategy has proposed."""
+        if self._asked is None or not self._asked.done():
+            return
+        asked, self._asked = self._asked, None
+        proposals = asked.result()
+        self._barren = not proposals and not any(what == "told" for what, _ in self._mail)
+        for proposal in proposals:
+            if key(proposal.point) not in self._filled:
+                self._made += 1
+                stand_in = _stand_in(-self._made, proposal)
+                self._note("pending", stand_in)
+                self._ready.append((stand_in, proposal))
 
-    def _pass_on(self) -> None:
-        for trial in self._untold:
-            self._strategy.tell(trial)
-        self._untold.clear()
+    def _hand_out(self) -> Proposal:
+        stand_in, proposal = self._ready.popleft()
+        self._unrecorded.append(stand_in)
+        return proposal
+
+    def _prepare(self, missing: int, random: Random) -> None:
+        """Have the strategy asked for more, unless it is being asked."""
+        if self._asked is not None or self._barren:
+            return
+        ahead = 1 if self._filler is None else max(1, self._handed_out, int(FORGET * self._ahead))
+        wanted = ahead - len(self._ready) + (missing if self._filler is None else 0)
+        if wanted <= 0:
+            return
+        if self._filler is not None:
+            wanted = min(wanted, BATCH)
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "ask")
+            sys.setswitchinterval(min(self._switch_s, SWITCH_S))
+        self._asks += 1  # several asks may fall between two records
+        mail, self._mail = self._mail, []
+        self._filled, self._handed_out, self._ahead = set(), 0, ahead
+        self._asked = self._thread.submit(self._work, mail, wanted, random(f"background {self._asks}"))
+        self._asked.add_done_callback(lambda _: self._wake())
+
+    def _note(self, what: Literal["pending", "gone", "told"], trial: Trial) -> None:
+        """Keep both threads' pending trials up to date."""
+        _apply(self._pending, what, trial)
+        self._mail.append((what, trial))
+
+    def _work(self, mail: Sequence[Mail], n: int, rng: np.random.Generator) -> list[Proposal]:
+        """On the other thread: hear the news, then propose."""
+        for what, trial in mail:
+            _apply(self._strategys_pending, what, trial)
+            if what == "told":
+                self._strategy.tell(trial)
+        return self._strategy.ask(n, self._strategys_pending, rng)
 
 
-def _as_pending(proposal: Proposal) -> Trial:
+def _apply(pending: Pending, what: Literal["pending", "gone", "told"], trial: Trial) -> None:
+    if what == "pending":
+        pending.add(trial)
+    else:
+        pending.discard(trial.id)
+
+
+def _stand_in(number: int, proposal: Proposal) -> Trial:
     """A proposal that is not yet recorded, as strategies expect pending points."""
-    return Trial(id=-1, study="", number=-1, point=proposal.point, seed=0, extra=proposal.extra)
+    return Trial(
+        id=number,
+        study="",
+        number=number,
+        point=proposal.point,
+        seed=0,
+        parents=proposal.parents,
+        fidelity=proposal.fidelity,
+        extra=proposal.extra,
+        inputs=proposal.inputs,
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
@@ -65,23 +66,30 @@ class Loop:
         self.seed, self.artifacts, self.observer, self.interrupts = seed, artifacts, observer, interrupts
         self.inbox: Inbox = SimpleQueue() if inbox is None else inbox
         self.pending: dict[int, Trial] = {}
-        self.retries: list[Trial] = []
+        self.retries: deque[Trial] = deque()
         self.in_flight: dict[int, float] = {}  # by trial: Unix time of submission, s
         self.barren = False  # the strategy waits for an answer
         self.spending = Spending(study.budget, study.objectives[0])
         self.exhausted: str | None = None
-        background = study.background
-        if background is None:
-            background = slots > 1 and getattr(study.strategy, "slow", False)
-        self.asker = BackgroundAsker(study.strategy, study.filler, self._wake) if background else Asker(study.strategy)
+        self.asker = self._asker()
         interrupts.wake = self._wake
+
+    def _asker(self) -> Asker:
+        strategy, background, filler = self.study.strategy, self.study.background, self.study.filler
+        if background is None:
+            background = self.slots > 1 and getattr(strategy, "slow", False)
+        if not background:
+            return Asker(strategy)
+        if filler is None and hasattr(strategy, "filler"):
+            filler = strategy.filler()
+        return BackgroundAsker(strategy, filler, self._wake)
 
     def run(self) -> str:
         """Return why the study ended, or "interrupted"."""
         history, name = self.ledger.history, self.study.name
         for trial in history.told(name):
             self._tell(trial)
-        open_trials = [t for t in history.of(name) if t.state == "running"]
+        open_trials = history.running(name)
         if not open_trials and (ended := history.ended(name)) and self._spent() == ended["reason"]:
             return str(ended["reason"])
         self.ledger.note(name, "study_started", {"slots": self.slots})
@@ -139,8 +147,8 @@ class Loop:
     def _ask(self) -> None:
         free = self.slots - len(self.in_flight)
         allowance = self.spending.allowance(self._proposed())
-        n = free if allowance is None else min(free, allowance)
-        if n <= 0 or (self.barren and self.in_flight):
+        n = max(0, free if allowance is None else min(free, allowance))
+        if self.barren and self.in_flight:
             return
         name, ask = self.study.name, self.ledger.history.asks.get(self.study.name, 0)
 
@@ -149,11 +157,11 @@ class Loop:
 
         try:
             with self._strategy_speaks("ask"):
-                proposals = self.asker.ask(n, list(self.pending.values()), random)
+                proposals = self.asker.ask(n, random)
         except SpaceExhausted as end:
             self.exhausted = f"space exhausted: {end}"
             return
-        self.barren = not proposals and not self.asker.busy
+        self.barren = n > 0 and not proposals and not self.asker.busy
         trials = [self._propose(proposal, ask) for proposal in proposals]
         self.ledger.commit()
         for trial in trials:
@@ -188,6 +196,7 @@ class Loop:
         seed = derive_seed(self.seed, self.study.name, self._proposed())
         trial = self.ledger.propose(self.study.name, proposal, seed=seed, ask=ask)
         self.pending[trial.id] = trial
+        self.asker.proposed(trial)
         return trial
 
     def _submit(self, trial: Trial) -> None:
@@ -212,6 +221,7 @@ class Loop:
         finished = []
         for trial in trials:
             self.pending[trial.id] = trial
+            self.asker.proposed(trial)
             if (trial.id, trial.attempt) in recorded or history.withdrawn(trial):
                 self.retries.append(trial)
             else:
@@ -222,12 +232,14 @@ class Loop:
         self._finish(finished)
 
     def _resubmit(self) -> None:
-        while self.retries and len(self.in_flight) < self.slots:
-            trial = self.retries.pop(0)
+        restarted: list[Trial] = []
+        while self.retries and len(self.in_flight) + len(restarted) < self.slots:
+            trial = self.retries.popleft()
             attempt = trial.attempt + (not self.ledger.history.withdrawn(trial))
-            trial = self.ledger.restart(trial, attempt=attempt)
+            restarted.append(self.ledger.restart(trial, attempt=attempt))
+        self.ledger.commit()
+        for trial in restarted:
             self.pending[trial.id] = trial
-            self.ledger.commit()
             self._submit(trial)
 
     def _wait(self) -> list[tuple[Trial, Future[Answer]]]:

@@ -90,7 +90,9 @@ class Strategy(Protocol):
 
     A constructor may name any of `space`, `objectives` (a tuple of Objective) and `seed` (int) among its
     parameters; they are filled in by the build, the rest come from the campaign file. A strategy may have an
-    attribute `slow = True`: with several slots it is then asked on a thread of its own, one proposal ahead.
+    attribute `slow = True`: with several slots it is then asked and told on a thread of its own, ahead of demand. It
+    may then have a method `filler()`, which returns a strategy (or None) that answers on the loop's thread while
+    nothing is ready, and is told the same trials.
     """
 
     def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
@@ -98,7 +100,8 @@ class Strategy(Protocol):
 
         Args:
             n: >= 1.
-            pending: trials proposed and not yet told, in order of proposal.
+            pending: trials proposed and not yet told, in order of proposal; an `orchestrator.pending.Pending` if the
+                loop asks, which knows the keys of their points.
             rng: the only source of randomness; derived from the seed and the number of asks so far.
 
         Returns:

@@ -19,6 +19,7 @@ from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNorm
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Space, Surrogate
 from orchestrator.strategies.modelled import ModelBased
+from orchestrator.strategies.tried import Taken
 from orchestrator.trial import Objective, Proposal, Trial
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class ActiveLearning(ModelBased):
         )
 
     def _propose(
-        self, n: int, model: Model, pending: Sequence[Trial], taken: set[str], rng: np.random.Generator
+        self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
     ) -> list[Proposal]:
         points = self._samples(self.candidates, taken, rng)
         if not points:

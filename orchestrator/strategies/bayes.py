@@ -18,7 +18,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.protocols import Evolvable, Finite, Space, Surrogate, Vectorised
 from orchestrator.strategies.acquisitions import Utility, acquisition
 from orchestrator.strategies.modelled import ModelBased
-from orchestrator.strategies.tried import key
+from orchestrator.strategies.tried import Taken, key
 from orchestrator.trial import Objective, Point, Prediction, Proposal, Trial
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Bayesian(ModelBased):
         )
 
     def _propose(
-        self, n: int, model: Model, pending: Sequence[Trial], taken: set[str], rng: np.random.Generator
+        self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
     ) -> list[Proposal]:
         y = self._gains()
         utility = Utility.of(y)
@@ -122,7 +122,7 @@ class Bayesian(ModelBased):
             proposals.append(Proposal(point=point, prediction=prediction, reason=reason, extra={"origin": self.name}))
         return proposals
 
-    def _candidates(self, utilities: torch.Tensor, taken: set[str], rng: np.random.Generator) -> list[Point]:
+    def _candidates(self, utilities: torch.Tensor, taken: Taken, rng: np.random.Generator) -> list[Point]:
         """Untried points: all of a Finite space, else random ones and mutants of the best measured."""
         if isinstance(self.space, Finite):
             return self._samples(len(self.space.points), taken, rng)
@@ -134,7 +134,7 @@ class Bayesian(ModelBased):
             points += self._untried(mutants, taken)
         return points
 
-    def _best(self, function: AcquisitionFunction, points: list[Point], taken: set[str]) -> tuple[Point, float] | None:
+    def _best(self, function: AcquisitionFunction, points: list[Point], taken: Taken) -> tuple[Point, float] | None:
         """Untried point with the largest acquisition value, and that value."""
         if not points:
             return None
@@ -164,7 +164,7 @@ class Bayesian(ModelBased):
         )
         return found[:, 0].detach().numpy()
 
-    def _untried(self, points: Sequence[Point], taken: set[str]) -> list[Point]:
+    def _untried(self, points: Sequence[Point], taken: Taken) -> list[Point]:
         return [p for p in points if (k := key(p)) not in taken and k not in self._tried]
 
     def _reason(self, prediction: Prediction, value: float, utility: Utility) -> str:

@@ -5,19 +5,19 @@ A fitness predictor may choose among many candidate children before one is measu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Encodable, Evolvable, Space, require
-from orchestrator.randomness import python_seed
 from orchestrator.strategies.population import Population, Replacement
 from orchestrator.strategies.random import Sampler
 from orchestrator.strategies.screening import Screen, Verdict
-from orchestrator.strategies.tried import Tried, exhausted, key
+from orchestrator.strategies.tried import Taken, Tried, exhausted, key
 from orchestrator.trial import Objective, Point, Proposal, Trial, losses
 from surrogates.fitness_svm import FitnessSVM
 
@@ -51,6 +51,11 @@ class Evolution:
         crossover: probability in [0, 1] that a child has two parents.
         mutation: probability in [0, 1] that a child of two is mutated as well; a child of one always is.
         predictor: screens children; None measures the first one bred.
+        inherit: children of a trial that kept its trained weights (an artifact "weights") begin with them, through
+            the input "parent_weights"; for drivers that know how.
+
+    Attributes:
+        slow: with a predictor, asking may take as long as a fit.
     """
 
     def __init__(
@@ -64,11 +69,24 @@ class Evolution:
         crossover: float = 0.5,
         mutation: float = 0.5,
         predictor: FitnessSVM | None = None,
+        inherit: bool = False,
     ) -> None:
         _check(population=population, tournament=tournament, crossover=crossover, mutation=mutation)
+        self.slow = predictor is not None
+        self._unscreened = partial(
+            Evolution,
+            space=space,
+            objectives=objectives,
+            population=population,
+            replacement=replacement,
+            tournament=tournament,
+            crossover=crossover,
+            mutation=mutation,
+            inherit=inherit,
+        )
         self._evolvable: Evolvable = require(space, Evolvable, "evolution")  # type: ignore[type-abstract]
         self._objectives = objectives
-        self._crossover, self._mutation = crossover, mutation
+        self._crossover, self._mutation, self._inherit = crossover, mutation, inherit
         self._sampler = Sampler(space)
         self._tried = Tried()
         self._population = Population(
@@ -82,13 +100,13 @@ class Evolution:
     def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n distinct children; see `Strategy.ask`."""
         taken = self._tried.pending(pending)
+        mates = self._population.parents(rng)
         proposals: list[Proposal] = []
-        with python_seed(int(rng.integers(2**63))):
-            while len(proposals) < n:
-                proposal = self._propose(taken, rng)
-                if proposal is None:
-                    break
-                proposals.append(proposal)
+        while len(proposals) < n:
+            proposal = self._propose(mates, taken, rng)
+            if proposal is None:
+                break
+            proposals.append(proposal)
         if not proposals and not pending:
             raise exhausted()
         return proposals
@@ -103,15 +121,19 @@ class Evolution:
         if self._screen is not None:
             self._screen.tell(trial, row)
 
-    def _propose(self, taken: set[str], rng: np.random.Generator) -> Proposal | None:
+    def filler(self) -> Evolution | None:
+        """The same without the predictor, so always ready; to be told what this one is told. None if that is this."""
+        return self._unscreened() if self.slow else None
+
+    def _propose(self, mates: Iterator[Trial], taken: Taken, rng: np.random.Generator) -> Proposal | None:
         if not self._population.filled:
             return self._random(taken, rng, "random sample: the population is not full yet")
-        child = self._breed(taken, rng)
+        child = self._breed(mates, taken, rng)
         if child is None:
             return self._random(taken, rng, "random sample: no untried child found")
         verdict = None
         if self._screen is not None:
-            child, verdict = self._screened(child, taken, rng)
+            child, verdict = self._screened(child, mates, taken, rng)
         taken.add(child.key)
         return Proposal(
             point=child.point,
@@ -123,9 +145,12 @@ class Evolution:
                 "reference": self._population.reference,
                 **(verdict.extra if verdict is not None else {}),
             },
+            inputs=self._inputs(child),
         )
 
-    def _screened(self, first: Child, taken: set[str], rng: np.random.Generator) -> tuple[Child, Verdict | None]:
+    def _screened(
+        self, first: Child, mates: Iterator[Trial], taken: Taken, rng: np.random.Generator
+    ) -> tuple[Child, Verdict | None]:
         """The child that the predictor would measure, of as many as it may see."""
         assert self._screen is not None
         wanted = self._screen.candidates(rng)
@@ -133,35 +158,41 @@ class Evolution:
         for _ in range(2 * wanted):
             if len(children) >= wanted:
                 break
-            child = self._breed(taken, rng)
+            child = self._breed(mates, taken, rng)
             if child is not None:
                 children.setdefault(child.key, child)
         listed = list(children.values())
         verdict = self._screen.choose([child.point for child in listed], rng)
         return (first, None) if verdict is None else (listed[verdict.chosen], verdict)
 
-    def _breed(self, taken: set[str], rng: np.random.Generator) -> Child | None:
+    def _breed(self, mates: Iterator[Trial], taken: Taken, rng: np.random.Generator) -> Child | None:
         """An untried child, or None if `RETRIES` children were all tried before."""
         for _ in range(RETRIES):
             if rng.random() < self._crossover:
-                parents, origin = self._population.parents(2), "crossover"
+                parents, origin = [next(mates), next(mates)], "crossover"
                 point = self._evolvable.cross(parents[0].point, parents[1].point, rng)
                 if rng.random() < self._mutation:
                     point = self._evolvable.mutate(point, rng)
             else:
-                parents, origin = self._population.parents(1), "mutation"
+                parents, origin = [next(mates)], "mutation"
                 point = self._evolvable.mutate(parents[0].point, rng)
             point_key = key(point)
             if point_key not in self._tried and point_key not in taken:
                 return Child(point, point_key, origin, tuple({parent.id: parent for parent in parents}.values()))
         return None
 
-    def _random(self, taken: set[str], rng: np.random.Generator, reason: str) -> Proposal | None:
+    def _random(self, taken: Taken, rng: np.random.Generator, reason: str) -> Proposal | None:
         points = self._sampler.draw(1, self._tried, taken, rng)
         extra: dict[str, Any] = {"origin": "random", "screened": False}
         if self._population.filled:
             extra["reference"] = self._population.reference
         return Proposal(point=points[0], reason=reason, extra=extra) if points else None
+
+    def _inputs(self, child: Child) -> dict[str, str]:
+        """Weights of the first parent that kept any, for a child that inherits."""
+        kept = (parent.artifacts["weights"] for parent in child.parents if "weights" in parent.artifacts)
+        weights = next(kept, None) if self._inherit else None
+        return {} if weights is None else {"parent_weights": weights}
 
     def _reason(self, child: Child, verdict: Verdict | None) -> str:
         objective = self._objectives[0]

@@ -17,7 +17,7 @@ from orchestrator.protocols import Encodable, Finite, Space, Surrogate, Vectoris
 from orchestrator.randomness import derive_seed, torch_seed
 from orchestrator.strategies.random import Random, Sampler
 from orchestrator.strategies.space_filling import SpaceFilling
-from orchestrator.strategies.tried import Tried
+from orchestrator.strategies.tried import Taken, Tried
 from orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, losses
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class ModelBased(ABC):
 
     @abstractmethod
     def _propose(
-        self, n: int, model: Model, pending: Sequence[Trial], taken: set[str], rng: np.random.Generator
+        self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
     ) -> list[Proposal]:
         """Choose up to n untried points by the model; torch's generator is seeded around the call."""
 
@@ -123,10 +123,10 @@ class ModelBased(ABC):
         """
         return torch.as_tensor(-losses(self._answered, self.objectives))
 
-    def _samples(self, n: int, taken: set[str], rng: np.random.Generator) -> list[Point]:
+    def _samples(self, n: int, taken: Taken, rng: np.random.Generator) -> list[Point]:
         """Up to n random untried points of the space; `taken` is left as it is."""
         try:
-            return self._sampler.draw(n, self._tried, set(taken), rng)
+            return self._sampler.draw(n, self._tried, taken.copy(), rng)
         except SpaceExhausted:
             return []
 

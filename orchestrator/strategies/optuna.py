@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Space, Vectorised, require
 from orchestrator.strategies.random import Sampler
-from orchestrator.strategies.tried import Tried, exhausted, key
+from orchestrator.strategies.tried import Taken, Tried, exhausted, key
 from orchestrator.trial import Objective, Point, Proposal, Trial, losses
 
 RETRIES = 20
@@ -100,7 +100,7 @@ class OptunaSampler:
         )
         self._told.append(_Finished(finished))
 
-    def _propose(self, study: optuna.Study, taken: set[str], rng: np.random.Generator) -> Proposal | None:
+    def _propose(self, study: optuna.Study, taken: Taken, rng: np.random.Generator) -> Proposal | None:
         for _ in range(RETRIES):
             asked = study.ask()
             point = self._parameters.suggest(asked)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from orchestrator.protocols import Finite, Space
-from orchestrator.strategies.tried import Tried, exhausted, key
+from orchestrator.strategies.tried import Taken, Tried, exhausted, key
 from orchestrator.trial import Point, Proposal, Trial
 
 RETRIES = 100
@@ -46,7 +46,7 @@ class Sampler:
         self._points = list(space.points) if isinstance(space, Finite) else None
         self._keys = [key(p) for p in self._points or ()]
 
-    def draw(self, n: int, tried: Tried, taken: set[str], rng: np.random.Generator) -> list[Point]:
+    def draw(self, n: int, tried: Tried, taken: Taken, rng: np.random.Generator) -> list[Point]:
         """Draw up to n distinct points; none if the space is Finite and each of its points was told or is pending.
 
         Args:
@@ -58,12 +58,26 @@ class Sampler:
         if self._points is None:
             drawn = (self._sample(tried, taken, rng) for _ in range(n))
             return [point for point in drawn if point is not None]
-        free = [i for i, k in enumerate(self._keys) if k not in tried and k not in taken]
-        chosen = rng.choice(len(free), size=min(n, len(free)), replace=False)
-        taken.update(self._keys[free[i]] for i in chosen)
-        return [self._points[free[i]] for i in chosen]
+        chosen: list[int] = []
+        if n * RETRIES < len(self._keys):  # a large pool is tossed into rather than gone through
+            while len(chosen) < n and (i := self._toss(tried, taken, rng)) is not None:
+                chosen.append(i)
+        if len(chosen) < n:
+            free = [i for i, k in enumerate(self._keys) if k not in tried and k not in taken]
+            rest = rng.choice(len(free), size=min(n - len(chosen), len(free)), replace=False)
+            chosen += [free[i] for i in rest]
+        taken.update(self._keys[i] for i in chosen)
+        return [self._points[i] for i in chosen]
 
-    def _sample(self, tried: Tried, taken: set[str], rng: np.random.Generator) -> Point | None:
+    def _toss(self, tried: Tried, taken: Taken, rng: np.random.Generator) -> int | None:
+        """Index of a free point of the pool, now taken; None if `RETRIES` tosses found none."""
+        for i in rng.integers(len(self._keys), size=RETRIES).tolist():
+            if self._keys[i] not in tried and self._keys[i] not in taken:
+                taken.add(self._keys[i])
+                return i
+        return None
+
+    def _sample(self, tried: Tried, taken: Taken, rng: np.random.Generator) -> Point | None:
         repeat = None
         for _ in range(RETRIES):
             point = self._space.sample(rng)

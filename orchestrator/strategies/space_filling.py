@@ -12,7 +12,7 @@ from scipy.stats import qmc
 
 from orchestrator.protocols import Array, Finite, Space, Vectorised, require
 from orchestrator.randomness import derive, derive_seed
-from orchestrator.strategies.tried import Tried, exhausted, key
+from orchestrator.strategies.tried import Taken, Tried, exhausted, key
 from orchestrator.trial import Point, Proposal, Trial
 
 SKIPS = 1024
@@ -70,7 +70,7 @@ class _Sobol:
         self._engine = qmc.Sobol(d=space.dimension, scramble=True, rng=derive(seed, "space_filling"))
         self._unit: Array = np.empty((0, space.dimension))
 
-    def untried(self, k: int, tried: Tried, taken: set[str]) -> Point | None:
+    def untried(self, k: int, tried: Tried, taken: Taken) -> Point | None:
         """First untried member from k on; failing that the k-th, unless it is pending."""
         for i in range(k, k + SKIPS):
             point = self._point(i)
@@ -96,11 +96,11 @@ class _Permutation:
         self._points = [points[i] for i in order]
         self._keys = [key(p) for p in self._points]
 
-    def untried(self, k: int, tried: Tried, taken: set[str]) -> Point | None:
+    def untried(self, k: int, tried: Tried, taken: Taken) -> Point | None:
         """First untried member, whatever k: a point told without having been asked for shifts nothing."""
         free = (p for p, point_key in zip(self._points, self._keys, strict=True) if self._free(point_key, tried, taken))
         return next(free, None)
 
     @staticmethod
-    def _free(point_key: str, tried: Tried, taken: set[str]) -> bool:
+    def _free(point_key: str, tried: Tried, taken: Taken) -> bool:
         return point_key not in tried and point_key not in taken

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 from orchestrator.errors import SpaceExhausted
-from orchestrator.trial import Point, Trial
+from orchestrator.pending import Pending, key
+from orchestrator.trial import Trial
 
-
-def key(point: Point) -> str:
-    """Canonical JSON of a point: equal points have equal keys, whatever the order of their entries."""
-    return json.dumps(point, sort_keys=True, separators=(",", ":"), default=_plain)
+__all__ = ["Taken", "Tried", "exhausted", "key"]
 
 
 def exhausted() -> SpaceExhausted:
@@ -19,27 +17,40 @@ def exhausted() -> SpaceExhausted:
     return SpaceExhausted("every point of the space was tried; enlarge the space or end the study")
 
 
-def _plain(value: object) -> object:
-    """Numpy scalars and arrays as what JSON knows."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, Iterable):
-        return list(value)
-    raise TypeError(
-        f"expected a JSON-able point, got a {type(value).__name__} in it; use plain numbers, text and lists"
-    )
+class Taken:
+    """Keys that an ask must not propose: of pending trials, and those that the ask adds for itself."""
+
+    __slots__ = ("_added", "_pending")
+
+    def __init__(self, pending: Pending, added: Iterable[str] = ()) -> None:
+        self._pending = pending
+        self._added = set(added)
+
+    def __contains__(self, point_key: str) -> bool:
+        return point_key in self._added or self._pending.holds(point_key)
+
+    def add(self, point_key: str) -> None:
+        """Take a point."""
+        self._added.add(point_key)
+
+    def update(self, point_keys: Iterable[str]) -> None:
+        """Take several."""
+        self._added.update(point_keys)
+
+    def copy(self) -> Self:
+        """The same, to be added to without a trace here."""
+        return type(self)(self._pending, self._added)
 
 
 class Tried:
-    """Keys of the points told so far; those of pending trials are remembered between calls, as a pure cache."""
+    """Keys of the points told so far."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
-        self._pending: dict[int, str] = {}
 
     def add(self, trial: Trial) -> None:
         """Count a told trial's point, whether it was measured or failed."""
-        self._told.add(self._pending.pop(trial.id, "") or key(trial.point))
+        self._told.add(key(trial.point))
 
     def __contains__(self, point_key: object) -> bool:
         return point_key in self._told
@@ -47,7 +58,8 @@ class Tried:
     def __len__(self) -> int:
         return len(self._told)
 
-    def pending(self, trials: Sequence[Trial]) -> set[str]:
-        """Keys of the points that are being measured."""
-        self._pending = {t.id: self._pending.get(t.id) or key(t.point) for t in trials}
-        return set(self._pending.values())
+    def pending(self, trials: Sequence[Trial]) -> Taken:
+        """Points that are being measured; at no cost if `trials` is a `Pending`, as the loop's is."""
+        if isinstance(trials, Pending):
+            return Taken(trials)
+        return Taken(Pending(), (key(trial.point) for trial in trials))

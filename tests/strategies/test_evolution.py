@@ -6,6 +6,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -191,6 +192,24 @@ def test_ask_is_quick_after_a_thousand_answers() -> None:
         strategy.ask(1, (), derive(number))
         times.append(time.perf_counter() - start)
     assert statistics.median(times) < 1e-3
+
+
+def test_children_inherit_the_weights_of_their_first_parent_that_kept_any() -> None:
+    strategies = [Evolution(space=toys.reals(), objectives=toys.loss(), inherit=inherit) for inherit in (True, False)]
+    kept = {}
+    for number in range(30):
+        trial = as_trial(number, Proposal(point=toys.reals().sample(derive(number))))
+        artifacts = {"weights": f"sha {number}"} if number % 2 else {"curve": "sha"}
+        kept[trial.id] = artifacts.get("weights")
+        for strategy in strategies:
+            strategy.tell(replace(answered(trial, {"f0": sphere(trial.point)}), artifacts=artifacts))
+    heirs, others = (strategy.ask(60, (), derive(1)) for strategy in strategies)
+    for proposal in heirs:
+        weights = [sha for parent in proposal.parents if (sha := kept[parent])]
+        assert proposal.inputs == ({"parent_weights": weights[0]} if weights else {})
+    assert {len(p.inputs) for p in heirs} == {0, 1}
+    assert [p.point for p in heirs] == [p.point for p in others]
+    assert not any(p.inputs for p in others)
 
 
 def test_leaves_the_global_random_state_alone() -> None:

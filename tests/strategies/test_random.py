@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from orchestrator.errors import SpaceExhausted
 from orchestrator.protocols import Space
 from orchestrator.randomness import derive
 from orchestrator.strategies.random import Random
@@ -48,3 +49,15 @@ def test_never_repeats_a_pending_point() -> None:
     assert len({key(p.point) for p in proposals}) == len(proposals) == 4
     pending = [as_trial(i, p) for i, p in enumerate(proposals)]
     assert Random(space=space).ask(1, pending, derive(1)) == []
+
+
+def test_a_large_pool_is_drawn_from_to_the_end() -> None:
+    space = toys.pool(600)
+    strategy, seen = Random(space=space), []
+    while len(seen) < 600:
+        for proposal in strategy.ask(3, (), derive(len(seen))):
+            seen.append(key(proposal.point))
+            strategy.tell(answered(as_trial(len(seen), proposal), {"f0": 0.0}))
+    assert sorted(seen) == sorted(key(p) for p in space.points)
+    with pytest.raises(SpaceExhausted):
+        strategy.ask(1, (), derive("more"))

@@ -1,0 +1,202 @@
+"""Asking in the background: ahead of demand but no further, in order, and never the same point twice."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from orchestrator.asker import BATCH, Asker, BackgroundAsker
+from orchestrator.pending import key
+from orchestrator.protocols import Strategy
+from orchestrator.randomness import derive
+from orchestrator.strategies.evolution import Evolution
+from orchestrator.trial import Objective, Proposal, Trial
+from search_spaces.box import Box
+from surrogates.fitness_svm import FitnessSVM
+
+
+class Counting:
+    """Proposes 0, 1, 2, ... times `step`, when allowed to; writes down what it heard and where."""
+
+    def __init__(self, step: int = 1) -> None:
+        self.step, self.next = step, 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.sizes: list[int] = []
+        self.seen: list[list[object]] = []
+        self.told: list[int] = []
+        self.threads: set[str] = set()
+
+    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+        assert self.gate.wait(10)
+        self.sizes.append(n)
+        self.seen.append([t.point["x"] for t in pending])
+        self.threads.add(threading.current_thread().name)
+        made = [Proposal(point={"x": self.step * i}) for i in range(self.next, self.next + n)]
+        self.next += n
+        return made
+
+    def tell(self, trial: Trial) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.told.append(trial.id)
+
+
+class Desk:
+    """The loop's part: records proposals, tells answers, waits to be woken."""
+
+    def __init__(self, strategy: Strategy, filler: Strategy | None) -> None:
+        self.woken = threading.Semaphore(0)
+        self.asker = BackgroundAsker(strategy, filler, self.woken.release)
+        self.trials: list[Trial] = []
+        self.asks = 0
+
+    def ask(self, n: int) -> list[Trial]:
+        self.asks += 1
+        new = []
+        for proposal in self.asker.ask(n, lambda role: derive(role, self.asks)):
+            number = len(self.trials)
+            new.append(Trial(id=number, study="s", number=number, point=proposal.point, seed=0, extra=proposal.extra))
+            self.trials.append(new[-1])
+            self.asker.proposed(new[-1])
+        return new
+
+    def answer(self, trial: Trial, loss: float = 0.0) -> None:
+        self.asker.tell(replace(trial, state="answered", values={"f": loss}))
+
+    def wait(self) -> None:
+        assert self.woken.acquire(timeout=10)
+
+    def settle(self) -> None:
+        """Collect until the other thread has nothing left to do."""
+        while self.asker.busy:
+            self.wait()
+            self.ask(0)
+
+
+@pytest.fixture
+def desk() -> Iterator[type[Desk]]:
+    made: list[Desk] = []
+
+    class Closed(Desk):
+        def __init__(self, strategy: Strategy, filler: Strategy | None = None) -> None:
+            super().__init__(strategy, filler)
+            made.append(self)
+
+    yield Closed
+    for one in made:
+        one.asker.close()
+
+
+def test_a_filler_answers_while_the_strategy_is_busy(desk: type[Desk]) -> None:
+    slow, filler = Counting(), Counting(step=-1)
+    slow.gate.clear()
+    loop = desk(slow, filler)
+    assert [t.point["x"] for t in loop.ask(3)] == [0, -1, -2]
+    assert [t.point["x"] for t in loop.ask(2)] == [-3, -4]
+    for trial in loop.trials:
+        loop.answer(trial)
+    assert filler.told == [0, 1, 2, 3, 4] and not slow.told
+    slow.gate.set()
+    loop.settle()
+    # the strategy's 0 is not proposed again: the filler had come to make it while the strategy was at work
+    assert [t.point["x"] for t in loop.ask(1)] == [1]
+    loop.settle()
+    assert slow.told == filler.told
+    assert threading.current_thread().name not in slow.threads
+    assert filler.threads == {threading.current_thread().name}
+
+
+def test_what_is_pending_ready_or_handed_out_is_known_to_both_once(desk: type[Desk]) -> None:
+    slow, filler = Counting(), Counting(step=-1)
+    filler.next = 1
+    loop = desk(slow, filler)
+    loop.ask(4)
+    loop.settle()
+    assert [t.point["x"] for t in loop.ask(2)] == [0, 1]
+    for _ in range(10):
+        loop.settle()
+        assert sorted(slow.seen[-1]) == list(range(-4, slow.next - slow.sizes[-1]))
+        loop.ask(1)
+    assert len(slow.sizes) > 5
+    loop.ask(30)
+    assert sorted(filler.seen[-1]) == list(range(-4, slow.next))
+    loop.answer(loop.trials[3])
+    loop.ask(30)
+    assert -4 not in filler.seen[-1]
+
+
+def test_is_ahead_by_what_was_wanted_during_an_ask_and_no_further(desk: type[Desk]) -> None:
+    slow = Counting()
+    loop = desk(slow, Counting(step=-1))
+    loop.ask(100)
+    for _ in range(300):
+        loop.settle()
+        for trial in loop.ask(1):
+            loop.answer(trial)
+    assert max(slow.sizes) <= BATCH
+    for _ in range(20):  # nothing is handed out, so nothing is made
+        loop.ask(0)
+        loop.settle()
+    assert slow.next - sum(t.point["x"] >= 0 for t in loop.trials) <= 2
+
+
+def test_without_a_filler_one_is_held_ready(desk: type[Desk]) -> None:
+    slow = Counting()
+    loop = desk(slow)
+    assert loop.ask(5) == []
+    loop.settle()
+    assert slow.sizes == [6]
+    assert [t.point["x"] for t in loop.ask(5)] == [0, 1, 2, 3, 4]
+    assert not loop.asker.busy
+
+
+def test_the_switch_interval_is_short_while_it_runs(desk: type[Desk]) -> None:
+    before = sys.getswitchinterval()
+    loop = desk(Counting())
+    loop.ask(1)
+    assert sys.getswitchinterval() < before
+    loop.asker.close()
+    assert sys.getswitchinterval() == before
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_evolution_and_its_filler_never_propose_a_point_twice(desk: type[Desk], seed: int) -> None:
+    """In a space so small that they would often meet."""
+    genes = {f"g{i}": {"type": "categorical", "choices": [0, 1, 2]} for i in range(6)}
+    strategy = Evolution(
+        space=Box(parameters=genes), objectives=(Objective("f"),), population=8, predictor=FitnessSVM(children=8)
+    )
+    filler = strategy.filler()
+    assert strategy.slow and filler is not None and not filler.slow and filler.filler() is None
+    loop, rng = desk(strategy, filler), derive("meet", seed)
+    running: list[Trial] = []
+    while len(loop.trials) < 250:
+        running += loop.ask(int(rng.integers(0, 12)))
+        for _ in range(int(rng.integers(0, len(running) + 1))):
+            trial = running.pop(int(rng.integers(len(running))))
+            loop.answer(trial, float(sum(trial.point.values())))
+        if rng.random() < 0.5:
+            loop.settle()
+    keys = [key(t.point) for t in loop.trials]
+    assert len(set(keys)) == len(keys)
+    shares = [t.extra["screened"] for t in loop.trials]
+    assert 10 < sum(shares) < 240
+    assert filler._tried._told == {key(t.point) for t in loop.trials} - {key(t.point) for t in running}
+
+
+def test_asking_at_once_sees_what_is_pending() -> None:
+    strategy = Counting()
+    asker = Asker(strategy)
+    assert asker.ask(0, lambda role: derive(role)) == []
+    (proposal,) = asker.ask(1, lambda role: derive(role))
+    trial = Trial(id=0, study="s", number=0, point=proposal.point, seed=0)
+    asker.proposed(trial)
+    asker.ask(1, lambda role: derive(role))
+    asker.tell(trial)
+    asker.ask(1, lambda role: derive(role))
+    assert strategy.seen == [[], [0], []]
