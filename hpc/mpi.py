@@ -1,31 +1,38 @@
 """MPI: rank 0 runs the campaign, every other rank evaluates in an isolated child of its own.
 
 Start it with `mpiexec -n N matloop run campaign.yaml`: N - 1 slots, on as many machines as the launcher spans. A trial
-that crashes or hangs costs its child, not its rank; the loss of a rank ends the job, which the ledger makes cheap.
-A Ctrl-C goes to mpiexec, and Open MPI's then kills every rank at once; for a clean stop send SIGINT to rank 0.
-
-Built on mpi4py.futures (Rogowski et al., IEEE TPDS 34(2), 2023, doi:10.1109/TPDS.2022.3225481).
+that crashes or hangs costs its child, not its rank. Under Open MPI's `mpiexec --with-ft ulfm` a rank that dies or
+freezes costs its own evaluation, which is begun again elsewhere; otherwise it ends the job, which the ledger makes
+cheap. Messages pass point to point and nobody waits for anybody; see `hpc.dispatcher` for who does what.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import sys
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from concurrent.futures import wait as wait_for
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar
 
-from hpc.isolate import Child, pack, unpack
+import psutil
+
+from hpc.isolate import Child, pack
 from hpc.local import check_limits, limits_of
-from orchestrator.errors import ConfigError, MissingExtra
+from hpc.mpi_manager import Manager, Post
+from hpc.mpi_wire import MANAGER, Wire, abandon, library
+from hpc.mpi_worker import Worker, leave
+from orchestrator.errors import ConfigError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-IDLE_S: Final = 0.002  # longest nap between two looks for messages: what it costs in latency it saves in idle cores
-
-_child: Child | None = None  # a worker rank's own
+LEASE_S: Final = 30.0
 
 
 class Mpi(Executor):
@@ -36,16 +43,15 @@ class Mpi(Executor):
                 return
             ...
 
-    Limits and exceptions are those of `hpc.local.Local`.
+    Limits and exceptions are those of `hpc.local.Local`; beside them, a future raises WorkerLost for an evaluation
+    that was lost with its rank.
 
     Args:
         timeout_s: wall time of a trial, s; None for no limit.
         memory_gb: resident memory of a trial, GiB; None for no limit.
         threads: CPU threads that numerical libraries in a trial may use.
+        lease_s: a rank that is silent for so long is given up, s; it shows itself every fifth of it.
         log: file that takes what trials print, appended; None leaves it on the ranks' output.
-
-    Attributes:
-        slots: number of worker ranks; 0 until entered.
 
     Raises:
         ConfigError: an option is out of range.
@@ -57,15 +63,28 @@ class Mpi(Executor):
         timeout_s: float | None = None,
         memory_gb: float | None = None,
         threads: int = 1,
+        lease_s: float = LEASE_S,
         log: Path | None = None,
     ) -> None:
         check_limits(timeout_s, memory_gb, threads)
-        self.slots = 0
+        if not lease_s > 0:
+            raise ConfigError(f"expected lease_s > 0, got {lease_s}; {LEASE_S:g} is the default")
         self._timeout_s, self._memory_gb = timeout_s, memory_gb
-        self._threads, self._log = threads, log
-        self._pool: Any = None
+        self._threads, self._lease_s, self._log = threads, lease_s, log
+        self._wire: Wire | None = None
+        self._manager: Manager | None = None
         self._closed = False
-        self._called_off: list[Any] = []
+        self._futures: set[Future[Any]] = set()
+
+    @property
+    def slots(self) -> int:
+        """Evaluations at once: the worker ranks that are there; 0 until entered, and never again."""
+        return max(1, self._manager.workers) if self._manager is not None else 0
+
+    @property
+    def ahead(self) -> int:
+        """Evaluations worth submitting beyond `slots`, for now; see `hpc.dispatcher`."""
+        return self._manager.ahead if self._manager is not None else 0
 
     def __enter__(self) -> Mpi | None:  # type: ignore[override]
         """Return the executor on rank 0; on other ranks serve until rank 0 has left its block, then return None.
@@ -74,54 +93,52 @@ class Mpi(Executor):
             MissingExtra: mpi4py is not installed.
             ConfigError: there is no worker rank.
         """
-        try:
-            from mpi4py import MPI
-            from mpi4py.futures import MPICommExecutor
-        except ImportError as error:
-            raise MissingExtra("mpi4py", "mpi") from error
-        world = MPI.COMM_WORLD
+        world = library().COMM_WORLD
         if world.size < 2:
             raise ConfigError(
                 "expected at least 2 MPI ranks (a manager and a worker), got 1; start with `mpiexec -n 2` or more, "
                 "or choose `executor: {kind: local}`"
             )
-        self.slots = world.size - 1
-        self._stop = world.Dup()
-        self._context = MPICommExecutor(world, root=0, backoff=IDLE_S)
-        if world.rank == 0:
-            self._pool = self._context.__enter__()
+        me = psutil.Process()
+        name = f"rank {world.rank} on {socket.gethostname()}"
+        posts = world.allgather(Post(name, socket.gethostname(), me.pid, me.create_time()))
+        self._wire = Wire(world)
+        if world.rank == MANAGER:
+            self._manager = Manager(self._wire, posts, self._lease_s)
             return self
-        self._serve()
+        self._serve(self._wire, name)
         return None
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         """On rank 0, end the job: after its work, or at once if the block is left by an exception."""
-        if self._pool is not None:
-            self.shutdown(wait=True, cancel_futures=kind is not None)
-            self._call_off()
-            self._context.__exit__(kind, value, tb)
-            for request in self._called_off:
-                request.wait()
-            self._stop.Free()
+        if self._manager is None or self._wire is None:
+            return
+        self.shutdown(wait=True, cancel_futures=kind is not None)
+        if self._manager.stop():
+            self._wire.close()
+        else:
+            abandon()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Make the call on the next free worker rank.
 
         Raises:
             RuntimeError: the executor was shut down, or not entered.
+            WorkerLost: no worker is left.
         """
-        if self._closed or self._pool is None:
+        if self._closed or self._manager is None:
             raise RuntimeError("cannot submit outside the executor's `with` block or after shutdown")
-        outer: Future[T] = Future()
         try:
             payload = pack(fn, *args, **kwargs)
         except Exception as error:
-            outer.set_running_or_notify_cancel()
-            outer.set_exception(error)
-            return outer
-        inner = self._pool.submit(_evaluate, payload, *limits_of(fn, self._timeout_s, self._memory_gb))
-        inner.add_done_callback(lambda done: _pass_on(done, outer))
-        return outer
+            failed: Future[T] = Future()
+            failed.set_running_or_notify_cancel()
+            failed.set_exception(error)
+            return failed
+        future = self._manager.submit(payload, *limits_of(fn, self._timeout_s, self._memory_gb))
+        self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
+        return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Refuse further work.
@@ -131,44 +148,36 @@ class Mpi(Executor):
             cancel_futures: drop what has not begun, and have the workers kill what runs.
         """
         self._closed = True
-        if self._pool is None:
+        if self._manager is None:
             return
         if cancel_futures:
-            self._call_off()
-        self._pool.shutdown(wait=wait, cancel_futures=cancel_futures)
+            self._manager.call_off()
+        if wait:
+            wait_for(list(self._futures))
 
-    def _call_off(self) -> None:
-        """Tell each worker rank, once, to kill what it runs."""
-        if not self._called_off:
-            self._called_off = [self._stop.isend(None, dest=rank) for rank in range(1, self.slots + 1)]
+    def _serve(self, wire: Wire, name: str) -> None:
+        def child(cancelled: Callable[[], bool]) -> Child:
+            return Child(threads=self._threads, log=self._log, cancelled=cancelled)
 
-    def _serve(self) -> None:
-        global _child
-        _child = Child(threads=self._threads, log=self._log, cancelled=lambda: bool(self._stop.iprobe(source=0)))
         # Rank 0 decides what these mean. Handlers, unlike SIG_IGN, are not inherited by the child.
         before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            self._context.__enter__()  # serves
+            all_there = Worker(wire, child, self._lease_s).serve()
+        except Exception:
+            _fall(wire)
+            raise
         finally:
-            _child.close()
             for number, handler in before.items():
                 signal.signal(number, handler)
-        self._stop.recv(source=0)
-        self._stop.Free()
+        if not all_there:
+            leave()
+        wire.close()
 
 
-def _evaluate(payload: bytes, timeout_s: float | None, memory_gb: float | None) -> bytes:
-    """Runs on a worker rank, which passes bytes on and so imports nothing of the trial's."""
-    assert _child is not None
-    return _child.run(payload, timeout_s=timeout_s, memory_gb=memory_gb)
-
-
-def _pass_on(inner: Future[bytes], outer: Future[T]) -> None:
-    if inner.cancelled():
-        outer.cancel()
-    if not outer.set_running_or_notify_cancel():
-        return
-    try:
-        outer.set_result(unpack(inner.result()))
-    except Exception as error:
-        outer.set_exception(error)
+def _fall(wire: Wire) -> None:
+    """A rank that cannot go on ends in the way that is noticed soonest."""
+    traceback.print_exc()
+    sys.stderr.flush()
+    if wire.tolerant:
+        os.kill(os.getpid(), signal.SIGKILL)
+    wire.abort()

@@ -1,0 +1,271 @@
+"""The manager of an MPI job: a thread that carries calls to worker ranks and answers back, and sees who is lost."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from hpc.dispatcher import Dispatcher
+from hpc.isolate import unpack
+from hpc.mpi_wire import MANAGER, Kind, Message, Wire
+from hpc.mpi_worker import LONGEST_NAP_S, SHORTEST_NAP_S, kill
+from orchestrator.errors import WorkerLost
+
+LOOK_S: Final = 0.1  # how often overdue workers and tasks are looked for
+STRIDE_S: Final = 1.0  # most that the clock of the leases advances from one look at the messages to the next
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Where a rank is.
+
+    Attributes:
+        name: for people: rank, host and device.
+        host: as the machine calls itself.
+        process: its number there.
+        born: when it began, by its machine's clock.
+    """
+
+    name: str
+    host: str
+    process: int
+    born: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    future: Future[Any]
+    timeout_s: float | None
+    memory_gb: float | None
+    payload: bytes
+
+
+class Manager:
+    """Runs on rank 0, in a thread that alone uses the wire until it has stopped.
+
+    Args:
+        wire: to the workers.
+        posts: of every rank.
+        lease_s: silence after which a worker is given up, s.
+    """
+
+    def __init__(self, wire: Wire, posts: Sequence[Post], lease_s: float) -> None:
+        self._wire, self._posts = wire, posts
+        self._dispatcher: Dispatcher[int, int] = Dispatcher(lease_s=lease_s)
+        self._calls: dict[int, _Call] = {}
+        self._numbers = itertools.count()
+        self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._now, self._looked_at, self._watch = 0.0, 0.0, time.monotonic()
+        self._dead: set[int] = set()
+        self._given_up: dict[int, bool] = {}  # silent workers; whether they have been called off since
+        self._gone: set[int] = set()  # workers that have said BYE
+        self._stopping = False
+        self._broken: BaseException | None = None
+        for rank in range(1, wire.size):
+            self._dispatcher.join(rank, self._now)
+        self._thread = threading.Thread(target=self._run, name="matloop-mpi", daemon=True)
+        self._thread.start()
+
+    @property
+    def workers(self) -> int:
+        """Number of workers that are there."""
+        return self._dispatcher.workers
+
+    @property
+    def ahead(self) -> int:
+        """See `Dispatcher.ahead`."""
+        return self._dispatcher.ahead
+
+    def submit(self, payload: bytes, timeout_s: float | None, memory_gb: float | None) -> Future[Any]:
+        """Have a call made by a worker; may be called from any thread.
+
+        Raises:
+            WorkerLost: no worker is left.
+        """
+        if self._broken is not None:
+            raise RuntimeError("the thread that carries messages has failed") from self._broken
+        if not self._dispatcher.workers:
+            raise WorkerLost(
+                f"expected at least 1 of {self._wire.size - 1} worker ranks to be there, got 0: all were lost; "
+                "everything recorded is safe, start the job again to go on"
+            )
+        call = _Call(Future(), timeout_s, memory_gb, payload)
+        self._inbox.put(lambda: self._accept(call))
+        return call.future
+
+    def call_off(self) -> None:
+        """Cancel what has not begun, and have the workers end what runs; may be called from any thread."""
+        self._inbox.put(self._call_off)
+
+    def stop(self) -> bool:
+        """Dismiss the workers, which have nothing left to do, and return once they are gone.
+
+        Returns:
+            Whether every rank is still there, so that the job can end as MPI has it.
+
+        Raises:
+            RuntimeError: the thread has failed.
+        """
+        self._inbox.put(self._stop)
+        self._thread.join()
+        if self._broken is not None:
+            raise RuntimeError("the thread that carries messages has failed") from self._broken
+        return not self._dead and not self._given_up
+
+    def _run(self) -> None:
+        try:
+            nap_s = SHORTEST_NAP_S
+            while not (self._stopping and self._gone >= set(self._staying())):
+                if self._turn():
+                    nap_s = SHORTEST_NAP_S
+                    continue
+                try:
+                    self._inbox.get(timeout=nap_s)()
+                    nap_s = SHORTEST_NAP_S
+                except Empty:
+                    nap_s = min(2 * nap_s, LONGEST_NAP_S)
+            all_there = not self._dead and not self._given_up
+            for rank in range(1, self._wire.size):
+                if rank not in self._dead:
+                    self._wire.send(rank, Kind.END, all_there)
+            self._wire.flush(within_s=1.0)
+        except BaseException as error:
+            self._broken = error
+            self._fail_all("the thread that carries messages has failed")
+            raise
+
+    def _staying(self) -> list[int]:
+        return [r for r in range(1, self._wire.size) if r not in self._dead and r not in self._given_up]
+
+    def _turn(self) -> bool:
+        """Deal with what has happened; returns whether anything has."""
+        watch = time.monotonic()
+        # if this process was stopped for a while, so were the workers' signs of life: they must be heard first
+        self._now += min(watch - self._watch, STRIDE_S)
+        self._watch = watch
+        messages = self._wire.receive()
+        for message in messages:
+            self._hear(message)
+        for rank in self._wire.failed():
+            self._dead.add(rank)
+            self._given_up.pop(rank, None)
+            self._lose(rank, "its process died")
+        if self._now - self._looked_at > LOOK_S:
+            self._look()
+        orders = self._inbox.qsize()
+        for _ in range(orders):
+            self._inbox.get()()
+        self._dispatch()
+        return bool(messages) or orders > 0
+
+    def _dispatch(self) -> None:
+        while (assignment := self._dispatcher.next(self._now)) is not None:
+            call = self._calls.get(assignment.task)
+            if call is None or not self._may_go(call, assignment.begins):
+                self._calls.pop(assignment.task, None)
+                self._dispatcher.cancel(assignment, self._now)
+                continue
+            order = (assignment.task, call.timeout_s, call.memory_gb, call.payload)
+            self._wire.send(assignment.worker, Kind.RUN, order)
+
+    def _may_go(self, call: _Call, begins: bool) -> bool:
+        if begins or call.future.cancelled():
+            return call.future.set_running_or_notify_cancel()
+        return True  # it can be cancelled for as long as it waits
+
+    def _hear(self, message: Message) -> None:
+        rank = message.source
+        if not self._dispatcher.heard(rank, self._now):
+            self._hear_again(rank, message.kind)
+        elif message.kind == Kind.ANSWER:
+            self._answered(rank, *message.content)
+        elif message.kind == Kind.BACK:
+            self._dispatcher.give_back(rank, message.content, self._now)
+        elif message.kind == Kind.BYE:
+            self._gone.add(rank)
+
+    def _hear_again(self, rank: int, kind: int) -> None:
+        """A worker that was given up is there after all: once it has dropped everything, it is welcome."""
+        if rank not in self._given_up:
+            return
+        if kind == Kind.READY and self._given_up[rank]:
+            del self._given_up[rank]
+            self._dispatcher.join(rank, self._now)
+        elif not self._given_up[rank]:
+            self._given_up[rank] = True
+            self._wire.send(rank, Kind.CALL_OFF)
+
+    def _answered(self, rank: int, task: int, answer: bytes) -> None:
+        if not self._dispatcher.finish(rank, task, self._now):
+            return
+        begun = self._dispatcher.begun(rank)
+        if begun in self._calls and not self._calls[begun].future.set_running_or_notify_cancel():
+            del self._calls[begun]
+        if (call := self._calls.pop(task, None)) is None:
+            return
+        try:
+            call.future.set_result(unpack(answer))
+        except BaseException as error:
+            error.add_note(f"on {self._posts[rank].name}")
+            call.future.set_exception(error)
+
+    def _look(self) -> None:
+        self._looked_at = self._now
+        for rank, task in self._dispatcher.recalls(self._now):
+            self._wire.send(rank, Kind.RECALL, task)
+        for rank in self._dispatcher.overdue(self._now):
+            self._given_up[rank] = False
+            self._lose(rank, f"nothing was heard of it for {self._dispatcher.lease_s:g} s")
+            if self._wire.tolerant:
+                self._have_killed(rank)
+
+    def _have_killed(self, rank: int) -> None:
+        """A frozen rank would hold its device, and the job at its end; a rank of the same machine can kill it."""
+        lost = self._posts[rank]
+        if lost.host == self._posts[MANAGER].host:
+            kill(lost.process, lost.born)
+            return
+        for other in self._staying():
+            if self._posts[other].host == lost.host:
+                self._wire.send(other, Kind.KILL, (lost.process, lost.born))
+                return
+
+    def _lose(self, rank: int, why: str) -> None:
+        begun = self._dispatcher.lose(rank).begun
+        if begun is not None and (call := self._calls.pop(begun, None)) is not None:
+            call.future.set_exception(WorkerLost(f"lost {self._posts[rank].name}: {why}"))
+        if not self._dispatcher.workers:
+            self._fail_all("no worker is left")
+
+    def _fail_all(self, why: str) -> None:
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            if call.future.running() or call.future.set_running_or_notify_cancel():
+                call.future.set_exception(WorkerLost(why))
+
+    def _accept(self, call: _Call) -> None:
+        if not self._dispatcher.workers:
+            call.future.set_exception(WorkerLost("no worker is left"))
+            return
+        number = next(self._numbers)
+        self._calls[number] = call
+        self._dispatcher.submit(number)
+
+    def _call_off(self) -> None:
+        for number, call in list(self._calls.items()):
+            if call.future.cancel():
+                call.future.set_running_or_notify_cancel()
+                del self._calls[number]
+        for rank in self._staying():
+            self._wire.send(rank, Kind.CALL_OFF)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for rank in self._staying():
+            self._wire.send(rank, Kind.STOP)

@@ -1,0 +1,198 @@
+"""Messages between the manager and the workers of an MPI job, none of which can block: a peer may be dead or frozen.
+
+With fault tolerance (User-Level Failure Mitigation, a part of MPI-5; Open MPI's `mpiexec --with-ft ulfm`) the loss of a
+rank is an error of the calls that concern it, and `failed` names it. Without it, it is the end of the job.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pickle
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+from orchestrator.errors import MissingExtra
+
+MANAGER: Final = 0
+TOLERANT: Final = "OMPI_MCA_mpi_ft_enable"  # set by `mpiexec --with-ft ulfm`
+
+
+class Kind(IntEnum):
+    """Kinds of messages, and what they carry."""
+
+    # from the manager
+    RUN = 1  # (task, timeout_s, memory_gb, payload): to be answered exactly once
+    RECALL = 2  # task: give it back if it has not begun
+    CALL_OFF = 3  # end what runs and what waits, answer, then say READY
+    KILL = 4  # (process, when it was born): a frozen rank on your machine
+    STOP = 5  # end your child and say BYE
+    END = 6  # whether every rank is still there: leave
+    # from a worker
+    READY = 11  # what was called off is done with
+    ANSWER = 12  # (task, answer)
+    BACK = 13  # task
+    BEAT = 14
+    BYE = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What came, and from which rank."""
+
+    source: int
+    kind: int  # one of `Kind`
+    content: Any
+
+
+def library() -> Any:
+    """`mpi4py.MPI`, initialised; it is finalised when the process ends, unless `abandon` was called.
+
+    Raises:
+        MissingExtra: mpi4py is not installed.
+    """
+    try:
+        import mpi4py
+
+        if "mpi4py.MPI" not in sys.modules:
+            mpi4py.rc.finalize = False
+            atexit.register(_finalise)
+        from mpi4py import MPI
+    except ImportError as error:
+        raise MissingExtra("mpi4py", "mpi") from error
+    return MPI
+
+
+_abandoned = False
+
+
+def abandon() -> None:
+    """Let this process end without a word to the others: after a loss, `MPI_Finalize` may wait for the dead."""
+    global _abandoned
+    _abandoned = True
+
+
+def _finalise() -> None:
+    from mpi4py import MPI
+
+    if not _abandoned and MPI.Is_initialized() and not MPI.Is_finalized():
+        MPI.Finalize()
+
+
+class Wire:
+    """Sends and receives over a duplicate of a communicator; made by all of its ranks together.
+
+    Attributes:
+        rank, size: of this process, and how many there are.
+        tolerant: whether the job outlives a lost rank.
+    """
+
+    def __init__(self, communicator: Any) -> None:
+        self._mpi = library()
+        self._comm = communicator.Dup()
+        self._comm.Set_errhandler(self._mpi.ERRORS_RETURN)
+        self.rank: int = self._comm.rank
+        self.size: int = self._comm.size
+        self.tolerant = os.environ.get(TOLERANT, "0").lower() in ("1", "true")
+        self._status = self._mpi.Status()
+        self._outgoing: deque[tuple[Any, bytes]] = deque()
+        self._incoming: dict[int, deque[tuple[Any, int, bytearray]]] = {}  # by source, in order of arrival
+        self._failures = 0
+
+    def send(self, to: int, kind: int, content: Any = None) -> None:
+        """Send without waiting; to a dead rank, nothing happens."""
+        data = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+        try:
+            request = self._comm.Isend([data, self._mpi.BYTE], to, kind)
+            if not request.Test():
+                self._outgoing.append((request, data))
+        except self._mpi.Exception as error:
+            self._tolerate(error)
+
+    def receive(self) -> list[Message]:
+        """All that has come, in order for each source."""
+        self._push()
+        found: list[Message] = []
+        for source in list(self._incoming):
+            self._complete(source, found)
+        while (message := self._probe()) is not None:
+            source, kind = self._status.source, self._status.tag
+            buffer = bytearray(self._status.Get_count(self._mpi.BYTE))
+            self._incoming.setdefault(source, deque()).append((message.Irecv([buffer, self._mpi.BYTE]), kind, buffer))
+            self._complete(source, found)
+        return found
+
+    def failed(self) -> list[int]:
+        """Ranks newly known to be dead; always empty without fault tolerance."""
+        if not self.tolerant:
+            return []
+        dead = self._comm.Get_failed()
+        before, self._failures = self._failures, dead.Get_size()
+        if self._failures == before:
+            return []
+        ranks = dead.Translate_ranks(list(range(before, self._failures)), self._comm.Get_group())
+        for rank in ranks:
+            self._incoming.pop(rank, None)
+        return list(ranks)
+
+    def flush(self, within_s: float) -> None:
+        """Wait for what was sent to be on its way, but not for ever."""
+        deadline = time.monotonic() + within_s
+        while self._outgoing and time.monotonic() < deadline:
+            self._push()
+            time.sleep(0.001)
+
+    def close(self) -> None:
+        """Free the communicator; by all ranks together."""
+        self._comm.Free()
+
+    def abort(self) -> None:
+        """End the whole job at once."""
+        self._comm.Abort(1)
+
+    def _probe(self) -> Any:
+        source = self._mpi.ANY_SOURCE if self.rank == MANAGER else MANAGER
+        for _ in range(2):
+            try:
+                return self._comm.Improbe(source, self._mpi.ANY_TAG, self._status)
+            except self._mpi.Exception as error:
+                self._tolerate(error)
+                if self.rank != MANAGER:
+                    return None
+                self._comm.Ack_failed()  # until then, nothing is received from "any source"
+        return None
+
+    def _complete(self, source: int, found: list[Message]) -> None:
+        """Move what has fully arrived from a source to `found`."""
+        waiting = self._incoming[source]
+        try:
+            while waiting and waiting[0][0].Test():
+                _, kind, buffer = waiting.popleft()
+                found.append(Message(source, kind, pickle.loads(buffer)))
+        except self._mpi.Exception as error:
+            self._tolerate(error)
+            waiting.clear()
+        if not waiting:
+            del self._incoming[source]
+
+    def _push(self) -> None:
+        """Forget what was sent; a request stays with its data until then."""
+        for _ in range(len(self._outgoing)):
+            request, data = self._outgoing.popleft()
+            try:
+                if not request.Test():
+                    self._outgoing.append((request, data))
+            except self._mpi.Exception as error:
+                self._tolerate(error)
+
+    def _tolerate(self, error: Any) -> None:
+        """Pass over an error that says that a rank is dead."""
+        if not self.tolerant or error.Get_error_class() not in (
+            self._mpi.ERR_PROC_FAILED,
+            self._mpi.ERR_PROC_FAILED_PENDING,
+        ):
+            raise error
