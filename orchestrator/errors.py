@@ -9,6 +9,7 @@ MatloopError
 ├── SpaceExhausted         a strategy has tried every point there is
 ├── StrategyStalled        a strategy proposes nothing although nothing is running
 ├── WorkerCrashed          the process that was evaluating a trial died: says how
+├── WorkerLost             a worker is gone or given up, and with it the trial that it was evaluating
 ├── MemoryExceeded         a trial used more memory than it may
 └── LedgerError
     ├── LedgerLocked       another process is writing: names it
@@ -56,6 +57,10 @@ class StrategyStalled(MatloopError):
 
 class WorkerCrashed(MatloopError):
     """The process that was evaluating a trial died."""
+
+
+class WorkerLost(MatloopError):
+    """A worker is gone or was given up; the trial that it was evaluating can be begun again elsewhere."""
 
 
 class MemoryExceeded(MatloopError):
