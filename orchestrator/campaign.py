@@ -63,7 +63,7 @@ class Campaign:
         Raises:
             MatloopError: a strategy or the ledger is in trouble; what was in flight has been recorded.
         """
-        started_later = {t.study for t in self.ledger.history.trials}
+        started_later = set(self.ledger.history.counts)
         with Interrupts(self.walltime) as interrupts:
             for index, plan in enumerate(self.plans):
                 later = {p.name for p in self.plans[index + 1 :]}
