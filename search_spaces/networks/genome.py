@@ -1,6 +1,7 @@
-"""The words a convolutional genome is written in: every gene with its permitted values, and how to draw one.
+"""The words a genome is written in: every gene with its permitted values, and how to draw one.
 
-A genome is a plain dict that JSON can hold::
+A genome is a plain dict that JSON can hold. The length of `input` says what kind of network it is: convolutions over
+[channels, length], [channels, height, width] or [channels, depth, height, width], or dense layers over [features]::
 
     {"input": [1, 32, 32], "outputs": 1,          # fixed by the space
      "padding": "circular", "readout": "avg", "dropout": 0.1,
@@ -13,13 +14,18 @@ A genome is a plain dict that JSON can hold::
 `readout` says how feature maps become a vector (global average, global maximum, or all of them flattened);
 `dropout` at the top is the one before the output layer. `skip: s` adds, before the activation, the output of the
 layer s places earlier (s one more than the number of layers before it: the network's input), resized and projected
-where shapes differ. The keys of `training` are the keyword arguments of `surrogates.fitting.fit`.
+where shapes differ. A dense network has neither pooling, padding nor readout, and its layers have all their genes:
+
+    {"kind": "dense", "width": 32, "normalisation": "none", "activation": "silu", "dropout": 0.0, "skip": 1}
+
+The keys of `training` are the keyword arguments of `surrogates.fitting.fit`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,7 +57,6 @@ LAYERS: Mapping[str, Mapping[str, Choices]] = {
     "pool": {"mode": POOLINGS, "size": POOL_SIZES},
     "dense": {"width": DENSE_WIDTHS, "activation": ACTIVATIONS, "dropout": DROPOUTS},
 }
-"""Genes of each kind of layer beside `kind`; numbers in ascending order."""
 
 SETTINGS: Mapping[str, Choices] = {
     "padding": ("zeros", "circular"),
@@ -61,6 +66,34 @@ SETTINGS: Mapping[str, Choices] = {
 TRAINING: Mapping[str, Choices] = {"optimiser": ("adam", "adamw", "sgd"), "batch": (8, 16, 32, 64)}
 RANGES: Mapping[str, tuple[float, float]] = {"learning_rate": (5e-4, 2e-2), "weight_decay": (1e-6, 1e-2)}
 """Bounds of the continuous training genes, both drawn uniformly in the logarithm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What genomes of one kind may say beside `training`.
+
+    Attributes:
+        settings: genes of the whole network.
+        layers: genes of each kind of layer beside `kind`; numbers in ascending order.
+    """
+
+    settings: Mapping[str, Choices]
+    layers: Mapping[str, Mapping[str, Choices]]
+
+
+CONVOLUTIONAL = Words(settings=SETTINGS, layers=LAYERS)
+DENSE = Words(
+    settings={"dropout": DROPOUTS},
+    layers={
+        "dense": {
+            "width": DENSE_WIDTHS,
+            "normalisation": NORMALISATIONS,
+            "activation": ACTIVATIONS,
+            "dropout": DROPOUTS,
+            "skip": SKIPS,
+        }
+    },
+)
 
 # What trains well is drawn more often; genes that are not named here are drawn uniformly.
 _WEIGHTS: Mapping[str, tuple[float, ...]] = {
@@ -74,6 +107,12 @@ _WEIGHTS: Mapping[str, tuple[float, ...]] = {
 }
 
 
+def duplicate(genome: Mapping[str, Any]) -> Genome:
+    """A copy that shares nothing that can be changed; several times as fast as `copy.deepcopy`."""
+    layers = [dict(layer) for layer in genome["layers"]]
+    return {**genome, "input": list(genome["input"]), "layers": layers, "training": dict(genome["training"])}
+
+
 def draw(gene: str, choices: Choices, rng: np.random.Generator) -> Any:
     """One of the choices, as the plain Python value that it is."""
     return choices[int(rng.choice(len(choices), p=_WEIGHTS.get(gene)))]
@@ -84,9 +123,9 @@ def draw_log(low: float, high: float, rng: np.random.Generator) -> float:
     return min(max(math.exp(rng.uniform(math.log(low), math.log(high))), low), high)
 
 
-def draw_layer(kind: str, rng: np.random.Generator) -> Genome:
-    """A random layer of that kind."""
-    return {"kind": kind} | {gene: draw(gene, choices, rng) for gene, choices in LAYERS[kind].items()}
+def draw_layer(kind: str, genes: Mapping[str, Choices], rng: np.random.Generator) -> Genome:
+    """A random layer of that kind with these genes."""
+    return {"kind": kind} | {gene: draw(gene, choices, rng) for gene, choices in genes.items()}
 
 
 def draw_training(rng: np.random.Generator) -> Genome:

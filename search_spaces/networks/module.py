@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
 from search_spaces.networks.families import serve
-from search_spaces.networks.plan import Add, Keep, Plan, plan
+from search_spaces.networks.plan import Add, Keep, Layout, Plan, plan
 
-FAMILIES: Mapping[str, str] = {}
+FAMILIES: Mapping[str, str] = {
+    "graph": "search_spaces.networks.graph.network:build",
+    "segmentation": "search_spaces.networks.segmentation.network:build",
+}
 """What builds the networks of other families, by the genome's key `family`: genome to `Network`."""
-
-
-class Layout(Protocol):
-    """What is known of a network without building it."""
-
-    @property
-    def parameters(self) -> int:
-        """Number of trainable values."""
-        ...
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiplications for one input."""
-        ...
 
 
 class Network(nn.Module):

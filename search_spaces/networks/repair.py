@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from search_spaces.networks.genome import DENSE_WIDTHS, KERNELS, POOL_SIZES, SKIPS, WIDTHS, Choices, Genome
-from search_spaces.networks.plan import Plan, plan
+from search_spaces.networks.genome import DENSE_WIDTHS, KERNELS, POOL_SIZES, SKIPS, WIDTHS, Choices, Genome, duplicate
+from search_spaces.networks.plan import Layout, Plan, plan
 
 DEFAULT_DROPOUT = 0.1
 
@@ -20,14 +19,14 @@ class Budget:
     Attributes:
         layers: number of entries in `layers`.
         parameters: trainable values.
-        multiply_adds: for one image.
+        multiply_adds: for one input.
     """
 
     layers: int
     parameters: int
     multiply_adds: int
 
-    def excess(self, layout: Plan) -> str | None:
+    def excess(self, layout: Layout) -> str | None:
         """The cost that exceeds the budget, if any: "parameters" or "multiply_adds"."""
         for cost in ("parameters", "multiply_adds"):
             if getattr(layout, cost) > getattr(self, cost):
@@ -41,7 +40,7 @@ def repair(genome: Mapping[str, Any], budget: Budget) -> Genome:
     Dense layers go last and surplus ones go; kernels, windows and skips shrink to what the maps allow; a dropout is
     added if there is none; then the costliest layer is made smaller until the network is within budget.
     """
-    repaired = copy.deepcopy(dict(genome))
+    repaired = duplicate(genome)
     layers = sorted(repaired["layers"], key=lambda layer: layer["kind"] == "dense")
     repaired["layers"] = layers[: budget.layers]
     _fit_shapes(repaired)
@@ -70,7 +69,7 @@ def allowed(gene: str, value: Any, position: int, extent: int) -> bool:
         gene: name of the gene.
         value: one of its choices.
         position: number of layers before this one.
-        extent: longer axis of the maps that the layer is given.
+        extent: longest axis of the maps that the layer is given.
     """
     match gene:
         case "kernel" | "size":
@@ -85,13 +84,12 @@ def allowed(gene: str, value: Any, position: int, extent: int) -> bool:
 
 def _fit_shapes(genome: Genome) -> None:
     """Bring every layer's genes within what `allowed` asks; drop pooling of a single pixel."""
-    extent = max(genome["input"][1:])
+    extent = max(genome["input"][1:], default=1)
     kept: list[Genome] = []
     for layer in genome["layers"]:
         if layer["kind"] == "conv":
             layer["kernel"] = largest(KERNELS, min(layer["kernel"], extent))
             layer["stride"] = layer["stride"] if extent > 1 else 1
-            layer["skip"] = largest(SKIPS, min(layer["skip"], len(kept) + 1))
             extent = -(-extent // layer["stride"])
         elif layer["kind"] == "pool":
             size = largest(POOL_SIZES, min(layer["size"], extent))
@@ -99,6 +97,8 @@ def _fit_shapes(genome: Genome) -> None:
                 continue
             layer["size"] = size
             extent //= size
+        if layer.get("skip"):
+            layer["skip"] = largest(SKIPS, min(layer["skip"], len(kept) + 1))
         kept.append(layer)
     genome["layers"] = kept
 
@@ -114,7 +114,7 @@ def _shrink(genome: Genome, layout: Plan, cost: str) -> None:
         costs[part.layer] += getattr(part, cost)
     worst = max(costs, key=lambda layer: costs[layer])
     first_vector = next((i for i, layer in enumerate(layers) if layer["kind"] == "dense"), -1)
-    if worst == first_vector and genome["readout"] == "flatten":
+    if worst == first_vector and genome.get("readout") == "flatten":
         genome["readout"] = "avg"
         return
     if worst == -1:  # the output layer costs what the last width makes it cost

@@ -8,12 +8,15 @@ from typing import Any
 from search_spaces.networks.families import serve
 from search_spaces.networks.plan import Add, Keep, Part, Plan, Step, plan
 
-FAMILIES: Mapping[str, str] = {}
+FAMILIES: Mapping[str, str] = {
+    "graph": "search_spaces.networks.graph.network:to_source",
+    "segmentation": "search_spaces.networks.segmentation.network:to_source",
+}
 """What prints the networks of other families, by the genome's key `family`: genome to source text."""
 
 _TEMPLATE = '''"""{title}
 
-Parameters: {parameters:,}. Multiply-adds for one image: {multiply_adds:,}.{training}
+Parameters: {parameters:,}. Multiply-adds for one input: {multiply_adds:,}.{training}
 """
 
 import torch
@@ -21,7 +24,7 @@ from torch import nn
 
 
 class Network(nn.Module):
-    """(n, {channels}, {height}, {width}) float32 to (n, {outputs}) float32."""
+    """(n, {input}) float32 to (n, {outputs}) float32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,15 +43,13 @@ def to_source(genome: Mapping[str, Any]) -> str:
 
 def _print(genome: Mapping[str, Any]) -> str:
     layout = plan(genome)
-    channels, height, width = layout.input
+    kind = "convolutional" if len(layout.input) > 1 else "dense"
     return _TEMPLATE.format(
-        title="A convolutional network found by architecture search.",
+        title=f"A {kind} network found by architecture search.",
         parameters=layout.parameters,
         multiply_adds=layout.multiply_adds,
         training=_training(genome["training"]),
-        channels=channels,
-        height=height,
-        width=width,
+        input=", ".join(map(str, layout.input)),
         outputs=layout.outputs,
         modules="\n".join(f"        self.{part.name} = {_constructor(part)}" for part in layout.parts),
         forward="\n".join(f"        {line}" for line in _forward(layout)),

@@ -8,24 +8,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.errors import InvalidPoint
-from search_spaces.networks.genome import LAYERS, RANGES, SETTINGS, TRAINING, Choices
+from search_spaces.networks.genome import RANGES, TRAINING, Choices, Words
 from search_spaces.networks.plan import plan
 from search_spaces.networks.repair import Budget, allowed, has_dropout
 
-_KEYS = ("input", "outputs", *SETTINGS, "layers", "training")
 
-
-def validate(genome: Mapping[str, Any], *, shape: tuple[int, ...], outputs: int, budget: Budget) -> None:
+def validate(genome: Mapping[str, Any], words: Words, *, shape: tuple[int, ...], outputs: int, budget: Budget) -> None:
     """Raise InvalidPoint unless the genome is a network of that input shape and number of outputs within budget."""
-    _keys("genome", genome, _KEYS)
+    _keys("genome", genome, ("input", "outputs", *words.settings, "layers", "training"))
     given = genome["input"]
     if not isinstance(given, list | tuple) or list(given) != list(shape) or any(type(n) is not int for n in given):
         raise InvalidPoint(f"expected input: {list(shape)}, the space's own, got {given!r}")
     _choice("outputs", genome["outputs"], (outputs,))
-    for gene, choices in SETTINGS.items():
+    for gene, choices in words.settings.items():
         _choice(gene, genome[gene], choices)
     _training(genome["training"])
-    _layers(genome, budget.layers)
+    _layers(genome, words.layers, budget.layers)
     if not has_dropout(genome):
         raise InvalidPoint("expected a dropout of at least 0.05 somewhere, got none; set dropout: 0.1")
     if cost := budget.excess(layout := plan(genome)):
@@ -46,21 +44,21 @@ def _training(training: Any) -> None:
             raise InvalidPoint(f"expected training.{gene} in [{low:g}, {high:g}], got {value!r}")
 
 
-def _layers(genome: Mapping[str, Any], limit: int) -> None:
+def _layers(genome: Mapping[str, Any], kinds: Mapping[str, Mapping[str, Choices]], limit: int) -> None:
     layers = genome["layers"]
     if not isinstance(layers, list | tuple) or len(layers) > limit:
         got = f"{len(layers)} of them" if isinstance(layers, list | tuple) else repr(layers)
         raise InvalidPoint(f"expected layers to be a list of at most {limit}, got {got}")
-    extent, vector = max(genome["input"][1:]), False
+    extent, vector = max(genome["input"][1:], default=1), False
     for position, layer in enumerate(layers):
         where = f"layers[{position}]"
         kind = layer.get("kind") if isinstance(layer, Mapping) else None
-        _choice(f"{where}.kind", kind, tuple(LAYERS))
+        _choice(f"{where}.kind", kind, tuple(kinds))
         if vector and kind != "dense":
             raise InvalidPoint(f"expected only dense layers after a dense one, got {where}.kind: {kind!r}; move it up")
         vector = kind == "dense"
-        _keys(where, layer, ("kind", *LAYERS[str(kind)]))
-        for gene, choices in LAYERS[str(kind)].items():
+        _keys(where, layer, ("kind", *kinds[str(kind)]))
+        for gene, choices in kinds[str(kind)].items():
             _choice(f"{where}.{gene}", layer[gene], choices)
             if not allowed(gene, layer[gene], position, extent):
                 raise InvalidPoint(
@@ -85,10 +83,7 @@ def _keys(name: str, value: Any, expected: Iterable[str]) -> None:
 
 
 def _choice(name: str, value: Any, choices: Choices) -> None:
-    if not any(value == choice and _of_type(value, choice) for choice in choices):
+    """Types count as torch sees them: 0 for 0.0 will do, but neither 16.0 nor true for an integer."""
+    same = type(value) is type(choices[0]) or (type(value), type(choices[0])) == (int, float)
+    if not same or value not in choices:
         raise InvalidPoint(f"expected {name} to be one of {list(choices)}, got {value!r}")
-
-
-def _of_type(value: Any, choice: Any) -> bool:
-    """Whether torch would take the one for the other: 0 for 0.0, but neither 16.0 nor true for an integer."""
-    return type(value) is type(choice) or (type(value), type(choice)) == (int, float)

@@ -17,6 +17,7 @@ from torch import nn
 from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.protocols import Finite, Vectorised
 from search_spaces.networks.conv import ConvNetworks
+from search_spaces.networks.dense import DenseNetworks
 from search_spaces.networks.genome import LAYERS, SETTINGS, TRAINING
 from search_spaces.networks.module import build
 from search_spaces.networks.plan import plan
@@ -67,17 +68,24 @@ OPTIONS = [
     {"input": [1, 128, 128], "max_layers": 1},
     {"input": [4, 16, 16], "max_layers": 12, "max_parameters": 300, "max_multiply_adds": 20_000},
     {"input": [1, 8, 8], "outputs": 400, "max_parameters": 3_000},
+    {"input": [1, 256]},
+    {"input": [3, 1], "outputs": 2},
+    {"input": [1, 16, 16, 16]},
+    {"input": [2, 1, 5, 9], "max_layers": 5},
+]
+DENSE_OPTIONS = [
+    {"input": [12]},
+    {"input": [1], "outputs": 3, "max_layers": 1},
+    {"input": [100], "outputs": 2, "max_parameters": 900},
 ]
 
 
-class TestConvNetworks(SpaceContract):
-    @pytest.fixture(params=OPTIONS, ids=lambda options: "x".join(map(str, options["input"])))
-    def options(self, request):
-        return request.param
+def _shape(options):
+    return "x".join(map(str, options["input"]))
 
-    @pytest.fixture
-    def space(self, options):
-        return ConvNetworks(**options)
+
+class NetworkContract(SpaceContract):
+    """What the spaces of networks promise beside: every genome builds, runs, trains and costs what it says."""
 
     @many
     @given(seed=seeds)
@@ -95,6 +103,18 @@ class TestConvNetworks(SpaceContract):
             y = network.eval()(x)
             assert y.shape == (2, space.outputs)
             assert y.isfinite().all()
+
+
+class TestConvNetworks(NetworkContract):
+    @pytest.fixture(params=OPTIONS, ids=_shape)
+    def space(self, request):
+        return ConvNetworks(**request.param)
+
+
+class TestDenseNetworks(NetworkContract):
+    @pytest.fixture(params=DENSE_OPTIONS, ids=_shape)
+    def space(self, request):
+        return DenseNetworks(**request.param)
 
 
 def test_it_claims_no_more_than_it_can():
@@ -122,7 +142,7 @@ def _count_by_hooks(network, x):
 
     def count(module, inputs, output):
         nonlocal total
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             total += module.weight[0].numel() * output[0].numel()
         elif isinstance(module, nn.Linear):
             total += module.weight.numel()
@@ -133,20 +153,28 @@ def _count_by_hooks(network, x):
     return total
 
 
-@pytest.mark.parametrize("shape", [[1, 32, 32], [3, 33, 17], [2, 1, 40]])
+SHAPES = [[7], [2, 40], [1, 32, 32], [3, 33, 17], [2, 1, 40], [2, 9, 8, 11]]
+
+
+def space_of(shape, **options):
+    """The space for inputs of that shape."""
+    return (DenseNetworks if len(shape) == 1 else ConvNetworks)(input=shape, **options)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_costs_shapes_and_field_agree_with_torch(shape):
-    space, rng = ConvNetworks(input=shape, max_multiply_adds=500_000), np.random.default_rng(1)
-    for _ in range(60):
+    space, rng = space_of(shape), np.random.default_rng(1)
+    for _ in range(40):
         genome = space.mutate(space.sample(rng), rng)
         layout, network = plan(genome), build(genome)
-        assert layout.multiply_adds == _count_by_hooks(network, torch.zeros(1, *shape)) <= 500_000
+        counted = _count_by_hooks(network, torch.zeros(1, *shape))
+        assert layout.multiply_adds == counted <= space.budget.multiply_adds
         shapes = {}
         for name, module in network.named_children():
             module.register_forward_hook(partial(_note_shape, shapes, name))
         network(torch.zeros(1, *shape))
         for number, (layer, expected) in enumerate(zip(genome["layers"], layout.shapes, strict=True), start=1):
-            got = shapes[{"conv": "activation", "pool": "pool", "dense": "dense"}[layer["kind"]] + str(number)]
-            assert got == expected[: len(got)]
+            assert shapes[{"pool": "pool"}.get(layer["kind"], "activation") + str(number)] == expected
 
 
 def _note_shape(shapes, name, module, inputs, output):
@@ -197,10 +225,10 @@ def test_skips_add_what_they_say():
     assert torch.allclose(network(x), expected, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(seed=seeds, shape=st.sampled_from([[1, 16, 16], [3, 9, 20]]), outputs=st.integers(1, 3))
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(seed=seeds, shape=st.sampled_from(SHAPES), outputs=st.integers(1, 3))
 def test_source_is_the_network(seed, shape, outputs):
-    space, rng = ConvNetworks(input=shape, outputs=outputs), np.random.default_rng(seed)
+    space, rng = space_of(shape, outputs=outputs), np.random.default_rng(seed)
     genome = space.mutate(space.sample(rng), rng)
     namespace = {}
     exec(compile(to_source(genome), "network.py", "exec"), namespace)
@@ -339,7 +367,8 @@ def test_check_asks_for_a_dropout():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"input": [32, 32]}, "channels, height, width"),
+        ({"input": [32]}, "channels, height, width"),
+        ({"input": [1, 2, 3, 4, 5]}, "channels, height, width"),
         ({"input": [1, 0, 32]}, "each at least 1"),
         ({"input": [1, 32.0, 32]}, "channels, height, width"),
         ({"input": [1, 32, 32], "outputs": 0}, "outputs"),
