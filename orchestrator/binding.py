@@ -29,6 +29,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     "space": {
         "box": "search_spaces.box:Box",
         "conv_network": "search_spaces.networks.conv:ConvNetworks",
+        "dense_network": "search_spaces.networks.dense:DenseNetworks",
         "latent": "search_spaces.latent:Latent",
         "pool": "search_spaces.pool:Pool",
     },
