@@ -21,7 +21,8 @@ class Campaign:
         plans: in order; one study runs at a time, over all slots.
         ledger: open for writing.
         executor: any `concurrent.futures.Executor`.
-        slots: evaluations in flight at once; by default the executor's own `slots`.
+        slots: evaluations in flight at once; by default the executor's own `slots`, which may vary with time, and
+            what it wants to have ready `ahead` of them.
         seed: with the ledger's history, determines every proposal (with one slot).
         artifacts: folder for large results.
         observer: see `Observer`.
@@ -45,7 +46,7 @@ class Campaign:
         self.plans = list(plans)
         self.ledger = ledger
         self.executor = executor
-        self.slots = slots if slots is not None else getattr(executor, "slots", 1)
+        self.slots = slots
         self.seed = seed
         self.artifacts = artifacts
         self.observer = observer or Silent()

@@ -27,6 +27,7 @@ from orchestrator.errors import (
     MemoryExceeded,
     SpaceExhausted,
     StrategyStalled,
+    WorkerLost,
 )
 from orchestrator.evaluation import Evaluation
 from orchestrator.interrupts import Interrupts
@@ -55,14 +56,14 @@ class Loop:
         *,
         ledger: Ledger,
         executor: Executor,
-        slots: int,
+        slots: int | None,
         seed: int,
         artifacts: Path,
         observer: Observer,
         interrupts: Interrupts,
         inbox: Inbox | None = None,
     ) -> None:
-        self.study, self.ledger, self.executor, self.slots = study, ledger, executor, slots
+        self.study, self.ledger, self.executor, self._slots = study, ledger, executor, slots
         self.seed, self.artifacts, self.observer, self.interrupts = seed, artifacts, observer, interrupts
         self.inbox: Inbox = SimpleQueue() if inbox is None else inbox
         self.pending: dict[int, Trial] = {}
@@ -73,6 +74,11 @@ class Loop:
         self.exhausted: str | None = None
         self.asker = self._asker()
         interrupts.wake = self._wake
+
+    @property
+    def slots(self) -> int:
+        """Evaluations at once, for now: an executor may lose workers and win new ones."""
+        return self._slots if self._slots is not None else getattr(self.executor, "slots", 1)
 
     def _asker(self) -> Asker:
         strategy, background, filler = self.study.strategy, self.study.background, self.study.filler
@@ -121,7 +127,7 @@ class Loop:
                 self._resubmit()
             if stop is None:
                 self._ask()
-            self.observer.running(len(self.in_flight), self.slots)
+            self.observer.running(min(len(self.in_flight), self.slots), self.slots)
             if not self.in_flight:
                 if stop := self._stop():
                     return stop
@@ -145,7 +151,7 @@ class Loop:
         return self.ledger.history.counts.get(self.study.name, 0)
 
     def _ask(self) -> None:
-        free = self.slots - len(self.in_flight)
+        free = self._room()
         allowance = self.spending.allowance(self._proposed())
         n = max(0, free if allowance is None else min(free, allowance))
         if self.barren and self.in_flight:
@@ -231,9 +237,14 @@ class Loop:
                 finished.extend(self._lose(trial, answer))
         self._finish(finished)
 
+    def _room(self) -> int:
+        """Evaluations to submit: one per free slot, and those that the executor wants to have ready ahead."""
+        ahead = getattr(self.executor, "ahead", 0) if self._slots is None else 0
+        return self.slots + ahead - len(self.in_flight)
+
     def _resubmit(self) -> None:
         restarted: list[Trial] = []
-        while self.retries and len(self.in_flight) + len(restarted) < self.slots:
+        while self.retries and self._room() > len(restarted):
             trial = self.retries.popleft()
             attempt = trial.attempt + (not self.ledger.history.withdrawn(trial))
             restarted.append(self.ledger.restart(trial, attempt=attempt))
@@ -315,6 +326,8 @@ def _result(future: Future[Answer], submitted_at: float) -> Answer | None:
         failure = Failure(cause="timeout", message=str(error) or "took longer than its time limit")
     except MemoryExceeded as error:
         failure = Failure(cause="memory", message=str(error))
+    except WorkerLost as error:
+        failure = Failure(cause="lost", message=str(error))
     except Exception as error:
         text = "".join(traceback.format_exception(error))
         failure = Failure(cause="crash", message=f"{type(error).__name__}: {error}", traceback=text)
