@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orchestrator.trial import Objective, Trial
+from orchestrator.trial import Objective, Trial, in_full
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,8 +15,8 @@ class Budget:
         trials: number of proposals.
         seconds: wall time over all sessions, s.
         cost: sum of the measurements' costs, in the study's unit; a trial without a stated cost counts 1.
-        target: value of the first objective that is good enough, in its unit.
-        patience: number of answers in a row that do not improve the first objective.
+        target: value of the first objective that is good enough, in its unit, measured at full fidelity.
+        patience: number of answers in a row, at full fidelity, that do not improve the first objective.
         failures: number of failures in a row that is taken for a broken driver.
     """
 
@@ -50,6 +50,8 @@ class Spending:
             self.failures_in_row += 1
             return
         self.failures_in_row = 0
+        if not in_full(trial):
+            return
         value = trial.values[self.objective.name]
         if self.best is None or self.objective.loss(value) < self.objective.loss(self.best):
             self.best, self.since_best = value, 0

@@ -19,7 +19,7 @@ from orchestrator.errors import MatloopError
 from orchestrator.history import History
 from orchestrator.protocols import Encodable, Space, require
 from orchestrator.randomness import derive
-from orchestrator.trial import Objective, Point, Trial, best
+from orchestrator.trial import Objective, Point, Trial, best, comparable
 
 REHEARSED = 32  # random points in a made-up data set
 
@@ -71,7 +71,7 @@ class Recorded:
             MatloopError: no trial of the study was answered.
         """
         space, objectives = self.describe(study)
-        answered = [t for t in self.history.of(study) if t.values is not None]
+        answered = comparable(self.history.of(study))
         if not answered:
             raise MatloopError(f"study {study!r} has no answered trial to make a data set of; see `matloop status`")
         y = [[(t.values or {})[o.name] for o in objectives] for t in answered]

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from orchestrator.history import History
 from orchestrator.study import Study
-from orchestrator.trial import Trial
+from orchestrator.trial import Trial, in_full
 
 RECENT = 50  # answers over which the rate is taken
 LINE_EVERY_S = 5.0
@@ -57,6 +57,8 @@ class Tally:
             self.times.append(now)
         if trial.values is None:
             self.failed += 1
+            return
+        if not in_full(trial):
             return
         objective = self.study.objectives[0]
         value = trial.values[objective.name]

@@ -189,7 +189,20 @@ def losses(trials: Sequence[Trial], objectives: Sequence[Objective]) -> npt.NDAr
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(objectives))
 
 
-def best(trials: Sequence[Trial], objective: Objective) -> Trial | None:
-    """Answered trial with the smallest loss; the earliest of equals; None if there is none."""
+def in_full(trial: Trial) -> bool:
+    """Whether it was measured with the full effort."""
+    return trial.fidelity is None or trial.fidelity >= 1.0
+
+
+def comparable(trials: Sequence[Trial]) -> list[Trial]:
+    """Answered trials of the highest fidelity that there is among them: values of different fidelities mean
+    different things."""
     answered = [t for t in trials if t.values is not None]
-    return min(answered, key=lambda t: objective.loss((t.values or {})[objective.name]), default=None)
+    shares = [1.0 if t.fidelity is None else t.fidelity for t in answered]
+    highest = max(shares, default=1.0)
+    return [t for t, share in zip(answered, shares, strict=True) if share == highest]
+
+
+def best(trials: Sequence[Trial], objective: Objective) -> Trial | None:
+    """Of the `comparable` trials the one with the smallest loss; the earliest of equals; None if there is none."""
+    return min(comparable(trials), key=lambda t: objective.loss((t.values or {})[objective.name]), default=None)

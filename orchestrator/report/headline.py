@@ -11,6 +11,7 @@ from orchestrator.history import History
 from orchestrator.report import predictions, text
 from orchestrator.report.occupancy import occupancy
 from orchestrator.report.study import Study
+from orchestrator.trial import in_full
 
 State = Literal["empty", "open", "interrupted", "finished"]
 
@@ -18,6 +19,7 @@ DEEDS = {
     "random": ("{n} was drawn at random", "{n} were drawn at random"),
     "space_filling": ("{n} was placed evenly over the space", "{n} were placed evenly over the space"),
     "evolution": ("evolution bred {n}", "evolution bred {n}"),
+    "successive_halving": ("{n} was measured with rising effort", "{n} were measured with rising effort"),
     "active_learning": ("active learning chose {n}", "active learning chose {n}"),
     "bayesian": ("Bayesian optimisation chose {n}", "Bayesian optimisation chose {n}"),
     "optuna": ("an Optuna sampler chose {n}", "an Optuna sampler chose {n}"),
@@ -77,11 +79,13 @@ def sentence(study: Study) -> str:
     if not study.finished:
         return f"{text.plural(len(study.running), 'trial').capitalize()} proposed, none finished yet."
     one, many = DEEDS.get(study.kind("strategy"), ("{n} was tried", "{n} were tried"))
-    n = len(study.finished)
+    n = sum(t.extra.get("origin") != "promotion" for t in study.finished)
     deed = (one if n == 1 else many).format(n=text.plural(n, *study.noun))
     failed = f"; {len(study.failed):,} failed" if study.failed and study.answered else ""
     if not study.answered:
         return _capital(f"{deed}; {'it' if n == 1 else 'every one'} failed.")
+    if study.kind("strategy") == "successive_halving":
+        failed = f", {sum(map(in_full, study.answered)):,} of them in full{failed}"
     return _capital(f"{deed}{failed}. {_outcome(study)}".strip())
 
 

@@ -21,6 +21,7 @@ MARKERS = {
     "random": ("o", fig.MUTED),
     "mutation": ("^", fig.ORANGE),
     "crossover": ("D", fig.GREEN),
+    "promotion": ("v", fig.SKY),
     "other": ("s", fig.PURPLE),
 }
 

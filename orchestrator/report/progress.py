@@ -39,7 +39,9 @@ class Progress:
 
 def progress(study: Study, objective: Objective) -> Progress:
     """Fold the results of a study that has answers."""
-    answered = np.array([t.values is not None for t in study.finished], dtype=bool)
+    shown = {t.id for t in study.answered}
+    answered = np.array([t.id in shown for t in study.finished], dtype=bool)
+    failed = np.array([t.values is None for t in study.finished], dtype=bool)
     places = np.arange(1, len(study.finished) + 1)
     value = study.values(objective)
     sign = objective.loss(1.0)
@@ -47,7 +49,7 @@ def progress(study: Study, objective: Objective) -> Progress:
         order=places[answered],
         value=value,
         best=sign * np.minimum.accumulate(sign * value),
-        failed=places[~answered],
+        failed=places[failed],
         tips=[f"trial {t.id}: {text.value(objective, v)}" for t, v in zip(study.answered, value, strict=True)],
     )
 
@@ -132,6 +134,10 @@ def _caption(
         parts.append(
             f"Grey: the {len(reference):,} answers of “{baseline.name}”, {text.spread(float(reference.mean()), std)}, "
             f"the dashed line their best."
+        )
+    if partial := len(study.finished) - len(data.value) - len(data.failed):
+        parts.append(
+            f"{text.plural(partial, 'result').capitalize()} of lower fidelity are left out, not being comparable."
         )
     if len(data.failed):
         parts.append(f"Crosses at the foot: {text.plural(len(data.failed), 'failure')}.")

@@ -58,16 +58,20 @@ def miscalibration_area(z: Array) -> float:
 
 
 def front(losses: Array) -> npt.NDArray[np.intp]:
-    """Indices of the non-dominated rows, by the first column.
+    """Indices of the non-dominated rows, by the first column; of equal rows the first.
 
     Args:
-        losses: (n, 2), smaller is better; rows that are not finite are left out.
+        losses: (n, m), smaller is better; rows that are not finite are left out.
     """
-    order = np.lexsort((losses[:, 1], losses[:, 0]))
+    order = np.lexsort(losses.T[::-1])
     order = order[np.isfinite(losses[order]).all(axis=1)]
-    second = losses[order, 1]
-    before = np.concatenate([[np.inf], np.minimum.accumulate(second)[:-1]]) if len(order) else second
-    return order[second < before]
+    found: list[int] = []
+    kept = np.empty_like(losses)  # a row can only be dominated by one that comes before it
+    for i in order:
+        if not (kept[: len(found)] <= losses[i]).all(axis=1).any():
+            kept[len(found)] = losses[i]
+            found.append(int(i))
+    return np.array(found, dtype=np.intp)
 
 
 def thin(y: Array, limit: int) -> npt.NDArray[np.intp]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.history import History
-from orchestrator.trial import Objective, Trial, best
+from orchestrator.trial import Objective, Trial, best, comparable
 
 NOUNS = {"conv_network": ("network", "networks"), "latent": ("microstructure", "microstructures")}
 
@@ -35,8 +35,8 @@ class Study:
 
     @property
     def answered(self) -> list[Trial]:
-        """Trials with values."""
-        return [t for t in self.finished if t.values is not None]
+        """Trials with values that may be compared: of the highest fidelity, if there are several."""
+        return comparable(self.finished)
 
     @property
     def failed(self) -> list[Trial]:

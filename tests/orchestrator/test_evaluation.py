@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from orchestrator.artifacts import ArtifactStore
+from orchestrator.budget import Budget, Spending
 from orchestrator.evaluation import Evaluation, as_measurement
 from orchestrator.randomness import derive, derive_seed, python_seed, torch_seed
 from orchestrator.trial import Measurement, Objective, Trial, best, losses
@@ -120,6 +121,24 @@ def test_losses_have_one_direction():
     ]
     assert best(trials, Objective("a", "maximise")) is trials[0]
     assert best(trials[1:2], Objective("a")) is None
+
+
+def test_only_the_highest_fidelity_is_compared():
+    def measured(i, value, fidelity):
+        return Trial(id=i, study="s", number=i, point={}, seed=0, values={"a": value}, fidelity=fidelity)
+
+    low, middle, full = (
+        measured(0, 0.1, 1 / 9),
+        measured(1, 0.2, 1 / 3),
+        [measured(2, 0.9, None), measured(3, 0.8, 1.0)],
+    )
+    failed = Trial(id=4, study="s", number=4, point={}, seed=0)
+    assert best([low, middle, *full, failed], Objective("a")) is full[1]
+    assert best([failed, low, middle], Objective("a")) is middle
+    spending = Spending(Budget(target=0.5, patience=2), Objective("a"))
+    for trial in (low, middle, full[0], low, low):
+        spending.tell(trial)
+    assert (spending.best, spending.since_best, spending.finished) == (0.9, 0, 5)
 
 
 def test_seeds_depend_on_every_key_and_its_type():

@@ -9,7 +9,19 @@ import pytest
 
 from orchestrator.artifacts import ArtifactStore
 from orchestrator.history import History, Session
-from orchestrator.report import failures, glyph, headline, hits, images, lineage, occupancy, predictions, progress, text
+from orchestrator.report import (
+    failures,
+    glyph,
+    headline,
+    hits,
+    images,
+    lineage,
+    occupancy,
+    pareto,
+    predictions,
+    progress,
+    text,
+)
 from orchestrator.report.study import Study, studies
 from orchestrator.trial import Objective, Prediction, Trial
 
@@ -172,3 +184,46 @@ def test_spread_is_rounded_to_the_deviation() -> None:
     assert text.spread(0.70512, 0.0951) == "0.705 ± 0.095"
     assert text.spread(0.70512, 0.0) == "0.705"
     assert text.spread(12345.0, 300.0) == "12,345 ± 300"
+
+
+def test_results_of_lower_fidelity_are_left_out_and_counted() -> None:
+    low = [trial(i, 0.1 * i, fidelity=1 / 9, extra={"origin": "random"}) for i in range(6)]
+    full = [trial(6, 3.0, fidelity=1.0, extra={"origin": "promotion"}), trial(7, 2.0, extra={"origin": "promotion"})]
+    halved = study([*low, *full, trial(8, None, fidelity=1 / 9)], kind="successive_halving")
+    best = halved.best()
+    assert best is not None and best.id == 7
+    assert [t.id for t in halved.answered] == [6, 7]
+    data = progress.progress(halved, DOWN)
+    assert (data.order.tolist(), data.value.tolist(), data.failed.tolist()) == ([7, 8], [3.0, 2.0], [9])
+    section = progress.section(halved, None)
+    assert section is not None and "6 results of lower fidelity are left out" in getattr(
+        section.blocks[0], "caption", ""
+    )
+    sentence = headline.sentence(halved)
+    assert sentence.startswith(
+        "7 points were measured with rising effort, 2 of them in full; 1 failed. The best, trial 7"
+    )
+
+
+def test_three_objectives_are_drawn_in_pairs() -> None:
+    objectives = (DOWN, Objective("parameters"), Objective("latency_ms", "minimise", "ms"))
+    rows = [(1.0, 900.0, 3.0), (2.0, 500.0, 2.0), (3.0, 600.0, 1.0), (3.0, 950.0, 4.0)]
+    trials = [
+        Trial(
+            id=i,
+            study="s",
+            number=i,
+            point={},
+            seed=0,
+            values=dict(zip([o.name for o in objectives], row, strict=True)),
+        )
+        for i, row in enumerate(rows)
+    ]
+    three = Study(name="s", config={}, objectives=objectives, finished=trials, running=[], ended=None)
+    assert [t.id for t in pareto.front(three)] == [0, 1, 2]
+    section = pareto.section(three)
+    assert section is not None
+    figure, table = section.blocks
+    assert getattr(figure, "svg", "").count("latency") >= 2 and "3 blue ones" in getattr(figure, "caption", "")
+    assert [row[0] for row in getattr(table, "rows", ())] == ["0", "1", "2"]
+    assert len(getattr(table, "head", ())) == 4

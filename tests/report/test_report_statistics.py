@@ -50,6 +50,16 @@ def test_front_agrees_with_brute_force(rows: list[tuple[int, int]]) -> None:
     assert found == sorted(expected)  # by the first objective, equal points once
 
 
+def test_front_of_three_agrees_with_brute_force() -> None:
+    losses = np.random.default_rng(2).integers(0, 6, (300, 3)).astype(float)
+
+    def beaten(row: np.ndarray) -> bool:
+        return bool(((losses <= row).all(axis=1) & (losses < row).any(axis=1)).any())
+
+    found = [tuple(losses[i]) for i in statistics.front(losses)]
+    assert found == sorted({tuple(row) for row in losses if not beaten(row)})
+
+
 def test_front_leaves_out_what_is_not_finite() -> None:
     assert statistics.front(np.array([[np.inf, 0.0], [1.0, 1.0]])).tolist() == [1]
     assert statistics.front(np.empty((0, 2))).tolist() == []
