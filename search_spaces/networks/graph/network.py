@@ -1,0 +1,30 @@
+"""The torch module and the source of a graph genome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from search_spaces.networks.graph.plan import plan
+from search_spaces.networks.runner import Runner
+from search_spaces.networks.statements import listing
+
+
+def build(genome: Mapping[str, Any]) -> Runner:
+    """The network of a valid genome: a `GraphBatch` to (graphs, outputs) float32."""
+    return Runner(plan(genome))
+
+
+def to_source(genome: Mapping[str, Any]) -> str:
+    """Python source of class `Network`, whose state dict is that of `build(genome)`."""
+    return listing(
+        plan(genome),
+        genome["training"],
+        title="A graph network found by architecture search.",
+        one=f"one graph of {genome['nodes']} nodes and {genome['edges']} edges",
+        signature=(
+            "Graphs to predictions (graphs, outputs), given as one tuple of four tensors.\n\n"
+            f"    Nodes (N, {genome['node_features']}) float32, edges (2, E) int64 from sender to receiver, edge features\n"
+            f"    (E, {genome['edge_features']}) float32, and the graph of each node (N,) int64, ascending from 0.\n    "
+        ),
+    )

@@ -1,0 +1,54 @@
+"""The words a segmentation genome is written in.
+
+An encoder-decoder network (Ronneberger, Fischer & Brox, MICCAI 2015) that names the class of every pixel::
+
+    {"family": "segmentation", "input": [1, 64, 64], "classes": 2,      # fixed by the space
+     "padding": "circular", "hypercolumns": 0, "dropout": 0.1,
+     "stem": {"width": 16, "convolutions": 2, "kernel": 3, "normalisation": "batch", "activation": "relu",
+              "dropout": 0.0},
+     "levels": [{"downsampling": "max", "upsampling": "nearest", "skip": "concatenate", "width": 32,
+                 "convolutions": 1, "kernel": 3, "normalisation": "batch", "activation": "relu", "dropout": 0.1}],
+     "training": {"optimiser": "adam", "learning_rate": 0.003, "weight_decay": 1e-05, "batch": 16}}
+
+The stem works at full resolution and each level at half of the one above it. `downsampling` is the way into a level,
+`upsampling` the way back to the one above, where `skip` says how what the encoder had there joins in; then follow as
+many convolutions as the encoder has there, with the same genes. `hypercolumns: n` brings the features of the n first
+levels to full resolution and appends them to the stem's before the output (Hariharan et al., CVPR 2015).
+`dropout` at the top is the one before the output, that of a block drops whole maps at the block's end.
+"""
+
+from __future__ import annotations
+
+from search_spaces.networks.genome import ACTIVATIONS, DROPOUTS, NORMALISATIONS, WIDTHS
+from search_spaces.networks.grammar import Gene, Grammar, Series, Table
+
+FAMILY = "segmentation"
+
+_DROPOUT = Gene(DROPOUTS, (0.7, 0.1, 0.08, 0.06, 0.04, 0.02))
+
+BLOCK: Table = {
+    "width": Gene(WIDTHS),
+    "convolutions": Gene((1, 2, 3), (0.4, 0.5, 0.1)),
+    "kernel": Gene((1, 3, 5), (0.1, 0.65, 0.25)),
+    "normalisation": Gene(NORMALISATIONS, (0.2, 0.6, 0.2)),
+    "activation": Gene(ACTIVATIONS),
+    "dropout": _DROPOUT,
+}
+LEVEL: Table = {
+    "downsampling": Gene(("max", "avg", "stride")),
+    "upsampling": Gene(("nearest", "bilinear", "transposed")),
+    "skip": Gene(("concatenate", "add", "none"), (0.5, 0.35, 0.15)),
+    **BLOCK,
+}
+SETTINGS: Table = {
+    "padding": Gene(("zeros", "circular")),
+    "hypercolumns": Gene((0, 1, 2, 3), (0.6, 0.15, 0.15, 0.1)),
+    "dropout": _DROPOUT,
+}
+SHRINK = ("width", "convolutions", "kernel", "hypercolumns")
+"""Genes lowered to save cost, in that order."""
+
+
+def grammar(max_levels: int) -> Grammar:
+    """The words of networks with at most so many levels below the stem."""
+    return Grammar(settings=SETTINGS, blocks={"stem": BLOCK}, series={"levels": Series(LEVEL, 0, max_levels)})

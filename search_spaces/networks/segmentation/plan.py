@@ -1,0 +1,160 @@
+"""From a segmentation genome to its modules and forward pass, without torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from search_spaces.networks.plan import Part, clip_odd
+from search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program, Statement
+
+Shape = tuple[int, int, int]
+
+_ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "silu": "SiLU", "elu": "ELU"}
+_CHANNELS_PER_GROUP = 4  # divides every width
+
+
+def plan(genome: Mapping[str, Any]) -> Program:
+    """Lay out the network of a valid genome (see `search_spaces.networks.segmentation.genome`).
+
+    It takes (n, channels, height, width) and gives (n, classes, height, width) logits, for images of other extents than
+    the genome's too: halves are rounded up on the way down, and what is too large on the way up is cut.
+    """
+    channels, height, width = genome["input"]
+    return _Planner((channels, height, width), genome).lay_out()
+
+
+class _Planner:
+    """Follows a shape down and up again, and writes down what each place needs. Level 0 is the stem."""
+
+    def __init__(self, shape: Shape, genome: Mapping[str, Any]) -> None:
+        self.shape, self.genome = shape, genome
+        self.blocks = [genome["stem"], *genome["levels"]]
+        self.parts: list[Part] = []
+        self.statements: list[Statement] = []
+        self.block = 0  # what the parts are made for, as `Grammar.places` numbers it
+
+    def lay_out(self) -> Program:
+        shapes, last = [], len(self.blocks) - 1
+        for level in range(last + 1):
+            self.block = level + 1
+            if level:
+                self._down(level)
+            self._convolve(level, "encoder")
+            shapes.append(self.shape)
+            if level < last:
+                self.statements.append(Call(f"x{level}", (), ("x",)))
+        for level in reversed(range(last)):
+            if level + 1 <= self.genome["hypercolumns"]:
+                self.statements.append(Call(f"h{level + 1}", (), ("x",)))
+            self.block = level + 2
+            self._up(level, shapes[level])
+            self.block = level + 1
+            self._convolve(level, "decoder")
+        self.block = 0
+        self._read_out()
+        return Program("x", tuple(self.parts), tuple(self.statements))
+
+    def _add(self, name: str, kind: str, *arguments: Any, parameters: int = 0, work: int = 0, **options: Any) -> str:
+        self.parts.append(Part(name, kind, arguments, options, self.block, parameters, work))
+        return name
+
+    def _call(self, *parts: str) -> None:
+        self.statements.append(Call("x", parts, ("x",)))
+
+    def _down(self, level: int) -> None:
+        """Halve both extents, rounding up."""
+        channels, height, width = self.shape
+        mode, halved = self.blocks[level]["downsampling"], (channels, -(-height // 2), -(-width // 2))
+        if mode == "stride":
+            self._call(self._conv(f"down{level}", channels, 3, bias=True, stride=2))
+        else:
+            kind = "MaxPool2d" if mode == "max" else "AvgPool2d"
+            self._call(self._add(f"down{level}", kind, 2, ceil_mode=True))
+        self.shape = halved
+
+    def _up(self, level: int, target: Shape) -> None:
+        """Go back from the level below to `level`, whose encoder gave `target`, and join with what it gave."""
+        below, chain = self.blocks[level + 1], []
+        if below["upsampling"] == "transposed":
+            chain.append(self._transpose(level + 1, target[0]))
+        else:
+            if below["skip"] == "add" and self.shape[0] != target[0]:
+                chain.append(self._conv(f"project{level + 1}", target[0], 1, bias=False))
+            chain.append(self._add(f"up{level + 1}", "Upsample", scale_factor=2, mode=below["upsampling"]))
+        self._call(*chain)
+        self.statements.append(Crop("x", f"x{level}"))
+        channels = self.shape[0]
+        if below["skip"] == "concatenate":
+            self.statements.append(Concatenate("x", ("x", f"x{level}")))
+            channels += target[0]
+        elif below["skip"] == "add":
+            self.statements.append(Add("x", "x", f"x{level}"))
+        self.shape = (channels, *target[1:])
+
+    def _convolve(self, level: int, side: str) -> None:
+        """A block's convolutions, each with normalisation and activation, and its dropout."""
+        block = self.blocks[level]
+        width, plain = block["width"], block["normalisation"] == "none"
+        for number in range(1, block["convolutions"] + 1):
+            name = f"{side}{level}_{{}}{number}"
+            chain = [self._conv(name.format("conv"), width, block["kernel"], bias=plain)]  # a norm would cancel it
+            if block["normalisation"] == "batch":
+                chain.append(self._add(name.format("norm"), "BatchNorm2d", width, parameters=2 * width))
+            elif block["normalisation"] == "group":
+                groups = width // _CHANNELS_PER_GROUP
+                chain.append(self._add(name.format("norm"), "GroupNorm", groups, width, parameters=2 * width))
+            chain.append(self._add(name.format("activation"), _ACTIVATIONS[block["activation"]]))
+            if number == block["convolutions"] and block["dropout"]:
+                chain.append(self._add(f"{side}{level}_dropout", "Dropout2d", block["dropout"]))
+            self._call(*chain)
+
+    def _conv(self, name: str, width: int, size: int, *, bias: bool, stride: int = 1) -> str:
+        """A convolution whose maps have the extents of what it is given over the stride, rounded up."""
+        channels, height, across = self.shape
+        kernel = clip_odd(size, self.shape)
+        options: dict[str, Any] = {"stride": stride} if stride > 1 else {}
+        if max(kernel) > 1:
+            options["padding"] = _square(kernel[0] // 2, kernel[1] // 2)
+            if self.genome["padding"] != "zeros":
+                options["padding_mode"] = self.genome["padding"]
+        self.shape = (width, -(-height // stride), -(-across // stride))
+        weights = channels * math.prod(kernel) * width
+        return self._add(
+            name,
+            "Conv2d",
+            channels,
+            width,
+            _square(*kernel),
+            parameters=weights + width * bias,
+            work=weights * math.prod(self.shape[1:]),
+            **options,
+            **({} if bias else {"bias": False}),
+        )
+
+    def _transpose(self, level: int, width: int) -> str:
+        """Every pixel becomes 2 x 2, before they are cut."""
+        channels, height, across = self.shape
+        self.shape = (width, 2 * height, 2 * across)
+        weights = 4 * channels * width
+        work = weights * height * across
+        return self._add(
+            f"up{level}", "ConvTranspose2d", channels, width, 2, parameters=weights + width, work=work, stride=2
+        )
+
+    def _read_out(self) -> None:
+        channels, columns = self.shape[0], range(1, self.genome["hypercolumns"] + 1)
+        for level in columns:
+            name = self._add(f"column{level}", "Upsample", scale_factor=2**level, mode="bilinear")
+            self.statements += [Call(f"h{level}", (name,), (f"h{level}",)), Crop(f"h{level}", "x")]
+            channels += self.blocks[level]["width"]
+        if columns:
+            self.statements.append(Concatenate("x", ("x", *(f"h{level}" for level in columns))))
+        self.shape = (channels, *self.shape[1:])
+        chain = [self._add("dropout", "Dropout2d", self.genome["dropout"])] if self.genome["dropout"] else []
+        self._call(*chain, self._conv("output", self.genome["classes"], 1, bias=True))
+
+
+def _square(vertical: int, horizontal: int) -> int | tuple[int, int]:
+    return vertical if vertical == horizontal else (vertical, horizontal)
