@@ -108,10 +108,8 @@ class GrammarSpace:
     def require_room(self, name: str) -> None:
         """Raise ConfigError unless the smallest network of the family is within budget."""
         for cost, least in self._least().items():
-            if getattr(self.budget, cost) < least:
-                raise ConfigError(
-                    f"expected max_{cost} of at least {least:,} for {name}, got {getattr(self.budget, cost):,}; raise it"
-                )
+            if (limit := getattr(self.budget, cost)) < least:
+                raise ConfigError(f"expected max_{cost} of at least {least:,} for {name}, got {limit:,}; raise it")
 
     def _least(self) -> dict[str, int]:
         """Costs of the network that shrinking ends at, whatever its other genes are: the largest of many draws."""

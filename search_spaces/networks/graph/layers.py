@@ -21,7 +21,7 @@ def aggregate(values: torch.Tensor, index: torch.Tensor, size: int, mode: str) -
 
 
 class GatedConvolution(nn.Module):
-    """Messages sigmoid(g) * softplus(s), g and s affine in both nodes and the edge (CGCNN; Xie & Grossman, PRL 2018)."""
+    """Messages sigmoid(g) * softplus(s), both affine in nodes and edge (CGCNN; Xie & Grossman, PRL 2018)."""
 
     def __init__(self, inputs: int, edge_features: int, width: int, aggregation: str) -> None:
         super().__init__()
@@ -52,7 +52,8 @@ class FilterConvolution(nn.Module):
     def forward(self, x: torch.Tensor, edges: torch.Tensor, edge_features: torch.Tensor) -> torch.Tensor:
         sender, receiver = edges
         messages = self.sender(x)[sender] * self.filter(edge_features)
-        return self.own(x) + self.mix(aggregate(messages, receiver, len(x), self.aggregation))
+        received: torch.Tensor = self.mix(aggregate(messages, receiver, len(x), self.aggregation))
+        return received + self.own(x)
 
 
 class SumConvolution(nn.Module):
@@ -67,7 +68,8 @@ class SumConvolution(nn.Module):
     def forward(self, x: torch.Tensor, edges: torch.Tensor, edge_features: torch.Tensor) -> torch.Tensor:
         sender, receiver = edges
         messages = torch.relu(x[sender] + self.edge(edge_features))
-        return self.mix(x + aggregate(messages, receiver, len(x), self.aggregation))
+        result: torch.Tensor = self.mix(x + aggregate(messages, receiver, len(x), self.aggregation))
+        return result
 
 
 class Pool(nn.Module):

@@ -24,7 +24,8 @@ def to_source(genome: Mapping[str, Any]) -> str:
         one=f"one graph of {genome['nodes']} nodes and {genome['edges']} edges",
         signature=(
             "Graphs to predictions (graphs, outputs), given as one tuple of four tensors.\n\n"
-            f"    Nodes (N, {genome['node_features']}) float32, edges (2, E) int64 from sender to receiver, edge features\n"
-            f"    (E, {genome['edge_features']}) float32, and the graph of each node (N,) int64, ascending from 0.\n    "
+            f"    Nodes (N, {genome['node_features']}) float32, edges (2, E) int64 from sender to receiver,\n"
+            f"    edge features (E, {genome['edge_features']}) float32, and the graph of each node (N,) int64,\n"
+            "    ascending from 0.\n    "
         ),
     )

@@ -68,8 +68,8 @@ class _Planner:
     def _pass_messages(self, number: int, layer: Mapping[str, Any]) -> None:
         inputs, width = self.width, layer["width"]
         if layer["skip"]:
-            chain = () if inputs == width else (self._linear(f"project{number}", width, bias=False),)
-            self.statements.append(Call("skip", chain, ("x",)))
+            project = () if inputs == width else (self._linear(f"project{number}", width, bias=False),)
+            self.statements.append(Call("skip", project, ("x",)))
         parameters, work = self._costs(layer["message"], inputs, width)
         message = self._add(
             f"message{number}",
@@ -82,8 +82,8 @@ class _Planner:
             work=work,
         )
         self.width = width
-        chain = (message, *self._normalise(f"norm{number}", layer["normalisation"]))
-        arguments = ("x", "edges", "edge_features")
+        chain: tuple[str, ...] = (message, *self._normalise(f"norm{number}", layer["normalisation"]))
+        arguments: tuple[str, ...] = ("x", "edges", "edge_features")
         if layer["skip"]:
             self.statements += [Call("x", chain, arguments), Add("x", "x", "skip")]
             chain, arguments = (), ("x",)

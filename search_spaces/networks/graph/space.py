@@ -22,7 +22,7 @@ class GraphNetworks(GrammarSpace):
         outputs: number of properties that the network predicts of a graph.
         max_layers: most layers of message passing.
         max_parameters: most trainable values.
-        max_multiply_adds: most multiplications for one graph of `nodes` and `edges`; bounds the time that a trial takes.
+        max_multiply_adds: most multiplications for one graph of `nodes` and `edges`.
         nodes: of a typical graph, to count multiplications for.
         edges: of a typical graph, each direction counted.
 

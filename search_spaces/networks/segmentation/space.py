@@ -62,7 +62,7 @@ class SegmentationNetworks(GrammarSpace):
         return plan(genome)
 
     def fit(self, genome: Genome) -> None:
-        """Shrink kernels to the maps, drop levels below a single pixel and hypercolumns of levels that are not there."""
+        """Shrink kernels to the maps; drop levels below a single pixel and hypercolumns of levels that are gone."""
         extent, kept = max(genome["input"][1:]), []
         _fit_kernel(genome["stem"], extent)
         for level in genome["levels"]:
