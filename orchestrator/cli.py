@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -112,6 +113,76 @@ def run(
 
 
 @app.command()
+def submit(
+    file: CampaignFile,
+    scheduler: Annotated[str, typer.Option("--scheduler", help="slurm, lsf or pbs.")],
+    nodes: Annotated[int, typer.Option("--nodes", help="Number of nodes.")],
+    time: Annotated[str, typer.Option("--time", help="Wall time: 12:00:00, 1-00:00:00, 90m.", metavar="TIME")],
+    gpus_per_node: Annotated[int, typer.Option("--gpus-per-node", help="GPUs on each node; a worker each.")] = 0,
+    tasks_per_node: Annotated[
+        int | None, typer.Option("--tasks-per-node", help="Workers on each node, where it is not one per GPU.")
+    ] = None,
+    cpus_per_task: Annotated[
+        int | None, typer.Option("--cpus-per-task", help="Cores of each rank; whole nodes if left out.")
+    ] = None,
+    queue: Annotated[str | None, typer.Option("--partition", "--queue", help="Partition or queue.")] = None,
+    account: Annotated[str | None, typer.Option("--account", help="Project that is charged.")] = None,
+    module: Annotated[list[str] | None, typer.Option("--module", help="Module to load; may be repeated.")] = None,
+    extra: Annotated[
+        list[str] | None, typer.Option("--extra", help='Directive as it is: "#SBATCH --qos=debug"; may be repeated.')
+    ] = None,
+    launcher: Annotated[str, typer.Option("--launcher", help="auto, srun, jsrun or mpiexec.")] = "auto",
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Folder for results; runs/NAME if left out.", metavar="DIR")
+    ] = None,
+    now: Annotated[bool, typer.Option("--now", help="Submit it, and print the job's id.")] = False,
+) -> None:
+    """Write a job script for a cluster: it runs the campaign over MPI, again and again until it is finished."""
+    from hpc import jobs
+    from orchestrator.commands.submit import job_for, write
+    from orchestrator.walltime import seconds
+
+    job = job_for(
+        file,
+        directory=directory,
+        scheduler=_one_of("--scheduler", scheduler, jobs.LAUNCHERS),
+        launcher=_one_of("--launcher", launcher, ("auto", "srun", "jsrun", "mpiexec")),
+        nodes=nodes,
+        time_s=seconds(time),
+        gpus_per_node=gpus_per_node,
+        tasks_per_node=tasks_per_node,
+        cpus_per_task=cpus_per_task,
+        queue=queue,
+        account=account,
+        modules=tuple(module or ()),
+        extra=tuple(extra or ()),
+    )
+    typer.echo(f"wrote {write(job)}: a manager and {job.workers} workers")
+    typer.echo(f"job {jobs.submit(job)}" if now else f"next: {jobs.by_hand(job)}")
+
+
+@app.command()
+def progress(
+    campaign: Campaign,
+    since: Annotated[
+        str | None, typer.Option("--since", help="What runs that began later have come to.", metavar="TIME")
+    ] = None,
+) -> None:
+    """Say whether to start a campaign again, for job scripts.
+
+    Exit codes: 0 finished, 75 more to do and results came since, 1 it would not help to start it again.
+    """
+    from orchestrator.commands.progress import verdict
+    from orchestrator.commands.status import locate
+    from orchestrator.ledger import read
+    from orchestrator.walltime import moment
+
+    code, sentence = verdict(read(locate(campaign) / "ledger.db"), moment(since) if since else 0.0)
+    typer.echo(sentence)
+    raise typer.Exit(code)
+
+
+@app.command()
 def status(campaign: Campaign) -> None:
     """Show where a campaign stands, while it runs or afterwards."""
     from orchestrator.commands.status import locate, show
@@ -179,6 +250,14 @@ def main() -> None:
         if debug:
             raise
         raise SystemExit(130) from None
+
+
+def _one_of(option: str, value: str, allowed: Iterable[str]) -> Any:
+    from orchestrator.errors import ConfigError
+
+    if value not in allowed:
+        raise ConfigError(f"expected {option} {', '.join(allowed)}, got {value!r}")
+    return value
 
 
 def _console() -> Console:

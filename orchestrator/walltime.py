@@ -22,6 +22,9 @@ from typing import Any, Final, Self
 from orchestrator.errors import ConfigError
 
 WARNING_S: Final = 120.0
+EARLY_S: Final = 60.0
+"""How much too early a scheduler may send its warning (Slurm: a minute); so close to a known end the clock decides."""
+
 MORE_TO_DO: Final = 75
 """Exit code of a run that ended in time and has more to do: EX_TEMPFAIL of sysexits.h, "try again later"."""
 
@@ -100,7 +103,7 @@ class WallTime:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if not self.closing:
+        if self.end - time.time() > self.warning_s + EARLY_S:
             self.announce(self.warning_s)
         self.wake()
 
