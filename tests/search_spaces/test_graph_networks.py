@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from orchestrator.errors import ConfigError, InvalidPoint
-from search_spaces.networks.graph.batch import GraphBatch
 from search_spaces.networks.graph.genome import LAYER, SETTINGS
+from search_spaces.networks.graph.graphs import Graphs
 from search_spaces.networks.graph.layers import GatedConvolution, aggregate
 from search_spaces.networks.graph.space import GraphNetworks
 from search_spaces.networks.module import build
@@ -24,8 +24,7 @@ from tests.contracts.space import SpaceContract, many
 
 GENOME = {
     "family": "graph",
-    "node_features": 5,
-    "edge_features": 4,
+    "input": [5, 4],
     "outputs": 2,
     "nodes": 8,
     "edges": 96,
@@ -54,27 +53,42 @@ OPTIONS = [
 
 
 def graphs(seed, count=3, nodes=5, edges=14, node_features=5, edge_features=4):
-    """Random graphs; the last node of each has no neighbours."""
+    """Random graphs, each a node and an edge larger than the one before; the last node of each has no neighbours."""
     rng = np.random.default_rng(seed)
-    return [
-        GraphBatch(
-            torch.as_tensor(rng.normal(size=(nodes, node_features)), dtype=torch.float32),
-            torch.as_tensor(rng.integers(nodes - 1, size=(2, edges))),
-            torch.as_tensor(rng.normal(size=(edges, edge_features)), dtype=torch.float32),
-            torch.zeros(nodes, dtype=torch.int64),
-        )
-        for _ in range(count)
-    ]
+    return together(
+        [
+            Graphs(
+                torch.as_tensor(rng.normal(size=(nodes + i, node_features)), dtype=torch.float32),
+                torch.as_tensor(rng.integers(nodes + i - 1, size=(2, edges + i))),
+                torch.as_tensor(rng.normal(size=(edges + i, edge_features)), dtype=torch.float32),
+                torch.tensor([0, nodes + i]),
+                torch.tensor([0, edges + i]),
+            )
+            for i in range(count)
+        ]
+    )
 
 
 def together(parts):
-    """Graphs side by side, by a loop rather than by offsets."""
-    shift, shifted = 0, []
-    for number, part in enumerate(parts):
-        shifted.append(part._replace(edges=part.edges + shift, graph=part.graph + number))
-        shift += len(part.nodes)
-    nodes, edges, features, graph = zip(*shifted, strict=True)
-    return GraphBatch(torch.cat(nodes), torch.cat(edges, dim=1), torch.cat(features), torch.cat(graph))
+    """Single graphs side by side, one after the other."""
+    nodes, edges, node_offsets, edge_offsets = [], [], [0], [0]
+    for part in parts:
+        nodes.append(part.nodes)
+        edges.append(part.edges + node_offsets[-1])
+        node_offsets.append(node_offsets[-1] + len(part.nodes))
+        edge_offsets.append(edge_offsets[-1] + part.edges.shape[1])
+    features = torch.cat([part.edge_features for part in parts])
+    return Graphs(
+        torch.cat(nodes), torch.cat(edges, dim=1), features, torch.tensor(node_offsets), torch.tensor(edge_offsets)
+    )
+
+
+def equal(a, b):
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in Graphs.__slots__)
+
+
+def double(batch):
+    return replace(batch, nodes=batch.nodes.double(), edge_features=batch.edge_features.double())
 
 
 class TestGraphNetworks(SpaceContract):
@@ -90,7 +104,8 @@ class TestGraphNetworks(SpaceContract):
         for _ in range(4):
             a, b = space.mutate(a, rng), space.cross(a, b, rng)
         fixed = space.fixed
-        batch = together(graphs(seed, node_features=fixed["node_features"], edge_features=fixed["edge_features"]))
+        node_features, edge_features = fixed["input"]
+        batch = graphs(seed, node_features=node_features, edge_features=edge_features)
         for genome in (a, b):
             network = build(genome)
             assert sum(p.numel() for p in network.parameters()) == network.layout.parameters
@@ -111,24 +126,23 @@ def networks(seed, count=12):
         yield build(genome).double().eval()
 
 
-def double(batch):
-    return GraphBatch(batch.nodes.double(), batch.edges, batch.edge_features.double(), batch.graph)
-
-
 def test_a_graph_alone_is_the_graph_in_a_batch():
-    parts = [double(part) for part in graphs(1)]
+    batch = double(graphs(1))
     for network in networks(1):
-        alone = torch.cat([network(part) for part in parts])
-        assert torch.allclose(network(together(parts)), alone, rtol=1e-10, atol=1e-10)
+        alone = torch.cat([network(batch[[i]]) for i in range(3)])
+        assert torch.allclose(network(batch), alone, rtol=1e-10, atol=1e-10)
         assert not torch.allclose(alone[0], alone[1])
 
 
 def test_order_of_nodes_and_edges_does_not_matter():
-    batch, rng = double(graphs(2, count=1, nodes=7)[0]), np.random.default_rng(0)
+    batch, rng = double(graphs(2, count=1, nodes=7)), np.random.default_rng(0)
     order, edge_order = torch.as_tensor(rng.permutation(7)), torch.as_tensor(rng.permutation(14))
     place = torch.argsort(order)  # where each node went
-    moved = GraphBatch(
-        batch.nodes[order], place[batch.edges][:, edge_order], batch.edge_features[edge_order], batch.graph
+    moved = replace(
+        batch,
+        nodes=batch.nodes[order],
+        edges=place[batch.edges][:, edge_order],
+        edge_features=batch.edge_features[edge_order],
     )
     for network in networks(2):
         assert torch.allclose(network(batch), network(moved), rtol=1e-10, atol=1e-10)
@@ -155,14 +169,14 @@ def test_messages_reach_as_far_as_there_are_layers():
 def test_gated_convolution_is_that_of_its_paper():
     """Equation 5 of Xie & Grossman (2018), neighbour by neighbour, from the concatenated vectors z."""
     torch.manual_seed(0)
-    layer, batch = GatedConvolution(5, 4, 3, "sum"), graphs(3, count=1)[0]
+    layer, batch = GatedConvolution(5, 4, 3, "sum"), graphs(3, count=1)
     weight = torch.cat([layer.receiver.weight, layer.sender.weight, layer.edge.weight], dim=1)
     expected = torch.zeros(5, 3)
     for number, (sender, receiver) in enumerate(batch.edges.T.tolist()):
         z = torch.cat([batch.nodes[receiver], batch.nodes[sender], batch.edge_features[number]])
         gate, core = (weight @ z + layer.receiver.bias).chunk(2)
         expected[receiver] += torch.sigmoid(gate) * nn.functional.softplus(core)
-    assert torch.allclose(layer(*batch[:3]), expected, atol=1e-6)
+    assert torch.allclose(layer(*batch.tensors[:3]), expected, atol=1e-6)
 
 
 def test_aggregation_against_a_loop():
@@ -174,7 +188,7 @@ def test_aggregation_against_a_loop():
 
 def test_gradient_reaches_every_parameter():
     space, rng = GraphNetworks(node_features=5, edge_features=4), np.random.default_rng(4)
-    batch = double(together(graphs(4, count=6)))
+    batch = double(graphs(4, count=6))
     for _ in range(40):
         genome = space.sample(rng)
         for block in (*genome["layers"], *genome["head"]):
@@ -202,14 +216,14 @@ def _count(network, batch):
 
 def test_multiply_adds_are_what_torch_runs():
     space = GraphNetworks(node_features=5, edge_features=4, outputs=2, nodes=5, edges=14)
-    batch, rng = graphs(5, count=1)[0], np.random.default_rng(5)
+    batch, rng = graphs(5, count=1), np.random.default_rng(5)
     for _ in range(60):
         network = build(space.mutate(space.sample(rng), rng))
         assert network.layout.multiply_adds == _count(network, batch)
 
 
 def test_source_is_the_same_network_and_needs_only_torch():
-    space, rng, batch = GraphNetworks(node_features=5, edge_features=4), np.random.default_rng(6), together(graphs(6))
+    space, rng, batch = GraphNetworks(node_features=5, edge_features=4), np.random.default_rng(6), graphs(6)
     for _ in range(30):
         genome = space.sample(rng)
         network, scope = build(genome).eval(), {}
@@ -218,7 +232,7 @@ def test_source_is_the_same_network_and_needs_only_torch():
         exec(source, scope)
         other = scope["Network"]()
         other.load_state_dict(network.state_dict())
-        assert torch.equal(network(batch), other.eval()(tuple(batch)))
+        assert torch.equal(network(batch), other.eval()(batch.tensors))
 
 
 def test_mutation_reaches_every_gene():
@@ -246,7 +260,7 @@ def test_different_genomes_have_different_codes():
     ("path", "value", "message"),
     [
         (["family"], "segmentation", "family"),
-        (["node_features"], 6, "node_features"),
+        (["input"], [5, 5], "input"),
         (["outputs"], True, "outputs"),
         (["pooling"], "median", "pooling"),
         (["layers"], [], "1 to 5"),
@@ -286,8 +300,30 @@ def test_impossible_spaces_are_refused(options, message):
         GraphNetworks(**({"node_features": 5, "edge_features": 4} | options))
 
 
-def test_an_exported_batch_is_a_plain_tuple():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        batch = together(graphs(9))
-        assert torch.equal(build(GENOME).eval()(batch.to("cpu")).isfinite(), torch.ones(3, 2, dtype=torch.bool))
+def test_rows_of_graphs_are_like_rows_of_a_tensor():
+    singles = [graphs(seed, count=1, nodes=3 + seed, edges=2 + seed) for seed in range(6)]
+    batch = together(singles)
+    assert len(batch) == 6 and batch.shape == (6, 5, 4) and batch.device == torch.device("cpu")
+    for rows in ([4], [5, 0, 3], [2, 2]):
+        for asked in (rows, np.array(rows), torch.tensor(rows)):
+            assert equal(batch[asked], together([singles[row] for row in rows]))
+    assert equal(batch[1:4], together(singles[1:4]))
+    assert [len(part) for part in torch.split(batch, 4)] == [4, 2]
+    assert equal(together([batch[[i]] for i in range(6)]), batch)
+    assert batch[[1, 4]].tensors[3].tolist() == [0] * 4 + [1] * 7
+    assert equal(batch.to("cpu"), batch)
+
+
+def test_a_graph_without_edges_has_its_nodes():
+    bare = replace(
+        graphs(9, count=1, edges=1),
+        edges=torch.zeros((2, 0), dtype=torch.int64),
+        edge_features=torch.zeros((0, 4)),
+        edge_offsets=torch.tensor([0, 0]),
+    )
+    batch = together([graphs(9, count=1), bare, bare])
+    for message in ("gated", "filter", "sum"):
+        network = build(GENOME | {"layers": [GENOME["layers"][0] | {"message": message}]}).eval()
+        y = network(batch)
+        assert y.isfinite().all()
+        assert torch.allclose(y[1], y[2], atol=1e-6) and torch.allclose(y[1:2], network(bare), atol=1e-6)

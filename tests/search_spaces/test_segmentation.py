@@ -25,7 +25,7 @@ BASE = {"convolutions": 1, "kernel": 3, "normalisation": "batch", "activation": 
 GENOME = {
     "family": "segmentation",
     "input": [1, 32, 32],
-    "classes": 3,
+    "outputs": 3,
     "padding": "circular",
     "hypercolumns": 1,
     "dropout": 0.1,
@@ -65,7 +65,7 @@ class TestSegmentationNetworks(SpaceContract):
             assert network.layout.parameters <= space.budget.parameters
             x = torch.randn(2, channels, height, width)
             logits = network.train()(x)
-            assert logits.shape == (2, space.fixed["classes"], height, width)
+            assert logits.shape == (2, space.fixed["outputs"], height, width)
             nn.functional.cross_entropy(logits, torch.randint(0, 2, (2, height, width))).backward()
             assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
             assert network.eval()(x).isfinite().all()
@@ -187,8 +187,8 @@ def test_mutation_reaches_every_gene():
 
 def test_crossing_takes_the_head_of_one_and_the_tail_of_the_other():
     space, rng = SegmentationNetworks(input=[1, 32, 32]), np.random.default_rng(5)
-    wide = GENOME | {"levels": [level | {"width": 16} for level in GENOME["levels"] * 2], "classes": 2}
-    slim = GENOME | {"levels": [level | {"width": 8} for level in GENOME["levels"] * 2], "classes": 2}
+    wide = GENOME | {"levels": [level | {"width": 16} for level in GENOME["levels"] * 2], "outputs": 2}
+    slim = GENOME | {"levels": [level | {"width": 8} for level in GENOME["levels"] * 2], "outputs": 2}
     lengths = set()
     for _ in range(200):
         widths = [level["width"] for level in space.cross(wide, slim, rng)["levels"]]
@@ -228,8 +228,8 @@ def changed(path, value):
         (["family"], "conv", "family"),
         (["input"], [1, 32, 31], "input"),
         (["input"], [1.0, 32, 32], "input"),
-        (["classes"], 2, "classes"),
-        (["classes"], 3.0, "classes"),
+        (["outputs"], 2, "outputs"),
+        (["outputs"], 3.0, "outputs"),
         (["hypercolumns"], 3, "hypercolumns.*at most 2"),
         (["stem", "width"], 17, r"stem\.width"),
         (["stem", "krenel"], 3, "did you mean 'kernel'"),

@@ -2,8 +2,8 @@
 
 A network that passes messages along the edges of a graph and predicts properties of the whole::
 
-    {"family": "graph", "node_features": 20, "edge_features": 16, "outputs": 1,   # fixed by the space
-     "nodes": 8, "edges": 96,                                                     # likewise: a typical graph
+    {"family": "graph", "input": [10, 16], "outputs": 1,   # fixed by the space: features of a node and of an edge
+     "nodes": 8, "edges": 96,                              # likewise: a typical graph
      "embedding": 32, "pooling": "mean", "dropout": 0.1,
      "layers": [{"message": "gated", "aggregation": "sum", "width": 32, "normalisation": "batch",
                  "activation": "silu", "dropout": 0.0, "skip": True}],

@@ -52,8 +52,8 @@ class FilterConvolution(nn.Module):
     def forward(self, x: torch.Tensor, edges: torch.Tensor, edge_features: torch.Tensor) -> torch.Tensor:
         sender, receiver = edges
         messages = self.sender(x)[sender] * self.filter(edge_features)
-        received: torch.Tensor = self.mix(aggregate(messages, receiver, len(x), self.aggregation))
-        return received + self.own(x)
+        result: torch.Tensor = self.own(x) + self.mix(aggregate(messages, receiver, len(x), self.aggregation))
+        return result
 
 
 class SumConvolution(nn.Module):

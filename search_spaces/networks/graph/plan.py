@@ -16,7 +16,7 @@ _MESSAGES = {"gated": "GatedConvolution", "filter": "FilterConvolution", "sum": 
 def plan(genome: Mapping[str, Any]) -> Program:
     """Lay out the network of a valid genome (see `search_spaces.networks.graph.genome`).
 
-    It takes a `GraphBatch` and gives (graphs, outputs). Multiply-adds are those of a graph of the genome's `nodes` and
+    It takes `Graphs.tensors` and gives (graphs, outputs). Multiply-adds are for a graph of the genome's `nodes` and
     `edges`.
     """
     return _Planner(genome).lay_out()
@@ -27,7 +27,7 @@ class _Planner:
 
     def __init__(self, genome: Mapping[str, Any]) -> None:
         self.genome = genome
-        self.width = genome["node_features"]
+        self.width, self.edge_features = genome["input"]
         self.rows = genome["nodes"]
         self.parts: list[Part] = []
         self.statements: list[Statement] = []
@@ -75,7 +75,7 @@ class _Planner:
             f"message{number}",
             _MESSAGES[layer["message"]],
             inputs,
-            self.genome["edge_features"],
+            self.edge_features,
             width,
             layer["aggregation"],
             parameters=parameters,
@@ -91,7 +91,7 @@ class _Planner:
 
     def _costs(self, message: str, inputs: int, width: int) -> tuple[int, int]:
         """Parameters and multiply-adds of the linear maps in `layers`, by the rows that they see."""
-        edge_features, nodes, edges = (self.genome[name] for name in ("edge_features", "nodes", "edges"))
+        edge_features, nodes, edges = self.edge_features, self.genome["nodes"], self.genome["edges"]
         match message:
             case "gated":
                 node, edge, biases = 4 * inputs * width, 2 * edge_features * width, 2 * width

@@ -42,19 +42,14 @@ class GraphNetworks(GrammarSpace):
         nodes: int = 8,
         edges: int = 96,
     ) -> None:
-        counts = {
-            "node_features": node_features,
-            "edge_features": edge_features,
-            "outputs": outputs,
-            "nodes": nodes,
-            "edges": edges,
-        }
-        for name, value in (counts | {"max_layers": max_layers}).items():
+        features = {"node_features": node_features, "edge_features": edge_features}
+        counts = {"outputs": outputs, "nodes": nodes, "edges": edges}
+        for name, value in (features | counts | {"max_layers": max_layers}).items():
             if value < 1:
                 raise ConfigError(f"expected {name} to be at least 1, got {value}")
         super().__init__(
             grammar(max_layers),
-            fixed={"family": FAMILY, **counts},
+            fixed={"family": FAMILY, "input": [node_features, edge_features], **counts},
             shrink=SHRINK,
             budget=Budget(layers=max_layers, parameters=max_parameters, multiply_adds=max_multiply_adds),
         )

@@ -1,8 +1,8 @@
 """The words a segmentation genome is written in.
 
-An encoder-decoder network (Ronneberger, Fischer & Brox, MICCAI 2015) that names the class of every pixel::
+An encoder-decoder network (Ronneberger, Fischer & Brox, MICCAI 2015) with an output for every class of a pixel::
 
-    {"family": "segmentation", "input": [1, 64, 64], "classes": 2,      # fixed by the space
+    {"family": "segmentation", "input": [1, 64, 64], "outputs": 2,      # fixed by the space
      "padding": "circular", "hypercolumns": 0, "dropout": 0.1,
      "stem": {"width": 16, "convolutions": 2, "kernel": 3, "normalisation": "batch", "activation": "relu",
               "dropout": 0.0},

@@ -11,7 +11,7 @@ from search_spaces.networks.statements import listing
 
 
 def build(genome: Mapping[str, Any]) -> Runner:
-    """The network of a valid genome: (n, channels, height, width) float32 to (n, classes, height, width) logits."""
+    """The network of a valid genome: (n, channels, height, width) float32 to (n, outputs, height, width) logits."""
     return Runner(plan(genome))
 
 
@@ -23,5 +23,5 @@ def to_source(genome: Mapping[str, Any]) -> str:
         genome["training"],
         title="An encoder-decoder network for segmentation found by architecture search.",
         one=f"one image of {height} x {width}",
-        signature=f"(n, {channels}, height, width) float32 to (n, {genome['classes']}, height, width) logits.",
+        signature=f"(n, {channels}, height, width) float32 to (n, {genome['outputs']}, height, width) logits.",
     )

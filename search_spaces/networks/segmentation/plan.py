@@ -18,7 +18,7 @@ _CHANNELS_PER_GROUP = 4  # divides every width
 def plan(genome: Mapping[str, Any]) -> Program:
     """Lay out the network of a valid genome (see `search_spaces.networks.segmentation.genome`).
 
-    It takes (n, channels, height, width) and gives (n, classes, height, width) logits, for images of other extents than
+    It takes (n, channels, height, width) and gives (n, outputs, height, width) logits, for images of other extents than
     the genome's too: halves are rounded up on the way down, and what is too large on the way up is cut.
     """
     channels, height, width = genome["input"]
@@ -153,7 +153,7 @@ class _Planner:
             self.statements.append(Concatenate("x", ("x", *(f"h{level}" for level in columns))))
         self.shape = (channels, *self.shape[1:])
         chain = [self._add("dropout", "Dropout2d", self.genome["dropout"])] if self.genome["dropout"] else []
-        self._call(*chain, self._conv("output", self.genome["classes"], 1, bias=True))
+        self._call(*chain, self._conv("output", self.genome["outputs"], 1, bias=True))
 
 
 def _square(vertical: int, horizontal: int) -> int | tuple[int, int]:

@@ -51,7 +51,7 @@ class SegmentationNetworks(GrammarSpace):
             max_multiply_adds = max(_MULTIPLY_ADDS_PER_PIXEL * input[1] * input[2], _LEAST_MULTIPLY_ADDS)
         super().__init__(
             grammar(max_levels),
-            fixed={"family": FAMILY, "input": list(input), "classes": classes},
+            fixed={"family": FAMILY, "input": list(input), "outputs": classes},
             shrink=SHRINK,
             budget=Budget(layers=max_levels, parameters=max_parameters, multiply_adds=max_multiply_adds),
         )
