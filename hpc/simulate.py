@@ -207,13 +207,13 @@ class Cluster(Executor):
 
     @property
     def slots(self) -> int:
-        """Evaluations that may be in flight, as `hpc.mpi.Mpi` has them."""
-        return self._dispatcher.workers + self._dispatcher.ahead
+        """Workers that are there, as far as the manager knows."""
+        return self._dispatcher.workers
 
     @property
-    def workers(self) -> int:
-        """Workers that are there."""
-        return self._dispatcher.workers
+    def ahead(self) -> int:
+        """See `Dispatcher.ahead`."""
+        return self._dispatcher.ahead
 
     def clock(self) -> float:
         """Simulated time, s from the start."""
