@@ -189,11 +189,13 @@ def _optimiser(name: str, network: nn.Module, learning_rate: float, weight_decay
     weights = network.parameters()
     match name:
         case "adam":
-            return torch.optim.Adam(weights, lr=learning_rate, weight_decay=weight_decay)
+            return torch.optim.Adam(weights, lr=learning_rate, weight_decay=weight_decay, fused=True)
         case "adamw":
-            return torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay)
+            return torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay, fused=True)
         case "sgd":
-            return torch.optim.SGD(weights, lr=learning_rate, weight_decay=weight_decay, momentum=0.9, nesterov=True)
+            return torch.optim.SGD(
+                weights, lr=learning_rate, weight_decay=weight_decay, momentum=0.9, nesterov=True, fused=True
+            )
         case _:
             raise ValueError(f"expected optimiser to be adam, adamw or sgd, got {name!r}")
 

@@ -10,6 +10,7 @@ from typing import Any
 from drivers.training import weights
 from orchestrator.randomness import derive_seed, torch_seed
 from orchestrator.trial import Point, Trial
+from search_spaces.networks.inheritance import inherit
 from search_spaces.networks.module import Network, build
 from surrogates.training_state import TrainingState
 
@@ -48,9 +49,9 @@ def start(trial: Trial, inputs: Mapping[str, bytes]) -> Start:
         return Start(network, state, {"continued_from": state.epochs})
     if PARENT_WEIGHTS in inputs:
         parent, notes = weights.unpack(inputs[PARENT_WEIGHTS])
-        from search_spaces.networks.inheritance import inherit
-
-        return Start(network, notes={"inherited": inherit(notes["genome"], parent, trial.point, network)})
+        seed = derive_seed(trial.seed, "inheritance")
+        heritage = inherit(notes["genome"], parent, trial.point, network, seed=seed)
+        return Start(network, notes={"inherited": heritage.share, "inherited_exactly": heritage.exact})
     return Start(network)
 
 
