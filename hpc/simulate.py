@@ -127,6 +127,8 @@ class Inbox:
     def get_nowait(self) -> Any:
         """As `queue.SimpleQueue.get_nowait`."""
         if not self._items:
+            self._cluster.wait(self._items, 0.0)
+        if not self._items:
             raise Empty
         return self._items.popleft()
 

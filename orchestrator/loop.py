@@ -37,6 +37,7 @@ from orchestrator.study import Observer, Study
 from orchestrator.trial import Answer, Failure, Proposal, Trial
 
 WAKE_S = 0.5  # how often time budgets and observers are looked at while nothing happens
+TURN = 500  # most proposals and answers between two looks at the others, so that ten thousand slots fill evenly
 
 
 class Inbox(Protocol):
@@ -70,6 +71,7 @@ class Loop:
         self.retries: deque[Trial] = deque()
         self.in_flight: dict[int, float] = {}  # by trial: Unix time of submission, s
         self.barren = False  # the strategy waits for an answer
+        self.hurry = False  # more is to be proposed at once
         self.spending = Spending(study.budget, study.objectives[0])
         self.exhausted: str | None = None
         self.asker = self._asker()
@@ -153,7 +155,7 @@ class Loop:
     def _ask(self) -> None:
         free = self._room()
         allowance = self.spending.allowance(self._proposed())
-        n = max(0, free if allowance is None else min(free, allowance))
+        n = max(0, min(free, TURN) if allowance is None else min(free, TURN, allowance))
         if self.barren and self.in_flight:
             return
         name, ask = self.study.name, self.ledger.history.asks.get(self.study.name, 0)
@@ -168,6 +170,7 @@ class Loop:
             self.exhausted = f"space exhausted: {end}"
             return
         self.barren = n > 0 and not proposals and not self.asker.busy
+        self.hurry = len(proposals) == TURN < free
         trials = [self._propose(proposal, ask) for proposal in proposals]
         self.ledger.commit()
         for trial in trials:
@@ -254,11 +257,13 @@ class Loop:
             self._submit(trial)
 
     def _wait(self) -> list[tuple[Trial, Future[Answer]]]:
-        """Everything that has come back; blocks until something has, or for `WAKE_S`."""
+        """What has come back; blocks until something has, or for `WAKE_S`, unless there is a hurry."""
         items = []
+        hurry, self.hurry = self.hurry, False
         with suppress(Empty):
-            items.append(self.inbox.get(timeout=WAKE_S))
-            while True:
+            if not hurry:
+                items.append(self.inbox.get(timeout=WAKE_S))
+            while len(items) < TURN:
                 items.append(self.inbox.get_nowait())
         return [item for item in items if item is not None]
 
