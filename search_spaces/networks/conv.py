@@ -25,6 +25,8 @@ class ConvNetworks(NetworkSpace):
         max_parameters: most trainable values.
         max_multiply_adds: most multiplications for one input; bounds the time that a trial takes. None for 1,500 a
             pixel and at least a million: 150 images of 32 x 32 then train for 30 epochs in seconds on one core.
+        morphisms: share of mutations, in [0, 1], that make a layer wider, its kernel larger or add a layer so that the
+            child can start as the same function as its parent; pays where children inherit weights.
 
     Raises:
         ConfigError: a shape or limit that no network meets.
@@ -38,6 +40,7 @@ class ConvNetworks(NetworkSpace):
         max_layers: int = 8,
         max_parameters: int = 500_000,
         max_multiply_adds: int | None = None,
+        morphisms: float = 0.0,
     ) -> None:
         check_shape(
             input, (2, 3, 4), "[channels, length], [channels, height, width] or [channels, depth, height, width]"
@@ -46,7 +49,7 @@ class ConvNetworks(NetworkSpace):
             smallest = (input[0] + 1) * outputs
             max_multiply_adds = max(_MULTIPLY_ADDS_PER_PIXEL * math.prod(input[1:]), _LEAST_MULTIPLY_ADDS, smallest)
         budget = Budget(layers=max_layers, parameters=max_parameters, multiply_adds=max_multiply_adds)
-        super().__init__(CONVOLUTIONAL, input, outputs, budget)
+        super().__init__(CONVOLUTIONAL, input, outputs, budget, morphisms)
 
     def sample(self, rng: np.random.Generator) -> Genome:
         """A random network: convolutions with pooling between some, then at most two dense layers."""

@@ -17,17 +17,25 @@ class DenseNetworks(NetworkSpace):
         outputs: length of the network's output, e.g. the number of properties that it predicts.
         max_layers: most dense layers, the output layer not counted.
         max_parameters: most trainable values.
+        morphisms: share of mutations, in [0, 1], that widen a layer or add one so that the child can start as the same
+            function as its parent; pays where children inherit weights.
 
     Raises:
         ConfigError: a shape or limit that no network meets.
     """
 
     def __init__(
-        self, *, input: list[int], outputs: int = 1, max_layers: int = 6, max_parameters: int = 100_000
+        self,
+        *,
+        input: list[int],
+        outputs: int = 1,
+        max_layers: int = 6,
+        max_parameters: int = 100_000,
+        morphisms: float = 0.0,
     ) -> None:
         check_shape(input, (1,), "[features]")
         budget = Budget(layers=max_layers, parameters=max_parameters, multiply_adds=max_parameters)
-        super().__init__(DENSE, input, outputs, budget)
+        super().__init__(DENSE, input, outputs, budget, morphisms)
 
     def sample(self, rng: np.random.Generator) -> Genome:
         """A random network of one layer or more."""

@@ -10,8 +10,10 @@ import numpy as np
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Array
 from orchestrator.trial import Point
+from search_spaces.networks.correspondence import compare
 from search_spaces.networks.encoding import Encoding
 from search_spaces.networks.genome import RANGES, TRAINING, Genome, Words, draw, draw_layer, draw_training, duplicate
+from search_spaces.networks.morphism import morph
 from search_spaces.networks.repair import Budget, repair
 from search_spaces.networks.validation import validate
 from search_spaces.networks.variation import change_rate, vary
@@ -22,7 +24,9 @@ _ATTEMPTS = 20
 class NetworkSpace:
     """Genomes of one set of words, input shape and number of outputs, within a budget; all but `sample`."""
 
-    def __init__(self, words: Words, shape: Sequence[int], outputs: int, budget: Budget) -> None:
+    def __init__(
+        self, words: Words, shape: Sequence[int], outputs: int, budget: Budget, morphisms: float = 0.0
+    ) -> None:
         smallest = (shape[0] + 1) * outputs
         for name, value in (("outputs", outputs), ("max_layers", budget.layers)):
             if value < 1:
@@ -32,6 +36,9 @@ class NetworkSpace:
                 f"expected max_parameters and max_multiply_adds of at least {smallest} for input {list(shape)} and "
                 f"{outputs} outputs, got {budget.parameters} and {budget.multiply_adds}; raise them"
             )
+        if not 0 <= morphisms <= 1:
+            raise ConfigError(f"expected morphisms in [0, 1], the share of mutations that they are, got {morphisms}")
+        self.morphisms = morphisms
         self.words, self.input, self.outputs, self.budget = words, tuple(shape), outputs, budget
         self._encoding = Encoding(words, budget.layers)
 
@@ -40,7 +47,12 @@ class NetworkSpace:
         validate(point, self.words, shape=self.input, outputs=self.outputs, budget=self.budget)
 
     def mutate(self, point: Point, rng: np.random.Generator) -> Genome:
-        """A copy with one change, two or three now and then: a layer, a skip or a setting."""
+        """A copy with one change, two or three now and then: a layer, a skip or a setting.
+
+        A share of `morphisms` of the copies can be the same function as the original; see `inheritance`.
+        """
+        if self.morphisms and rng.random() < self.morphisms and (same := self._morph(point, rng)):
+            return same
         changes = min(int(rng.geometric(0.7)), 3)
         for _ in range(_ATTEMPTS):
             child = duplicate(point)
@@ -51,6 +63,13 @@ class NetworkSpace:
                 return child
         change_rate(child, self.words, rng)
         return child
+
+    def _morph(self, point: Point, rng: np.random.Generator) -> Genome | None:
+        for _ in range(_ATTEMPTS):
+            child = morph(point, self.words, rng)
+            if child != point and self.repair(child) == child and compare(point, child).exact:
+                return child
+        return None
 
     def cross(self, a: Point, b: Point, rng: np.random.Generator) -> Genome:
         """A child with the first layers of one, the last layers of the other, and settings from either."""
