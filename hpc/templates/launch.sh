@@ -10,6 +10,7 @@ mpiexec $place -n {{ job.ranks }} "${run[@]}" &
 
 {% macro srun(hostfile) %}
 # One rank more on the first node, for the manager.
+unset SLURM_NTASKS_PER_NODE # which srun would want to be the same everywhere
 srun --mpi=list 2>&1 | grep -qw pmix && export SLURM_MPI_TYPE="${SLURM_MPI_TYPE:-pmix}"
 srun --ntasks={{ job.ranks }} --distribution=cyclic
 {%- if job.cpus_per_task %} --cpus-per-task={{ job.cpus_per_task }}{% else %} --cpu-bind=none{% endif %} "${run[@]}" &

@@ -7,6 +7,7 @@
 #SBATCH --cpus-per-task={{ job.cpus_per_task }}
 {% else %}
 #SBATCH --exclusive
+#SBATCH --mem=0
 {% endif %}
 {% if job.gpus_per_node %}
 #SBATCH --gpus-per-node={{ job.gpus_per_node }}

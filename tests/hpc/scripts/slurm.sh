@@ -5,6 +5,7 @@
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=7
 #SBATCH --exclusive
+#SBATCH --mem=0
 #SBATCH --gpus-per-node=6
 #SBATCH --time=12:00:00
 #SBATCH --signal=B:USR1@120
@@ -22,6 +23,7 @@ end=${SLURM_JOB_END_TIME:-$(squeue --noheader --jobs "$SLURM_JOB_ID" --format %e
 run=(matloop run "$campaign" --dir "$results" --until "$end" --warning 120s)
 
 # One rank more on the first node, for the manager.
+unset SLURM_NTASKS_PER_NODE # which srun would want to be the same everywhere
 srun --mpi=list 2>&1 | grep -qw pmix && export SLURM_MPI_TYPE="${SLURM_MPI_TYPE:-pmix}"
 srun --ntasks=25 --distribution=cyclic --cpu-bind=none "${run[@]}" &
 launcher=$!
