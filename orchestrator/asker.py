@@ -28,8 +28,8 @@ Mail = tuple[Literal["pending", "gone", "told"], Trial]
 BATCH = 16
 """Most proposals asked for at a time where a filler stands in, so that the first ones are not long in coming."""
 
-FORGET = 0.9
-"""Factor by which the number of proposals held ready falls from one ask to the next when demand falls."""
+FORGET = 0.95
+"""Factor by which the number of proposals held ready falls from one ask to the next where fewer are needed."""
 
 SWITCH_S = 0.0005
 """How long the loop's thread waits while another runs Python code; Python's own 5 ms is long at 400 answers/s."""
@@ -74,7 +74,7 @@ class BackgroundAsker(Asker):
     """Asks on a thread of its own.
 
     Without a filler, one proposal is held ready: a slot that must wait had better wait for a proposal that knows the
-    latest answers. With one, as many are held as were handed out in the course of an ask, since what is not ready then
+    latest answers. With one, as many are held as slots come free in the course of an ask, since what is not ready then
     is the filler's. Pending, ready and filled-in points are kept from being proposed twice: the strategy and the filler
     are told of what is under way, and a proposal that the filler has come to make while it was being made is dropped.
 
@@ -94,7 +94,8 @@ class BackgroundAsker(Asker):
         self._mail: list[Mail] = []
         self._asked: Future[list[Proposal]] | None = None
         self._filled: set[str] = set()  # keys of the filler's proposals since then
-        self._handed_out = 0  # proposals since then
+        self._demand = 0  # slots that answers have freed since then
+        self._told = 0  # since the last call of `ask`
         self._ready: deque[tuple[Trial, Proposal]] = deque()
         self._unrecorded: list[Trial] = []  # stand-ins for proposals handed out at the last ask
         self._ahead = 1
@@ -112,6 +113,7 @@ class BackgroundAsker(Asker):
             self._note("gone", trial)
         self._unrecorded.clear()
         self._collect()
+        self._demand, self._told = self._demand + min(n, self._told), 0
         proposals = [self._hand_out() for _ in range(min(n, len(self._ready)))]
         missing = n - len(proposals)
         self._prepare(missing, random)
@@ -119,7 +121,6 @@ class BackgroundAsker(Asker):
             filled = self._filler.ask(missing, self._pending, random("filler"))[:missing]
             self._filled.update(key(proposal.point) for proposal in filled)
             proposals += filled
-        self._handed_out += len(proposals)
         return proposals
 
     def proposed(self, trial: Trial) -> None:
@@ -129,6 +130,7 @@ class BackgroundAsker(Asker):
     def tell(self, trial: Trial) -> None:
         """As `Asker.tell`; the strategy hears of it with the next ask."""
         self._note("told", trial)
+        self._told += 1
         self._barren = False
         if self._filler is not None:
             self._filler.tell(trial)
@@ -163,7 +165,7 @@ class BackgroundAsker(Asker):
         """Have the strategy asked for more, unless it is being asked."""
         if self._asked is not None or self._barren:
             return
-        ahead = 1 if self._filler is None else max(1, self._handed_out, int(FORGET * self._ahead))
+        ahead = 1 if self._filler is None else max(1, self._demand, int(FORGET * self._ahead))
         wanted = ahead - len(self._ready) + (missing if self._filler is None else 0)
         if wanted <= 0:
             return
@@ -174,7 +176,7 @@ class BackgroundAsker(Asker):
             sys.setswitchinterval(min(self._switch_s, SWITCH_S))
         self._asks += 1  # several asks may fall between two records
         mail, self._mail = self._mail, []
-        self._filled, self._handed_out, self._ahead = set(), 0, ahead
+        self._filled, self._demand, self._ahead = set(), 0, ahead
         self._asked = self._thread.submit(self._work, mail, wanted, random(f"background {self._asks}"))
         self._asked.add_done_callback(lambda _: self._wake())
 
