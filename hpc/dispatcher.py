@@ -23,6 +23,8 @@ W = TypeVar("W", bound=Hashable)
 T = TypeVar("T", bound=Hashable)
 
 SHORT_S: Final = 0.5  # without a task ahead, each costs milliseconds of waiting: under 1 % of anything longer
+HIDDEN_S: Final = 0.02  # what whoever submits may take to hear of an answer and to make the next task of it
+DEEPEST: Final = 16  # tasks per worker that are worth having ready, however short they are
 RECENT: Final = 32  # answers over which the mean duration is taken
 
 
@@ -99,11 +101,13 @@ class Dispatcher(Generic[W, T]):
 
     @property
     def ahead(self) -> int:
-        """Number of tasks worth having beyond one per worker, for now.
+        """Number of tasks worth having beyond one per worker, for now: what is done in `HIDDEN_S`, at least one each.
 
         None for a single worker: the order of its answers, and so of all decisions, stays exactly reproducible.
         """
-        return len(self._seats) if len(self._seats) > 1 and self._short() else 0
+        if len(self._seats) < 2 or not self._short():
+            return 0
+        return len(self._seats) * min(DEEPEST, max(1, round(HIDDEN_S / max(self._mean_s, 1e-6))))
 
     def join(self, worker: W, now: float) -> None:
         """A worker is there, idle; one that was lost may come again.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from hpc.dispatcher import Dispatcher
@@ -60,7 +60,7 @@ class Manager:
         self._dispatcher: Dispatcher[int, int] = Dispatcher(lease_s=lease_s)
         self._calls: dict[int, _Call] = {}
         self._numbers = itertools.count()
-        self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._inbox: deque[Callable[[], None]] = deque()
         self._now, self._looked_at, self._watch = 0.0, 0.0, time.monotonic()
         self._dead: set[int] = set()
         self._given_up: dict[int, bool] = {}  # silent workers; whether they have been called off since
@@ -96,12 +96,12 @@ class Manager:
                 "everything recorded is safe, start the job again to go on"
             )
         call = _Call(Future(), timeout_s, memory_gb, payload)
-        self._inbox.put(lambda: self._accept(call))
+        self._inbox.append(lambda: self._accept(call))
         return call.future
 
     def call_off(self) -> None:
         """Cancel what has not begun, and have the workers end what runs; may be called from any thread."""
-        self._inbox.put(self._call_off)
+        self._inbox.append(self._call_off)
 
     def stop(self) -> bool:
         """Dismiss the workers, which have nothing left to do, and return once they are gone.
@@ -112,7 +112,7 @@ class Manager:
         Raises:
             RuntimeError: the thread has failed.
         """
-        self._inbox.put(self._stop)
+        self._inbox.append(self._stop)
         self._thread.join()
         if self._broken is not None:
             raise RuntimeError("the thread that carries messages has failed") from self._broken
@@ -124,11 +124,8 @@ class Manager:
             while not (self._stopping and self._gone >= set(self._staying())):
                 if self._turn():
                     nap_s = SHORTEST_NAP_S
-                    continue
-                try:
-                    self._inbox.get(timeout=nap_s)()
-                    nap_s = SHORTEST_NAP_S
-                except Empty:
+                else:
+                    time.sleep(nap_s)
                     nap_s = min(2 * nap_s, LONGEST_NAP_S)
             all_there = not self._dead and not self._given_up
             for rank in range(1, self._wire.size):
@@ -158,9 +155,9 @@ class Manager:
             self._lose(rank, "its process died")
         if self._now - self._looked_at > LOOK_S:
             self._look()
-        orders = self._inbox.qsize()
+        orders = len(self._inbox)
         for _ in range(orders):
-            self._inbox.get()()
+            self._inbox.popleft()()
         self._dispatch()
         return bool(messages) or orders > 0
 
