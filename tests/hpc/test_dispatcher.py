@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hpc.dispatcher import SHORT_S, Dispatcher, Loss
+from hpc.dispatcher import DEEPEST, HIDDEN_S, SHORT_S, Dispatcher, Loss
 
 LEASE_S = 10.0
 
@@ -180,9 +180,15 @@ def busy(duration_s: float) -> Dispatcher[str, int]:
 
 def test_short_tasks_are_placed_ahead_behind_the_one_that_began_first() -> None:
     dispatcher = busy(0.01)
-    assert dispatcher.ahead == 2
     assert everything(dispatcher, 100.001) == [("b", 3, False)]
     assert dispatcher.finish("b", 1, 100.01) and dispatcher.begun("b") == 3
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "each"), [(1e-5, DEEPEST), (HIDDEN_S / 4, 4), (HIDDEN_S, 1), (0.9 * SHORT_S, 1), (SHORT_S, 0)]
+)
+def test_as_much_is_asked_for_as_is_done_while_the_next_is_made(duration_s: float, each: int) -> None:
+    assert busy(duration_s).ahead == 2 * each
 
 
 def test_long_tasks_are_not_and_so_none_is_asked_for() -> None:
