@@ -308,7 +308,7 @@ def test_rows_of_graphs_are_like_rows_of_a_tensor():
         for asked in (rows, np.array(rows), torch.tensor(rows)):
             assert equal(batch[asked], together([singles[row] for row in rows]))
     assert equal(batch[1:4], together(singles[1:4]))
-    assert [len(part) for part in torch.split(batch, 4)] == [4, 2]
+    assert [len(part) for part in batch.split(4)] == [4, 2]
     assert equal(together([batch[[i]] for i in range(6)]), batch)
     assert batch[[1, 4]].tensors[3].tolist() == [0] * 4 + [1] * 7
     assert equal(batch.to("cpu"), batch)

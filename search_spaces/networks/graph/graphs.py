@@ -72,9 +72,8 @@ class Graphs:
             edge_offsets=edge_offsets,
         )
 
-    def split(self, size: int, dim: int = 0) -> list[Graphs]:
-        """Parts of so many graphs, the last one perhaps of fewer; makes `torch.split` work."""
-        assert dim == 0
+    def split(self, size: int) -> list[Graphs]:
+        """Parts of so many graphs, the last one perhaps of fewer."""
         return [self[start : start + size] for start in range(0, len(self), size)]
 
     def to(self, device: str | torch.device) -> Graphs:
