@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 PEERS ?= .venv-peers
+MPICH ?= .venv-mpich
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MATLOOP_DATA ?=
 
-.PHONY: install run test test-all check bench peers clean
+.PHONY: install run test test-mpi test-all check bench peers clean
 
 install: $(STAMP)
 
@@ -23,7 +24,19 @@ run: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
-test-all: $(STAMP)
+# What needs mpiexec, with both MPI libraries that PyPI has; MATLOOP_FAULT_REPEATS=10 for every fault ten times over.
+test-mpi: $(STAMP) $(MPICH)/.installed
+	$(BIN)/python -m pytest -m mpi --timeout 3600
+
+# One MPI per environment: this one has MPICH, and the rest from the main one.
+$(MPICH)/.installed: $(STAMP)
+	test -x $(MPICH)/bin/python || $(BIN)/python -m venv $(MPICH)
+	$(MPICH)/bin/python -m pip install --quiet -c constraints.txt mpich mpi4py
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $$($(MPICH)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/matloop.pth
+	touch $@
+
+test-all: $(STAMP) $(MPICH)/.installed
 	$(BIN)/python -m pytest -m 'not gpu' --timeout 3600
 
 check: $(STAMP)
@@ -43,4 +56,4 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info
+	rm -rf $(VENV) $(PEERS) $(MPICH) build dist *.egg-info
