@@ -17,6 +17,7 @@ import numpy as np
 
 from orchestrator.pending import Pending, key
 from orchestrator.protocols import Strategy
+from orchestrator.study import Study
 from orchestrator.trial import Proposal, Trial
 
 Random = Callable[[str], np.random.Generator]
@@ -192,6 +193,16 @@ class BackgroundAsker(Asker):
             if what == "told":
                 self._strategy.tell(trial)
         return self._strategy.ask(n, self._strategys_pending, rng)
+
+
+def asker_of(study: Study, slots: int, wake: Callable[[], None]) -> Asker:
+    """The asker that suits a study: in the background if it says so or, with several slots, its strategy does."""
+    strategy, filler = study.strategy, study.filler
+    if not (slots > 1 and getattr(strategy, "slow", False) if study.background is None else study.background):
+        return Asker(strategy)
+    if filler is None and hasattr(strategy, "filler"):
+        filler = strategy.filler()
+    return BackgroundAsker(strategy, filler, wake)
 
 
 def _apply(pending: Pending, what: Literal["pending", "gone", "told"], trial: Trial) -> None:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from orchestrator.asker import Asker, BackgroundAsker
+from orchestrator.asker import asker_of
 from orchestrator.budget import Spending
 from orchestrator.errors import (
     InvalidPoint,
@@ -74,23 +74,13 @@ class Loop:
         self.hurry = False  # more is to be proposed at once
         self.spending = Spending(study.budget, study.objectives[0])
         self.exhausted: str | None = None
-        self.asker = self._asker()
+        self.asker = asker_of(study, self.slots, self._wake)
         interrupts.wake = self._wake
 
     @property
     def slots(self) -> int:
         """Evaluations at once, for now: an executor may lose workers and win new ones."""
         return self._slots if self._slots is not None else getattr(self.executor, "slots", 1)
-
-    def _asker(self) -> Asker:
-        strategy, background, filler = self.study.strategy, self.study.background, self.study.filler
-        if background is None:
-            background = self.slots > 1 and getattr(strategy, "slow", False)
-        if not background:
-            return Asker(strategy)
-        if filler is None and hasattr(strategy, "filler"):
-            filler = strategy.filler()
-        return BackgroundAsker(strategy, filler, self._wake)
 
     def run(self) -> str:
         """Return why the study ended, or "interrupted"."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -217,3 +219,30 @@ def test_asking_at_once_sees_what_is_pending() -> None:
     asker.tell(trial)
     asker.ask(1, lambda role: derive(role))
     assert strategy.seen == [[], [0], []]
+
+
+def test_costs_the_same_however_many_are_pending_or_told(desk: type[Desk]) -> None:
+    box = Box(parameters={f"x{i}": {"type": "float", "low": 0.0, "high": 1.0} for i in range(4)})
+    evolution = Evolution(space=box, objectives=(Objective("f"),), population=50, predictor=FitnessSVM())
+    slow = Counting()
+    slow.gate.clear()  # the other thread waits, so that this one is timed alone
+
+    def seconds(n: int) -> float:
+        loop, rng = desk(slow, evolution.filler()), derive("many", n)
+        for number in range(2 * n):
+            trial = Trial(id=number, study="s", number=number, point=box.sample(rng), seed=0)
+            loop.trials.append(trial)
+            loop.asker.proposed(trial)
+            if number % 2:
+                loop.answer(trial, float(rng.random()))
+        times = []
+        for number in range(0, 100, 2):
+            began = time.perf_counter()
+            loop.answer(loop.trials[number], 1.0)
+            assert len(loop.ask(1)) == 1
+            times.append(time.perf_counter() - began)
+        return statistics.median(times)
+
+    few, many = seconds(100), seconds(10_000)
+    slow.gate.set()
+    assert many < 4 * few

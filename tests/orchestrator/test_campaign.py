@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -392,6 +393,23 @@ def test_a_filler_keeps_slots_busy(tmp_path):
     reasons = [t.reason for t in trials(tmp_path)]
     assert sum(r != "slow" for r in reasons) > 15
     assert len(filler.told) > 20
+
+
+def test_a_strategy_may_bring_its_own_filler(tmp_path):
+    class Prepared(Slow):
+        def ask(self, n, pending, rng):
+            return [replace(proposal, reason="slow") for proposal in super().ask(n, pending, rng)]
+
+        def filler(self):
+            return filler
+
+    filler = Descent()
+    with ThreadPoolExecutor(4) as pool:
+        made = lambda: study(strategy=Prepared(), driver=Bowl(sleep_s=0.005), budget=Budget(trials=60))  # noqa: E731
+        run(tmp_path, made, executor=pool, slots=4)
+    reasons = [t.reason for t in trials(tmp_path)]
+    assert 5 < sum(reason == "slow" for reason in reasons) < 60
+    assert [t.id for t in filler.told] == read(tmp_path / "ledger.db").finished
 
 
 def test_replay_tells_in_recorded_order_and_never_asks(tmp_path):
