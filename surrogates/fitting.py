@@ -16,11 +16,13 @@ import torch
 from torch import nn
 
 from orchestrator.randomness import torch_seed
+from search_spaces.networks.graph.graphs import Graphs
 from surrogates.precision import Precision, autocast, gradient_scaler, half_type
 from surrogates.training_state import TrainingState
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
 Loss = Literal["squared_error", "cross_entropy"]
+Inputs = torch.Tensor | Graphs
 
 _LOSSES: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "squared_error": nn.functional.mse_loss,
@@ -54,10 +56,10 @@ class FitResult:
 
 def fit(
     network: nn.Module,
-    x: torch.Tensor,
+    x: Inputs,
     y: torch.Tensor,
     *,
-    x_validation: torch.Tensor | None = None,
+    x_validation: Inputs | None = None,
     y_validation: torch.Tensor | None = None,
     loss: Loss = "squared_error",
     epochs: int = 30,
@@ -80,7 +82,7 @@ def fit(
 
     Args:
         network: takes (n, *input); its initial weights are the caller's.
-        x: (n, *input) float, n >= 2.
+        x: (n, *input) float, or graphs, n >= 2.
         y: for "squared_error" (n, m) float and a network that gives (n, m); for "cross_entropy" (n, *places) int64
             and a network that gives (n, classes, *places).
         x_validation: (v, *input) float; with `y_validation` it decides which epoch is best and when to stop.
@@ -144,14 +146,14 @@ def fit(
     )
 
 
-def predict(network: nn.Module, x: torch.Tensor, *, chunk: int = 256) -> torch.Tensor:
+def predict(network: nn.Module, x: Inputs, *, chunk: int = 256) -> torch.Tensor:
     """(n, ...) outputs with dropout off, computed in chunks and without gradients, on the device of x."""
     network.eval()
     with torch.no_grad():
-        return torch.cat([network(part) for part in torch.split(x, chunk)])
+        return torch.cat([network(part) for part in x.split(chunk)])
 
 
-def mean_loss(network: nn.Module, x: torch.Tensor, y: torch.Tensor, loss: Loss = "squared_error") -> float:
+def mean_loss(network: nn.Module, x: Inputs, y: torch.Tensor, loss: Loss = "squared_error") -> float:
     """Loss over all points and outputs, dropout off."""
     return _LOSSES[loss](predict(network, x), y).item()
 
@@ -165,7 +167,7 @@ class _Step:
         self.network, self.descent, self.loss, self.half = network, descent, _LOSSES[loss], half
         self.scaler = gradient_scaler(half)
 
-    def __call__(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def __call__(self, x: Inputs, y: torch.Tensor) -> torch.Tensor:
         self.descent.zero_grad()
         with autocast(self.half):
             outputs = self.network(x)
@@ -178,9 +180,13 @@ class _Step:
         return loss.detach()
 
 
-def _transformed(transform: Transform | None, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    if transform is None or y.is_floating_point() or y.ndim < 2:
-        return (x if transform is None else transform(x)), y
+def _transformed(transform: Transform | None, x: Inputs, y: torch.Tensor) -> tuple[Inputs, torch.Tensor]:
+    if transform is None:
+        return x, y
+    if isinstance(x, Graphs):
+        raise ValueError("expected no transform for graphs, got one; use augment: none")
+    if y.is_floating_point() or y.ndim < 2:
+        return transform(x), y
     both = transform(torch.cat([x, y[:, None].to(x.dtype)], dim=1))  # exact for classes below 2²⁴
     return both[:, :-1], both[:, -1].to(y.dtype)
 
@@ -219,9 +225,9 @@ def _finite(loss: float, epoch: int, learning_rate: float) -> float:
 
 
 def _check(
-    x: torch.Tensor,
+    x: Inputs,
     y: torch.Tensor,
-    x_validation: torch.Tensor | None,
+    x_validation: Inputs | None,
     y_validation: torch.Tensor | None,
     loss: Loss,
     lengths: Mapping[str, int],
@@ -231,7 +237,7 @@ def _check(
         raise ValueError(f"expected loss to be one of {list(_LOSSES)}, got {loss!r}")
     if (x_validation is None) != (y_validation is None):
         raise ValueError("expected both x_validation and y_validation or neither, got one of them")
-    pairs = [("x and y", x, y, 2)]
+    pairs: list[tuple[str, Inputs, torch.Tensor, int]] = [("x and y", x, y, 2)]
     if x_validation is not None and y_validation is not None:
         pairs.append(("x_validation and y_validation", x_validation, y_validation, 1))
     for names, a, b, least in pairs:

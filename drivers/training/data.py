@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from drivers.training import graphs
 from orchestrator.randomness import derive
+from search_spaces.networks.graph.graphs import Graphs
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +21,13 @@ class Data:
     """Inputs and targets as the file has them.
 
     Attributes:
-        x: (n, *input) float32.
+        x: (n, *input) float32, or n graphs.
         y: (n, ...) int64 if whole numbers were saved, else float64.
         names: of the targets or the classes; empty if the file has none.
         path: where they are from, for messages.
     """
 
-    x: npt.NDArray[np.float32]
+    x: npt.NDArray[np.float32] | Graphs
     y: npt.NDArray[Any]
     names: tuple[str, ...]
     path: Path
@@ -41,7 +43,7 @@ class Split:
 
 
 def load(path: Path) -> Data:
-    """Read an .npz with `x`, `y` and, if it likes, `names`; a file that did not change is read once.
+    """Read an .npz with `x` or the arrays of graphs, `y` and, if it likes, `names`; one that did not change only once.
 
     Raises:
         ValueError: the file lacks an array, or one has a wrong shape or values that are not finite.
@@ -78,19 +80,25 @@ def _load(path: Path, mtime_ns: int, size: int) -> Data:
             arrays: dict[str, npt.NDArray[Any]] = {name: file[name] for name in file.files}
     except (ValueError, zipfile.BadZipFile, AttributeError) as error:
         raise ValueError(f"expected {path} to be an .npz of plain arrays x and y, got: {error}") from error
-    missing = [name for name in ("x", "y") if name not in arrays]
-    if missing:
+    y = _required("y", arrays, path)
+    names = tuple(str(name) for name in arrays.get("names", ()))
+    whole = np.issubdtype(y.dtype, np.integer) or y.dtype == bool
+    x: npt.NDArray[np.float32] | Graphs
+    if "nodes" in arrays:
+        x = graphs.read(arrays, path)
+    else:
+        x = _numbers("x", _required("x", arrays, path), np.float32, path)
+    if len(x.shape) < 2 or y.ndim < 1 or len(x) != len(y):
+        raise ValueError(f"expected x (n, ...) and y (n, ...) in {path}, got {x.shape} and {y.shape}")
+    return Data(x, _numbers("y", y, np.int64 if whole else np.float64, path), names, path)
+
+
+def _required(name: str, arrays: dict[str, npt.NDArray[Any]], path: Path) -> npt.NDArray[Any]:
+    if name not in arrays:
         raise ValueError(
             f"expected arrays x and y in {path}, got {sorted(arrays)}; save it with np.savez(path, x=x, y=y)"
         )
-    x, y = arrays["x"], arrays["y"]
-    if x.ndim < 2 or y.ndim < 1 or len(x) != len(y):
-        raise ValueError(f"expected x (n, ...) and y (n, ...) in {path}, got {x.shape} and {y.shape}")
-    names = tuple(str(name) for name in arrays.get("names", ()))
-    whole = np.issubdtype(y.dtype, np.integer) or y.dtype == bool
-    return Data(
-        _numbers("x", x, np.float32, path), _numbers("y", y, np.int64 if whole else np.float64, path), names, path
-    )
+    return arrays[name]
 
 
 def _numbers(name: str, array: npt.NDArray[Any], dtype: type, path: Path) -> npt.NDArray[Any]:

@@ -12,12 +12,13 @@ import torch
 from drivers.training import weights
 from drivers.training.data import Data, Split, load, split
 from drivers.training.latency import latency_ms
-from drivers.training.scales import InputScales
+from drivers.training.scales import scales
 from drivers.training.start import CHECKPOINT, owner, start
 from drivers.training.tasks import METRICS, Kind, Task, task
 from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.randomness import derive_seed
 from orchestrator.trial import Measurement, Objective, Trial
+from search_spaces.networks.graph.graphs import Graphs
 from search_spaces.networks.module import Network
 from surrogates.augmentation import Augmentation, augmentation
 from surrogates.fitting import FitResult, fit, predict
@@ -42,9 +43,9 @@ class Training:
     its metadata hold, as JSON under the key `matloop`, the genome and the scales.
 
     Args:
-        data: .npz with x (n, features) or (n, channels, ...), y, and optionally `names` of targets or classes. y is
-            (n,) or (n, m) for a regression, (n,) whole numbers from 0 for a classification, and such numbers for every
-            place of x, e.g. (n, height, width), for a segmentation.
+        data: .npz with x (n, features) or (n, channels, ...), y, and optionally `names` of targets or classes; for
+            graphs as `drivers.training.graphs` saves it. y is (n,) or (n, m) for a regression, (n,) whole numbers from
+            0 for a classification, and such numbers for every place of x, e.g. (n, height, width), for a segmentation.
         task: what the network is for.
         target: column or name of the property to predict; None for all of them, one network output each. The outputs
             of a classification or segmentation are one for each class.
@@ -126,8 +127,8 @@ class Training:
         parts = split(len(data.x), self.split, self.split_seed)
         goal = task(self.task, data, parts.train, self.target)
         _check_fit(trial, data, goal)
-        scales = InputScales.of(data.x[parts.train])
-        x = scales.apply(data.x)
+        scaling = scales(data.x[parts.train])
+        x = scaling.apply(data.x)
         with _threads(self.threads):
             begun = start(trial, inputs or {})
             network = begun.network
@@ -143,7 +144,7 @@ class Training:
         costs = {"parameters": float(layout.parameters), "multiply_adds": float(layout.multiply_adds)}
         first = next(iter(METRICS[self.task]))
         by_class = goal.by_class(outputs["test"], parts.test)
-        notes = {"genome": trial.point, "scales": scales.listed() | dict(goal.described())}
+        notes = {"genome": trial.point, "scales": scaling.listed() | dict(goal.described())}
         artifacts: dict[str, Any] = {
             "weights": weights.pack(network.state_dict(), notes),
             "test_predictions": goal.side_by_side(outputs["test"], parts.test),
@@ -174,7 +175,7 @@ class Training:
         trial: Trial,
         network: Network,
         state: TrainingState | None,
-        x: torch.Tensor,
+        x: torch.Tensor | Graphs,
         goal: Task,
         parts: Split,
     ) -> FitResult:
@@ -197,10 +198,10 @@ class Training:
             **trial.point["training"],
         )
 
-    def _predict(self, network: Network, x: torch.Tensor) -> torch.Tensor:
+    def _predict(self, network: Network, x: torch.Tensor | Graphs) -> torch.Tensor:
         return predict(network, x.to(self._device())).cpu()
 
-    def _times(self, network: Network, x: torch.Tensor) -> dict[str, float]:
+    def _times(self, network: Network, x: torch.Tensor | Graphs) -> dict[str, float]:
         if "latency_ms" not in self.asked:
             return {}
         return {"latency_ms": latency_ms(network, x[: self.latency_batch].to(self._device()))}

@@ -8,11 +8,13 @@ import time
 import torch
 from torch import nn
 
+from search_spaces.networks.graph.graphs import Graphs
+
 _WARM_UP, _LEAST, _MOST = 5, 20, 200  # calls
 _LONG_ENOUGH_S = 0.2
 
 
-def latency_ms(network: nn.Module, x: torch.Tensor) -> float:
+def latency_ms(network: nn.Module, x: torch.Tensor | Graphs) -> float:
     """Median time of one forward pass, ms, with the threads that torch has now.
 
     Args:
@@ -33,6 +35,6 @@ def latency_ms(network: nn.Module, x: torch.Tensor) -> float:
     return 1e3 * statistics.median(times)
 
 
-def _finish(x: torch.Tensor) -> None:
+def _finish(x: torch.Tensor | Graphs) -> None:
     if x.is_cuda:
         torch.cuda.synchronize(x.device)

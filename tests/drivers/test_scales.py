@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from drivers.training.scales import InputScales
+from drivers.training.scales import ArrayScales
 
 
 @pytest.mark.parametrize("places", [(), (7,), (4, 5), (3, 4, 5)])
@@ -13,7 +13,7 @@ def test_each_channel_is_standardised(places):
     rng = np.random.default_rng(0)
     factors = np.array([1.0, 20.0, 0.0]).reshape(3, *(1 for _ in places))
     x = (5 + factors * rng.normal(size=(50, 3, *places))).astype(np.float32)
-    scales = InputScales.of(x[:30])
+    scales = ArrayScales.of(x[:30])
     scaled = scales.apply(x).numpy()
     assert scaled.shape == x.shape
     for channel in range(2):

@@ -139,6 +139,18 @@ def test_rungs_equal_one_training_to_the_bit(path):
     assert "checkpoint" not in whole.artifacts and "checkpoint" not in last.artifacts
 
 
+def test_a_child_begins_with_what_its_parent_learnt(path):
+    parent = Training(data=path, target=0, epochs=20, device="cpu")(trial(genome()))
+    brief = Training(data=path, target=0, epochs=1, device="cpu")
+    child = genome(layers=[layer(width=16), layer(width=16)], training=genome()["training"] | {"learning_rate": 1e-3})
+    heir = brief(trial(child), {"parent_weights": parent.artifacts["weights"]})
+    fresh = brief(trial(child))
+    assert heir.info["inherited"] == 1.0 and heir.info["inherited_exactly"]
+    assert heir.values["validation_mae"] < 0.5 * fresh.values["validation_mae"]
+    again = brief(trial(child), {"parent_weights": parent.artifacts["weights"]})
+    assert again.artifacts["weights"] == heir.artifacts["weights"]
+
+
 def test_inputs_that_do_not_belong_are_refused(path):
     driver = Training(data=path, target=0, epochs=4, device="cpu")
     checkpoint = driver(trial(genome(), fidelity=0.25)).artifacts["checkpoint"]
