@@ -208,12 +208,14 @@ def export(
         typer.Option("--optuna", help="Write Optuna studies: sqlite:///FILE or FILE.journal.", metavar="URL"),
     ] = None,
     network: Annotated[
-        Path | None, typer.Option("--network", help="Write the best network: weights, torch source.", metavar="DIR")
+        Path | None,
+        typer.Option("--network", help="Write the best networks: weights, torch source, ONNX.", metavar="DIR"),
     ] = None,
     study: Annotated[str | None, typer.Option("--study", help="Only this study.", metavar="NAME")] = None,
 ) -> None:
-    """Write a campaign's trials or its best network for other programs."""
+    """Write a campaign's trials or its best networks for other programs."""
     from orchestrator import export as formats
+    from orchestrator import networks
     from orchestrator.artifacts import ArtifactStore
     from orchestrator.commands.status import locate
     from orchestrator.ledger import read
@@ -228,8 +230,12 @@ def export(
         names = formats.to_optuna(history, optuna, study)
         typer.echo(f"Optuna studies {', '.join(names)} → {optuna}")
     if network is not None:
-        trial = formats.network(history, ArtifactStore(directory / "artifacts"), network, study)
-        typer.echo(f"network of trial {trial.id} ({trial.study}) → {network}")
+        done = networks.export(history, ArtifactStore(directory / "artifacts"), network, study)
+        typer.echo(f"network of trial {done.best.id} ({done.best.study}) → {network}")
+        if done.front:
+            typer.echo(f"{len(done.front)} networks of the Pareto front → {network / 'front'}")
+        if done.without_onnx:
+            typer.echo(f"no network.onnx: {done.without_onnx}")
 
 
 def main() -> None:

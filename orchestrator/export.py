@@ -1,4 +1,4 @@
-"""A campaign in other programs' formats: CSV, an Optuna study for optuna-dashboard, the best network as files."""
+"""A campaign in other programs' formats: CSV, and an Optuna study for optuna-dashboard."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.artifacts import ArtifactStore
 from orchestrator.errors import MatloopError
 from orchestrator.history import History
 from orchestrator.source import suggest
-from orchestrator.trial import Objective, Trial, best
+from orchestrator.trial import Objective, Trial
 
 if TYPE_CHECKING:
     import optuna
@@ -109,14 +108,14 @@ def to_optuna(history: History, url: str, study: str | None = None) -> list[str]
     """
     with _quiet():
         storage = _storage(url)
-        return [_write_study(history, storage, name) for name in ([study] if study else _studies(history))]
+        return [_write_study(history, storage, name) for name in ([study] if study else studies(history))]
 
 
 def _write_study(history: History, storage: Any, name: str) -> str:
     import optuna
 
     trials, objectives = _chosen(history, name), objectives_of(history, name)
-    full_name = f"{_config(history).get('name', 'campaign')}/{name}"
+    full_name = f"{config(history).get('name', 'campaign')}/{name}"
     _make_room(storage, full_name)
     target = optuna.create_study(
         storage=storage,
@@ -227,52 +226,18 @@ def _frozen(
     )
 
 
-def network(history: History, store: ArtifactStore, folder: Path, study: str | None = None) -> Trial:
-    """Write the best trained network: `network.safetensors`, `network.py` (torch source) and `trial.json`.
-
-    Returns:
-        The trial that trained it.
-
-    Raises:
-        MatloopError: no study trained networks, or several did and none was named.
-    """
-    from search_spaces.networks.source import to_source
-
-    with_weights = [s for s in _studies(history) if any("weights" in t.artifacts for t in history.of(s))]
-    baselines = {s.get("baseline") for s in _config(history).get("studies", {}).values()}
-    candidates = [study] if study else [s for s in with_weights if s not in baselines] or with_weights
-    if len(candidates) != 1 or candidates[0] not in with_weights:
-        got = ", ".join(with_weights) or "none"
-        raise MatloopError(f"expected one study that trained networks, got {got}; name one with --study")
-    objective = objectives_of(history, candidates[0])[0]
-    found = best([t for t in history.of(candidates[0]) if "weights" in t.artifacts], objective)
-    if found is None:
-        raise MatloopError(f"study {candidates[0]!r} has no answered trial yet; see `matloop status`")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "network.safetensors").write_bytes(store.load_bytes(found.artifacts["weights"]))
-    (folder / "network.py").write_text(to_source(found.point), encoding="utf-8")
-    record = {
-        "study": found.study,
-        "trial": found.id,
-        "values": found.values,
-        "info": found.info,
-        "genome": found.point,
-    }
-    (folder / "trial.json").write_text(json.dumps(record, indent=2, default=str), encoding="utf-8")
-    return found
-
-
 def objectives_of(history: History, study: str) -> tuple[Objective, ...]:
     """Objectives of a study, as recorded when the campaign was last started."""
-    recorded = _config(history).get("studies", {}).get(study, {}).get("objectives") or {}
+    recorded = config(history).get("studies", {}).get(study, {}).get("objectives") or {}
     return tuple(Objective(name, o["direction"], o.get("unit") or "") for name, o in recorded.items())
 
 
-def _config(history: History) -> Mapping[str, Any]:
+def config(history: History) -> Mapping[str, Any]:
+    """The campaign file, as it was when the campaign was last started."""
     return history.sessions[-1].config if history.sessions else {}
 
 
-def _studies(history: History) -> list[str]:
+def studies(history: History) -> list[str]:
     """Studies that have trials, in order."""
     return list(dict.fromkeys(t.study for t in history.trials))
 
@@ -280,6 +245,6 @@ def _studies(history: History) -> list[str]:
 def _chosen(history: History, study: str | None) -> Sequence[Trial]:
     if study is None:
         return history.trials
-    if study not in _studies(history):
-        raise MatloopError(f"there are no trials of a study {study!r}; {suggest(study, _studies(history))}")
+    if study not in studies(history):
+        raise MatloopError(f"there are no trials of a study {study!r}; {suggest(study, studies(history))}")
     return history.of(study)

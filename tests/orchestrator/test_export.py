@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from orchestrator import export
-from orchestrator.artifacts import ArtifactStore
 from orchestrator.errors import MatloopError
 from orchestrator.history import History
 from orchestrator.ledger import Ledger
@@ -21,8 +18,6 @@ CONFIG = {
     "name": "demo",
     "studies": {
         "search": {"objectives": {"gap": {"direction": "maximise", "unit": "eV"}, "cost": {"direction": "minimise"}}},
-        "nets": {"objectives": {"mae": {"direction": "minimise", "unit": ""}}, "baseline": "dice"},
-        "dice": {"objectives": {"mae": {"direction": "minimise", "unit": ""}}},
     },
 }
 
@@ -108,44 +103,3 @@ def test_a_study_of_somebody_else_is_not_replaced(history: History, tmp_path: Pa
 def test_objectives_are_those_recorded(history: History) -> None:
     assert export.objectives_of(history, "search") == (Objective("gap", "maximise", "eV"), Objective("cost"))
     assert export.objectives_of(history, "nothing") == ()
-
-
-@pytest.mark.filterwarnings("default")
-def test_the_best_network_can_be_used_without_matloop(tmp_path: Path) -> None:
-    import torch
-    from safetensors.torch import load, save
-
-    from search_spaces.networks.conv import ConvNetworks
-    from search_spaces.networks.module import build
-
-    space, store = ConvNetworks(input=[1, 16, 16]), ArtifactStore(tmp_path / "artifacts")
-    rng = np.random.default_rng(0)
-    outputs = {}
-    x = torch.rand(3, 1, 16, 16)
-    with Ledger.open(tmp_path / "ledger.db", config=CONFIG, environment={}) as ledger:
-        for study, mae in (("nets", 0.5), ("nets", 0.2), ("dice", 0.1)):
-            genome = space.sample(rng)
-            network = build(genome).eval()
-            weights = store.save(save({k: v.contiguous() for k, v in network.state_dict().items()}))
-            trial = ledger.propose(study, Proposal(point=genome), seed=0, ask=0)
-            outputs[trial.id] = network(x)
-            done = Answer(values={"mae": mae}, started_at=0.0, finished_at=1.0, artifacts={"weights": weights})
-            ledger.answer(trial, done)
-        history = ledger.history
-    best = export.network(history, store, tmp_path / "best")
-    assert best.id == 1  # the baseline has a better one, but is not what the campaign is about
-    assert export.network(history, store, tmp_path / "dice", "dice").id == 2
-    spec = importlib.util.spec_from_file_location("exported", tmp_path / "best" / "network.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    network = module.Network()
-    network.load_state_dict(load((tmp_path / "best" / "network.safetensors").read_bytes()))
-    torch.testing.assert_close(network.eval()(x), outputs[1])
-    assert json.loads((tmp_path / "best" / "trial.json").read_text())["values"] == {"mae": 0.2}
-
-
-def test_no_network_to_export(history: History, tmp_path: Path) -> None:
-    with pytest.raises(MatloopError, match="expected one study that trained networks, got none"):
-        export.network(history, ArtifactStore(tmp_path), tmp_path / "best")
-    assert not (tmp_path / "best").exists()
