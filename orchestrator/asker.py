@@ -192,7 +192,7 @@ class BackgroundAsker(Asker):
             _apply(self._strategys_pending, what, trial)
             if what == "told":
                 self._strategy.tell(trial)
-        return self._strategy.ask(n, self._strategys_pending, rng)
+        return self._strategy.ask(n, self._strategys_pending, rng)[:n]
 
 
 def asker_of(study: Study, slots: int, wake: Callable[[], None]) -> Asker:
