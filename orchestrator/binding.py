@@ -30,8 +30,10 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "box": "search_spaces.box:Box",
         "conv_network": "search_spaces.networks.conv:ConvNetworks",
         "dense_network": "search_spaces.networks.dense:DenseNetworks",
+        "graph_network": "search_spaces.networks.graph.space:GraphNetworks",
         "latent": "search_spaces.latent:Latent",
         "pool": "search_spaces.pool:Pool",
+        "segmentation_network": "search_spaces.networks.segmentation.space:SegmentationNetworks",
     },
     "driver": {
         "training": "drivers.training.driver:Training",
@@ -44,6 +46,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "random": "orchestrator.strategies.random:Random",
         "space_filling": "orchestrator.strategies.space_filling:SpaceFilling",
         "evolution": "orchestrator.strategies.evolution:Evolution",
+        "successive_halving": "orchestrator.strategies.successive_halving:SuccessiveHalving",
         "active_learning": "orchestrator.strategies.active:ActiveLearning",
         "bayesian": "orchestrator.strategies.bayes:Bayesian",
         "optuna": "orchestrator.strategies.optuna:OptunaSampler",

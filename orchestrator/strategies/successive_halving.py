@@ -174,8 +174,8 @@ def ranked(rows: Array) -> list[int]:
 
 
 def _fidelities(lowest: float, reduction: int) -> list[float]:
-    """From the lowest, each a multiple of the one before, to 1."""
+    """From the lowest, each a multiple of the one before, to 1; the last step is the one that is not exact."""
     shares = [lowest]
-    while shares[-1] * reduction < 1 - 1e-9:
+    while shares[-1] * reduction < reduction**-0.5:
         shares.append(shares[-1] * reduction)
     return [*shares, 1.0]

@@ -168,8 +168,9 @@ def test_a_driver_without_checkpoints_starts_again():
 
 
 def test_fidelities_end_at_one():
-    fidelities = [[r.fidelity for r in halving(reduction=a, lowest=b)._rungs] for a, b in ((2, 0.3), (4, 1 / 16))]
-    assert fidelities == [[0.3, 0.6, 1.0], [1 / 16, 1 / 4, 1.0]]
+    options = ((2, 0.3), (4, 1 / 16), (3, 0.111), (3, 0.5))
+    fidelities = [[rung.fidelity for rung in halving(reduction=a, lowest=b)._rungs] for a, b in options]
+    assert fidelities == [[0.3, 0.6, 1.0], [1 / 16, 1 / 4, 1.0], [0.111, 0.333, 1.0], [0.5, 1.0]]
 
 
 def test_it_is_as_slow_as_what_it_wraps_and_has_the_same_filler():
