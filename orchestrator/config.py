@@ -74,11 +74,13 @@ class LimitsConfig(_Section):
 class ExecutorConfig(_Section):
     """Where evaluations run, and limits for studies that set none of their own."""
 
-    kind: Literal["serial", "local", "mpi"] = "local"
+    kind: Literal["serial", "local", "mpi", "dask"] = "local"
     slots: Count | None = None
     threads: Count = 1
     timeout_s: Positive | None = None
     memory_gb: Positive | None = None
+    address: str | None = None
+    cluster: dict[str, Any] | None = None
 
 
 class StudyConfig(_Section):

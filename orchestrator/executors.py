@@ -22,6 +22,10 @@ def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
         ConfigError: the executor has no such option.
     """
     given = config.executor
+    if given.kind != "dask":
+        for key in ("address", "cluster"):
+            if getattr(given, key) is not None:
+                raise ConfigError(config.message(("executor", key), "only `kind: dask` has this option; remove it"))
     if given.kind == "serial":
         if given.slots not in (None, 1) or given.timeout_s or given.memory_gb:
             text = "a serial executor has one slot and enforces no limits; choose `kind: local`"
@@ -37,6 +41,13 @@ def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
         from hpc.mpi import Mpi
 
         return Mpi(log=log, **common)
+    if given.kind == "dask":
+        from hpc.dask import Dask
+
+        try:
+            return Dask(address=given.address, cluster=given.cluster, slots=given.slots, log=log, **common)
+        except ConfigError as error:
+            raise ConfigError(config.message(("executor",), str(error))) from error
     from hpc.local import Local
 
     return Local(slots=given.slots, log=log, **common)

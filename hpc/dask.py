@@ -1,0 +1,285 @@
+"""Dask: workers that come and go while a campaign runs, on this machine, through a batch system, or on several sites.
+
+Each worker thread is a slot, with an isolated child of its own. The loss of a worker costs only the evaluations on it.
+The cluster may be one that runs already (`address`), or one that lives as long as the campaign (`cluster`), such as a
+`dask_jobqueue.SLURMCluster`, which submits its workers as jobs of their own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+from concurrent.futures import wait as wait_for
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, ParamSpec, TypeVar
+
+from hpc.isolate import Child, pack, unpack
+from hpc.local import check_limits, limits_of
+from orchestrator.errors import ConfigError, MissingExtra, WorkerLost
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+COUNT_S: Final = 1.0  # how long a count of the workers is relied upon
+CONNECT_S: Final = 60.0
+
+
+class Dask(Executor):
+    """The workers of a Dask cluster. matloop must be installed where they run, at the same version.
+
+    Limits and exceptions are those of `hpc.local.Local`; beside them, a future raises WorkerLost for an evaluation
+    that was lost with its worker. So that no evaluation is repeated unseen, the scheduler is told to give up a task at
+    the first loss of its worker (`allowed_failures = 0`), which holds for other users of that scheduler too.
+
+    Args:
+        address: of a scheduler (`tcp://host:8786`), or a scheduler file.
+        cluster: `class`: a cluster's class, such as `dask_jobqueue.SLURMCluster`, or `LocalCluster`; `scale`: how many
+            workers, or `adapt`: from how many to how many, as there is work; all other keys are the class's options.
+        slots: evaluations at once; by default one per worker thread that is there, however many that are at the time,
+            and as many as there may be if the cluster adapts.
+        timeout_s: wall time of a trial, s; None for no limit.
+        memory_gb: resident memory of a trial, GiB; None for no limit.
+        threads: CPU threads that numerical libraries in a trial may use.
+        log: file that takes what trials print, appended; None leaves it on the workers' output.
+
+    Raises:
+        MissingExtra: dask.distributed is not installed.
+        ConfigError: an option is wrong, or there is no scheduler at the address.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str | None = None,
+        cluster: Mapping[str, Any] | None = None,
+        slots: int | None = None,
+        timeout_s: float | None = None,
+        memory_gb: float | None = None,
+        threads: int = 1,
+        log: Path | None = None,
+    ) -> None:
+        check_limits(timeout_s, memory_gb, threads)
+        if (address is None) == (cluster is None):
+            raise ConfigError("expected either `address` of a Dask scheduler or `cluster: {class: …}`")
+        self._timeout_s, self._memory_gb = timeout_s, memory_gb
+        self._crew = (uuid.uuid4().hex, threads, log.absolute() if log else None)
+        self._slots, self._least_slots = slots, 1
+        self._counted, self._counted_at = 0, -COUNT_S
+        self._futures: dict[Future[Any], Any] = {}
+        self._closed = False
+        self._lock = threading.Lock()
+        self._cluster: Any = None
+        if cluster is not None:
+            self._cluster, self._least_slots = _start(cluster)
+        self._client = _connect(address, self._cluster)
+
+    @property
+    def slots(self) -> int:
+        """Evaluations at once, now."""
+        if self._slots is not None:
+            return self._slots
+        if time.monotonic() - self._counted_at >= COUNT_S and not self._closed:
+            self._counted = sum(self._client.nthreads().values())
+            self._counted_at = time.monotonic()
+        return max(self._least_slots, self._counted)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Make the call on the next free worker.
+
+        Raises:
+            RuntimeError: the executor was shut down.
+        """
+        if self._closed:
+            raise RuntimeError("cannot submit after shutdown; make a new executor")
+        outer: Future[T] = Future()
+        try:
+            payload = pack(fn, *args, **kwargs)
+        except Exception as error:
+            outer.set_running_or_notify_cancel()
+            outer.set_exception(error)
+            return outer
+        limits = limits_of(fn, self._timeout_s, self._memory_gb)
+        inner = self._client.submit(_evaluate, payload, limits, self._crew, sys.path, pure=False)
+        with self._lock:
+            self._futures[outer] = inner
+        inner.add_done_callback(lambda done: self._pass_on(done, outer))
+        return outer
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the workers go, and end a cluster of one's own.
+
+        Args:
+            wait: return only once what was submitted is done.
+            cancel_futures: drop what has not begun, and kill what runs.
+        """
+        self._closed = True
+        with self._lock:
+            left = dict(self._futures)
+        if cancel_futures:
+            self._client.cancel(list(left.values()), force=True)
+            for future in left:
+                future.cancel()
+            self._dismiss()
+        if wait:
+            wait_for(list(left))
+            self._close()
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        """End after the work, or at once if the block is left by an exception."""
+        self.shutdown(wait=True, cancel_futures=kind is not None)
+
+    def _pass_on(self, inner: Any, outer: Future[Any]) -> None:
+        with self._lock:
+            self._futures.pop(outer, None)
+        if not outer.set_running_or_notify_cancel():
+            return
+        try:
+            outer.set_result(unpack(_answer(inner)))
+        except Exception as error:
+            outer.set_exception(error)
+        finally:
+            inner.release()
+
+    def _dismiss(self) -> None:
+        """End the children; a scheduler that is gone has none."""
+        with suppress(OSError, TimeoutError):
+            self._client.run(_disband, self._crew[0], on_error="ignore")
+
+    def _close(self) -> None:
+        if self._client.status == "closed":
+            return
+        self._dismiss()
+        self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+
+def _start(options: Mapping[str, Any]) -> tuple[Any, int]:
+    """A cluster of one's own, and how many evaluations it wants to see waiting so that it grows."""
+    given = dict(options)
+    name, scale, adapt = given.pop("class", None), given.pop("scale", None), given.pop("adapt", None)
+    if not isinstance(name, str):
+        raise ConfigError("expected `cluster: {class: dask_jobqueue.SLURMCluster, …}`: the `class` is missing")
+    bounds = isinstance(adapt, list) and len(adapt) == 2 and all(type(n) is int for n in adapt)
+    if adapt is not None and not (bounds and 0 <= adapt[0] <= adapt[1] and adapt[1] > 0):
+        raise ConfigError(f"expected `adapt: [least, most]` numbers of workers, got {adapt!r}")
+    if scale is not None and (adapt is not None or type(scale) is not int or scale < 1):
+        raise ConfigError(f"expected either `scale`, a number of workers, or `adapt`, got {scale!r} and {adapt!r}")
+    module, _, cls = name.rpartition(".")
+    try:
+        importlib.import_module("distributed")
+        make = getattr(importlib.import_module(module or "distributed"), cls)
+    except ImportError as error:
+        raise MissingExtra(error.name or module, "dask") from error
+    except AttributeError as error:
+        raise ConfigError(f"{module or 'distributed'} has no class {cls!r}") from error
+    try:
+        cluster = make(**given)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} does not take these options: {error}") from error
+    if adapt is not None:
+        cluster.adapt(minimum=adapt[0], maximum=adapt[1])
+    elif scale is not None:
+        cluster.scale(scale)
+    return cluster, adapt[1] if adapt is not None else 1
+
+
+def _connect(address: str | None, cluster: Any) -> Any:
+    try:
+        Client: Any = importlib.import_module("distributed").Client
+    except ImportError as error:
+        raise MissingExtra("distributed", "dask") from error
+    place = {"address": cluster if address is None else address}
+    if address is not None and Path(address).is_file():
+        place = {"scheduler_file": address}
+    try:
+        client = Client(**place, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ConfigError(
+            f"there is no Dask scheduler at {address}: {error}; start one with `dask scheduler`, or give a `cluster`"
+        ) from error
+    client.run_on_scheduler(_give_up_at_once)
+    return client
+
+
+def _give_up_at_once(dask_scheduler: Any) -> None:
+    dask_scheduler.allowed_failures = 0
+
+
+def _answer(inner: Any) -> bytes:
+    """What a worker returned.
+
+    Raises:
+        WorkerLost: it died.
+    """
+    from distributed import KilledWorker
+
+    try:
+        answer: bytes = inner.result()
+    except KilledWorker as error:
+        worker = getattr(error, "last_worker", None)
+        raise WorkerLost(f"lost the Dask worker {getattr(worker, 'address', 'that evaluated it')}") from error
+    return answer
+
+
+# --- on the workers --------------------------------------------------------------------------------------------------
+
+
+class _Crew:
+    """The children of one worker process, one a thread."""
+
+    def __init__(self, threads: int, log: Path | None) -> None:
+        self._threads, self._log = threads, log
+        self._own = threading.local()
+        self._children: list[Child] = []
+
+    def child(self) -> Child:
+        """The child of this thread."""
+        if not hasattr(self._own, "child"):
+            self._own.child = Child(threads=self._threads, log=self._log)
+            self._children.append(self._own.child)
+        child: Child = self._own.child
+        return child
+
+    def disband(self) -> None:
+        """Kill all."""
+        for child in self._children:
+            child.stop()
+        for child in self._children:
+            child.close()
+
+
+_crews: dict[str, _Crew] = {}
+_crews_lock = threading.Lock()
+
+
+def _evaluate(
+    payload: bytes,
+    limits: tuple[float | None, float | None],
+    crew: tuple[str, int, Path | None],
+    sys_path: list[str],
+) -> bytes:
+    """Make a call in the child of this thread; what a child may import is what the manager may."""
+    name, threads, log = crew
+    with _crews_lock:
+        sys.path += [entry for entry in sys_path if entry not in sys.path and Path(entry).is_absolute()]
+        own = _crews.setdefault(name, _Crew(threads, log))
+    try:
+        return own.child().run(payload, timeout_s=limits[0], memory_gb=limits[1])
+    except Exception as error:
+        return pickle.dumps((False, error), pickle.HIGHEST_PROTOCOL)
+
+
+def _disband(name: str) -> None:
+    with _crews_lock:
+        crew = _crews.pop(name, None)
+    if crew is not None:
+        crew.disband()

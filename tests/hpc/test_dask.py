@@ -1,0 +1,132 @@
+"""Dask: the contract on a cluster of this machine, lost workers, workers that join, options."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytest.importorskip("distributed", reason="needs the extra dask")
+import distributed
+
+from hpc.dask import Dask
+from orchestrator.budget import Budget
+from orchestrator.errors import ConfigError, MissingExtra
+from orchestrator.ledger import read
+from tests.contracts.executor import PATIENCE_S, IsolatingContract, add, nap
+from tests.orchestrator.harness import run
+from tests.orchestrator.toys import Bowl, study
+
+HERE = {"class": "LocalCluster", "n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[distributed.LocalCluster]:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        yield cluster
+
+
+@pytest.mark.slow
+class TestDask(IsolatingContract):
+    @pytest.fixture
+    def executor(self, cluster: distributed.LocalCluster) -> Iterator[Executor]:
+        with Dask(address=cluster.scheduler_address) as executor:
+            yield executor
+
+
+def until(condition, within_s: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_lost_worker_costs_only_its_evaluation() -> None:
+    with Dask(cluster=HERE) as executor:
+        until(lambda: executor.slots == 2)
+        pids = {f.result(PATIENCE_S) for f in [executor.submit(_worker_slowly) for _ in range(2)]}
+        assert len(pids) == 2
+        lost, kept = executor.submit(nap, 3.0), executor.submit(nap, 3.0)
+        time.sleep(1.0)
+        victim = min(pids)
+        os.kill(victim, signal.SIGKILL)
+        outcomes = [future.exception(PATIENCE_S) for future in (lost, kept)]
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "WorkerLost"]
+        assert "lost the Dask worker tcp://" in str(next(filter(None, outcomes)))
+        assert executor.submit(add, 1).result(PATIENCE_S) == 1
+
+
+def _worker_slowly() -> int:
+    time.sleep(0.5)
+    return os.getppid()
+
+
+@pytest.mark.slow
+def test_no_child_outlives_the_executor(cluster: distributed.LocalCluster) -> None:
+    with Dask(address=cluster.scheduler_address) as executor:
+        child = psutil.Process(executor.submit(os.getpid).result(PATIENCE_S))
+        assert child.is_running()
+    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+@pytest.mark.slow
+def test_slots_follow_the_workers() -> None:
+    with Dask(cluster={**HERE, "n_workers": 1}) as executor:
+        until(lambda: executor.slots == 1)
+        executor._cluster.scale(3)
+        until(lambda: executor.slots == 3)
+
+
+@pytest.mark.slow
+def test_an_adaptive_cluster_is_offered_as_much_as_it_may_grow_to() -> None:
+    with Dask(cluster={**HERE, "n_workers": 0, "adapt": [0, 2]}) as executor:
+        assert executor.slots == 2
+        assert len({f.result(PATIENCE_S) for f in [executor.submit(_worker_slowly) for _ in range(24)]}) == 2
+
+
+@pytest.mark.slow
+def test_a_campaign_over_a_scheduler_file(tmp_path: Path, cluster: distributed.LocalCluster) -> None:
+    file = tmp_path / "scheduler.json"
+    with distributed.Client(cluster) as client:
+        client.write_scheduler_file(str(file))
+    made = lambda: study(driver=Bowl(tmp_path / "log", 0.05), budget=Budget(trials=20))  # noqa: E731
+    with Dask(address=str(file)) as executor:
+        assert run(tmp_path, made, executor=executor) == "finished"
+    history = read(tmp_path / "ledger.db")
+    assert [t.state for t in history.trials] == ["answered"] * 20 and not history.lost
+    assert len({t.worker for t in history.trials}) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "either `address` of a Dask scheduler or `cluster"),
+        ({"address": "tcp://a:1", "cluster": HERE}, "either `address`"),
+        ({"cluster": {"n_workers": 2}}, "the `class` is missing"),
+        ({"cluster": {"class": "NoCluster"}}, "distributed has no class 'NoCluster'"),
+        ({"cluster": {**HERE, "adapt": 3}}, r"expected `adapt: \[least, most\]`"),
+        ({"cluster": {**HERE, "adapt": [3, 2]}}, r"got \[3, 2\]"),
+        ({"cluster": {**HERE, "scale": 0}}, "expected either `scale`"),
+        ({"cluster": {**HERE, "scale": 2, "adapt": [0, 2]}}, "expected either `scale`"),
+        ({"address": "nonsense://x:1"}, "no Dask scheduler at nonsense"),
+        ({"cluster": HERE, "threads": 0}, "threads >= 1"),
+    ],
+)
+def test_options_that_are_wrong(options: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Dask(**options)
+
+
+def test_missing_packages_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    for options in ({"address": "tcp://127.0.0.1:1"}, {"cluster": HERE}):
+        with pytest.raises(MissingExtra, match=r"pip install 'matloop\[dask\]'"):
+            Dask(**options)
