@@ -39,6 +39,8 @@ def serve(calls: int, lifeline: int, stacks: int, sys_path: Sequence[str], main:
     """
     global _main
     signal.signal(signal.SIGINT, lambda *_: None)  # unlike SIG_IGN not inherited by programs that a call starts
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # a scheduler's warnings may go to every process of a job
+        signal.signal(number, signal.SIG_IGN)
     for descriptor in (calls, lifeline, stacks):
         os.set_inheritable(descriptor, False)
     _die_with(lifeline)

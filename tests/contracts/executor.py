@@ -9,6 +9,7 @@ import ctypes
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -67,6 +68,18 @@ def interrupt_self() -> str:
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.05)
     return "still here"
+
+
+def warn_self() -> str:
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGUSR2)
+    time.sleep(0.05)
+    return "still here"
+
+
+def warn_program() -> str:
+    command = ["sh", "-c", "kill -USR1 $$; kill -USR2 $$; printf 'still here'"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def hold_the_lock() -> None:
@@ -207,6 +220,10 @@ class IsolatingContract(ExecutorContract):
 
     def test_children_ignore_sigint(self, executor: Executor) -> None:
         assert executor.submit(interrupt_self).result(PATIENCE_S) == "still here"
+
+    def test_children_and_their_programs_outlive_a_schedulers_warning(self, executor: Executor) -> None:
+        for call in (warn_self, warn_program):
+            assert executor.submit(call).result(PATIENCE_S) == "still here"
 
     def test_children_know_their_threads_and_no_launcher(self, executor: Executor) -> None:
         environment = executor.submit(_environment).result(PATIENCE_S)
