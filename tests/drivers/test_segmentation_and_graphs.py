@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from safetensors.torch import load as load_weights
 
 from drivers.training.driver import Training
 from drivers.training.graphs import Graph, save
+from orchestrator import cli
 from orchestrator.errors import InvalidPoint
 from orchestrator.evaluation import as_measurement
 from orchestrator.ledger import read
@@ -157,22 +156,29 @@ def test_what_does_not_fit_is_named(molecules, micrographs):
         Training(data=molecules, augment="roll", device="cpu")(trial(GRAPHS))
 
 
+@pytest.mark.filterwarnings("default")  # of packages that are imported here for the first time
 @pytest.mark.parametrize(("name", "figure"), [("phases", "validation_mean_iou"), ("crystals", "validation_mae")])
-def test_the_documented_campaigns_run(name, figure, micrographs, molecules, tmp_path):
+def test_the_documented_campaigns_run(name, figure, micrographs, molecules, tmp_path, monkeypatch):
     """As they stand, but for data, sizes and budget."""
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     (campaign,) = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if f"name: {name}" in block]
-    changes = [("trials: 60", "trials: 4"), ("training, ", "training, epochs: 1, "), ("slots: 2", "slots: 1")]
+    changes = [
+        ("trials: 60", "trials: 4"),
+        ("training, ", "training, epochs: 1, "),
+        ("{kind: local, slots: 2}", "serial"),
+    ]
     changes += [("input: [1, 64, 64]", "input: [1, 15, 12]"), ("crystals.npz", "molecules.npz")]
     changes += [("node_features: 12, edge_features: 16", "node_features: 2, edge_features: 1")]
     for old, new in changes:
         campaign = campaign.replace(old, new)
     (tmp_path / "campaign.yaml").write_text(campaign, encoding="utf-8")
-    matloop = str(Path(sys.executable).with_name("matloop"))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     for command in (["run", "campaign.yaml"], ["export", f"runs/{name}", "--network", "best"]):
-        done = subprocess.run([matloop, *command], cwd=tmp_path, capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stdout + done.stderr
+        monkeypatch.setattr(sys, "argv", ["matloop", *command])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        assert not caught.value.code
     trials = read(tmp_path / "runs" / name / "ledger.db").trials
     assert len(trials) == 4 and all(figure in trial.values for trial in trials)
     scope: dict[str, type] = {}
