@@ -5,7 +5,8 @@
 Each is run as its documentation has it, with random points so that no model is timed, and its fastest documented
 arrangement where there are several:
 
-deephyper       MPICommEvaluator and RandomSearch; its record (results.csv, written by the manager) stays on.
+deephyper       MPICommEvaluator and RandomSearch; its record (results.csv, written by the manager) stays on. Jobs are
+                kept in memory: its default, an MPI window, took many times as long, and with MPICH it aborts.
 deephyper_cbo   the same with CBO, its default search.
 libensemble     MPI communication, uniform sampling in one batch, `fast_alloc`.
 mpi4py          mpi4py.futures, all tasks submitted at once: no search and no record.

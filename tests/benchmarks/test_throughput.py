@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
-from benchmarks.throughput import FIRST, figures, rate, summary
+from benchmarks.throughput import FIRST, PEERS, ROOT, campaign, figures, rate, summary
 
 
 def test_rate_leaves_out_what_came_before() -> None:
@@ -28,3 +30,15 @@ def test_a_rate_that_halves_has_decayed_by_half() -> None:
 def test_summary_is_the_median_with_its_spread() -> None:
     found = summary([{"decay": 0.3}, {"decay": 0.1}, {"decay": 0.2}])
     assert found == {"decay": 0.2, "spread": {"decay": [0.1, 0.3]}}
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("name", ["matloop", *PEERS])
+def test_every_system_reports_every_result(name: str) -> None:
+    python = ROOT / ".venv-peers" / "bin" / "python"
+    if name != "matloop" and not python.exists():
+        pytest.skip("the peers are not installed; run `make peers`")
+    times = campaign(name, python, n=40, sleep_s=0.01)
+    assert len(times) >= 40  # DeepHyper also finishes what it has begun
+    assert times[0] > 0.0 and all(a <= b for a, b in pairwise(times))
+    assert times[-1] >= 40 * 0.01 / 4  # no faster than four workers can sleep
