@@ -116,14 +116,21 @@ class Child:
 
     Args:
         threads: CPU threads that numerical libraries in it may use.
+        environ: what it finds in its environment besides what this process has.
         log: file that takes its standard output and error, appended; None leaves them where this process's go.
         cancelled: asked every now and then during a call, which is given up once it returns True.
     """
 
     def __init__(
-        self, *, threads: int = 1, log: Path | None = None, cancelled: Callable[[], bool] = lambda: False
+        self,
+        *,
+        threads: int = 1,
+        environ: Mapping[str, str] | None = None,
+        log: Path | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._threads, self._log, self._cancelled = threads, log, cancelled
+        self._threads, self._environ = threads, dict(environ or {})
+        self._log, self._cancelled = log, cancelled
         self._lock = threading.Lock()  # held to change either of these:
         self._life: _Life | None = None
         self._stopped = False
@@ -189,7 +196,7 @@ class Child:
                 self._life.bury()
                 self._life = None
             if self._life is None:
-                self._life = _bear(self._threads, self._log)
+                self._life = _bear(environment(os.environ, self._threads) | self._environ, self._log)
             return self._life
 
     def _exchange(self, life: _Life, payload: bytes, timeout_s: float | None, memory_gb: float | None) -> bytes:
@@ -220,7 +227,7 @@ class Child:
                     )
 
 
-def _bear(threads: int, log: Path | None) -> _Life:
+def _bear(environ: dict[str, str], log: Path | None) -> _Life:
     if child.importing_main:
         raise RuntimeError(
             "a worker that was importing your script to find the submitted function came to start workers itself; "
@@ -245,7 +252,7 @@ def _bear(threads: int, log: Path | None) -> _Life:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=environment(os.environ, threads),
+            env=environ,
             pass_fds=tuple(inherited.values()),
             start_new_session=True,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
+from hpc.devices import Sight, Threads, divide, look
 from hpc.isolate import Child, pack, unpack
 from orchestrator.errors import ConfigError
 
@@ -25,10 +26,11 @@ class Local(Executor):
     one that was ended by `shutdown(cancel_futures=True)`.
 
     Args:
-        slots: trials at once; by default as many as the usable cores have room for.
+        slots: trials at once; by default as many as the usable cores, and GPUs with `trials_per_gpu`, have room for.
         timeout_s: wall time of a trial, s; None for no limit.
         memory_gb: resident memory of a trial, GiB; None for no limit.
-        threads: CPU threads that numerical libraries in a trial may use.
+        threads: CPU threads that numerical libraries in a trial may use; "auto" for a slot's share of the cores.
+        trials_per_gpu: most trials at once on a GPU; None for as many as there happen to be, 0 to use none.
         log: file that takes what trials print, appended; None leaves it on this process's output.
 
     Raises:
@@ -41,17 +43,22 @@ class Local(Executor):
         slots: int | None = None,
         timeout_s: float | None = None,
         memory_gb: float | None = None,
-        threads: int = 1,
+        threads: Threads = 1,
+        trials_per_gpu: int | None = None,
         log: Path | None = None,
     ) -> None:
-        check_limits(timeout_s, memory_gb, threads)
+        check_limits(timeout_s, memory_gb, threads, trials_per_gpu)
         if slots is not None and slots < 1:
             raise ConfigError(f"expected slots >= 1, got {slots}; leave it out to use every core")
-        self.slots = slots if slots is not None else max(1, usable_cores() // threads)
+        sight = look()
+        self.slots = slots if slots is not None else _slots(sight, threads, trials_per_gpu)
+        shares = divide([sight] * self.slots, threads=threads, trials_per_gpu=trials_per_gpu)
+        self._shares = iter(enumerate(shares))
         self._timeout_s, self._memory_gb = timeout_s, memory_gb
-        self._threads, self._log = threads, log
+        self._log = log
         self._children: list[Child] = []
         self._own = threading.local()
+        self._equipping = threading.Lock()
         self._closing = threading.Lock()
         self._pool = ThreadPoolExecutor(self.slots, thread_name_prefix="matloop-slot", initializer=self._equip)
 
@@ -84,7 +91,10 @@ class Local(Executor):
         self.shutdown(wait=True, cancel_futures=kind is not None)
 
     def _equip(self) -> None:
-        self._own.child = Child(threads=self._threads, log=self._log)
+        with self._equipping:
+            number, share = next(self._shares)
+        environ = share.environment(f"slot {number} on {socket.gethostname()}")
+        self._own.child = Child(threads=share.threads, environ=environ, log=self._log)
         self._children.append(self._own.child)
 
     def _run(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
@@ -102,9 +112,10 @@ class Local(Executor):
                 child.close()
 
 
-def usable_cores() -> int:
-    """Number of cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _slots(sight: Sight, threads: Threads, trials_per_gpu: int | None) -> int:
+    """As many as there is room for."""
+    by_cores = max(1, len(sight.cores) // (1 if threads == "auto" else threads))
+    return min(by_cores, len(sight.gpus) * trials_per_gpu) if sight.gpus and trials_per_gpu else by_cores
 
 
 def limits_of(fn: object, timeout_s: float | None, memory_gb: float | None) -> tuple[float | None, float | None]:
@@ -117,11 +128,15 @@ def limits_of(fn: object, timeout_s: float | None, memory_gb: float | None) -> t
     )
 
 
-def check_limits(timeout_s: float | None, memory_gb: float | None, threads: int) -> None:
+def check_limits(
+    timeout_s: float | None, memory_gb: float | None, threads: Threads, trials_per_gpu: int | None = None
+) -> None:
     """Raise ConfigError if a limit is out of range."""
+    if threads != "auto" and threads < 1:
+        raise ConfigError(f"expected threads >= 1 or `auto`, got {threads}")
+    if trials_per_gpu is not None and trials_per_gpu < 0:
+        raise ConfigError(f"expected trials_per_gpu >= 0, got {trials_per_gpu}; 0 keeps trials off the GPUs")
     if timeout_s is not None and not timeout_s > 0:
         raise ConfigError(f"expected timeout_s > 0, got {timeout_s}; leave it out for no limit")
     if memory_gb is not None and not memory_gb > 0:
         raise ConfigError(f"expected memory_gb > 0, got {memory_gb}; leave it out for no limit")
-    if threads < 1:
-        raise ConfigError(f"expected threads >= 1, got {threads}")

@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures import wait as wait_for
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar
 
-import psutil
-
+from hpc.devices import Share, Threads, divide
 from hpc.isolate import Child, pack
 from hpc.local import check_limits, limits_of
-from hpc.mpi_manager import Manager, Post
+from hpc.mpi_manager import Manager
+from hpc.mpi_post import Post, muster
 from hpc.mpi_wire import MANAGER, Wire, abandon, library
 from hpc.mpi_worker import Worker, leave
 from orchestrator.errors import ConfigError
@@ -33,6 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LEASE_S: Final = 30.0
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Mpi(Executor):
@@ -49,7 +49,8 @@ class Mpi(Executor):
     Args:
         timeout_s: wall time of a trial, s; None for no limit.
         memory_gb: resident memory of a trial, GiB; None for no limit.
-        threads: CPU threads that numerical libraries in a trial may use.
+        threads: CPU threads that numerical libraries in a trial may use; "auto" for a rank's share of the cores.
+        trials_per_gpu: most worker ranks on a GPU; None for as many as there happen to be, 0 to use none.
         lease_s: a rank that is silent for so long is given up, s; it shows itself every fifth of it.
         log: file that takes what trials print, appended; None leaves it on the ranks' output.
 
@@ -62,15 +63,17 @@ class Mpi(Executor):
         *,
         timeout_s: float | None = None,
         memory_gb: float | None = None,
-        threads: int = 1,
+        threads: Threads = 1,
+        trials_per_gpu: int | None = None,
         lease_s: float = LEASE_S,
         log: Path | None = None,
     ) -> None:
-        check_limits(timeout_s, memory_gb, threads)
+        check_limits(timeout_s, memory_gb, threads, trials_per_gpu)
         if not lease_s > 0:
             raise ConfigError(f"expected lease_s > 0, got {lease_s}; {LEASE_S:g} is the default")
         self._timeout_s, self._memory_gb = timeout_s, memory_gb
-        self._threads, self._lease_s, self._log = threads, lease_s, log
+        self._threads, self._trials_per_gpu = threads, trials_per_gpu
+        self._lease_s, self._log = lease_s, log
         self._wire: Wire | None = None
         self._manager: Manager | None = None
         self._closed = False
@@ -91,7 +94,7 @@ class Mpi(Executor):
 
         Raises:
             MissingExtra: mpi4py is not installed.
-            ConfigError: there is no worker rank.
+            ConfigError: there is no worker rank, or there are more on a machine than its GPUs may have.
         """
         world = library().COMM_WORLD
         if world.size < 2:
@@ -99,14 +102,13 @@ class Mpi(Executor):
                 "expected at least 2 MPI ranks (a manager and a worker), got 1; start with `mpiexec -n 2` or more, "
                 "or choose `executor: {kind: local}`"
             )
-        me = psutil.Process()
-        name = f"rank {world.rank} on {socket.gethostname()}"
-        posts = world.allgather(Post(name, socket.gethostname(), me.pid, me.create_time()))
+        posts = muster(world)
+        shares = self._divide(posts)
         self._wire = Wire(world)
         if world.rank == MANAGER:
-            self._manager = Manager(self._wire, posts, self._lease_s)
+            self._manager = Manager(self._wire, posts, shares, self._lease_s)
             return self
-        self._serve(self._wire, name)
+        self._serve(self._wire, posts[world.rank], shares[world.rank])
         return None
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
@@ -155,12 +157,30 @@ class Mpi(Executor):
         if wait:
             wait_for(list(self._futures))
 
-    def _serve(self, wire: Wire, name: str) -> None:
+    def _divide(self, posts: Sequence[Post]) -> list[Share]:
+        """The share of each rank, on all ranks alike, so that an error is one on all of them; none for the manager."""
+        shares = [Share()] * len(posts)
+        machines: dict[int, list[Post]] = {}
+        for post in posts[MANAGER + 1 :]:
+            machines.setdefault(post.machine, []).append(post)
+        for crew in machines.values():
+            divided = divide(
+                [post.sight for post in crew],
+                threads=self._threads,
+                trials_per_gpu=self._trials_per_gpu,
+                where=f" on {crew[0].host}",
+            )
+            for post, share in zip(crew, divided, strict=True):
+                shares[post.rank] = share
+        return shares
+
+    def _serve(self, wire: Wire, post: Post, share: Share) -> None:
         def child(cancelled: Callable[[], bool]) -> Child:
-            return Child(threads=self._threads, log=self._log, cancelled=cancelled)
+            environ = share.environment(str(post))
+            return Child(threads=share.threads, environ=environ, log=self._log, cancelled=cancelled)
 
         # Rank 0 decides what these mean. Handlers, unlike SIG_IGN, are not inherited by the child.
-        before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, lambda *_: None) for number in STOP_SIGNALS}
         try:
             all_there = Worker(wire, child, self._lease_s).serve()
         except Exception:

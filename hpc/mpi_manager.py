@@ -11,31 +11,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hpc.devices import Share
 from hpc.dispatcher import Dispatcher
 from hpc.isolate import unpack
+from hpc.mpi_post import Post
 from hpc.mpi_wire import MANAGER, Kind, Message, Wire
 from hpc.mpi_worker import LONGEST_NAP_S, SHORTEST_NAP_S, kill
 from orchestrator.errors import WorkerLost
 
 LOOK_S: Final = 0.1  # how often overdue workers and tasks are looked for
 STRIDE_S: Final = 1.0  # most that the clock of the leases advances from one look at the messages to the next
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """Where a rank is.
-
-    Attributes:
-        name: for people: rank, host and device.
-        host: as the machine calls itself.
-        process: its number there.
-        born: when it began, by its machine's clock.
-    """
-
-    name: str
-    host: str
-    process: int
-    born: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +36,13 @@ class Manager:
 
     Args:
         wire: to the workers.
-        posts: of every rank.
+        posts, shares: of every rank.
         lease_s: silence after which a worker is given up, s.
     """
 
-    def __init__(self, wire: Wire, posts: Sequence[Post], lease_s: float) -> None:
+    def __init__(self, wire: Wire, posts: Sequence[Post], shares: Sequence[Share], lease_s: float) -> None:
         self._wire, self._posts = wire, posts
+        self._names = [share.name(str(post)) for post, share in zip(posts, shares, strict=True)]
         self._dispatcher: Dispatcher[int, int] = Dispatcher(lease_s=lease_s)
         self._calls: dict[int, _Call] = {}
         self._numbers = itertools.count()
@@ -209,7 +195,7 @@ class Manager:
         try:
             call.future.set_result(unpack(answer))
         except BaseException as error:
-            error.add_note(f"on {self._posts[rank].name}")
+            error.add_note(f"on {self._names[rank]}")
             call.future.set_exception(error)
 
     def _look(self) -> None:
@@ -225,18 +211,18 @@ class Manager:
     def _have_killed(self, rank: int) -> None:
         """A frozen rank would hold its device, and the job at its end; a rank of the same machine can kill it."""
         lost = self._posts[rank]
-        if lost.host == self._posts[MANAGER].host:
+        if lost.machine == self._posts[MANAGER].machine:
             kill(lost.process, lost.born)
             return
         for other in self._staying():
-            if self._posts[other].host == lost.host:
+            if self._posts[other].machine == lost.machine:
                 self._wire.send(other, Kind.KILL, (lost.process, lost.born))
                 return
 
     def _lose(self, rank: int, why: str) -> None:
         begun = self._dispatcher.lose(rank).begun
         if begun is not None and (call := self._calls.pop(begun, None)) is not None:
-            call.future.set_exception(WorkerLost(f"lost {self._posts[rank].name}: {why}"))
+            call.future.set_exception(WorkerLost(f"lost {self._names[rank]}: {why}"))
         if not self._dispatcher.workers:
             self._fail_all("no worker is left")
 

@@ -76,9 +76,11 @@ class ExecutorConfig(_Section):
 
     kind: Literal["serial", "local", "mpi", "dask"] = "local"
     slots: Count | None = None
-    threads: Count = 1
+    threads: Count | Literal["auto"] = 1
     timeout_s: Positive | None = None
     memory_gb: Positive | None = None
+    trials_per_gpu: Annotated[int, Field(ge=0)] | None = None
+    lease_s: Positive | None = None
     address: str | None = None
     cluster: dict[str, Any] | None = None
 

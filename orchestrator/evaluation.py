@@ -69,7 +69,7 @@ class Evaluation:
             cost=measurement.cost if measurement else None,
             started_at=started_at,
             finished_at=time.time(),
-            worker=f"{socket.gethostname()}:{os.getpid()}",
+            worker=os.environ.get("MATLOOP_WORKER") or f"{socket.gethostname()}:{os.getpid()}",
         )
 
     def _measure(self) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,6 +10,14 @@ from typing import Any
 
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError
+
+ONLY: Mapping[str, tuple[str, ...]] = {
+    "address": ("dask",),
+    "cluster": ("dask",),
+    "lease_s": ("mpi",),
+    "trials_per_gpu": ("local", "mpi"),
+}
+"""Options that only some kinds have."""
 
 
 def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
@@ -22,10 +31,12 @@ def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
         ConfigError: the executor has no such option.
     """
     given = config.executor
-    if given.kind != "dask":
-        for key in ("address", "cluster"):
-            if getattr(given, key) is not None:
-                raise ConfigError(config.message(("executor", key), "only `kind: dask` has this option; remove it"))
+    for key, kinds in ONLY.items():
+        if given.kind not in kinds and getattr(given, key) is not None:
+            text = f"only `kind: {' or '.join(kinds)}` has this option; remove it"
+            raise ConfigError(config.message(("executor", key), text))
+    if given.threads == "auto" and given.kind not in ("local", "mpi"):
+        raise ConfigError(config.message(("executor", "threads"), f"`kind: {given.kind}` needs a number of threads"))
     if given.kind == "serial":
         if given.slots not in (None, 1) or given.timeout_s or given.memory_gb:
             text = "a serial executor has one slot and enforces no limits; choose `kind: local`"
@@ -38,9 +49,10 @@ def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
         if given.slots is not None:
             text = "the launcher sets the number of slots of an MPI job; remove it and give `mpiexec -n SLOTS+1`"
             raise ConfigError(config.message(("executor", "slots"), text))
-        from hpc.mpi import Mpi
+        from hpc.mpi import LEASE_S, Mpi
 
-        return Mpi(log=log, **common)
+        lease_s = given.lease_s if given.lease_s is not None else LEASE_S
+        return Mpi(trials_per_gpu=given.trials_per_gpu, lease_s=lease_s, log=log, **common)
     if given.kind == "dask":
         from hpc.dask import Dask
 
@@ -50,4 +62,4 @@ def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
             raise ConfigError(config.message(("executor",), str(error))) from error
     from hpc.local import Local
 
-    return Local(slots=given.slots, log=log, **common)
+    return Local(slots=given.slots, trials_per_gpu=given.trials_per_gpu, log=log, **common)

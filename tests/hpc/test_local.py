@@ -15,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hpc.devices import own_cores
 from hpc.isolate import environment
-from hpc.local import Local, usable_cores
+from hpc.local import Local
 from orchestrator.errors import ConfigError, MemoryExceeded, WorkerCrashed
 from orchestrator.evaluation import Limits
 from tests.contracts.executor import PATIENCE_S, IsolatingContract, Limited, hold_the_lock, nap
@@ -142,7 +143,7 @@ def test_output_goes_to_the_log(tmp_path: Path) -> None:
 
 
 def test_default_slots_share_the_cores() -> None:
-    assert Local().slots == usable_cores()
+    assert Local().slots == len(own_cores())
     assert Local(threads=10_000).slots == 1
 
 
