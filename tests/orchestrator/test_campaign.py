@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from orchestrator.ledger import read
 from orchestrator.study import Silent
 from orchestrator.trial import Objective, Proposal
 from tests.orchestrator.harness import run
-from tests.orchestrator.toys import Bowl, Descent, Listed, Scripted, study
+from tests.orchestrator.toys import LOSS, Bowl, Descent, Listed, Scripted, study
 
 
 class InPlace(Executor):
@@ -410,6 +411,27 @@ def test_a_strategy_may_bring_its_own_filler(tmp_path):
     reasons = [t.reason for t in trials(tmp_path)]
     assert 5 < sum(reason == "slow" for reason in reasons) < 60
     assert [t.id for t in filler.told] == read(tmp_path / "ledger.db").finished
+
+
+def test_evolution_in_the_background_resumes_and_repeats_no_point(tmp_path):
+    from orchestrator.strategies.evolution import Evolution
+    from search_spaces.box import Box
+    from surrogates.fitness_svm import FitnessSVM
+
+    space = Box(parameters={"x": {"type": "float", "low": 0.0, "high": 1.0}})
+
+    def made(total):
+        strategy = Evolution(space=space, objectives=(LOSS,), population=5, predictor=FitnessSVM(children=5))
+        return replace(study(strategy=strategy, driver=Bowl(sleep_s=0.01), budget=Budget(trials=total)), space=space)
+
+    for total in (40, 120):
+        with ThreadPoolExecutor(4) as pool:
+            run(tmp_path, partial(made, total), executor=pool, slots=4)
+    found = trials(tmp_path)
+    assert [t.state for t in found] == ["answered"] * 120
+    assert len({t.point["x"] for t in found}) == 120
+    screened = [t.number for t in found if t.extra["screened"]]
+    assert 0 < len(screened) < 120 and screened[-1] > 40
 
 
 def test_replay_tells_in_recorded_order_and_never_asks(tmp_path):

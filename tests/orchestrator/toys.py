@@ -38,7 +38,7 @@ class Descent:
 
     def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
         steps = self.step * rng.uniform(-1, 1, n)
-        return [Proposal(point={"x": float(np.clip(self.best + s, 0, 1))}, reason=f"step {s:.3f}") for s in steps]
+        return [Proposal(point={"x": float(np.clip(self.best + s, 0, 1))}, reason=f"step {s:.9f}") for s in steps]
 
     def tell(self, trial: Trial) -> None:
         self.told.append(trial)
