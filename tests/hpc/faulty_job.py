@@ -32,7 +32,7 @@ def strike(fault: str, rank: int) -> None:
         case "SIGKILL" | "SIGSEGV" | "SIGSTOP" | "SIGABRT":
             os.kill(rank, getattr(signal, fault))
         case "exit":  # the rank ends of its own will, without a word to anyone
-            os.kill(rank, signal.SIGHUP)
+            os.kill(rank, signal.SIGALRM)
         case "memory":
             ballast = bytearray(2**30)
             ballast[::4096] = b"x" * len(ballast[::4096])
@@ -77,7 +77,7 @@ class Acknowledged(Silent):
 
 
 def main(folder: Path, fault: str, victims: int, trials: int) -> None:
-    signal.signal(signal.SIGHUP, lambda *_: os._exit(0))
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
     with Mpi(lease_s=LEASE_S, memory_gb=0.5) as executor:
         if executor is None:
             return
