@@ -162,6 +162,7 @@ with WallTime(time.time() + 5, warning_s=4) as walltime:
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_end_ends_itself_while_the_job_script_can_still_act(tmp_path: Path) -> None:
     began = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -186,6 +187,7 @@ studies:
 """
 
 
+@pytest.mark.slow
 def test_the_command_line_tells_scripts_to_start_it_again(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(CAMPAIGN)
     (tmp_path / "m.py").write_text("import time\ndef f(point):\n    time.sleep(0.15)\n    return point['x']\n")
