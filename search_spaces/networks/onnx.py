@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.errors import MatloopError, MissingExtra
+from orchestrator.errors import MissingExtra
+from search_spaces.networks.families import serve
 from search_spaces.networks.plan import Add, Keep, Part, Plan, Shape, plan
 
 try:
@@ -20,6 +21,9 @@ try:
     from onnx import helper, numpy_helper
 except ImportError as error:
     raise MissingExtra("onnx", "onnx") from error
+
+FAMILIES: Mapping[str, str] = {"segmentation": "search_spaces.networks.segmentation.onnx:to_onnx"}
+"""What writes the networks of other families, by the genome's key `family`: genome, weights and scales to a model."""
 
 OPSET = 21  # the first with group normalisation as torch has it
 IR_VERSION = 10  # of the same release
@@ -31,7 +35,7 @@ def to_onnx(genome: Mapping[str, Any], weights: Mapping[str, Any], scales: Mappi
     """The network of a genome as a serialised ONNX model with input `x` and output `y`.
 
     Args:
-        genome: of a convolutional or dense network.
+        genome: of a network of any family but graphs.
         weights: state dict of the network, as arrays or CPU tensors.
         scales: `x_mean`, `x_std` of each channel and `y_mean`, `y_std` of each output, as far as the network was
             trained on scaled data; the model then takes and gives values in their own units.
@@ -39,11 +43,14 @@ def to_onnx(genome: Mapping[str, Any], weights: Mapping[str, Any], scales: Mappi
     Raises:
         MatloopError: a network of another family.
     """
-    if "family" in genome:
-        raise MatloopError(f"expected a convolutional or dense network to write as ONNX, got {genome['family']!r}")
+    model: bytes = serve(genome, _convert, FAMILIES)(genome, weights, scales or {})
+    return model
+
+
+def _convert(genome: Mapping[str, Any], weights: Mapping[str, Any], scales: Mapping[str, Any]) -> bytes:
     layout = plan(genome)
     writer = _Writer(layout, {name: np.asarray(value) for name, value in weights.items()})
-    graph = writer.write(scales or {})
+    graph = writer.write(scales)
     units = "own units" if scales else "standardised"
     model = helper.make_model(
         graph,

@@ -16,6 +16,7 @@ from torch import nn
 from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.protocols import Finite, Vectorised
 from search_spaces.networks.module import build
+from search_spaces.networks.onnx import to_onnx
 from search_spaces.networks.segmentation.genome import BLOCK, LEVEL, SETTINGS
 from search_spaces.networks.segmentation.space import SegmentationNetworks
 from search_spaces.networks.source import to_source
@@ -125,6 +126,27 @@ def test_source_is_the_same_network_and_needs_only_torch():
         other.load_state_dict(network.state_dict())
         x = torch.randn(2, 2, 13, 10)
         assert torch.equal(network(x), other.eval()(x))
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_the_onnx_model_is_the_same_network(scaled):
+    """In ONNX Runtime, for images of other extents too."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    space, rng = SegmentationNetworks(input=[2, 13, 10], classes=3), np.random.default_rng(8)
+    scales = {"x_mean": [2.0, -1.0], "x_std": [3.0, 0.5], "classes": ["a", "b", "c"]} if scaled else None
+    for _ in range(8):
+        genome = space.sample(rng)
+        network = build(genome)
+        network.train()(torch.randn(4, 2, 13, 10))  # moves the running statistics
+        model = to_onnx(genome, network.state_dict(), scales)
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        for extents in ((13, 10), (16, 9)):
+            x = torch.randn(2, 2, *extents)
+            with torch.no_grad():
+                expected = network.eval()(x).numpy()
+            if scaled:
+                x = x * torch.tensor([3.0, 0.5])[:, None, None] + torch.tensor([2.0, -1.0])[:, None, None]
+            np.testing.assert_allclose(session.run(["y"], {"x": x.numpy()})[0], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("extents", [(32, 32), (47, 31), (64, 128)])
