@@ -202,9 +202,10 @@ class Child:
     def _exchange(self, life: _Life, payload: bytes, timeout_s: float | None, memory_gb: float | None) -> bytes:
         life.calls.send_bytes(payload)
         allowed_s = math.inf if timeout_s is None else timeout_s
-        deadline, tick_s = time.monotonic() + LOADING_S + allowed_s, TICK_S
+        look_at = time.monotonic() + TICK_S
+        deadline = time.monotonic() + LOADING_S + allowed_s
         while True:
-            if life.calls.poll(max(0.0, min(tick_s, deadline - time.monotonic()))):
+            if life.calls.poll(max(0.0, min(TICK_S, deadline - time.monotonic()))):
                 if answer := life.calls.recv_bytes():
                     return answer
                 deadline = time.monotonic() + allowed_s  # an empty message: the code is imported, the call begins
@@ -216,10 +217,9 @@ class Child:
                 raise TimeoutError(
                     f"took longer than its time limit of {timeout_s:g} s; raise `timeout_s` or make the trial smaller"
                 )
-            elif memory_gb is not None:
-                looked_at = time.monotonic()
+            elif memory_gb is not None and (looked_at := time.monotonic()) >= look_at:
                 used_gb = resident(life.process.pid) / GIB
-                tick_s = max(TICK_S, 20 * (time.monotonic() - looked_at))  # spend at most 5 % of a core on looking
+                look_at = looked_at + 20 * (time.monotonic() - looked_at)  # spend at most 5 % of a core on looking
                 if used_gb > memory_gb:
                     raise MemoryExceeded(
                         f"used {used_gb:.2f} GiB of memory, its limit is {memory_gb:g} GiB; raise `memory_gb` or make "
