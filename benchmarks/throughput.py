@@ -29,7 +29,7 @@ import sys
 import tempfile
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -236,10 +236,12 @@ def main() -> None:
     """Measure, print a table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer evaluations, once, under 60 s")
+    parser.add_argument("--repeats", type=int, help="how often each campaign is run")
     parser.add_argument("--peers", type=Path, default=ROOT / ".venv-peers", help="environment made by `make peers`")
     parser.add_argument("--data", help="accepted for uniformity; not used")
     given = parser.parse_args()
     sizes, console, python = QUICK if given.quick else Sizes(), Console(), given.peers.absolute() / "bin" / "python"
+    sizes = replace(sizes, repeats=given.repeats or sizes.repeats)
     there = python.exists()
     if not there:
         console.print(f"no {python}: the peers are left out; run `make peers` to have them", highlight=False)
