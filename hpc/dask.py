@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import socket
 import sys
 import threading
 import time
@@ -19,8 +20,9 @@ from concurrent.futures import wait as wait_for
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
+from hpc.devices import Threads, divide, look
 from hpc.isolate import Child, pack, unpack
 from hpc.local import check_limits, limits_of
 from orchestrator.errors import ConfigError, MissingExtra, WorkerLost
@@ -47,7 +49,10 @@ class Dask(Executor):
             and as many as there may be if the cluster adapts.
         timeout_s: wall time of a trial, s; None for no limit.
         memory_gb: resident memory of a trial, GiB; None for no limit.
-        threads: CPU threads that numerical libraries in a trial may use.
+        threads: CPU threads that numerical libraries in a trial may use; "auto" divides the cores that a worker may use
+            among its threads.
+        trials_per_gpu: most trials at once on a GPU; None for as many as a worker has threads, 0 to use none. Workers
+            on one machine do not know of each other: give each its GPUs (`CUDA_VISIBLE_DEVICES`, dask-cuda).
         log: file that takes what trials print, appended; None leaves it on the workers' output.
 
     Raises:
@@ -63,14 +68,15 @@ class Dask(Executor):
         slots: int | None = None,
         timeout_s: float | None = None,
         memory_gb: float | None = None,
-        threads: int = 1,
+        threads: Threads = 1,
+        trials_per_gpu: int | None = None,
         log: Path | None = None,
     ) -> None:
-        check_limits(timeout_s, memory_gb, threads)
+        check_limits(timeout_s, memory_gb, threads, trials_per_gpu)
         if (address is None) == (cluster is None):
             raise ConfigError("expected either `address` of a Dask scheduler or `cluster: {class: …}`")
         self._timeout_s, self._memory_gb = timeout_s, memory_gb
-        self._crew = (uuid.uuid4().hex, threads, log.absolute() if log else None)
+        self._crew = _Orders(uuid.uuid4().hex, threads, trials_per_gpu, log.absolute() if log else None)
         self._slots, self._least_slots = slots, 1
         self._counted, self._counted_at = 0, -COUNT_S
         self._futures: dict[Future[Any], Any] = {}
@@ -151,7 +157,7 @@ class Dask(Executor):
     def _dismiss(self) -> None:
         """End the children; a scheduler that is gone has none."""
         with suppress(OSError, TimeoutError):
-            self._client.run(_disband, self._crew[0], on_error="ignore")
+            self._client.run(_disband, self._crew.name, on_error="ignore")
 
     def _close(self) -> None:
         if self._client.status == "closed":
@@ -233,19 +239,40 @@ def _answer(inner: Any) -> bytes:
 # --- on the workers --------------------------------------------------------------------------------------------------
 
 
+class _Orders(NamedTuple):
+    """What the executor tells its workers with every call."""
+
+    name: str
+    threads: Threads
+    trials_per_gpu: int | None
+    log: Path | None
+
+
 class _Crew:
     """The children of one worker process, one a thread."""
 
-    def __init__(self, threads: int, log: Path | None) -> None:
-        self._threads, self._log = threads, log
+    def __init__(self, orders: _Orders) -> None:
+        from distributed import get_worker
+
+        worker = get_worker()
+        sights = [look()] * worker.state.nthreads
+        self._place = f"Dask worker {worker.name} on {socket.gethostname()}"
+        self._shares = divide(
+            sights, threads=orders.threads, trials_per_gpu=orders.trials_per_gpu, where=f" on {self._place}"
+        )
+        self._log = orders.log
         self._own = threading.local()
         self._children: list[Child] = []
+        self._lock = threading.Lock()
 
     def child(self) -> Child:
         """The child of this thread."""
         if not hasattr(self._own, "child"):
-            self._own.child = Child(threads=self._threads, log=self._log)
-            self._children.append(self._own.child)
+            with self._lock:
+                share = self._shares[len(self._children) % len(self._shares)]
+                environ = share.environment(self._place)
+                self._own.child = Child(threads=share.threads, environ=environ, log=self._log)
+                self._children.append(self._own.child)
         child: Child = self._own.child
         return child
 
@@ -264,15 +291,16 @@ _crews_lock = threading.Lock()
 def _evaluate(
     payload: bytes,
     limits: tuple[float | None, float | None],
-    crew: tuple[str, int, Path | None],
+    orders: _Orders,
     sys_path: list[str],
 ) -> bytes:
     """Make a call in the child of this thread; what a child may import is what the manager may."""
-    name, threads, log = crew
-    with _crews_lock:
-        sys.path += [entry for entry in sys_path if entry not in sys.path and Path(entry).is_absolute()]
-        own = _crews.setdefault(name, _Crew(threads, log))
     try:
+        with _crews_lock:
+            sys.path += [entry for entry in sys_path if entry not in sys.path and Path(entry).is_absolute()]
+            if orders.name not in _crews:
+                _crews[orders.name] = _Crew(orders)
+            own = _crews[orders.name]
         return own.child().run(payload, timeout_s=limits[0], memory_gb=limits[1])
     except Exception as error:
         return pickle.dumps((False, error), pickle.HIGHEST_PROTOCOL)

@@ -15,7 +15,7 @@ ONLY: Mapping[str, tuple[str, ...]] = {
     "address": ("dask",),
     "cluster": ("dask",),
     "lease_s": ("mpi",),
-    "trials_per_gpu": ("local", "mpi"),
+    "trials_per_gpu": ("local", "mpi", "dask"),
 }
 """Options that only some kinds have."""
 
@@ -35,9 +35,10 @@ def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
         if given.kind not in kinds and getattr(given, key) is not None:
             text = f"only `kind: {' or '.join(kinds)}` has this option; remove it"
             raise ConfigError(config.message(("executor", key), text))
-    if given.threads == "auto" and given.kind not in ("local", "mpi"):
-        raise ConfigError(config.message(("executor", "threads"), f"`kind: {given.kind}` needs a number of threads"))
     if given.kind == "serial":
+        if given.threads == "auto":
+            text = "a serial executor has no child whose threads it could set"
+            raise ConfigError(config.message(("executor", "threads"), text))
         if given.slots not in (None, 1) or given.timeout_s or given.memory_gb:
             text = "a serial executor has one slot and enforces no limits; choose `kind: local`"
             raise ConfigError(config.message(("executor",), text))
@@ -57,7 +58,8 @@ def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
         from hpc.dask import Dask
 
         try:
-            return Dask(address=given.address, cluster=given.cluster, slots=given.slots, log=log, **common)
+            common |= {"slots": given.slots, "trials_per_gpu": given.trials_per_gpu}
+            return Dask(address=given.address, cluster=given.cluster, log=log, **common)
         except ConfigError as error:
             raise ConfigError(config.message(("executor",), str(error))) from error
     from hpc.local import Local

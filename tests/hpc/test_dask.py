@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -130,3 +131,52 @@ def test_missing_packages_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     for options in ({"address": "tcp://127.0.0.1:1"}, {"cluster": HERE}):
         with pytest.raises(MissingExtra, match=r"pip install 'matloop\[dask\]'"):
             Dask(**options)
+
+
+def _gpus_and_threads() -> tuple[str | None, str | None]:
+    time.sleep(0.5)
+    return os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("OMP_NUM_THREADS")
+
+
+@pytest.mark.slow
+def test_threads_of_a_worker_divide_its_gpus_and_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    with Dask(cluster={**HERE, "n_workers": 1, "threads_per_worker": 2}, threads="auto", trials_per_gpu=1) as executor:
+        seen = {f.result(PATIENCE_S) for f in [executor.submit(_gpus_and_threads) for _ in range(2)]}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    assert seen == {(gpu, str(max(1, cores // 2))) for gpu in ("4", "5")}
+
+
+@pytest.mark.slow
+def test_more_threads_than_gpus_allow_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    with Dask(cluster={**HERE, "n_workers": 1, "threads_per_worker": 2}, trials_per_gpu=1) as executor:
+        error = executor.submit(add, 1).exception(PATIENCE_S)
+    assert isinstance(error, ConfigError) and "expected at most 1 workers on Dask worker" in str(error)
+
+
+CAMPAIGN = """\
+name: elastic
+executor: {kind: dask, cluster: {class: LocalCluster, n_workers: 2, threads_per_worker: 1, dashboard_address: ":0"}}
+studies:
+  search:
+    space: {kind: box, parameters: {x: {type: float, low: -1, high: 1}}}
+    driver: {kind: python, path: "m.py:f"}
+    strategy: random
+    objectives: {y: minimise}
+    budget: {trials: 20}
+"""
+
+
+@pytest.mark.slow
+def test_the_usual_command(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(CAMPAIGN)
+    (tmp_path / "m.py").write_text("import time\ndef f(point):\n    time.sleep(0.1)\n    return point['x'] ** 2\n")
+    matloop = Path(sys.executable).with_name("matloop")
+    done = subprocess.run([matloop, "run", "c.yaml"], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    history = read(tmp_path / "runs/elastic/ledger.db")
+    assert [t.state for t in history.trials] == ["answered"] * 20 and len({t.worker for t in history.trials}) == 2
+    (tmp_path / "c.yaml").write_text(CAMPAIGN.replace("class: LocalCluster, ", ""))
+    done = subprocess.run([matloop, "run", "c.yaml"], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 2 and "c.yaml:2:11" in done.stderr and "the `class` is missing" in done.stderr
