@@ -24,7 +24,9 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +257,11 @@ def table(found: dict[str, Any], methods: Sequence[str], seconds: float, seeds: 
     return shown
 
 
+def name(task: Task, method: str, seed: int, seconds: float) -> str:
+    """What a search is kept under."""
+    return f"{task.name}, {method}, {seed}, {seconds:g}"
+
+
 def main() -> None:
     """Run the comparison and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -262,30 +269,36 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder that keeps the data sets from run to run")
     parser.add_argument("--results", type=Path, help="file to keep results in, and to take up again")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--seconds", type=float, default=6.0, help="of processor time for training, each search")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of processor time for training, each search")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="2 seeds of 1 s each, under a minute")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, one a core")
+    parser.add_argument("--quick", action="store_true", help="2 seeds of 0.5 s each, under a minute on a free core")
     arguments = parser.parse_args()
-    seconds, seeds = (1.0, 2) if arguments.quick else (arguments.seconds, arguments.seeds)
+    seconds, seeds = (0.5, 2) if arguments.quick else (arguments.seconds, arguments.seeds)
     if seeds < 2:
         parser.error("expected at least 2 seeds, for a standard error")
     methods = list(dict.fromkeys(["random", *arguments.methods]))
-    console = Console(width=150)
+    runs = [(task, method, seed) for seed in range(seeds) for task in TASKS for method in methods]
     kept = json.loads(arguments.results.read_text()) if arguments.results and arguments.results.exists() else {}
-    results: dict[tuple[str, str, int], dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool,
+    ):
         folder = arguments.cache or Path(scratch)
-        for seed in range(seeds):
-            for task in TASKS:
-                for method in methods:
-                    name = f"{task.name}, {method}, {seed}, {seconds:g}"
-                    if name not in kept:
-                        kept[name] = search(task, method, seed, seconds, folder)
-                        if arguments.results:
-                            arguments.results.write_text(json.dumps(kept, indent=1))
-                    results[task.name, method, seed] = kept[name]
+        for task in TASKS:
+            task.data(folder)
+        begun = {
+            pool.submit(search, task, method, seed, seconds, folder): name(task, method, seed, seconds)
+            for task, method, seed in runs
+            if name(task, method, seed, seconds) not in kept
+        }
+        for done in as_completed(begun):
+            kept[begun[done]] = done.result()
+            if arguments.results:
+                arguments.results.write_text(json.dumps(kept, indent=1))
+    results = {(task.name, method, seed): kept[name(task, method, seed, seconds)] for task, method, seed in runs}
     found = figures(results, methods, seeds)
-    console.print(table(found, methods, seconds, seeds))
+    Console(width=150).print(table(found, methods, seconds, seeds))
     print(json.dumps(found | {"seconds": seconds, "seeds": seeds}))
 
 

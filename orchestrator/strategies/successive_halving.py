@@ -28,6 +28,8 @@ from orchestrator.trial import Objective, Proposal, Trial, losses
 CHECKPOINT = "checkpoint"
 WINDOW = 1000
 """Results of a rung that are compared, the latest ones: more would cost time at every ask."""
+WINDOW_OF_SEVERAL = 150
+"""The same with several objectives, where the time grows with the square."""
 
 
 @dataclass(slots=True)
@@ -41,7 +43,7 @@ class Rung:
     """
 
     fidelity: float
-    measured: deque[tuple[str, Trial, Array]] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    measured: deque[tuple[str, Trial, Array]]
     told: set[str] = field(default_factory=set)
 
     def best(self, n: int) -> list[tuple[str, Trial]]:
@@ -83,7 +85,8 @@ class SuccessiveHalving:
         if not 0 < lowest < 1:
             raise ConfigError(f"expected lowest: a fidelity between 0 and 1, got {lowest}")
         self._strategy, self._objectives, self._reduction, self._lowest = strategy, objectives, reduction, lowest
-        self._rungs = [Rung(share) for share in _fidelities(lowest, reduction)]
+        window = WINDOW if len(objectives) == 1 else WINDOW_OF_SEVERAL
+        self._rungs = [Rung(share, deque(maxlen=window)) for share in _fidelities(lowest, reduction)]
         self._tried = Tried()
         self.slow: bool = getattr(strategy, "slow", False)
 
