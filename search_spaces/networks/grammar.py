@@ -7,7 +7,6 @@ and `training` as every family has it (`search_spaces.networks.genome`).
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -123,7 +122,7 @@ class Grammar:
             child[key] = [*a[key][:head], *b[key][tail:]][: series.most]
             child[key] = child[key] if len(child[key]) >= series.least else either(key)
         child["training"] = {gene: (a, b)[int(rng.integers(2))]["training"][gene] for gene in (*TRAINING, *RANGES)}
-        return copy.deepcopy(child)
+        return duplicate(child)
 
     def _insert(self, genome: Genome, rng: np.random.Generator) -> None:
         key, series = self._any_series(rng)
@@ -137,6 +136,17 @@ class Grammar:
 
     def _any_series(self, rng: np.random.Generator) -> tuple[str, Series]:
         return list(self.series.items())[int(rng.integers(len(self.series)))]
+
+
+def duplicate(genome: Mapping[str, Any]) -> Genome:
+    """A copy that shares nothing that can be changed; several times as fast as `copy.deepcopy`."""
+    return {key: _duplicate(value) for key, value in genome.items()}
+
+
+def _duplicate(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return [_duplicate(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _draw(table: Table, rng: np.random.Generator) -> Genome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from orchestrator.protocols import Array
 from orchestrator.trial import Point
 from search_spaces.networks import grammar_encoding
 from search_spaces.networks.genome import Genome
-from search_spaces.networks.grammar import Grammar, Place
+from search_spaces.networks.grammar import Grammar, Place, duplicate
 from search_spaces.networks.repair import DEFAULT_DROPOUT, Budget
 from search_spaces.networks.statements import Program
 from search_spaces.networks.validation import _choice, _keys, _training
@@ -24,7 +23,7 @@ _ATTEMPTS = 20
 class GrammarSpace:
     """Base of a family's space; a subclass says what a genome means and what fits its inputs.
 
-    Children are valid by construction: what does not fit is taken back (`fit`), then the costliest block is made
+    Children are valid by construction: what does not fit is taken back (`confine`), then the costliest block is made
     smaller until the network is within budget, and a dropout is added if there is none.
 
     Args:
@@ -42,7 +41,7 @@ class GrammarSpace:
         """The network of a genome; `Part.layer` is the number of the block, as `grammar.places` lists them."""
         raise NotImplementedError
 
-    def fit(self, genome: Genome) -> None:
+    def confine(self, genome: Genome) -> None:
         """Bring genes within what the input's shape allows, in place, lowering values and shortening series only."""
 
     def sample(self, rng: np.random.Generator) -> Genome:
@@ -63,7 +62,7 @@ class GrammarSpace:
             for name, gene in place.table.items():
                 _choice(_path(place, name), place.block[name], gene.choices)
         _training(point["training"])
-        self._check_fit(point)
+        self._check_confined(point)
         if not self._has_dropout(point):
             raise InvalidPoint("expected a dropout of at least 0.05 somewhere, got none; set dropout: 0.1")
         if cost := self.budget.excess(layout := self.plan(point)):
@@ -76,7 +75,7 @@ class GrammarSpace:
         """A copy with one change, two or three now and then."""
         changes = min(int(rng.geometric(0.7)), 3)
         for _ in range(_ATTEMPTS):
-            child = copy.deepcopy(dict(point))
+            child = duplicate(point)
             for _ in range(changes):
                 self.grammar.mutate(child, rng)
             child = self._repair(child)
@@ -122,14 +121,14 @@ class GrammarSpace:
                 place.block.update(
                     {name: place.table[name].choices[0] for name in self._shrinkable if name in place.table}
                 )
-            self.fit(genome)
+            self.confine(genome)
             layout = self.plan(genome)
             found = {cost: max(value, getattr(layout, cost)) for cost, value in found.items()}
         return found
 
     def _repair(self, genome: Mapping[str, Any]) -> Genome:
-        repaired = copy.deepcopy({**self.fixed, **genome})
-        self.fit(repaired)
+        repaired = duplicate({**self.fixed, **genome})
+        self.confine(repaired)
         while cost := self.budget.excess(self.plan(repaired)):
             if not self._shrink(repaired, cost):
                 raise AssertionError("the smallest network exceeds the budget")
@@ -149,21 +148,21 @@ class GrammarSpace:
                 gene = place.table.get(name)
                 if gene and (position := gene.choices.index(place.block[name])):
                     place.block[name] = gene.choices[position - 1]
-                    self.fit(genome)
+                    self.confine(genome)
                     return True
             key = place.name.partition("[")[0]
             if key in self.grammar.series and len(genome[key]) > self.grammar.series[key].least:
                 genome[key] = [block for block in genome[key] if block is not place.block]
-                self.fit(genome)
+                self.confine(genome)
                 return True
         return False
 
     def _has_dropout(self, genome: Mapping[str, Any]) -> bool:
         return any(place.block.get("dropout") for place in self.grammar.places(dict(genome)))
 
-    def _check_fit(self, point: Point) -> None:
-        fitted = copy.deepcopy(dict(point))
-        self.fit(fitted)
+    def _check_confined(self, point: Point) -> None:
+        fitted = duplicate(point)
+        self.confine(fitted)
         for key in self.grammar.series:
             if len(fitted[key]) < len(point[key]):
                 raise InvalidPoint(

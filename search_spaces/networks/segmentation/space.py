@@ -61,7 +61,7 @@ class SegmentationNetworks(GrammarSpace):
         """See `search_spaces.networks.segmentation.plan`."""
         return plan(genome)
 
-    def fit(self, genome: Genome) -> None:
+    def confine(self, genome: Genome) -> None:
         """Shrink kernels to the maps; drop levels below a single pixel and hypercolumns of levels that are gone."""
         extent, kept = max(genome["input"][1:]), []
         _fit_kernel(genome["stem"], extent)
