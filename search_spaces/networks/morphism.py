@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.networks.genome import Genome, Words, draw_layer, duplicate
+from search_spaces.networks.genome import Genome, Words, draw_layer, duplicate, pick
 from search_spaces.networks.plan import plan
 
-_ODDS = {"widen": 0.45, "deepen": 0.4, "enlarge": 0.15}
+_CHANGES = ("widen", "deepen", "enlarge")
+_ODDS = (0.45, 0.4, 0.15)
 
 
 def morph(genome: Mapping[str, Any], words: Words, rng: np.random.Generator) -> Genome:
     """A changed copy; it may be invalid, and it is unchanged if the change that was drawn has no place."""
     child = duplicate(genome)
-    match str(rng.choice(list(_ODDS), p=list(_ODDS.values()))):
+    match pick(_CHANGES, _ODDS, rng):
         case "widen":
             _grow(child, "width", words, rng)
         case "enlarge":

@@ -88,17 +88,18 @@ def _fit_shapes(genome: Genome) -> None:
     kept: list[Genome] = []
     for layer in genome["layers"]:
         if layer["kind"] == "conv":
-            layer["kernel"] = largest(KERNELS, min(layer["kernel"], extent))
+            if layer["kernel"] > extent:
+                layer["kernel"] = largest(KERNELS, extent)
             layer["stride"] = layer["stride"] if extent > 1 else 1
             extent = -(-extent // layer["stride"])
         elif layer["kind"] == "pool":
-            size = largest(POOL_SIZES, min(layer["size"], extent))
-            if size is None:
+            if extent < POOL_SIZES[0]:
                 continue
-            layer["size"] = size
-            extent //= size
-        if layer.get("skip"):
-            layer["skip"] = largest(SKIPS, min(layer["skip"], len(kept) + 1))
+            if layer["size"] > extent:
+                layer["size"] = largest(POOL_SIZES, extent)
+            extent //= layer["size"]
+        if layer.get("skip", 0) > (limit := min(len(kept) + 1, SKIPS[-1])):
+            layer["skip"] = limit
         kept.append(layer)
     genome["layers"] = kept
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.networks.genome import RANGES, SKIPS, TRAINING, Genome, Words, draw_layer, draw_log
+from search_spaces.networks.genome import RANGES, SKIPS, TRAINING, Genome, Words, draw_layer, draw_log, pick
 
 _LEARNING_STEP = 0.5  # standard deviation of a mutated rate or decay, in natural logarithms
 _INSERTED = {"conv": 0.6, "pool": 0.25, "dense": 0.15}
@@ -16,8 +16,7 @@ _INSERTED = {"conv": 0.6, "pool": 0.25, "dense": 0.15}
 
 def vary(genome: Genome, words: Words, rng: np.random.Generator) -> None:
     """Make one random change, in place."""
-    operator = _OPERATORS[int(rng.choice(len(_OPERATORS), p=_ODDS))]
-    operator(genome, words, rng)
+    pick(_OPERATORS, _ODDS, rng)(genome, words, rng)
 
 
 def change_rate(genome: Genome, words: Words, rng: np.random.Generator) -> None:
@@ -31,7 +30,7 @@ def _insert(genome: Genome, words: Words, rng: np.random.Generator) -> None:
     """Put a random layer at a place where its kind belongs."""
     layers, kinds = genome["layers"], list(words.layers)
     vectors = sum(layer["kind"] == "dense" for layer in layers)
-    kind = kinds[int(rng.choice(len(kinds), p=[_INSERTED[k] for k in kinds]))] if len(kinds) > 1 else kinds[0]
+    kind = pick(kinds, tuple([_INSERTED[kind] for kind in kinds]), rng) if len(kinds) > 1 else kinds[0]
     first, last = (len(layers) - vectors, len(layers)) if kind == "dense" else (0, len(layers) - vectors)
     layers.insert(int(rng.integers(first, last + 1)), draw_layer(kind, words.layers[kind], rng))
 
