@@ -16,13 +16,13 @@ from torch import nn
 
 from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.protocols import Finite, Vectorised
-from search_spaces.networks import module, source
 from search_spaces.networks.conv import ConvNetworks
 from search_spaces.networks.dense import DenseNetworks
 from search_spaces.networks.families import serve
 from search_spaces.networks.genome import LAYERS, SETTINGS, TRAINING
-from search_spaces.networks.module import build
+from search_spaces.networks.module import FAMILIES, build
 from search_spaces.networks.plan import plan
+from search_spaces.networks.source import FAMILIES as PRINTED
 from search_spaces.networks.source import to_source
 from tests.contracts.space import SpaceContract, many
 
@@ -118,7 +118,7 @@ class TestDenseNetworks(NetworkContract):
         return DenseNetworks(**request.param)
 
 
-@pytest.mark.parametrize("table", [module.FAMILIES, source.FAMILIES])
+@pytest.mark.parametrize("table", [FAMILIES, PRINTED])
 def test_every_family_has_a_function(table):
     for family in table:
         assert callable(serve({"family": family}, None, table))
@@ -126,7 +126,7 @@ def test_every_family_has_a_function(table):
 
 def test_an_unknown_family_is_refused():
     for use in (build, to_source):
-        with pytest.raises(InvalidPoint, match="family to be one of .* got 'quantum'"):
+        with pytest.raises(InvalidPoint, match=r"family to be one of .* got 'quantum'"):
             use(GENOME | {"family": "quantum"})
 
 
