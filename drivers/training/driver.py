@@ -14,7 +14,7 @@ from drivers.training.data import Data, Split, load, split
 from drivers.training.latency import latency_ms
 from drivers.training.scales import scales
 from drivers.training.start import CHECKPOINT, owner, start
-from drivers.training.tasks import METRICS, Kind, Task, task
+from drivers.training.tasks import METRICS, Kind, Rows, Task, task
 from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.randomness import derive_seed
 from orchestrator.trial import Measurement, Objective, Trial
@@ -133,17 +133,10 @@ class Training:
             begun = start(trial, inputs or {})
             network = begun.network
             result = self._train(trial, network, begun.state, x, goal, parts)
-            outputs = {name: self._predict(network, x[rows]) for name, rows in _held_out(parts).items()}
+            outputs = {
+                name: predict(network, x[rows].to(self._device())).cpu() for name, rows in _held_out(parts).items()
+            }
             times = self._times(network, x)
-        values = {
-            f"{part}_{metric}": value
-            for part, rows in _held_out(parts).items()
-            for metric, value in goal.measure(outputs[part], rows).items()
-        }
-        layout = network.layout
-        costs = {"parameters": float(layout.parameters), "multiply_adds": float(layout.multiply_adds)}
-        first = next(iter(METRICS[self.task]))
-        by_class = goal.by_class(outputs["test"], parts.test)
         notes = {"genome": trial.point, "scales": scaling.listed() | dict(goal.described())}
         artifacts: dict[str, Any] = {
             "weights": weights.pack(network.state_dict(), notes),
@@ -152,21 +145,10 @@ class Training:
         if result.state is not None:
             result.state.owner = owner(trial.point)
             artifacts[CHECKPOINT] = result.state.to_bytes()
+        costs = {"parameters": network.layout.parameters, "multiply_adds": network.layout.multiply_adds}
         return Measurement(
-            values=values | costs | times,
-            info={
-                "epochs": result.epochs,
-                "best_epoch": result.best_epoch,
-                "seconds": round(result.seconds, 3),
-                **begun.notes,
-                f"baseline_{first}": goal.baseline(parts.validation),
-                f"baseline_test_{first}": goal.baseline(parts.test),
-                **({"test_by_class": by_class} if by_class else {}),
-                "history": {
-                    "train": [float(f"{v:.4g}") for v in result.train],
-                    "validation": [float(f"{v:.4g}") for v in result.validation],
-                },
-            },
+            values=_figures(goal, outputs, parts) | costs | times,
+            info={**_told(result), **begun.notes, **self._yardsticks(goal, outputs["test"], parts)},
             artifacts=artifacts,
         )
 
@@ -198,8 +180,13 @@ class Training:
             **trial.point["training"],
         )
 
-    def _predict(self, network: Network, x: torch.Tensor | Graphs) -> torch.Tensor:
-        return predict(network, x.to(self._device())).cpu()
+    def _yardsticks(self, goal: Task, outputs: torch.Tensor, parts: Split) -> dict[str, Any]:
+        """What a constant answer would score, and how the test error is made up of classes."""
+        first, by_class = next(iter(METRICS[self.task])), goal.by_class(outputs, parts.test)
+        return {
+            f"baseline_{first}": goal.baseline(parts.validation),
+            f"baseline_test_{first}": goal.baseline(parts.test),
+        } | ({"test_by_class": by_class} if by_class else {})
 
     def _times(self, network: Network, x: torch.Tensor | Graphs) -> dict[str, float]:
         if "latency_ms" not in self.asked:
@@ -223,8 +210,27 @@ class Training:
         return self.device
 
 
-def _held_out(parts: Split) -> dict[str, Any]:
+def _held_out(parts: Split) -> dict[str, Rows]:
     return {"validation": parts.validation, "test": parts.test}
+
+
+def _figures(goal: Task, outputs: Mapping[str, torch.Tensor], parts: Split) -> dict[str, float]:
+    return {
+        f"{part}_{metric}": value
+        for part, rows in _held_out(parts).items()
+        for metric, value in goal.measure(outputs[part], rows).items()
+    }
+
+
+def _told(result: FitResult) -> dict[str, Any]:
+    """How the training went, as JSON holds it."""
+    curves = {"train": result.train, "validation": result.validation}
+    return {
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "seconds": round(result.seconds, 3),
+        "history": {name: [float(f"{v:.4g}") for v in curve] for name, curve in curves.items()},
+    }
 
 
 def _check_fit(trial: Trial, data: Data, goal: Task) -> None:
