@@ -1,128 +1,160 @@
-"""A support vector machine that ranks offspring before they are measured, and knows how well it ranks.
+"""A support vector machine that ranks candidates before they are measured, and knows how well it ranks.
 
-It predicts the rank of the loss or, with several objectives, of the non-dominated front among the trials that it
-learned from: ranks rather than values, so that outliers and units do not matter, as normal scores, which tell the best
-apart from the good. It is a bag of machines rather than one, so that disagreement shows where it does not know. Its
-skill is measured on answers left out of each machine's training; evolution screens only as hard as that allows.
+**What it predicts.** The normal score of a trial's rank among the trials that it learned from: of n trials the one on
+place r (from 0, the best) has the score Φ⁻¹((r + ½) / n). The rank is that of the loss or, with several objectives,
+that of the non-dominated front. Ranks rather than values, so that outliers and units do not matter; as normal scores,
+which tell the best apart from the good.
+
+**From what.** The encoded points of a bounded window of the measured trials: all of them up to `window`, then the best
+and the most recent ones, half each. Failed trials are left out.
+
+**How.** It is a least-squares support vector machine with a Gaussian kernel. Its length scale and its regularisation
+are those of largest evidence, found anew at each fit on a grid; the same evidence framework gives each prediction a
+standard deviation. Its skill is measured on trials left out, one at a time, which costs nothing extra in a
+least-squares machine; evolution screens only as hard as that allows.
 
 References:
-    H. Drucker, C. J. C. Burges, L. Kaufman, A. Smola, V. Vapnik, "Support vector regression machines", NIPS 9 (1996).
-    L. Breiman, "Bagging predictors", Machine Learning 24 (1996) 123.
+    J. A. K. Suykens, J. Vandewalle, "Least squares support vector machine classifiers", Neural Processing Letters 9
+    (1999) 293.
+    T. Van Gestel, J. A. K. Suykens, G. Lanckriet, A. Lambrechts, B. De Moor, J. Vandewalle, "Bayesian framework for
+    least-squares support vector machine classifiers, Gaussian processes, and kernel Fisher discriminant analysis",
+    Neural Computation 14 (2002) 1115.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
+from scipy.special import erfcx, ndtr, ndtri
 from scipy.stats import rankdata
-from sklearn.svm import SVR
 
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Array
+from surrogates.least_squares import Machine, likeliest
+
+LENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Squared length scales tried, as multiples of the number of columns that vary, each scaled to the variance of a
+uniform one. (Scaled by their own deviation, choices that evolution has made rare would lie far from everything, and
+never be tried again.)"""
+
+NOISES = (0.03, 0.1, 0.3, 1.0)
+"""Regularisations tried: variance of the noise as a multiple of the variance explained."""
+
+ENOUGH = 100
+"""Trials on which both are chosen, spread evenly over the window; the machine itself learns from all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitnessSVM:
-    """Settings of the fitness predictor; `fit` is a pure function of the data and the seed.
+    """Settings of the fitness predictor; `fit` is a pure function of the data.
 
     Attributes:
-        children: candidate children per proposal, from which the predictor chooses, >= 2.
+        children: candidates bred per proposal, of which the predictor chooses one, >= 2; fewer where it has less
+            skill.
+        generations: those candidates are bred in as many generations, >= 1, each from the best before it in the
+            predictor's opinion. A predictor without skill has too few candidates for more than one.
         unscreened: share of proposals in [0, 1] that ignores the predictor, so that it keeps learning what it would
-            not have chosen.
+            not have chosen, and its worth can be seen.
         window: trials that it learns from: the best ones and the most recent ones, half each, in [10, 5000].
         refit_every: answers between two fits, >= 1; more in a long campaign.
-        members: machines in the bag, >= 2.
-        share: part of the trials that each machine learns from, in [0.2, 0.95]; the rest measures its skill.
-        regularisation: C of the machines, > 0; larger trusts single measurements more.
-        tolerance: half-width of the tube in which errors cost nothing, in normal scores, in [0, 1].
-        smoothness: squared length scale of the Gaussian kernel, > 0, as a multiple of the number of columns that vary,
-            each scaled to the variance of a uniform one. (Scaled by their own deviation, choices that evolution has
-            made rare would lie far from everything, and never be tried again.)
     """
 
-    children: int = 30
-    unscreened: float = 0.3
+    children: int = 100
+    generations: int = 4
+    unscreened: float = 0.1
     window: int = 500
     refit_every: int = 1
-    members: int = 5
-    share: float = 0.8
-    regularisation: float = 10.0
-    tolerance: float = 0.15
-    smoothness: float = 6.0
 
     def __post_init__(self) -> None:
         for name, low, high in (
             ("children", 2, 10_000),
+            ("generations", 1, 100),
             ("unscreened", 0.0, 1.0),
             ("window", 10, 5000),
             ("refit_every", 1, 10_000),
-            ("members", 2, 100),
-            ("share", 0.2, 0.95),
-            ("regularisation", 1e-6, 1e6),
-            ("tolerance", 0.0, 1.0),
-            ("smoothness", 1e-3, 1e3),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"expected svm option {name} in [{low}, {high}], got {value}; correct the predictor")
 
-    def fit(self, x: Array, losses: Array, seed: int) -> FittedSVM:
+    def fit(self, x: Array, losses: Array) -> FittedSVM:
         """Learn to rank.
 
         Args:
             x: (n, d) float64, encoded points, n >= 4.
             losses: (n, m) float64, finite, smaller is better.
-            seed: decides which trials each machine learns from.
         """
         n = len(x)
         if losses.ndim != 2 or len(losses) != n or n < 4:
             raise ValueError(f"expected x (n, d) and losses (n, m) with n >= 4, got {x.shape} and {losses.shape}")
-        rng = np.random.default_rng(seed)
         centre, scale = x.mean(axis=0), np.ptp(x, axis=0) / 12**0.5
         varied = scale > 1e-12
-        scale = np.where(varied, scale, 1.0)
+        scale = np.where(varied, scale, 1.0) * max(1, int(varied.sum())) ** 0.5
         z, ranks = (x - centre) / scale, standing(losses)
         scores = ndtri((ranks * (n - 1) + 0.5) / n)
-        gamma = 1.0 / (self.smoothness * max(1, int(varied.sum())))
-        size = min(n - 1, max(3, round(self.share * n)))
-        members, left_out = [], np.full((self.members, n), np.nan)
-        for b in range(self.members):
-            chosen = rng.choice(n, size=size, replace=False)
-            rest = np.setdiff1d(np.arange(n), chosen)
-            machine = SVR(C=self.regularisation, epsilon=self.tolerance, gamma=gamma).fit(z[chosen], scores[chosen])
-            left_out[b, rest] = machine.predict(z[rest])
-            members.append(machine)
-        return FittedSVM(tuple(members), centre, scale, _skill(left_out, ranks))
+        some = np.unique(np.linspace(0, n - 1, min(n, ENOUGH)).round().astype(int))
+        length, noise = likeliest(z[some], scores[some], LENGTHS, NOISES)
+        machine = Machine.fit(z, scores, length, noise)
+        return FittedSVM(machine, centre, scale, _correlation(machine.left_out(), ranks))
 
 
 @dataclass(frozen=True)
 class FittedSVM:
-    """A fitted bag.
+    """A fitted machine.
 
     Attributes:
-        members: the machines.
+        machine: predicts normal scores.
         centre, scale: (d,) float64, normalisation of the encoding.
         skill: Spearman correlation of left-out predictions with the measured ranks, in [-1, 1].
     """
 
-    members: Sequence[SVR]
+    machine: Machine
     centre: Array
     scale: Array
     skill: float
 
-    def predict(self, x: Array) -> Array:
-        """Ranks predicted by each machine: (members, n) float64; 0 is the best trial known and 1 the worst.
+    @property
+    def trust(self) -> float:
+        """Skill less a standard error of Fisher's transform, and not below 0: what the trials vouch for, in [0, 1)."""
+        certain = np.arctanh(min(self.skill, 1.0 - 1e-9)) - max(len(self.machine.y) - 3, 1) ** -0.5
+        return float(np.tanh(max(certain, 0.0)))
 
-        Args:
-            x: (n, d) float64, encoded points.
-        """
-        z = (x - self.centre) / self.scale
-        ranks: Array = ndtr(np.array([machine.predict(z) for machine in self.members]))
-        return ranks
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of the normal scores of (n, d) encoded points, (n,) float64 each."""
+        return self.machine.predict(self._normalise(x))
+
+    def ranks(self, x: Array) -> tuple[Array, Array]:
+        """Predicted ranks, 0 the best trial known and 1 the worst, and half of what a standard deviation spans."""
+        mean, std = self.predict(x)
+        return ndtr(mean), 0.5 * (ndtr(mean + std) - ndtr(mean - std))
+
+    def believing(self, x: Array) -> FittedSVM:
+        """The machine that takes its predictions of (n, d) pending points for true, so that it looks elsewhere."""
+        return replace(self, machine=self.machine.believing(self._normalise(x)))
+
+    def improvement(self, x: Array) -> Array:
+        """Logarithm of the expected improvement of (n, d) encoded points on the best score predicted so far, (n,)."""
+        mean, std = self.predict(x)
+        u = (self.best - mean) / std
+        return np.log(std) + _log_improvement(u)
+
+    @cached_property
+    def best(self) -> float:
+        """Best score predicted of a point that was learnt."""
+        return float((self.machine.y - self.machine.noise * self.machine.weights).min())
+
+    def sample(self, rng: np.random.Generator) -> Callable[[Array], Array]:
+        """Scores of (n, d) encoded points by one machine drawn from all that the trials allow."""
+        function = self.machine.sample(rng)
+        return lambda x: function(self._normalise(x))
+
+    def _normalise(self, x: Array) -> Array:
+        z: Array = (x - self.centre) / self.scale
+        return z
 
 
 def standing(losses: Array) -> Array:
@@ -167,12 +199,20 @@ def fronts(losses: Array) -> npt.NDArray[np.int64]:
     return front
 
 
-def _skill(left_out: Array, ranks: Array) -> float:
-    """Spearman correlation over the trials that at least one machine left out; 0 if there is nothing to correlate."""
-    seen = ~np.isnan(left_out).all(axis=0)
-    if seen.sum() < 4:
+def _correlation(predicted: Array, measured: Array) -> float:
+    """Spearman's; 0 if there is nothing to correlate."""
+    a, b = rankdata(predicted), rankdata(measured)
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
-    predicted, measured = rankdata(np.nanmean(left_out[:, seen], axis=0)), rankdata(ranks[seen])
-    if np.ptp(predicted) == 0 or np.ptp(measured) == 0:
-        return 0.0
-    return float(np.corrcoef(predicted, measured)[0, 1])
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _log_improvement(u: Array) -> Array:
+    """log(φ(u) + u Φ(u)), also where that underflows."""
+    tail = np.minimum(u, -1.0)
+    ratio = (np.pi / 2.0) ** 0.5 * erfcx(tail / -(2.0**0.5))
+    far = -0.5 * tail**2 - 0.5 * np.log(2.0 * np.pi) + np.log(np.maximum(1.0 + tail * ratio, 1e-300))
+    near = np.maximum(u, -1.0)
+    close = np.log(np.exp(-0.5 * near**2) / (2.0 * np.pi) ** 0.5 + near * ndtr(near))
+    logarithm: Array = np.where(u < -1.0, far, close)
+    return logarithm

@@ -1,46 +1,38 @@
 """Steady-state evolution: each answer may replace one individual, so no worker waits for a generation.
 
-A fitness predictor may choose among many candidate children before one is measured; see `screening`.
+A fitness predictor may choose among many candidate children, bred in several generations from measured trials, before
+one is measured; see `screening`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Encodable, Evolvable, Space, require
+from orchestrator.strategies.breeding import Breeder, Child
 from orchestrator.strategies.population import Population, Replacement
 from orchestrator.strategies.random import Sampler
-from orchestrator.strategies.screening import Screen, Verdict
-from orchestrator.strategies.tried import Taken, Tried, exhausted, key
+from orchestrator.strategies.screening import BELIEVED, Opinion, Screen
+from orchestrator.strategies.tried import Taken, Tried, exhausted
 from orchestrator.trial import Objective, Point, Proposal, Trial, losses
 from surrogates.fitness_svm import FitnessSVM
 
-RETRIES = 20
-"""Children bred in search of an untried one before a random sample is taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A candidate, its canonical key, where it comes from, and its parents, each once."""
-
-    point: Point
-    key: str
-    origin: str
-    parents: tuple[Trial, ...]
+MOST_NAMED = 3
+"""Parents named in a proposal's reason; all are recorded."""
 
 
 class Evolution:
     """Evolves a population of measured points.
 
-    Until `population` trials were measured, points are random; then each proposal is a child of tournament
-    winners. Failed trials are never parents, and no point that was told or is pending is proposed again as long
-    as the space yields another.
+    Until `population` trials were measured, points are random unless a predictor has the skill to do better; then
+    each proposal is a child of tournament winners. Failed trials are never parents, and no point that was told or is
+    pending is proposed again as long as the space yields another.
 
     Args:
         space: Evolvable, and Encodable if there is a predictor.
@@ -50,7 +42,7 @@ class Evolution:
         tournament: individuals drawn for each parent, >= 1; larger is greedier.
         crossover: probability in [0, 1] that a child has two parents.
         mutation: probability in [0, 1] that a child of two is mutated as well; a child of one always is.
-        predictor: screens children; None measures the first one bred.
+        predictor: screens children and breeds from those it thinks best; None measures the first one bred.
         inherit: children of a trial that kept its trained weights (an artifact "weights") begin with them, through
             the input "parent_weights"; for drivers that know how.
 
@@ -84,11 +76,12 @@ class Evolution:
             mutation=mutation,
             inherit=inherit,
         )
-        self._evolvable: Evolvable = require(space, Evolvable, "evolution")  # type: ignore[type-abstract]
+        evolvable: Evolvable = require(space, Evolvable, "evolution")  # type: ignore[type-abstract]
         self._objectives = objectives
-        self._crossover, self._mutation, self._inherit = crossover, mutation, inherit
+        self._tournament, self._inherit = tournament, inherit
         self._sampler = Sampler(space)
         self._tried = Tried()
+        self._breeder = Breeder(evolvable, crossover, mutation, self._tried)
         self._population = Population(
             size=population, objectives=len(objectives), replacement=replacement, tournament=tournament
         )
@@ -100,12 +93,14 @@ class Evolution:
     def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n distinct children; see `Strategy.ask`."""
         taken = self._tried.pending(pending)
-        mates = self._population.parents(rng)
+        mates = (Child.measured(trial) for trial in self._population.parents(rng))
+        flying = [trial.point for trial in islice(reversed(pending), BELIEVED if self._screen else 0)][::-1]
         proposals: list[Proposal] = []
         while len(proposals) < n:
-            proposal = self._propose(mates, taken, rng)
+            proposal = self._propose(mates, flying, taken, rng)
             if proposal is None:
                 break
+            flying.append(proposal.point)
             proposals.append(proposal)
         if not proposals and not pending:
             raise exhausted()
@@ -125,61 +120,69 @@ class Evolution:
         """The same without the predictor, so always ready; to be told what this one is told. None if that is this."""
         return self._unscreened() if self.slow else None
 
-    def _propose(self, mates: Iterator[Trial], taken: Taken, rng: np.random.Generator) -> Proposal | None:
-        if not self._population.filled:
+    def _propose(
+        self, mates: Iterator[Child], flying: Sequence[Point], taken: Taken, rng: np.random.Generator
+    ) -> Proposal | None:
+        opinion = self._screen.opinion(flying, rng) if self._screen else None
+        if not self._population.filled and (opinion is None or not opinion.screened):
             return self._random(taken, rng, "random sample: the population is not full yet")
-        child = self._breed(mates, taken, rng)
+        child, beaten = self._breeder.child(mates, taken, rng), 0
         if child is None:
             return self._random(taken, rng, "random sample: no untried child found")
-        verdict = None
-        if self._screen is not None:
-            child, verdict = self._screened(child, mates, taken, rng)
+        if opinion is not None and opinion.screened:
+            child, beaten = self._screened(child, opinion, mates, taken, rng)
         taken.add(child.key)
+        notes = opinion.notes(child.point) if opinion is not None else {}
         return Proposal(
             point=child.point,
             parents=tuple(parent.id for parent in child.parents),
-            reason=self._reason(child, verdict),
+            reason=self._reason(child, opinion, beaten, notes),
             extra={
                 "origin": child.origin,
-                "screened": verdict is not None and verdict.candidates > 1,
-                "reference": self._population.reference,
-                **(verdict.extra if verdict is not None else {}),
+                "screened": opinion is not None and opinion.screened,
+                **({"reference": self._population.reference} if self._population.filled else {}),
+                **({"generations": child.generations, **notes} if opinion is not None else {}),
             },
             inputs=self._inputs(child),
         )
 
     def _screened(
-        self, first: Child, mates: Iterator[Trial], taken: Taken, rng: np.random.Generator
-    ) -> tuple[Child, Verdict | None]:
-        """The child that the predictor would measure, of as many as it may see."""
-        assert self._screen is not None
-        wanted = self._screen.candidates(rng)
-        children = {first.key: first}
-        for _ in range(2 * wanted):
-            if len(children) >= wanted:
-                break
-            child = self._breed(mates, taken, rng)
-            if child is not None:
-                children.setdefault(child.key, child)
-        listed = list(children.values())
-        verdict = self._screen.choose([child.point for child in listed], rng)
-        return (first, None) if verdict is None else (listed[verdict.chosen], verdict)
+        self, first: Child, opinion: Opinion, mates: Iterator[Child], taken: Taken, rng: np.random.Generator
+    ) -> tuple[Child, int]:
+        """The child that the predictor would measure, of as many as it may see, and how many others there were.
 
-    def _breed(self, mates: Iterator[Trial], taken: Taken, rng: np.random.Generator) -> Child | None:
-        """An untried child, or None if `RETRIES` children were all tried before."""
-        for _ in range(RETRIES):
-            if rng.random() < self._crossover:
-                parents, origin = [next(mates), next(mates)], "crossover"
-                point = self._evolvable.cross(parents[0].point, parents[1].point, rng)
-                if rng.random() < self._mutation:
-                    point = self._evolvable.mutate(point, rng)
-            else:
-                parents, origin = [next(mates)], "mutation"
-                point = self._evolvable.mutate(parents[0].point, rng)
-            point_key = key(point)
-            if point_key not in self._tried and point_key not in taken:
-                return Child(point, point_key, origin, tuple({parent.id: parent for parent in parents}.values()))
-        return None
+        The first litter descends from the population. The parents of each further one are the best, in the predictor's
+        opinion, of all litters so far and of the first one's parents.
+        """
+        assert self._screen is not None
+        litter, measured = {first.key: first}, dict[int, Child]()
+        candidates: list[Child] = []
+        family: list[tuple[float, Child]] = []
+        seen = taken.copy()
+        while True:
+            wanted = min(self._screen.litter, opinion.candidates - len(candidates))
+            while len(litter) < wanted and (child := self._breeder.child(mates, seen, rng)) is not None:
+                litter[child.key] = child
+                seen.add(child.key)
+            born = list(litter.values())
+            candidates += born
+            if not family:
+                measured = {trial.id: Child.measured(trial) for child in born for trial in child.parents}
+            judged = [*measured.values(), *born]
+            family += zip(opinion.judge([child.point for child in judged]), judged, strict=True)
+            family.sort(key=lambda pair: -pair[0])
+            if len(candidates) >= opinion.candidates or len(born) < wanted:
+                break
+            mates = self._tournaments([child for _, child in family], rng)
+            litter, measured = {}, {}
+        best = next(child for _, child in family if child.generations)
+        return best, len(candidates) - 1
+
+    def _tournaments(self, ranked: Sequence[Child], rng: np.random.Generator) -> Iterator[Child]:
+        """Winners among the first of the ranked, as many as a population holds, best first."""
+        n = min(len(ranked), self._population.size)
+        while True:
+            yield ranked[int(rng.integers(n, size=self._tournament).min())]
 
     def _random(self, taken: Taken, rng: np.random.Generator, reason: str) -> Proposal | None:
         points = self._sampler.draw(1, self._tried, taken, rng)
@@ -194,13 +197,24 @@ class Evolution:
         weights = next(kept, None) if self._inherit else None
         return {} if weights is None else {"parent_weights": weights}
 
-    def _reason(self, child: Child, verdict: Verdict | None) -> str:
+    def _reason(self, child: Child, opinion: Opinion | None, beaten: int, notes: Mapping[str, float]) -> str:
         objective = self._objectives[0]
         parents = " and ".join(
             f"trial {parent.id} ({objective.name} {(parent.values or {})[objective.name]:.4g})"
-            for parent in child.parents
+            for parent in child.parents[:MOST_NAMED]
         )
-        return f"{child.origin} of {parents}" + (f": {verdict.reason}" if verdict is not None else "")
+        more = len(child.parents) - MOST_NAMED
+        text = f"{child.origin} of {parents}" + (f" and {more} more" if more > 0 else "")
+        if child.generations > 1:
+            text += f", {child.generations} generations on"
+        if opinion is None:
+            return text
+        predicted = f"predicted rank {notes['predicted_rank']:.2f}, skill {notes['skill']:.2f}"
+        return text + (
+            f": preferred to {beaten} other candidates ({predicted})"
+            if opinion.screened
+            else f": not screened ({predicted})"
+        )
 
 
 def _check(*, population: int, tournament: int, crossover: float, mutation: float) -> None:

@@ -76,6 +76,11 @@ class Population:
         return len(self._living)
 
     @property
+    def size(self) -> int:
+        """Most that live at a time."""
+        return self._size
+
+    @property
     def filled(self) -> bool:
         """Whether evolution may begin."""
         return len(self._living) >= self._size

@@ -1,24 +1,29 @@
-"""Screening: breed many children, let the fitness predictor choose the one that is worth measuring.
+"""Screening: the fitness predictor's opinion of candidate children, and how much it is worth.
 
-A predictor that is always obeyed makes a search fast at first and stuck later. Three things keep it open: each
-choice follows one machine of the bag, drawn at random (Thompson sampling: where the machines agree the choice is
-greedy, where they do not it explores); the number of children that it may choose from shrinks with its measured
-skill, down to one; and a fixed share of proposals goes unscreened.
+A predictor that is always obeyed makes a search fast at first and stuck later. Three things keep it open: candidates
+are judged by their expected improvement or, at every other proposal, by a machine drawn at random from all that the
+trials allow (Thompson sampling), which explores where little is known; the number of candidates, and with it the
+number of generations that they are bred away from measured trials, shrinks with its measured skill, down to one; and a
+fixed share of proposals goes unscreened. Pending trials count as measured with what the predictor expects of them, so
+that workers are not all sent to the same place.
 
-Reference: W. R. Thompson, "On the likelihood that one unknown probability exceeds another", Biometrika 25 (1933) 285.
+References:
+    D. R. Jones, M. Schonlau, W. J. Welch, "Efficient global optimization of expensive black-box functions", J. Global
+    Optimization 13 (1998) 455.
+    D. Ginsbourger, R. Le Riche, L. Carraro, "Kriging is well-suited to parallelize optimization", in Computational
+    Intelligence in Expensive Optimization Problems, Springer (2010) 131, for pending trials.
+    W. R. Thompson, "On the likelihood that one unknown probability exceeds another", Biometrika 25 (1933) 285.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from orchestrator.protocols import Array, Encodable
-from orchestrator.randomness import derive_seed
 from orchestrator.trial import Point, Trial
 from surrogates.fitness_svm import FitnessSVM, FittedSVM, standing
 
@@ -28,22 +33,47 @@ FEWEST = 8
 STALE = 200
 """A fit is good enough while fewer than 1 / STALE of all answers came after it, so that long campaigns fit seldom."""
 
+BELIEVED = 100
+"""Pending trials that count as measured, the latest ones."""
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the predictor made of the candidates.
+GREEDY = 0.5
+"""Share of screened proposals that go by expected improvement; the rest by a machine drawn at random."""
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What the predictor thinks, for one proposal.
 
     Attributes:
-        chosen: index of the child to measure.
-        candidates: how many there were; 1 means that it was not screened, only predicted.
-        reason: the rest of the proposal's sentence.
-        extra: recorded with the proposal: predicted rank in [0, 1] (0 best), its spread, and the skill.
+        model: the machine, believing in what is pending.
+        space: encodes points.
+        candidates: how many children it may choose from; 1 means that the proposal goes unscreened.
+        merit: of encoded points, larger is better.
     """
 
-    chosen: int
+    model: FittedSVM
+    space: Encodable
     candidates: int
-    reason: str
-    extra: dict[str, Any]
+    merit: Callable[[Array], Array]
+
+    @property
+    def screened(self) -> bool:
+        """Whether there is a choice at all."""
+        return self.candidates > 1
+
+    def judge(self, points: Sequence[Point]) -> list[float]:
+        """Merit of each point."""
+        merits: list[float] = self.merit(self.space.encode(points)).tolist()
+        return merits
+
+    def notes(self, point: Point) -> dict[str, float]:
+        """Recorded with a proposal: predicted rank in [0, 1] (0 best), its spread, and the skill."""
+        rank, spread = self.model.ranks(self.space.encode([point]))
+        return {
+            "predicted_rank": float(rank[0]),
+            "predicted_rank_std": float(spread[0]),
+            "skill": self.model.skill,
+        }
 
 
 class Screen:
@@ -63,6 +93,11 @@ class Screen:
         self._training: tuple[int, list[tuple[Array, Array]]] | None = None
         self._fitted: tuple[int, FittedSVM] | None = None
 
+    @property
+    def litter(self) -> int:
+        """Candidates bred in one generation."""
+        return -(-self._predictor.children // self._predictor.generations)
+
     def tell(self, trial: Trial, row: Array) -> None:
         """Learn from a measured trial.
 
@@ -79,33 +114,24 @@ class Screen:
             self._keep_best()
             self._training = (self._count, [*self._best, *self._recent])
 
-    def candidates(self, rng: np.random.Generator) -> int:
-        """How many children to breed for the next proposal: 1 if it is to go unscreened."""
-        model = self._model()
-        if model is None or rng.random() < self._predictor.unscreened:
-            return 1
-        return 1 + round(max(0.0, model.skill) * (self._predictor.children - 1))
+    def opinion(self, flying: Sequence[Point], rng: np.random.Generator) -> Opinion | None:
+        """What the predictor thinks, for the next proposal; None before the first fit.
 
-    def choose(self, points: Sequence[Point], rng: np.random.Generator) -> Verdict | None:
-        """Choose the child to measure; None if there is no model yet."""
+        Args:
+            flying: points pending or proposed just now, in order; the last `BELIEVED` count.
+            rng: decides whether the proposal goes unscreened and by which criterion it is chosen.
+        """
         model = self._model()
         if model is None:
             return None
-        predicted = model.predict(self._space.encode(points))
-        opinion = predicted[rng.integers(len(predicted))]
-        chosen = int(np.argmin(opinion))
-        mean, spread = float(predicted[:, chosen].mean()), float(predicted[:, chosen].std())
-        worse = int((opinion > opinion[chosen]).sum())
-        return Verdict(
-            chosen=chosen,
-            candidates=len(points),
-            reason=(
-                f"predicted better than {worse} of {len(points) - 1} other children (skill {model.skill:.2f})"
-                if len(points) > 1
-                else f"not screened (predicted rank {mean:.2f}, skill {model.skill:.2f})"
-            ),
-            extra={"predicted_rank": mean, "predicted_rank_std": spread, "skill": model.skill},
-        )
+        candidates = 1 + round(model.trust * (self._predictor.children - 1))
+        if rng.random() < self._predictor.unscreened or candidates == 1:
+            return Opinion(model, self._space, 1, model.improvement)
+        model = model.believing(self._space.encode(flying[-BELIEVED:]))
+        if rng.random() < GREEDY:
+            return Opinion(model, self._space, candidates, model.improvement)
+        drawn = model.sample(rng)
+        return Opinion(model, self._space, candidates, lambda x: -drawn(x))
 
     def _keep_best(self) -> None:
         room = self._predictor.window - self._predictor.window // 2
@@ -120,5 +146,5 @@ class Screen:
         count, rows = self._training
         if self._fitted is None or self._fitted[0] != count:
             x, y = (np.array(column) for column in zip(*rows, strict=True))
-            self._fitted = (count, self._predictor.fit(x, y, seed=derive_seed("fitness_svm", count)))
+            self._fitted = (count, self._predictor.fit(x, y))
         return self._fitted[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from orchestrator.strategies.evolution import Evolution
 from orchestrator.strategies.population import Population
 from orchestrator.strategies.tried import key
 from orchestrator.trial import Point, Proposal, Trial
+from search_spaces.box import Box
 from surrogates.fitness_svm import FitnessSVM
 from tests.contracts.strategy import Make, StrategyContract, answered, as_trial, failed
 from tests.strategies import toys
@@ -90,7 +91,28 @@ def test_predictor_without_skill_screens_little() -> None:
     told = run(strategy, 120, lambda point: float(noise.random()))
     skills = [t.extra["skill"] for t in told if "skill" in t.extra]
     assert np.median(skills) < 0.25
-    assert sum(t.extra["screened"] for t in told[60:]) < 60
+    assert sum(t.extra["screened"] for t in told) < 60
+
+
+class Misread(Box):
+    """Encoded as random numbers, so that nothing can be learnt."""
+
+    def encode(self, points: Sequence[Point]) -> np.ndarray:
+        return np.array([derive(key(point)).random(12) for point in points]).reshape(len(points), 12)
+
+
+def test_a_useless_predictor_does_no_harm() -> None:
+    seeds = range(10)
+    genes = {f"x{i}": {"type": "categorical", "choices": [0, 1, 2]} for i in range(10)}
+
+    def bests(predictor: FitnessSVM | None) -> np.ndarray:
+        made = [Evolution(space=Misread(parameters=genes), objectives=toys.loss(), predictor=predictor) for _ in seeds]
+        return np.array(
+            [min(t.values["f0"] for t in run(e, 60, genes_loss, s)) for s, e in zip(seeds, made, strict=True)]
+        )
+
+    harm = bests(FitnessSVM(children=40, generations=2)) - bests(None)
+    assert harm.mean() < 2.0 * harm.std(ddof=1) / len(seeds) ** 0.5
 
 
 def test_predicted_ranks_are_recorded_and_right() -> None:
@@ -107,7 +129,7 @@ def test_predicted_ranks_are_recorded_and_right() -> None:
 
 
 def test_proposals_say_where_they_come_from() -> None:
-    told = run(Evolution(space=toys.reals(), objectives=toys.loss(), predictor=FitnessSVM()), 60, sphere)
+    told = run(Evolution(space=toys.reals(), objectives=toys.loss()), 60, sphere)
     assert {t.extra["origin"] for t in told} == {"random", "mutation", "crossover"}
     for trial in told[:20]:
         assert trial.extra == {"origin": "random", "screened": False}
@@ -115,10 +137,28 @@ def test_proposals_say_where_they_come_from() -> None:
     population = sorted(t.values["f0"] for t in told[:20])
     assert told[20].extra["reference"] == pytest.approx(statistics.median(population))
     for trial in told[20:]:
-        assert len(trial.parents) == (1 if trial.extra["origin"] == "mutation" else len(set(trial.parents)))
-        assert all(parent < trial.id for parent in trial.parents)
-        assert f"{trial.extra['origin']} of trial {trial.parents[0]} (f0 " in trial.reason
-    assert any("predicted better than" in t.reason for t in told)
+        assert_descends(trial)
+
+
+def test_screened_proposals_say_so_from_the_first_fit_on() -> None:
+    told = run(Evolution(space=toys.reals(), objectives=toys.loss(), predictor=FitnessSVM()), 60, sphere)
+    assert all(t.extra["origin"] == "random" for t in told[:8])
+    for trial in told[8:]:
+        if trial.extra["origin"] == "random":
+            assert trial.number < 20
+            continue
+        assert_descends(trial)
+        assert ("reference" in trial.extra) == (trial.number >= 20)
+        assert ("preferred to" in trial.reason) == trial.extra["screened"]
+        assert ("not screened" in trial.reason) != trial.extra["screened"]
+    assert {t.extra.get("generations") for t in told[40:]} >= {1, 2, 3}
+
+
+def assert_descends(trial: Trial) -> None:
+    mutation = trial.extra["origin"] == "mutation"
+    assert len(trial.parents) == (1 if mutation else len(set(trial.parents)))
+    assert all(parent < trial.id for parent in trial.parents)
+    assert f"{trial.extra['origin']} of trial {trial.parents[0]} (f0 " in trial.reason
 
 
 def test_failed_trials_are_never_parents_and_never_asked_again() -> None:
