@@ -26,7 +26,7 @@ class ConvNetworks(NetworkSpace):
         max_multiply_adds: most multiplications for one input; bounds the time that a trial takes. None for 1,500 a
             pixel and at least a million: 150 images of 32 x 32 then train for 30 epochs in seconds on one core.
         morphisms: share of mutations, in [0, 1], that make a layer wider, its kernel larger or add a layer so that the
-            child can start as the same function as its parent; pays where children inherit weights.
+            child can start as the same function as its parent; meant for children that inherit weights.
 
     Raises:
         ConfigError: a shape or limit that no network meets.

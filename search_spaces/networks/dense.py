@@ -18,7 +18,7 @@ class DenseNetworks(NetworkSpace):
         max_layers: most dense layers, the output layer not counted.
         max_parameters: most trainable values.
         morphisms: share of mutations, in [0, 1], that widen a layer or add one so that the child can start as the same
-            function as its parent; pays where children inherit weights.
+            function as its parent; meant for children that inherit weights.
 
     Raises:
         ConfigError: a shape or limit that no network meets.

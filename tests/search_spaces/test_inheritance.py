@@ -18,6 +18,7 @@ from search_spaces.networks.dense import DenseNetworks
 from search_spaces.networks.genome import duplicate
 from search_spaces.networks.inheritance import inherit
 from search_spaces.networks.module import build
+from search_spaces.networks.segmentation.space import SegmentationNetworks
 
 SHAPES = [[6], [2, 24], [1, 8, 8], [3, 9, 1], [1, 4, 5, 6]]
 MANY = settings(max_examples=25, deadline=None, derandomize=True)
@@ -246,6 +247,24 @@ def test_weights_of_another_network_are_refused():
         inherit(PARENT, build(widen(0, 16)).state_dict(), PARENT, build(PARENT))
     with pytest.raises(ValueError, match="got None"):
         inherit(PARENT, {}, PARENT, build(PARENT))
+
+
+def test_other_families_inherit_by_name():
+    """Where layers are not aligned, tensors of the same name give what fits; the function is kept only by itself."""
+    space = SegmentationNetworks(input=[1, 16, 16], classes=2)
+    rng = np.random.default_rng(0)
+    parent = space.sample(rng)
+    same = parent | {"training": parent["training"] | {"batch": 64}}
+    old, new, x = build(parent).eval(), build(same).eval(), torch.randn(2, 1, 16, 16)
+    told = inherit(parent, old.state_dict(), same, new)
+    assert told.exact and told.share == 1
+    assert torch.equal(old(x), new(x))
+    assert parent["stem"]["width"] < 64
+    other = parent | {"stem": parent["stem"] | {"width": 64}}
+    network = build(other)
+    told = inherit(parent, old.state_dict(), other, network)
+    assert not told.exact and 0 < told.share < 1
+    assert network(x).isfinite().all()
 
 
 def test_a_share_of_mutations_keeps_the_function():
