@@ -102,7 +102,8 @@ def run(
     from orchestrator.walltime import MORE_TO_DO, WallTime, end_of_time, seconds
 
     warning_s = seconds(warning) if warning else None
-    with WallTime(end_of_time(until, time_left, os.environ), warning_s=warning_s) as walltime:
+    end = end_of_time(until, time_left, os.environ)
+    with WallTime(end, warning_s=warning_s, quiet=_worker_rank()) as walltime:
         from orchestrator.commands.run import run as start
 
         outcome = start(file, directory=directory, accept_changes=accept_changes, console=_console(), walltime=walltime)

@@ -59,7 +59,6 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         self.walltime.wake = self._act
-        self.walltime.watch()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._receive)

@@ -1,7 +1,7 @@
 """How long a run may go on: an allocation's end is known beforehand, or announced by a signal.
 
 The last `warning_s` seconds have three parts. In the first half nothing new is begun, and what comes back is recorded.
-Half-way, what still runs is withdrawn and the ledger closed; should anything hold that up, the process ends by itself
+Half-way, what still runs is withdrawn and the ledger closed; should anything hold that up, every process ends by itself
 at three quarters. The last quarter is left to the job script, for starting the job again.
 """
 
@@ -11,7 +11,6 @@ import math
 import os
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -41,13 +40,14 @@ class WallTime:
     Args:
         end: Unix time, s; None if it is not known (yet).
         warning_s: length of the last part of the time, s; by default 120, or a quarter of what is left if that is less.
+        quiet: end without a word, as the worker ranks of a job.
 
     Attributes:
         end: as above; infinite while unknown.
         wake: called in the main thread when `closing` or `over` may have become true.
     """
 
-    def __init__(self, end: float | None = None, *, warning_s: float | None = None) -> None:
+    def __init__(self, end: float | None = None, *, warning_s: float | None = None, quiet: bool = False) -> None:
         self.known = end is not None
         self.end = math.inf if end is None else end
         left_s = self.end - time.time()
@@ -55,9 +55,9 @@ class WallTime:
             raise ConfigError(f"the time for this run ended {-left_s:.0f} s ago; give a later --until")
         self.warning_s = min(WARNING_S, left_s / 4) if warning_s is None else warning_s
         self.wake: Callable[[], None] = lambda: None
+        self._quiet = quiet
         self._before: dict[int, Any] = {}
         self._changed = threading.Event()
-        self._watch: threading.Thread | None = None
         self._left = False
 
     @property
@@ -79,21 +79,11 @@ class WallTime:
         """Take note that the scheduler is about to kill this process."""
         self.announce(self.warning_s / 2)
 
-    def watch(self) -> None:
-        """From now until it is left, wake this process when `over` becomes true, and end it if that does not help.
-
-        For the process that decides, and only while entered in the main thread.
-        """
-        if self._before and self._watch is None:
-            main = threading.main_thread().ident
-            assert main is not None
-            self._watch = threading.Thread(target=self._keep_time, args=(main,), daemon=True)
-            self._watch.start()
-
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in _ANNOUNCEMENTS:
                 self._before[number] = signal.signal(number, self._receive)
+            threading.Thread(target=self._keep_time, args=(threading.get_ident(),), daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
@@ -108,13 +98,14 @@ class WallTime:
         self.wake()
 
     def _keep_time(self, main: int) -> None:
+        """Wake the main thread when `over` becomes true; end the process if that does not help."""
         while not self._left:
             self._changed.clear()
             withdraw_at, leave_at = (self.end - self.warning_s / part for part in (2, 4))
             now = time.time()
             if now >= leave_at:
-                print("the time is up although something still runs; all that came back is recorded", flush=True)
-                sys.stderr.flush()
+                if not self._quiet:
+                    print("the time is up although something still runs; all that came back is recorded", flush=True)
                 os._exit(MORE_TO_DO)
             if now >= withdraw_at:
                 signal.pthread_kill(main, signal.SIGUSR1)  # changes nothing by now, but wakes

@@ -204,6 +204,44 @@ def test_a_users_choice_of_pmi_is_kept(stage: Path) -> None:
     assert [line for line in calls(stage) if line.startswith("pmi:")] == ["pmi: pmix", "pmi: pmi2"]
 
 
+NIGHT = """\
+name: night
+executor: mpi
+studies:
+  search:
+    space: {kind: box, parameters: {x: {type: float, low: -1, high: 1}}}
+    driver: {kind: python, path: "m.py:f"}
+    strategy: random
+    objectives: {y: minimise}
+    budget: {trials: 250}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+@pytest.mark.timeout(600)
+def test_the_script_for_pbs_from_start_to_finish_but_without_pbs(tmp_path: Path) -> None:
+    """Bash starts it, and `qsub` is bash; ranks, clock and record are real."""
+    (tmp_path / "c.yaml").write_text(NIGHT)
+    (tmp_path / "m.py").write_text("import time\ndef f(point):\n    time.sleep(0.8)\n    return point['x']\n")
+    (tmp_path / "hosts").write_text("localhost\n" * 3)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/qsub").write_text('#!/bin/bash\necho again >> again\nexec bash "$1"\n')
+    (tmp_path / "bin/qsub").chmod(0o755)
+    command(tmp_path, "submit", "c.yaml", "--scheduler", "pbs", "--nodes", "1", "--tasks-per-node", "2", "--time", "2m")
+    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMP_NUM_THREADS": "1"}
+    path = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "PBS_NODEFILE": f"{tmp_path}/hosts"}
+    script = tmp_path / "runs/night/job.sh"
+    done = subprocess.run(["bash", script], cwd=tmp_path, env=os.environ | root | path)
+    log = (tmp_path / "runs/night/job.log").read_text()
+    history = read(tmp_path / "runs/night/ledger.db")
+    restarts = len((tmp_path / "again").read_text().split())
+    assert restarts >= 1 and done.returncode == 75, log  # the first run's; those after it are its children
+    assert [s.ended for s in history.sessions] == ["out of time"] * restarts + ["finished"], log
+    assert sorted(history.finished) == list(range(250)) and not history.lost
+    assert {(t.state, t.attempt) for t in history.trials} == {("answered", 1)}
+
+
 # --- submitting ----------------------------------------------------------------------------------------------------
 
 CAMPAIGN = """\

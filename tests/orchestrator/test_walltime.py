@@ -183,7 +183,7 @@ studies:
     driver: {kind: python, path: "m.py:f"}
     strategy: random
     objectives: {y: minimise}
-    budget: {trials: 40}
+    budget: {trials: 100}
 """
 
 
@@ -198,13 +198,13 @@ def test_the_command_line_tells_scripts_to_start_it_again(tmp_path: Path) -> Non
         command = [sys.executable, "-m", "orchestrator.cli", "run", "c.yaml", *arguments]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
 
-    done = matloop("--time-left", "4s", "--warning", "2s")
+    done = matloop("--time-left", "9s", "--warning", "3s")
     assert done.returncode == MORE_TO_DO, done.stderr
     assert "out of time; everything is recorded" in done.stdout
     history = read(tmp_path / "runs/timed/ledger.db")
-    assert 0 < len(history.finished) < 40 and history.sessions[-1].ended == "out of time"
+    assert 0 < len(history.finished) < 100 and history.sessions[-1].ended == "out of time"
     assert matloop().returncode == 0
     history = read(tmp_path / "runs/timed/ledger.db")
-    assert sorted(history.finished) == list(range(40)) and history.sessions[-1].ended == "finished"
+    assert sorted(history.finished) == list(range(100)) and history.sessions[-1].ended == "finished"
     done = matloop("--until", "yesterday")
     assert done.returncode == 2 and "expected a time such as" in done.stderr
