@@ -71,12 +71,12 @@ def test_predictor_helps_on_a_learnable_landscape() -> None:
 
     def mean_best(predictor: FitnessSVM | None) -> float:
         best = []
-        for seed in range(6):
+        for seed in range(4):
             strategy = Evolution(space=space, objectives=toys.loss(), predictor=predictor)
             best.append(min(t.values["f0"] for t in run(strategy, 60, genes_loss, seed)))
         return statistics.mean(best)
 
-    assert mean_best(FitnessSVM()) < mean_best(None)
+    assert mean_best(FitnessSVM(children=40, generations=2)) < mean_best(None)
 
 
 def genes_loss(point: Point) -> float:
