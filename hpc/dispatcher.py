@@ -174,15 +174,21 @@ class Dispatcher(Generic[W, T]):
         return True
 
     def give_back(self, worker: W, task: T, now: float) -> bool:
-        """A worker returns a task that waited there; it is queued again, first in line.
+        """A worker returns a task that it has not begun; it is queued again, first in line.
+
+        It may be the one that is thought to be at work: the worker was asked for it while it waited, and answered the
+        one before in the meantime.
 
         Returns:
             Whether the worker had it.
         """
-        if task not in self._waiting or self._waiting[task] != worker:
+        if self.begun(worker) == task:
+            self._vacate(worker, now)
+        elif self._waiting.get(task) == worker and worker in self._seats:
+            self._stand_up(task)
+            self._seats[worker].tasks.remove(task)
+        else:
             return False
-        self._stand_up(task)
-        self._seats[worker].tasks.remove(task)
         self._requeue(task)
         self.heard(worker, now)
         return True
@@ -198,7 +204,7 @@ class Dispatcher(Generic[W, T]):
     def recalls(self, now: float) -> list[tuple[W, T]]:
         """Tasks that have waited at a worker for too long, each named once: to be asked back (`give_back`).
 
-        The worker may have begun it in the meantime; then it finishes it, and nothing is to be done.
+        A worker that has begun it in the meantime finishes it, and nothing is to be done.
         """
         found = []
         while self._patient:

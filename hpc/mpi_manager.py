@@ -158,6 +158,8 @@ class Manager:
             self._wire.send(assignment.worker, Kind.RUN, order)
 
     def _may_go(self, call: _Call, begins: bool) -> bool:
+        if call.future.running():  # it was given back by a worker that was thought to have begun it
+            return True
         if begins or call.future.cancelled():
             return call.future.set_running_or_notify_cancel()
         return True  # it can be cancelled for as long as it waits
@@ -188,7 +190,7 @@ class Manager:
         if not self._dispatcher.finish(rank, task, self._now):
             return
         begun = self._dispatcher.begun(rank)
-        if begun in self._calls and not self._calls[begun].future.set_running_or_notify_cancel():
+        if begun in self._calls and not self._may_go(self._calls[begun], begins=True):
             del self._calls[begun]
         if (call := self._calls.pop(task, None)) is None:
             return

@@ -74,7 +74,7 @@ class Fleet(RuleBasedStateMachine):
         worker, task = data.draw(st.sampled_from(self.ghosts))
         if self.holds.get(worker, [])[:1] != [task]:  # else it was reborn and given the very same task
             assert not self.dispatcher.finish(worker, task, self.now)
-        if task not in self.holds.get(worker, [])[1:]:
+        if task not in self.holds.get(worker, []):
             assert not self.dispatcher.give_back(worker, task, self.now)
 
     @precondition(lambda self: self.holds)
@@ -117,10 +117,10 @@ class Fleet(RuleBasedStateMachine):
     @rule()
     def give_back(self) -> None:
         worker, task = self.asked_back.pop()
-        waits = self.holds.get(worker, [])[1:] == [task]
-        assert self.dispatcher.give_back(worker, task, self.now) == waits
-        if waits:
-            self.holds[worker].pop()
+        has = task in self.holds.get(worker, [])  # be it waiting, or next after an answer
+        assert self.dispatcher.give_back(worker, task, self.now) == has
+        if has:
+            self.holds[worker].remove(task)
             self.heard[worker] = self.now
         self.send()
 
@@ -217,6 +217,15 @@ def test_what_waited_too_long_is_called_back_once_and_goes_first() -> None:
     assert dispatcher.recalls(101.0) == [("a", 4)]  # the first is no obstacle to the second
     assert dispatcher.finish("b", 1, 101.0)
     assert everything(dispatcher, 101.0)[0] == ("b", 3, True)
+
+
+def test_a_worker_may_give_back_what_it_is_thought_to_have_begun() -> None:
+    dispatcher = busy(0.01)
+    everything(dispatcher, 100.1)
+    assert dispatcher.recalls(101.0) == [("b", 3)]
+    assert dispatcher.finish("b", 1, 101.0) and dispatcher.begun("b") == 3  # answered before it heard of the recall
+    assert dispatcher.give_back("b", 3, 101.0) and dispatcher.begun("b") is None
+    assert everything(dispatcher, 101.0) == [("b", 3, True)]
 
 
 def test_what_was_cancelled_before_it_was_sent_leaves_the_worker_as_it_was() -> None:
