@@ -16,10 +16,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Final
 
 from orchestrator.errors import WorkerCrashed
+
+TIMED: Final = b"t"
+UNTIMED: Final = b"u"
+"""First byte of a message: whether the parent wants to know, by an empty message, when the time of the call begins."""
 
 importing_main = False
 """Whether this process is a child that is just importing the user's script."""
@@ -52,11 +57,16 @@ def serve(calls: int, lifeline: int, stacks: int, sys_path: Sequence[str], main:
     with Connection(calls) as connection:
         while True:
             try:
-                payload = connection.recv_bytes()
+                message = connection.recv_bytes()
             except EOFError:
                 return
-            connection.send_bytes(answer(payload, loaded=lambda: connection.send_bytes(b"")))
-            del payload
+            loaded = partial(connection.send_bytes, b"") if message.startswith(TIMED) else _unnoticed
+            connection.send_bytes(answer(message[1:], loaded))
+            del message
+
+
+def _unnoticed() -> None:
+    """The time of the call begins, and nobody wants to know."""
 
 
 def answer(payload: bytes, loaded: Callable[[], None]) -> bytes:

@@ -15,7 +15,7 @@ def to_json(value: object) -> str:
     Raises:
         TypeError, ValueError: something in it is not a number, text, list or mapping.
     """
-    return json.dumps(value, separators=(",", ":"), default=plain, ensure_ascii=False)
+    return _encode(value)
 
 
 def plain(value: object) -> object:
@@ -31,3 +31,6 @@ def plain(value: object) -> object:
     if isinstance(value, Sequence | set | frozenset):
         return list(value)
     raise TypeError(f"got a {type(value).__name__}")
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), default=plain, ensure_ascii=False).encode
