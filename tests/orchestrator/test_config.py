@@ -100,7 +100,7 @@ def test_all_errors_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
         ("  two:", "  'two words':", "expected a name of letters, digits, _ and -, got 'two words'"),
         ("seconds: 60", "seconds: 0", "expected greater than 0, got 0"),
         ("seconds: 60", "seconds: .nan", "expected"),
-        ("executor: serial", "executor: {kind: cluster}", "expected 'serial', 'local' or 'mpi', got 'cluster'"),
+        ("executor: serial", "executor: {kind: cluster}", "expected 'serial', 'local', 'mpi' or 'dask', got 'cluster'"),
         ("executor: serial", "executor: serial\nseed: -1", "seed: expected greater than or equal to 0, got -1"),
         (
             "    baseline: one",
