@@ -1,11 +1,13 @@
 """Screening: the fitness predictor's opinion of candidate children, and how much it is worth.
 
 A predictor that is always obeyed makes a search fast at first and stuck later. Three things keep it open: candidates
-are judged by their expected improvement or, at every other proposal, by a machine drawn at random from all that the
+are judged by their expected improvement or, for half of the proposals, by a machine drawn at random from all that the
 trials allow (Thompson sampling), which explores where little is known; the number of candidates, and with it the
-number of generations that they are bred away from measured trials, shrinks with its measured skill, down to one; and a
-fixed share of proposals goes unscreened. Pending trials count as measured with what the predictor expects of them, so
-that workers are not all sent to the same place.
+number of generations that they are bred away from measured trials, shrinks with its skill on left-out trials (less a
+standard error, so that luck is not taken for skill), down to one; and a fixed share of proposals goes unscreened.
+
+Pending trials count as measured with what the predictor expects of them, so that workers are not all sent to the same
+place.
 
 References:
     D. R. Jones, M. Schonlau, W. J. Welch, "Efficient global optimization of expensive black-box functions", J. Global
