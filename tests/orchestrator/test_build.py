@@ -309,6 +309,13 @@ def test_executors(folder: Path) -> None:
         of("{kind: serial, slots: 2}")
     with pytest.raises(ConfigError, match="the launcher sets the number of slots"):
         of("{kind: mpi, slots: 2}")
+    assert type(of("{kind: mpi, threads: auto, lease_s: 60.0, trials_per_gpu: 2}")).__name__ == "Mpi"
+    with pytest.raises(ConfigError, match=r"executor\.lease_s: only `kind: mpi` has this option"):
+        of("{kind: local, lease_s: 60.0}")
+    with pytest.raises(ConfigError, match=r"executor\.trials_per_gpu: only `kind: local or mpi"):
+        of("{kind: serial, trials_per_gpu: 1}")
+    with pytest.raises(ConfigError, match="needs a number of threads"):
+        of("{kind: serial, threads: auto}")
 
 
 def test_limits_of_the_executor_hold_where_a_study_sets_none(folder: Path) -> None:
