@@ -99,9 +99,10 @@ def run(
 
     Exit codes: 0 finished, 75 out of time and more to do, 130 Ctrl-C, 2 the campaign file is wrong, 1 other errors.
     """
-    from orchestrator.walltime import MORE_TO_DO, WallTime, end_of_time, seconds
+    from orchestrator.walltime import MORE_TO_DO, WallTime, end_of_time, outlive_announcements, seconds
 
     warning_s = seconds(warning) if warning else None
+    outlive_announcements()
     end = end_of_time(until, time_left, os.environ)
     with WallTime(end, warning_s=warning_s, quiet=_worker_rank()) as walltime:
         from orchestrator.commands.run import run as start

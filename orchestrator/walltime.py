@@ -113,6 +113,12 @@ class WallTime:
             self._changed.wait(None if math.isinf(until) else until - now)
 
 
+def outlive_announcements() -> None:
+    """Ignore the scheduler's warnings outside of a `WallTime`: one may come while a finished job still takes its leave."""
+    for number in _ANNOUNCEMENTS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def end_of_time(until: str | None, time_left: str | None, environment: Mapping[str, str]) -> float | None:
     """When this run has to have ended, as far as is known.
 

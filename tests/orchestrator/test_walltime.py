@@ -233,3 +233,12 @@ def test_no_rank_waits_for_a_manager_that_does_not_end() -> None:
     command = [mpiexec, "--with-ft", "ulfm", "-n", "3", "--map-by", ":OVERSUBSCRIBE", sys.executable, "-c", RANKS]
     done = subprocess.run(command, env=os.environ | root, capture_output=True, text=True, timeout=100)
     assert "up" in done.stdout and done.returncode != 0
+
+
+def test_a_warning_after_the_end_does_no_harm() -> None:
+    code = (
+        "import os, signal\nfrom orchestrator.walltime import WallTime, outlive_announcements\n"
+        "outlive_announcements()\nwith WallTime(): pass\n"
+        "os.kill(os.getpid(), signal.SIGUSR1); os.kill(os.getpid(), signal.SIGUSR2)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
