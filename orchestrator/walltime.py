@@ -114,7 +114,7 @@ class WallTime:
 
 
 def outlive_announcements() -> None:
-    """Ignore the scheduler's warnings outside of a `WallTime`: one may come while a finished job still takes its leave."""
+    """Ignore warnings outside of a `WallTime`: one may come while a finished job still takes its leave."""
     for number in _ANNOUNCEMENTS:
         signal.signal(number, signal.SIG_IGN)
 
