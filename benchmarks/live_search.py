@@ -4,8 +4,9 @@ Two small tasks: handwritten digits (classification, error) and the effective di
 (regression, mean absolute error). Every method searches the same convolutional networks with the same limits for the
 same seconds of processor time, which is what training and measuring took, added up; what a method needs to make up its
 mind is not counted. A search ends with the training that exceeds the budget. Its result is the test error of the
-network with the best validation error among those trained in full; mean and standard error over seeds, each with a
-split of its own. Every method starts with the same random networks.
+network with the best validation error among those trained in full (or, if the budget ends before there is one, on the
+highest rung reached, as with `--quick`, which only shows that all runs); mean and standard error over seeds, each with
+a split of its own. Every method starts with the same random networks.
 
 - `random`; `tpe`: Optuna's default sampler on the genome as named parameters, after 8 random networks; `evolution`:
   population 8, with the SVM predictor; all networks trained in full.
