@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.asker import Asker, BackgroundAsker
+from orchestrator.proposer import ProcessProposer
 from orchestrator.randomness import derive
 from orchestrator.strategies.evolution import Evolution
 from orchestrator.trial import Objective, Point, Proposal, Trial
@@ -152,14 +153,14 @@ def at_rate(asker: Asker, n: int, turns: int, in_flight: int, seed: int) -> Time
 
 
 def background(n: int, turns: int, in_flight: int, seed: int) -> Times:
-    """Evolution with its predictor on another thread."""
+    """Evolution with its predictor in another process."""
     strategy = evolution(FitnessSVM())
-    asker = BackgroundAsker(strategy, strategy.filler(), lambda: None)
+    asker = BackgroundAsker(ProcessProposer(strategy.maker()), strategy.filler(), lambda: None)
     return at_rate(asker, n, turns, in_flight, seed)
 
 
 def alone(n: int, turns: int, in_flight: int, seed: int) -> Times:
-    """Evolution without a predictor, and no other thread."""
+    """Evolution without a predictor, and nothing beside it."""
     return at_rate(Asker(evolution(None)), n, turns, in_flight, seed)
 
 

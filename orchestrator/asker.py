@@ -1,21 +1,21 @@
 """Asking a strategy without holding up the loop.
 
-`Asker` asks on the loop's own thread: exact and reproducible. `BackgroundAsker` asks on a thread of its own, ahead of
-demand, so that a slow model fit overlaps with the measurements; while nothing is ready, a filler strategy (if there is
-one) answers instead. What the strategy is told, it is told there too, so the loop's thread pays for neither.
+`Asker` asks on the loop's own thread: exact and reproducible. `BackgroundAsker` has it asked elsewhere (`proposer`),
+ahead of demand, so that a slow model fit overlaps with the measurements; while nothing is ready, a filler strategy (if
+there is one) answers instead. What the strategy is told, it is told there too, so the loop's thread pays for neither.
 """
 
 from __future__ import annotations
 
-import sys
+import pickle
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Literal
+from collections.abc import Callable
+from concurrent.futures import Future
 
 import numpy as np
 
 from orchestrator.pending import Pending, key
+from orchestrator.proposer import Mail, ProcessProposer, Proposer, ThreadProposer, Word, apply
 from orchestrator.protocols import Strategy
 from orchestrator.study import Study
 from orchestrator.trial import Proposal, Trial
@@ -23,17 +23,11 @@ from orchestrator.trial import Proposal, Trial
 Random = Callable[[str], np.random.Generator]
 """Gives the generator of the next ask, for a role ("strategy", "filler", "background 1", ...)."""
 
-Mail = tuple[Literal["pending", "gone", "told"], Trial]
-"""What the strategy's thread has to hear of: a trial that is pending, one that is no more, one that was answered."""
-
 BATCH = 16
 """Most proposals asked for at a time where a filler stands in, so that the first ones are not long in coming."""
 
 FORGET = 0.95
 """Factor by which the number of proposals held ready falls from one ask to the next where fewer are needed."""
-
-SWITCH_S = 0.0005
-"""How long the loop's thread waits while another runs Python code; Python's own 5 ms is long at 400 answers/s."""
 
 
 class Asker:
@@ -72,7 +66,7 @@ class Asker:
 
 
 class BackgroundAsker(Asker):
-    """Asks on a thread of its own.
+    """Has the strategy asked elsewhere.
 
     Without a filler, one proposal is held ready: a slot that must wait had better wait for a proposal that knows the
     latest answers. With one, as many are held as slots come free in the course of an ask, since what is not ready then
@@ -80,18 +74,16 @@ class BackgroundAsker(Asker):
     are told of what is under way, and a proposal that the filler has come to make while it was being made is dropped.
 
     Args:
-        strategy: used by the other thread alone.
+        proposer: where the strategy is, which has been told nothing yet.
         filler: answers while nothing is ready; None to let free slots wait.
-        wake: called from the other thread when an answer is ready.
+        wake: called from another thread when an answer is ready.
     """
 
-    def __init__(self, strategy: Strategy, filler: Strategy | None, wake: Callable[[], None]) -> None:
-        super().__init__(strategy)
+    def __init__(self, proposer: Proposer, filler: Strategy | None, wake: Callable[[], None]) -> None:
+        self._proposer = proposer
         self._filler = filler
         self._wake = wake
-        self._thread: ThreadPoolExecutor | None = None
-        self._switch_s = sys.getswitchinterval()
-        self._strategys_pending = Pending()  # the other thread's own
+        self._pending = Pending()
         self._mail: list[Mail] = []
         self._asked: Future[list[Proposal]] | None = None
         self._filled: set[str] = set()  # keys of the filler's proposals since then
@@ -137,11 +129,8 @@ class BackgroundAsker(Asker):
             self._filler.tell(trial)
 
     def close(self) -> None:
-        """As `Asker.close`."""
-        if self._thread is not None:
-            self._thread.shutdown(wait=True, cancel_futures=True)
-            self._thread = None
-            sys.setswitchinterval(self._switch_s)
+        """As `Asker.close`; a running ask is waited for or given up."""
+        self._proposer.close()
 
     def _collect(self) -> None:
         """Take over what the strategy has proposed."""
@@ -172,27 +161,16 @@ class BackgroundAsker(Asker):
             return
         if self._filler is not None:
             wanted = min(wanted, BATCH)
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "ask")
-            sys.setswitchinterval(min(self._switch_s, SWITCH_S))
         self._asks += 1  # several asks may fall between two records
         mail, self._mail = self._mail, []
         self._filled, self._demand, self._ahead = set(), 0, ahead
-        self._asked = self._thread.submit(self._work, mail, wanted, random(f"background {self._asks}"))
+        self._asked = self._proposer.start(mail, wanted, random(f"background {self._asks}"))
         self._asked.add_done_callback(lambda _: self._wake())
 
-    def _note(self, what: Literal["pending", "gone", "told"], trial: Trial) -> None:
-        """Keep both threads' pending trials up to date."""
-        _apply(self._pending, what, trial)
-        self._mail.append((what, trial))
-
-    def _work(self, mail: Sequence[Mail], n: int, rng: np.random.Generator) -> list[Proposal]:
-        """On the other thread: hear the news, then propose."""
-        for what, trial in mail:
-            _apply(self._strategys_pending, what, trial)
-            if what == "told":
-                self._strategy.tell(trial)
-        return self._strategy.ask(n, self._strategys_pending, rng)[:n]
+    def _note(self, word: Word, trial: Trial) -> None:
+        """Keep what is pending up to date, here and there."""
+        apply(self._pending, word, trial)
+        self._mail.append((word, trial))
 
 
 def asker_of(study: Study, slots: int, wake: Callable[[], None]) -> Asker:
@@ -202,14 +180,19 @@ def asker_of(study: Study, slots: int, wake: Callable[[], None]) -> Asker:
         return Asker(strategy)
     if filler is None and hasattr(strategy, "filler"):
         filler = strategy.filler()
-    return BackgroundAsker(strategy, filler, wake)
+    maker = getattr(strategy, "maker", None)
+    proposer = _apart(maker()) if maker is not None and filler is not None else None
+    return BackgroundAsker(proposer or ThreadProposer(strategy), filler, wake)
 
 
-def _apply(pending: Pending, what: Literal["pending", "gone", "told"], trial: Trial) -> None:
-    if what == "pending":
-        pending.add(trial)
-    else:
-        pending.discard(trial.id)
+def _apart(maker: Callable[[], Strategy] | None) -> ProcessProposer | None:
+    """A strategy in a process of its own; None if it cannot be sent there."""
+    if maker is None:
+        return None
+    try:
+        return ProcessProposer(maker)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
 
 
 def _stand_in(number: int, proposal: Proposal) -> Trial:

@@ -92,7 +92,8 @@ class Strategy(Protocol):
     parameters; they are filled in by the build, the rest come from the campaign file. A strategy may have an
     attribute `slow = True`: with several slots it is then asked and told on a thread of its own, ahead of demand. It
     may then have a method `filler()`, which returns a strategy (or None) that answers on the loop's thread while
-    nothing is ready, and is told the same trials.
+    nothing is ready, and is told the same trials; and a method `maker()`, which returns a picklable callable (or None)
+    that makes the strategy anew, so that it can live in a process of its own.
     """
 
     def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:

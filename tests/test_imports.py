@@ -18,7 +18,7 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 BOTTOM = {"trial", "pending", "protocols", "errors", "randomness", "plain"}
 """Modules of `orchestrator` that anything may import."""
 RECORDS = {"artifacts", "evaluation", "history", "ledger", "lock", "budget", "study", "trials"}
-LOOP = RECORDS | {"asker", "campaign", "interrupts", "loop", "walltime"}
+LOOP = RECORDS | {"asker", "proposer", "campaign", "interrupts", "loop", "walltime"}
 ROOTS = {"config", "source", "binding", "build", "outcomes", "executors", "environment", "export", "progress", "cli"}
 ROOTS |= {"commands", "networks", "templates"}
 
@@ -34,8 +34,9 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Layers, and those that each may import; the composition root may import all of them."""
 
-DEFERRED = {("report", "root"), ("search_spaces", "surrogates"), ("report", "search_spaces")}
-"""Allowed inside functions only: the report builds surrogates again, a latent space loads its generator."""
+DEFERRED = {("loop", "hpc"), ("report", "root"), ("search_spaces", "surrogates"), ("report", "search_spaces")}
+"""Allowed inside functions only: the loop keeps a slow strategy in a process of its own, the report builds surrogates
+again, a latent space loads its generator."""
 
 
 def layer(module: str) -> str:

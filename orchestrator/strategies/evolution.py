@@ -6,7 +6,7 @@ one is measured; see `screening`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -65,6 +65,7 @@ class Evolution:
     ) -> None:
         _check(population=population, tournament=tournament, crossover=crossover, mutation=mutation)
         self.slow = predictor is not None
+        self._predictor = predictor
         self._unscreened = partial(
             Evolution,
             space=space,
@@ -115,6 +116,10 @@ class Evolution:
         self._population.add(trial, row.tolist())
         if self._screen is not None:
             self._screen.tell(trial, row)
+
+    def maker(self) -> Callable[[], Evolution]:
+        """Makes the same anew, told nothing."""
+        return partial(self._unscreened, predictor=self._predictor)
 
     def filler(self) -> Evolution | None:
         """The same without the predictor, so always ready; to be told what this one is told. None if that is this."""

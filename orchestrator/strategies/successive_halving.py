@@ -14,8 +14,9 @@ massively parallel hyperparameter tuning", MLSys (2020).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -124,6 +125,14 @@ class SuccessiveHalving:
             strategy=inner, objectives=self._objectives, reduction=self._reduction, lowest=self._lowest
         )
 
+    def maker(self) -> Callable[[], SuccessiveHalving] | None:
+        """Makes the same anew, told nothing, if the inner strategy can be made anew."""
+        make = getattr(self._strategy, "maker", None)
+        inner = make() if make is not None else None
+        if inner is None:
+            return None
+        return partial(_around, inner, objectives=self._objectives, reduction=self._reduction, lowest=self._lowest)
+
     def _rung(self, trial: Trial) -> Rung:
         """The highest that the trial's fidelity reaches."""
         share = 1.0 if trial.fidelity is None else trial.fidelity
@@ -182,3 +191,9 @@ def _fidelities(lowest: float, reduction: int) -> list[float]:
     while shares[-1] * reduction < reduction**-0.5:
         shares.append(shares[-1] * reduction)
     return [*shares, 1.0]
+
+
+def _around(
+    inner: Callable[[], Strategy], *, objectives: tuple[Objective, ...], reduction: int, lowest: float
+) -> SuccessiveHalving:
+    return SuccessiveHalving(strategy=inner(), objectives=objectives, reduction=reduction, lowest=lowest)

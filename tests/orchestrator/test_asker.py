@@ -14,6 +14,7 @@ import pytest
 
 from orchestrator.asker import BATCH, Asker, BackgroundAsker
 from orchestrator.pending import key
+from orchestrator.proposer import ThreadProposer
 from orchestrator.protocols import Strategy
 from orchestrator.randomness import derive
 from orchestrator.strategies.evolution import Evolution
@@ -53,7 +54,7 @@ class Desk:
 
     def __init__(self, strategy: Strategy, filler: Strategy | None) -> None:
         self.woken = threading.Semaphore(0)
-        self.asker = BackgroundAsker(strategy, filler, self.woken.release)
+        self.asker = BackgroundAsker(ThreadProposer(strategy), filler, self.woken.release)
         self.trials: list[Trial] = []
         self.asks = 0
 
