@@ -76,7 +76,7 @@ def plan(genome: Mapping[str, Any]) -> Plan:
     return _plan(tuple(genome["input"]), genome["outputs"], *settings, layers)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)  # more than are proposed in one turn of the loop
 def _plan(shape: Shape, outputs: int, padding: str, readout: str, dropout: float, layers: tuple[Any, ...]) -> Plan:
     genes: list[dict[str, Any]] = [dict(items) for items in layers]
     starts = [index + 1 - skip if (skip := layer.get("skip")) else -1 for index, layer in enumerate(genes)]
