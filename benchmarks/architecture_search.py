@@ -106,9 +106,9 @@ METHODS: dict[str, Method] = {
     "nsga2": Method(_optuna, {"sampler": "NSGAIISampler", "options": {"population_size": 20}}),
     "random": Method(_random),
     "propulate": Method(_peer, {"method": "propulate"}, peer=True),
-    "deephyper_cbo": Method(_peer, {"method": "deephyper_cbo"}, share=0.08, peer=True),
+    "deephyper_cbo": Method(_peer, {"method": "deephyper_cbo"}, share=0.05, peer=True),
     "deephyper_cbo_sampling": Method(
-        _peer, {"method": "deephyper_cbo", "acq_optimizer": "sampling"}, share=0.3, peer=True
+        _peer, {"method": "deephyper_cbo", "acq_optimizer": "sampling"}, share=0.2, peer=True
     ),
 }
 
