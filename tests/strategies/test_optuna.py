@@ -130,7 +130,7 @@ def test_tells_true_from_one() -> None:
     space = toys.mixed()
     strategy = OptunaSampler(space=space, objectives=toys.loss())
     seen = {key({"stir": strategy.ask(1, (), derive(i))[0].point["stir"]}) for i in range(40)}
-    assert seen == {'{"stir":true}', '{"stir":false}', '{"stir":1}'}
+    assert seen == {key({"stir": stir}) for stir in (True, False, 1)} and len(seen) == 3
 
 
 def test_leaves_logging_as_it_was() -> None:
