@@ -25,7 +25,7 @@ from hpc.local import check_limits, limits_of
 from hpc.mpi_manager import Manager
 from hpc.mpi_post import Post, muster
 from hpc.mpi_wire import MANAGER, Wire, abandon, library
-from hpc.mpi_worker import Worker, leave
+from hpc.mpi_worker import Worker
 from orchestrator.errors import ConfigError
 
 P = ParamSpec("P")
@@ -116,10 +116,7 @@ class Mpi(Executor):
         if self._manager is None or self._wire is None:
             return
         self.shutdown(wait=True, cancel_futures=kind is not None)
-        if self._manager.stop():
-            self._wire.close()
-        else:
-            abandon()
+        _part(self._wire, self._manager.stop())
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Make the call on the next free worker rank.
@@ -182,16 +179,21 @@ class Mpi(Executor):
         # Rank 0 decides what these mean. Handlers, unlike SIG_IGN, are not inherited by the child.
         before = {number: signal.signal(number, lambda *_: None) for number in STOP_SIGNALS}
         try:
-            all_there = Worker(wire, child, self._lease_s).serve()
+            united = Worker(wire, child, self._lease_s).serve()
         except Exception:
             _fall(wire)
             raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-        if not all_there:
-            leave()
+        _part(wire, united)
+
+
+def _part(wire: Wire, united: bool) -> None:
+    if united:
         wire.close()
+    else:
+        abandon()
 
 
 def _fall(wire: Wire) -> None:

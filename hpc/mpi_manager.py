@@ -95,7 +95,7 @@ class Manager:
         """Dismiss the workers, which have nothing left to do, and return once they are gone.
 
         Returns:
-            Whether every rank is still there, so that the job can end as MPI has it.
+            Whether the job can end as MPI has it, all ranks together.
 
         Raises:
             RuntimeError: the thread has failed.
@@ -104,7 +104,7 @@ class Manager:
         self._thread.join()
         if self._broken is not None:
             raise RuntimeError("the thread that carries messages has failed") from self._broken
-        return not self._dead and not self._given_up
+        return self._united()
 
     def _run(self) -> None:
         switch_s = sys.getswitchinterval()
@@ -117,10 +117,9 @@ class Manager:
                 else:
                     time.sleep(nap_s)
                     nap_s = min(2 * nap_s, LONGEST_NAP_S)
-            all_there = not self._dead and not self._given_up
             for rank in range(1, self._wire.size):
                 if rank not in self._dead:
-                    self._wire.send(rank, Kind.END, all_there)
+                    self._wire.send(rank, Kind.END, self._united())
             self._wire.flush(within_s=1.0)
         except BaseException as error:
             self._broken = error
@@ -128,6 +127,9 @@ class Manager:
             raise
         finally:
             sys.setswitchinterval(switch_s)
+
+    def _united(self) -> bool:
+        return not (self._wire.tolerant or self._dead or self._given_up)
 
     def _staying(self) -> list[int]:
         return [r for r in range(1, self._wire.size) if r not in self._dead and r not in self._given_up]

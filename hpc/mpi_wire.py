@@ -31,7 +31,7 @@ class Kind(IntEnum):
     CALL_OFF = 3  # end what runs and what waits, answer, then say READY
     KILL = 4  # (process, when it was born): a frozen rank on your machine
     STOP = 5  # end your child and say BYE
-    END = 6  # whether every rank is still there: leave
+    END = 6  # whether all ranks end together: leave
     # from a worker
     READY = 11  # what was called off is done with
     ANSWER = 12  # (task, answer)
@@ -52,6 +52,9 @@ class Message:
 def library() -> Any:
     """`mpi4py.MPI`, initialised; it is finalised when the process ends, unless `abandon` was called.
 
+    Under fault tolerance it never is: there `MPI_Finalize` now and then waits for ever, even if nobody was lost, and
+    processes that end without it are no cause for complaint.
+
     Raises:
         MissingExtra: mpi4py is not installed.
     """
@@ -60,7 +63,8 @@ def library() -> Any:
 
         if "mpi4py.MPI" not in sys.modules:
             mpi4py.rc.finalize = False
-            atexit.register(_finalise)
+            if not tolerant():
+                atexit.register(_finalise)
         from mpi4py import MPI
     except ImportError as error:
         raise MissingExtra("mpi4py", "mpi") from error
@@ -71,7 +75,7 @@ _abandoned = False
 
 
 def abandon() -> None:
-    """Let this process end without a word to the others: after a loss, `MPI_Finalize` may wait for the dead."""
+    """Let this process end without waiting for the others, of whom some may be dead."""
     global _abandoned
     _abandoned = True
 
@@ -81,6 +85,11 @@ def _finalise() -> None:
 
     if not _abandoned and MPI.Is_initialized() and not MPI.Is_finalized():
         MPI.Finalize()
+
+
+def tolerant() -> bool:
+    """Whether this job outlives a lost rank."""
+    return os.environ.get(TOLERANT, "0").lower() in ("1", "true")
 
 
 class Wire:
@@ -97,7 +106,7 @@ class Wire:
         self._comm.Set_errhandler(self._mpi.ERRORS_RETURN)
         self.rank: int = self._comm.rank
         self.size: int = self._comm.size
-        self.tolerant = os.environ.get(TOLERANT, "0").lower() in ("1", "true")
+        self.tolerant = tolerant()
         self._status = self._mpi.Status()
         self._outgoing: deque[tuple[Any, bytes]] = deque()
         self._incoming: dict[int, deque[tuple[Any, int, bytearray]]] = {}  # by source, in order of arrival

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -41,17 +40,17 @@ class Worker:
         self._said_at = time.monotonic()
         self._waiting: deque[Call | None] = deque()  # None: what was called off ends here
         self._called_off = False
-        self._all_there: bool | None = None  # set by the manager's last word
+        self._united: bool | None = None  # set by the manager's last word
 
     def serve(self) -> bool:
         """Work until the manager says that it is over.
 
         Returns:
-            Whether every rank is still there, so that the job can end as MPI has it.
+            Whether the job can end as MPI has it, all ranks together.
         """
         try:
             nap_s = SHORTEST_NAP_S
-            while self._all_there is None:
+            while self._united is None:
                 if self._waiting:
                     self._next(self._waiting.popleft())
                     nap_s = SHORTEST_NAP_S
@@ -60,7 +59,7 @@ class Worker:
                 else:
                     time.sleep(nap_s)
                     nap_s = min(2 * nap_s, LONGEST_NAP_S)
-            return self._all_there
+            return self._united
         finally:
             self._child.close()
 
@@ -110,7 +109,7 @@ class Worker:
                 self._child.close()
                 self._say(Kind.BYE)
             case Kind.END:
-                self._all_there = message.content
+                self._united = message.content
 
     def _give_back(self, task: int) -> None:
         for call in self._waiting:
@@ -122,14 +121,6 @@ class Worker:
     def _say(self, kind: int, content: Any = None) -> None:
         self._wire.send(MANAGER, kind, content)
         self._said_at = time.monotonic()
-
-
-def leave() -> None:
-    """End this process at once, and in peace: the others may be unable to end together."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()
-    os._exit(0)
 
 
 def kill(process: int, born: float) -> None:
