@@ -15,7 +15,7 @@ from search_spaces.networks.genome import Genome
 from search_spaces.networks.grammar import Grammar, Place, duplicate
 from search_spaces.networks.repair import DEFAULT_DROPOUT, Budget
 from search_spaces.networks.statements import Program
-from search_spaces.networks.validation import _choice, _keys, _training
+from search_spaces.networks.validation import check_choice, check_keys, check_training
 
 _ATTEMPTS = 20
 
@@ -51,17 +51,17 @@ class GrammarSpace:
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the gene, unless the genome builds, runs and is within the limits."""
         grammar = self.grammar
-        _keys("genome", point, (*self.fixed, *grammar.settings, *grammar.blocks, *grammar.series, "training"))
+        check_keys("genome", point, (*self.fixed, *grammar.settings, *grammar.blocks, *grammar.series, "training"))
         for key, value in self.fixed.items():
             _same(key, point[key], value)
         for key, series in grammar.series.items():
             _list(key, point[key], series.least, series.most)
         for place in grammar.places(dict(point)):
             if place.name:
-                _keys(place.name, place.block, place.table)
+                check_keys(place.name, place.block, place.table)
             for name, gene in place.table.items():
-                _choice(_path(place, name), place.block[name], gene.choices)
-        _training(point["training"])
+                check_choice(_path(place, name), place.block[name], gene.choices)
+        check_training(point["training"])
         self._check_confined(point)
         if not self._has_dropout(point):
             raise InvalidPoint("expected a dropout of at least 0.05 somewhere, got none; set dropout: 0.1")

@@ -49,7 +49,7 @@ def to_onnx(genome: Mapping[str, Any], weights: Mapping[str, Any], scales: Mappi
 
 def _convert(genome: Mapping[str, Any], weights: Mapping[str, Any], scales: Mapping[str, Any]) -> bytes:
     layout = plan(genome)
-    writer = _Writer(layout, {name: np.asarray(value) for name, value in weights.items()})
+    writer = Writer(layout, {name: np.asarray(value) for name, value in weights.items()})
     graph = writer.write(scales)
     units = "own units" if scales else "standardised"
     model = helper.make_model(
@@ -64,7 +64,7 @@ def _convert(genome: Mapping[str, Any], weights: Mapping[str, Any], scales: Mapp
     return bytes(model.SerializeToString())
 
 
-class _Writer:
+class Writer:
     """Writes nodes and constants while it follows a plan; `self.x` is the name of the value so far."""
 
     def __init__(self, layout: Plan, weights: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -75,6 +75,7 @@ class _Writer:
         self.x = "x"
 
     def write(self, scales: Mapping[str, Any]) -> Any:
+        """The whole graph, with the scales of inputs and outputs around the network."""
         layout, kept = self.layout, {}
         states = {f"x{i}": shape for i, shape in enumerate((layout.input, *layout.shapes))}
         if "x_mean" in scales:

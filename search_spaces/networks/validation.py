@@ -15,14 +15,14 @@ from search_spaces.networks.repair import Budget, allowed, has_dropout
 
 def validate(genome: Mapping[str, Any], words: Words, *, shape: tuple[int, ...], outputs: int, budget: Budget) -> None:
     """Raise InvalidPoint unless the genome is a network of that input shape and number of outputs within budget."""
-    _keys("genome", genome, ("input", "outputs", *words.settings, "layers", "training"))
+    check_keys("genome", genome, ("input", "outputs", *words.settings, "layers", "training"))
     given = genome["input"]
     if not isinstance(given, list | tuple) or list(given) != list(shape) or any(type(n) is not int for n in given):
         raise InvalidPoint(f"expected input: {list(shape)}, the space's own, got {given!r}")
-    _choice("outputs", genome["outputs"], (outputs,))
+    check_choice("outputs", genome["outputs"], (outputs,))
     for gene, choices in words.settings.items():
-        _choice(gene, genome[gene], choices)
-    _training(genome["training"])
+        check_choice(gene, genome[gene], choices)
+    check_training(genome["training"])
     _layers(genome, words.layers, budget.layers)
     if not has_dropout(genome):
         raise InvalidPoint("expected a dropout of at least 0.05 somewhere, got none; set dropout: 0.1")
@@ -33,10 +33,11 @@ def validate(genome: Mapping[str, Any], words: Words, *, shape: tuple[int, ...],
         )
 
 
-def _training(training: Any) -> None:
-    _keys("training", training, (*TRAINING, *RANGES))
+def check_training(training: Any) -> None:
+    """Raise InvalidPoint unless it has all training genes, each a choice or within its range."""
+    check_keys("training", training, (*TRAINING, *RANGES))
     for gene, choices in TRAINING.items():
-        _choice(f"training.{gene}", training[gene], choices)
+        check_choice(f"training.{gene}", training[gene], choices)
     for gene, (low, high) in RANGES.items():
         value = training[gene]
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -53,13 +54,13 @@ def _layers(genome: Mapping[str, Any], kinds: Mapping[str, Mapping[str, Choices]
     for position, layer in enumerate(layers):
         where = f"layers[{position}]"
         kind = layer.get("kind") if isinstance(layer, Mapping) else None
-        _choice(f"{where}.kind", kind, tuple(kinds))
+        check_choice(f"{where}.kind", kind, tuple(kinds))
         if vector and kind != "dense":
             raise InvalidPoint(f"expected only dense layers after a dense one, got {where}.kind: {kind!r}; move it up")
         vector = kind == "dense"
-        _keys(where, layer, ("kind", *kinds[str(kind)]))
+        check_keys(where, layer, ("kind", *kinds[str(kind)]))
         for gene, choices in kinds[str(kind)].items():
-            _choice(f"{where}.{gene}", layer[gene], choices)
+            check_choice(f"{where}.{gene}", layer[gene], choices)
             if not allowed(gene, layer[gene], position, extent):
                 raise InvalidPoint(
                     f"{where}.{gene}: {layer[gene]!r} does not fit maps of {extent} pixels after {position} layers; "
@@ -68,7 +69,8 @@ def _layers(genome: Mapping[str, Any], kinds: Mapping[str, Mapping[str, Choices]
         extent = -(-extent // layer["stride"]) if kind == "conv" else extent // layer.get("size", 1)
 
 
-def _keys(name: str, value: Any, expected: Iterable[str]) -> None:
+def check_keys(name: str, value: Any, expected: Iterable[str]) -> None:
+    """Raise InvalidPoint, with the name in its message, unless the value is a mapping of just the expected keys."""
     expected = list(expected)
     if not isinstance(value, Mapping):
         raise InvalidPoint(f"expected {name} to be a mapping with {expected}, got {value!r}")
@@ -82,8 +84,11 @@ def _keys(name: str, value: Any, expected: Iterable[str]) -> None:
             raise InvalidPoint(f"expected {name} to have {expected}, got none for {key!r}; add it")
 
 
-def _choice(name: str, value: Any, choices: Choices) -> None:
-    """Types count as torch sees them: 0 for 0.0 will do, but neither 16.0 nor true for an integer."""
+def check_choice(name: str, value: Any, choices: Choices) -> None:
+    """Raise InvalidPoint, with the name in its message, unless the value is one of the choices.
+
+    Types count as torch sees them: 0 for 0.0 will do, but neither 16.0 nor true for an integer.
+    """
     same = type(value) is type(choices[0]) or (type(value), type(choices[0])) == (int, float)
     if not same or value not in choices:
         raise InvalidPoint(f"expected {name} to be one of {list(choices)}, got {value!r}")

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from search_spaces.networks.onnx import IR_VERSION, OPSET, _Writer
+from search_spaces.networks.onnx import IR_VERSION, OPSET, Writer
 from search_spaces.networks.plan import Part, Shape
 from search_spaces.networks.segmentation.plan import plan
 from search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program
@@ -47,7 +47,7 @@ def to_onnx(genome: Mapping[str, Any], weights: Mapping[str, Any], scales: Mappi
     return bytes(model.SerializeToString())
 
 
-class _ProgramWriter(_Writer):
+class _ProgramWriter(Writer):
     """Writes what a program does; `values` are the names that ONNX knows the program's values by."""
 
     def __init__(self, program: Program, weights: Mapping[str, Any]) -> None:
