@@ -13,7 +13,7 @@ import pytest
 from hpc.mpi import Mpi
 from orchestrator.errors import ConfigError, MissingExtra
 from orchestrator.ledger import read
-from tests.hpc.launchers import MPICH, OPEN_MPI, Launcher, job_of, output_of
+from tests.hpc.launchers import MPICH, OPEN_MPI, TOLERANT, Launcher, job_of, output_of
 
 
 @pytest.mark.parametrize("options", [{"memory_gb": 0.0}, {"lease_s": 0.0}, {"threads": 0}, {"trials_per_gpu": -1}])
@@ -34,11 +34,13 @@ def test_a_missing_mpi4py_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize("launcher", [OPEN_MPI, MPICH], ids=["openmpi", "mpich"])
-def test_contract_under_mpiexec(launcher: Launcher) -> None:
-    with job_of(launcher(3, "-m", "pytest", "--color=no", "-p", "no:cacheprovider", "tests/hpc/under_mpi.py")) as job:
-        out, _ = job.communicate(timeout=240)
-    assert job.returncode == 0, out
+@pytest.mark.parametrize(
+    ("launcher", "options"), [(OPEN_MPI, ()), (OPEN_MPI, TOLERANT), (MPICH, ())], ids=["openmpi", "ulfm", "mpich"]
+)
+def test_contract_under_mpiexec(launcher: Launcher, options: tuple[str, ...]) -> None:
+    command = ("-m", "pytest", "--color=no", "-p", "no:cacheprovider", "tests/hpc/under_mpi.py")
+    code, out = output_of(launcher(3, *command, options=options))
+    assert code == 0, out
     summaries = sorted(line for line in out.splitlines() if " in " in line and ("passed" in line or "skipped" in line))
     assert len(summaries) == 3, out
     assert sum("passed" in line and "failed" not in line for line in summaries) == 1, out
@@ -58,17 +60,35 @@ studies:
 
 
 @pytest.mark.mpi
-def test_the_usual_command_runs_a_campaign(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [(), TOLERANT], ids=["openmpi", "ulfm"])
+def test_the_usual_command_runs_a_campaign(tmp_path: Path, options: tuple[str, ...]) -> None:
     (tmp_path / "bowl.py").write_text("import time\ndef measure(point): time.sleep(0.1); return point['x'] ** 2\n")
     (tmp_path / "campaign.yaml").write_text(CAMPAIGN)
     matloop = str(Path(sys.executable).with_name("matloop"))
-    with job_of(OPEN_MPI(3, matloop, "run", "campaign.yaml"), cwd=tmp_path) as job:
-        out, _ = job.communicate(timeout=240)
-    assert job.returncode == 0, out
+    code, out = output_of(OPEN_MPI(3, matloop, "run", "campaign.yaml", options=options), cwd=tmp_path)
+    assert code == 0 and "report: runs/tiny/report.html" in out, out
     history = read(tmp_path / "runs" / "tiny" / "ledger.db")
     assert [trial.state for trial in history.trials] == ["answered"] * 12
     host = socket.gethostname()
     assert {trial.worker.partition(",")[0] for trial in history.trials} == {f"rank 1 on {host}", f"rank 2 on {host}"}
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("options", [(), TOLERANT], ids=["openmpi", "ulfm"])
+@pytest.mark.parametrize("code", [0, 75])
+def test_the_job_ends_with_the_code_of_rank_0(options: tuple[str, ...], code: int) -> None:
+    program = f"""
+import time
+from hpc.mpi import Mpi
+with Mpi() as executor:
+    rank_0 = executor is not None
+if rank_0:
+    time.sleep(1)  # what it does after the others have ended is waited for
+    print("LAST", flush=True)
+    raise SystemExit({code})
+"""
+    ended, out = output_of(OPEN_MPI(3, "-c", program, options=options))
+    assert ended == code and "LAST" in out, out
 
 
 @pytest.mark.mpi
