@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
 from markupsafe import Markup
 
-NORMALISATIONS = {"batch": "bn", "group": "gn"}
+NORMALISATIONS = {"batch": "bn", "group": "gn", "layer": "ln"}
+LEGENDS = {
+    None: "↷ s: adds the output of the layer s places earlier.",
+    "segmentation": (
+        "↓ and ↑: the way into a level of half the resolution and back; ↷: how what the encoder had joins in. "
+        "The decoder repeats the encoder's convolutions."
+    ),
+    "graph": "A message layer gives the kind of message, how a node gathers them, and its width; ↷: adds its input.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +28,21 @@ class Chip:
     label: str
 
 
+def is_network(point: Mapping[str, Any]) -> bool:
+    """Whether the point is a genome: a list of layers or levels, and how they are trained."""
+    stacked = any(isinstance(point.get(key), list | tuple) for key in ("layers", "levels"))
+    return stacked and isinstance(point.get("training"), Mapping)
+
+
+def legend(genome: Mapping[str, Any]) -> str:
+    """What the signs on its chips mean."""
+    return LEGENDS.get(genome.get("family"), "")
+
+
 def chips(genome: Mapping[str, Any]) -> list[Chip]:
     """Layers in order, then how features are read out and how the network is trained."""
-    found = [Chip(str(layer.get("kind", "layer")), _layer(layer)) for layer in genome.get("layers", ())]
-    if "readout" in genome:
-        found.append(Chip("readout", f"{genome['readout']}{_dropout(genome)}"))
+    families = {"segmentation": _segmentation, "graph": _graph}
+    found = list(families.get(str(genome.get("family")), _sequence)(genome))
     if "padding" in genome:
         found.append(Chip("setting", f"{genome['padding']} padding"))
     training = genome.get("training")
@@ -34,50 +52,111 @@ def chips(genome: Mapping[str, Any]) -> list[Chip]:
 
 
 def html(new: Sequence[Chip], old: Sequence[Chip] | None = None) -> Markup:
-    """Chips as HTML; those that differ from `old` are marked, and settings that do not are left out."""
-    same = set(range(len(new))) if old is None else set()
-    if old is not None:
-        matcher = SequenceMatcher(
-            a=[(c.kind, c.label) for c in old], b=[(c.kind, c.label) for c in new], autojunk=False
-        )
-        for block in matcher.get_matching_blocks():
-            same |= set(range(block.b, block.b + block.size))
-    one = Markup('<span class="chip {}{}">{}</span>')
-    known = ("conv", "pool", "dense", "readout", "setting")
-    return Markup(" ").join(
-        one.format(c.kind if c.kind in known else "setting", "" if i in same else " new", c.label)
-        for i, c in enumerate(new)
-        if old is None or c.kind != "setting" or i not in same
-    )
+    """Chips as HTML; with `old`, those that changed are marked, lost ones deleted, and unchanged settings left out."""
+    if old is None:
+        return Markup(" ").join(_html(chip) for chip in new)
+    found: list[Markup] = []
+    for same, before, after in _steps(old, new):
+        if same:
+            found += [_html(chip) for chip in after if chip.kind != "setting"]
+        else:
+            found += [_html(chip, tag="del") for chip in _lost(before, after)]
+            found += [_html(chip, " new") for chip in after]
+    return Markup(" ").join(found)
 
 
-def _layer(layer: Mapping[str, Any]) -> str:
-    kind = layer.get("kind")
-    if kind == "conv":
-        k = layer.get("kernel", "?")
-        words = [f"{k}×{k} · {layer.get('width', '?')}"]
-        if layer.get("stride", 1) != 1:
-            words.append(f"/{layer['stride']}")
-        words.append(NORMALISATIONS.get(str(layer.get("normalisation")), ""))
-        words.append(str(layer.get("activation", "")))
-        if layer.get("skip"):
-            words.append(f"↷{layer['skip']}")
-        return " ".join(w for w in words if w) + _dropout(layer)
-    if kind == "pool":
-        return f"{layer.get('mode', 'pool')} {layer.get('size', '')}".strip()
-    if kind == "dense":
-        return f"dense {layer.get('width', '?')} {layer.get('activation', '')}".strip() + _dropout(layer)
-    return " ".join([str(kind or "layer"), *(f"{key} {value}" for key, value in layer.items() if key != "kind")])
+def _html(chip: Chip, state: str = "", tag: str = "span") -> Markup:
+    known = ("conv", "pool", "dense", "readout")
+    kind = chip.kind if chip.kind in known else "setting"
+    return Markup('<{0} class="chip {1}{2}">{3}</{0}>').format(tag, kind, state, chip.label)
 
 
-def _dropout(part: Mapping[str, Any]) -> str:
-    return f" drop {part['dropout']:g}" if isinstance(part.get("dropout"), int | float) and part["dropout"] else ""
+def _steps(old: Sequence[Any], new: Sequence[Any]) -> Iterator[tuple[bool, Sequence[Any], Sequence[Any]]]:
+    """Runs of old and new items that correspond, and whether they are the same."""
+    for tag, a, b, c, d in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
+        yield tag == "equal", old[a:b], new[c:d]
+
+
+def _lost(old: Sequence[Chip], new: Sequence[Chip]) -> list[Chip]:
+    """Old chips that no new one of their kind replaces."""
+    kinds = SequenceMatcher(a=[chip.kind for chip in old], b=[chip.kind for chip in new], autojunk=False)
+    replaced = {i for a, _, size in kinds.get_matching_blocks() for i in range(a, a + size)}
+    return [chip for i, chip in enumerate(old) if i not in replaced]
+
+
+def _sequence(genome: Mapping[str, Any]) -> Iterator[Chip]:
+    """Convolutions of one to three dimensions or dense layers, one after another."""
+    axes = len(genome["input"]) - 1 if "input" in genome else 2
+    for layer in genome.get("layers", ()):
+        kind = str(layer.get("kind", "layer"))
+        if kind == "conv":
+            yield Chip(kind, _block(f"{_kernel(layer, axes)} · {layer.get('width', '?')}", layer))
+        elif kind == "pool":
+            yield Chip(kind, f"{layer.get('mode', 'pool')} {layer.get('size', '')}".strip())
+        elif kind == "dense":
+            yield Chip(kind, _block(f"dense {layer.get('width', '?')}", layer))
+        else:
+            words = (f"{key} {value}" for key, value in layer.items() if key != "kind")
+            yield Chip(kind, " ".join([kind, *words]))
+    if label := _block(str(genome.get("readout", "")), {"dropout": genome.get("dropout")}):
+        yield Chip("readout", label)
+
+
+def _segmentation(genome: Mapping[str, Any]) -> Iterator[Chip]:
+    """The stem, then each level after the ways into and out of it."""
+    yield _convolutions(genome["stem"])
+    for level in genome["levels"]:
+        ways = f"↓{level['downsampling']} ↑{level['upsampling']}"
+        yield Chip("pool", _block(ways, {"skip": level["skip"]}))
+        yield _convolutions(level)
+    columns = genome.get("hypercolumns", 0)
+    readout = f"hypercolumns {columns}" if columns else "pixels"
+    yield Chip("readout", _block(readout, {"dropout": genome.get("dropout")}))
+
+
+def _convolutions(block: Mapping[str, Any]) -> Chip:
+    count = f"{block['convolutions']} " if block["convolutions"] > 1 else ""
+    genes = {**block, "skip": None}  # that of a level belongs to the way out of it
+    return Chip("conv", _block(f"{count}conv {_kernel(block, 2)} · {block['width']}", genes))
+
+
+def _graph(genome: Mapping[str, Any]) -> Iterator[Chip]:
+    """What nodes are embedded in, message layers, pooling over nodes, and the dense head."""
+    yield Chip("dense", f"embed {genome['embedding']}")
+    for layer in genome["layers"]:
+        yield Chip("conv", _block(f"{layer['message']}, {layer['aggregation']} · {layer['width']}", layer))
+    yield Chip("readout", f"{genome['pooling']} over nodes")
+    for layer in genome["head"]:
+        yield Chip("dense", _block(f"dense {layer['width']}", layer))
+    if label := _block("", {"dropout": genome.get("dropout")}):
+        yield Chip("readout", label)
+
+
+def _kernel(layer: Mapping[str, Any], axes: int) -> str:
+    """`5`, `5×5` or `5×5×5`."""
+    return "×".join([str(layer.get("kernel", "?"))] * axes)
+
+
+def _block(what: str, genes: Mapping[str, Any]) -> str:
+    """What it is, then the genes that layers of all families share."""
+    words = [what]
+    if genes.get("stride", 1) != 1:
+        words.append(f"/{genes['stride']}")
+    words.append(NORMALISATIONS.get(str(genes.get("normalisation")), ""))
+    words.append(str(genes.get("activation", "")))
+    skip = genes.get("skip")
+    if skip and skip != "none":
+        words.append("↷" if skip is True else f"↷{skip}")
+    if dropout := genes.get("dropout"):
+        words.append(f"drop {dropout:g}")
+    return " ".join(word for word in words if word)
 
 
 def _training(training: Mapping[str, Any]) -> str:
     words = [str(training.get("optimiser", ""))]
-    if isinstance(training.get("learning_rate"), int | float):
-        words.append(f"lr {training['learning_rate']:.2g}")
+    for gene, word in (("learning_rate", "lr"), ("weight_decay", "decay")):
+        if isinstance(training.get(gene), int | float):
+            words.append(f"{word} {training[gene]:.3g}")
     if "batch" in training:
         words.append(f"batch {training['batch']}")
     return " ".join(w for w in words if w)

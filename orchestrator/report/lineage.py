@@ -54,7 +54,7 @@ def main_line(history: History, trial: Trial, objective: Objective) -> list[Tria
 def section(history: History, study: Study) -> Section | None:
     """Figure and table; None unless the best has parents or is a network."""
     best = study.best()
-    if best is None or not (best.parents or "layers" in best.point):
+    if best is None or not (best.parents or glyph.is_network(best.point)):
         return None
     objective = study.objectives[0]
     line = main_line(history, best, objective)
@@ -85,23 +85,28 @@ def _caption(study: Study, best: Trial, family: list[Trial], line: list[Trial], 
 def _table(study: Study, line: list[Trial], objective: Objective) -> Table:
     shown = line if len(line) <= ROWS else [line[0], *line[-(ROWS - 1) :]]
     rows: list[tuple[str, ...]] = []
-    before: Trial | None = None
+    networks = all(glyph.is_network(trial.point) for trial in shown)
+    old: list[glyph.Chip] | None = None
     for trial in shown:
-        old = glyph.chips(before.point) if before else None
-        network = "layers" in trial.point
-        what = glyph.html(glyph.chips(trial.point), old) if network else Markup.escape(text.compact(trial.point))
+        if networks:
+            new = glyph.chips(trial.point)
+            what, old = glyph.html(new, old), new
+        else:
+            what = Markup.escape(text.compact(trial.point))
         value = _value(trial, objective)
         measured = text.number(value) if value is not None else "failed"
         rows.append((str(trial.id), str(trial.extra.get("origin", "–")), measured, what))
-        before = trial
-    caption = (
-        ""
-        if len(line) == 1
-        else "The blue line, step by step; what a step changed is outlined, and settings stand where they changed."
-    )
+    caption = "" if len(line) == 1 else "The blue line, step by step."
+    if networks and len(line) > 1:
+        caption += (
+            " What a step changed or added is outlined, what it removed is struck out, and settings stand where they"
+            " changed."
+        )
     if len(shown) < len(line):
         left_out = len(line) - len(shown)
         caption += f" {text.plural(left_out, 'step')} after the first {'is' if left_out == 1 else 'are'} left out."
+    if networks:
+        caption = f"{caption} {glyph.legend(line[-1].point)}".strip()
     return Table(("trial", "origin", text.axis(objective), study.noun[0]), rows, "rlrl", caption, wide=True)
 
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from orchestrator.history import History
 from orchestrator.trial import Objective, Trial, best, comparable
 
-NOUNS = {"conv_network": ("network", "networks"), "latent": ("microstructure", "microstructures")}
+NETWORKS = ("conv_network", "dense_network", "graph_network", "segmentation_network")
+NOUNS = dict.fromkeys(NETWORKS, ("network", "networks")) | {"latent": ("microstructure", "microstructures")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
