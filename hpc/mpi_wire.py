@@ -52,8 +52,8 @@ class Message:
 def library() -> Any:
     """`mpi4py.MPI`, initialised; it is finalised when the process ends, unless `abandon` was called.
 
-    Under fault tolerance it never is: there `MPI_Finalize` now and then waits for ever, even if nobody was lost, and
-    processes that end without it are no cause for complaint.
+    Under fault tolerance it never is: there `MPI_Finalize` may wait for ever, for a rank that was lost or one that left
+    because its time was up, and the launcher does not mind processes that end without it.
 
     Raises:
         MissingExtra: mpi4py is not installed.
