@@ -243,7 +243,7 @@ def main() -> None:
     scale = 60 if arguments.quick else 1
     summit = replace(SUMMIT, nodes=SUMMIT.nodes // scale)
     minute, flood = (replace(summit, duration=lognormal(mean_s)) for mean_s in (60.0, summit.workers / FLOOD_PER_S))
-    answers = 2_000 if arguments.quick else 100_000
+    answers = 2_000 if arguments.quick else 60_000
 
     console = Console(width=110)
     table = Table(title="SIMULATED workers, real manager (one machine)")
@@ -264,7 +264,7 @@ def main() -> None:
         return shares
 
     curves: dict[str, list[tuple[int, float]]] = {"evaluations of 10 min": [], "evaluations of 1 min": []}
-    long = alone(summit, seconds=1800.0 if arguments.quick else 5400.0)
+    long = alone(summit, seconds=1800.0 if arguments.quick else 3600.0)
     shares_long = note(long, "10 min")
     keeping = alone(minute, trials=summit.workers + 2 * answers, sample_s=10.0)
     shares_keeping = note(keeping, "1 min")
@@ -275,7 +275,7 @@ def main() -> None:
     for nodes in (10,) if arguments.quick else (100, 1000, 16_800):
         for points, mean_s in zip(curves.values(), (600.0, 60.0), strict=True):
             machine = replace(summit, nodes=nodes, duration=lognormal(mean_s))
-            trials = machine.workers + (1_000 if arguments.quick else max(30_000, 2 * machine.workers))
+            trials = machine.workers + (1_000 if arguments.quick else 30_000)
             run = alone(machine, trials=trials, sample_s=10.0)
             points.append((machine.workers, note(run, "10 min" if mean_s > 60 else "1 min")["busy"]))
     jobs = chain(replace(summit, nodes=max(1, summit.nodes // 10)), jobs=3, wall_s=7200.0)

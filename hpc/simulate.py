@@ -6,7 +6,7 @@ advances by the manager's own real seconds while it works, and jumps to the next
 manager that is too slow leaves simulated workers idle, as a real one would. Times in the ledger are simulated seconds.
 
 What is not in it: the cost of MPI calls on the manager, contention on the file system and between trials of a node.
-Heartbeats are taken as heard while a node lives. A background thread of the manager gets only the time in which the
+Heartbeats are taken as heard while a node lives. The process that asks a slow strategy gets only the time in which the
 manager is at work, not that in which it waits, so it achieves less than in reality.
 """
 

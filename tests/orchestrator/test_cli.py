@@ -247,7 +247,9 @@ def test_help_comes_at_once_and_names_every_command() -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert min(busy, wall) < 0.5  # processor time, so that a loaded machine does not matter
-    assert all(name in done.stdout for name in ("init", "validate", "run", "status", "report", "export", "submit", "progress"))
+    assert all(
+        name in done.stdout for name in ("init", "validate", "run", "status", "report", "export", "submit", "progress")
+    )
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
