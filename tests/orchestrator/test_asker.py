@@ -36,7 +36,7 @@ class Counting:
         self.threads: set[str] = set()
 
     def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
-        assert self.gate.wait(10)
+        assert self.gate.wait(100)
         self.sizes.append(n)
         self.seen.append([t.point["x"] for t in pending])
         self.threads.add(threading.current_thread().name)
