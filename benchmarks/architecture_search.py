@@ -89,26 +89,28 @@ class Method:
         options: what differs from the defaults.
         share: part of the seeds that it gets, in (0, 1].
         peer: whether it needs the peers' environment.
+        quick: whether `--quick` has time for it.
     """
 
     make: Callable[..., Strategy]
     options: dict[str, Any] = field(default_factory=dict)
     share: float = 1.0
     peer: bool = False
+    quick: bool = True
 
 
 METHODS: dict[str, Method] = {
     "evolution_svm": Method(_evolution, {"predictor": FitnessSVM()}),
     "evolution": Method(_evolution),
     "aging": Method(_evolution, {"replacement": "aging", "tournament": 5, "crossover": 0.0}),
-    "tpe": Method(_optuna, {"options": {"multivariate": False}}),
+    "tpe": Method(_optuna, {"options": {"multivariate": False}}, quick=False),
     "tpe_multivariate": Method(_optuna, {"options": {"multivariate": True}}),
     "nsga2": Method(_optuna, {"sampler": "NSGAIISampler", "options": {"population_size": 20}}),
     "random": Method(_random),
     "propulate": Method(_peer, {"method": "propulate"}, peer=True),
-    "deephyper_cbo": Method(_peer, {"method": "deephyper_cbo"}, share=0.05, peer=True),
+    "deephyper_cbo": Method(_peer, {"method": "deephyper_cbo"}, share=0.05, peer=True, quick=False),
     "deephyper_cbo_sampling": Method(
-        _peer, {"method": "deephyper_cbo", "acq_optimizer": "sampling"}, share=0.2, peer=True
+        _peer, {"method": "deephyper_cbo", "acq_optimizer": "sampling"}, share=0.2, peer=True, quick=False
     ),
 }
 
@@ -199,7 +201,9 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--results", type=Path, help="file to keep results in, and to take up again")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--quick", action="store_true", help="2 seeds without DeepHyper, under a minute on two cores")
+    parser.add_argument(
+        "--quick", action="store_true", help="2 seeds without the slowest searches, under a minute on two cores"
+    )
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("say where the data sets are: --data PATH, or the environment variable MATLOOP_DATA")
@@ -214,7 +218,7 @@ def main() -> None:
         console.print(f"no {PEERS_PYTHON}: DeepHyper and Propulate are left out; `make peers` installs them")
         methods = [m for m in methods if not METHODS[m].peer]
     if arguments.quick:
-        methods = [m for m in methods if not m.startswith("deephyper")]
+        methods = [m for m in methods if METHODS[m].quick]
     first = arguments.first_seed
     seeds = {m: range(first, first + max(2, round(METHODS[m].share * count))) for m in methods}
     slowest_first = sorted(methods, key=lambda m: METHODS[m].share)
