@@ -151,13 +151,13 @@ class _Timeline:
 
 @dataclass(slots=True)
 class _Worker:
-    """A simulated worker: what it is at and what waits there; `life` counts its node's repairs."""
+    """A simulated worker: what it is at, what waits there and since when; `life` counts its node's repairs."""
 
     life: int = 0
     up: bool = True
     task: int | None = None
     began_at: float = 0.0
-    waiting: int | None = None
+    waiting: tuple[int, float] | None = None
 
 
 class Cluster(Executor):
@@ -242,8 +242,13 @@ class Cluster(Executor):
     def wait(self, items: deque[Any], timeout_s: float) -> None:
         """Let simulated time pass until something is in `items`, or for so long."""
         self._pause()
-        self._heartbeats()
-        deadline = self._now + timeout_s
+        try:
+            self._heartbeats()
+            self._pass(items, self._now + timeout_s)
+        finally:
+            self._resume()
+
+    def _pass(self, items: deque[Any], deadline: float) -> None:
         while not items:
             due = self._now
             while self._events and self._events[0][0] <= due:
@@ -253,18 +258,17 @@ class Cluster(Executor):
                 break
             following = self._events[0][0] if self._events else math.inf
             self._now = max(self._now, min(following, deadline))
-        self._resume()
 
     # The manager's part: takes real time.
 
     def _dispatch(self) -> None:
         while (sent := self._dispatcher.next(self.clock())) is not None:
             self._pause()
-            worker = self._workers[sent.worker]
-            if worker.up and sent.begins:
-                self._begin(sent.worker, sent.task, self._now + self.machine.latency_s)
+            worker, arrives_at = self._workers[sent.worker], self._now + self.machine.latency_s
+            if worker.up and worker.task is None:  # or done with the task behind which this one was to wait
+                self._begin(sent.worker, sent.task, arrives_at)
             elif worker.up:
-                worker.waiting = sent.task
+                worker.waiting = sent.task, arrives_at
             self._resume()
 
     def _receive(self, worker: int, task: int, answer: bytes) -> None:
@@ -333,8 +337,8 @@ class Cluster(Executor):
             message = pickle.dumps((True, answer), pickle.HIGHEST_PROTOCOL)
             self._at(at_s + self.machine.latency_s, lambda _: self._receive(number, task, message))
         if worker.waiting is not None:
-            waiting, worker.waiting = worker.waiting, None
-            self._begin(number, waiting, at_s)
+            (waiting, arrived_at), worker.waiting = worker.waiting, None
+            self._begin(number, waiting, max(at_s, arrived_at))
 
     def _next_failure(self, at_s: float) -> None:
         mean_s = self.machine.node_mtbf_s / self.machine.nodes

@@ -79,7 +79,6 @@ def test_what_dies_with_a_node_is_measured_again(tmp_path: Path) -> None:
     assert last.busy_s == pytest.approx(100.0 * 900 + last.lost_s, rel=0.05)
 
 
-@pytest.mark.slow
 def test_a_slow_manager_leaves_workers_idle(tmp_path: Path) -> None:
     quick = Cluster(Machine(nodes=500, duration=lambda rng: 100.0))
     run(tmp_path / "a", quick, Budget(trials=1000))
