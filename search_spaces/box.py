@@ -10,6 +10,7 @@ import numpy as np
 from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.protocols import Array
 from orchestrator.trial import Point
+from search_spaces.columns import Column
 from search_spaces.parameter import Parameter, read_parameter, suggest
 
 
@@ -84,6 +85,11 @@ class Box:
     def dimension(self) -> int:
         """Length of an encoded point."""
         return sum(parameter.width for parameter in self.parameters)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What each column of an encoded point stands for."""
+        return tuple(column for parameter in self.parameters for column in parameter.columns)
 
     @property
     def bounds(self) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.protocols import Array
 from orchestrator.trial import Point
+from search_spaces.columns import Column
 
 _STEP = 0.1  # standard deviation of a mutated number, as a share of its range
 _KEYS = {
@@ -50,6 +51,13 @@ class Parameter:
     def width(self) -> int:
         """Number of columns in an encoded point: one for a number, one for each choice."""
         return len(self.choices) or 1
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What each column of an encoded value stands for."""
+        if self.type == "categorical":
+            return tuple(Column(self.name, "category", str(choice)) for choice in self.choices)
+        return (Column(self.name, "number"),)
 
     def active(self, point: Point) -> bool:
         """Whether the parameter belongs to a point with these earlier values."""

@@ -13,6 +13,7 @@ import numpy as np
 from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.protocols import Array
 from orchestrator.trial import Point
+from search_spaces.columns import Column
 from search_spaces.parameter import suggest
 
 
@@ -81,6 +82,15 @@ class Pool:
     def dimension(self) -> int:
         """Length of an encoded point."""
         return sum(column.width for column in self._columns)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What each column of an encoded point stands for."""
+        return tuple(
+            Column(column.name, "number") if column.numeric else Column(column.name, "category", str(level))
+            for column in self._columns
+            for level in ([""] if column.numeric else column.known)
+        )
 
     def encode(self, points: Sequence[Point]) -> Array:
         """(n, d) float64 in [0, 1]: numbers by the range of their column (0 if constant), categories one-hot."""

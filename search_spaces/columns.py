@@ -1,0 +1,33 @@
+"""What each column of an encoded point stands for, so that a model can treat numbers, choices and amounts differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+ColumnKind = Literal["number", "category", "descriptor", "mixture"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column, in the order of encoding.
+
+    Attributes:
+        parameter: name of the parameter (or mixture) that it belongs to; neighbours with the same name are one block.
+        kind: a number on its scale, one of the one-hot columns of a category, a standardised descriptor of a choice, or
+            the share of a component in a mixture.
+        level: the choice of a one-hot column, the name of a descriptor, or the component; empty for a number.
+    """
+
+    parameter: str
+    kind: ColumnKind
+    level: str = ""
+
+
+def blocks(columns: Iterable[Column]) -> list[tuple[str, ColumnKind, list[int]]]:
+    """Columns that belong together: (parameter, kind, their indices) in order."""
+    found: dict[tuple[str, ColumnKind], list[int]] = {}
+    for i, column in enumerate(columns):
+        found.setdefault((column.parameter, column.kind), []).append(i)
+    return [(parameter, kind, indices) for (parameter, kind), indices in found.items()]
