@@ -1,4 +1,4 @@
-"""What each column of an encoded point stands for, so that a model can treat numbers, choices and amounts differently."""
+"""What each column of an encoded point stands for, so that a model can treat numbers, choices and amounts apart."""
 
 from __future__ import annotations
 
