@@ -39,6 +39,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "training": "drivers.training.driver:Training",
         "optics": "drivers.optics:Optics",
         "command": "drivers.command:Command",
+        "manual": "drivers.manual:Manual",
         "python": "drivers.function:Function",
         "table": "drivers.table:Table",
     },

@@ -68,8 +68,11 @@ class Builder:
                 built[part] = make()
             except ConfigError as error:
                 problems.append(str(error))
-        if not problems and not any(
-            (given.budget.trials, given.budget.seconds, given.budget.cost, given.budget.patience)
+        by_people = getattr(built.get("driver"), "by_people", False)  # who stop when they like
+        if (
+            not problems
+            and not by_people
+            and not any((given.budget.trials, given.budget.seconds, given.budget.cost, given.budget.patience))
         ):
             expected = "expected at least one of trials, seconds, cost, patience"
             problems.append(str((place / "budget").error(f"{expected}, got none: the study might never end")))

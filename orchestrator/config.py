@@ -90,9 +90,9 @@ class StudyConfig(_Section):
 
     space: Component
     driver: Component
-    strategy: Component
+    strategy: Component = Field(default_factory=lambda: {"kind": "bayesian"})
     objectives: dict[str, Annotated[ObjectiveConfig, BeforeValidator(_objective)]] | None = Field(None, min_length=1)
-    budget: BudgetConfig
+    budget: BudgetConfig = BudgetConfig()
     limits: LimitsConfig = LimitsConfig()
     attempts: Count = 3
     baseline: str | None = None

@@ -6,6 +6,7 @@ MatloopError
 ├── MissingExtra           an optional package is not installed: names the extra
 ├── InvalidPoint           a point does not belong to its space
 ├── InvalidResult          a driver returned something that is not a measurement
+├── RejectedResults        results told by people do not fit: lists every problem by row and column
 ├── SpaceExhausted         a strategy has tried every point there is
 ├── StrategyStalled        a strategy proposes nothing although nothing is running
 ├── WorkerCrashed          the process that was evaluating a trial died: says how
@@ -18,6 +19,9 @@ MatloopError
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
 class MatloopError(Exception):
@@ -45,6 +49,24 @@ class InvalidPoint(MatloopError, ValueError):
 
 class InvalidResult(MatloopError, ValueError):
     """A driver returned something that is not a measurement."""
+
+
+class Problem(NamedTuple):
+    """What is wrong with one result: `row` is its place among those told, from 0, or its row in a file, from 1."""
+
+    row: int
+    column: str
+    message: str
+
+
+class RejectedResults(MatloopError, ValueError):
+    """Results told by people do not fit; none of them was recorded."""
+
+    def __init__(self, problems: Sequence[Problem], *, source: str = "") -> None:
+        self.problems = tuple(problems)
+        lines = [f"  row {p.row}{f', {p.column}' if p.column else ''}: {p.message}" for p in self.problems]
+        found = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+        super().__init__("\n".join([f"{found}{f' in {source}' if source else ''}; nothing was recorded", *lines]))
 
 
 class SpaceExhausted(MatloopError):

@@ -4,8 +4,11 @@ Events, in the order in which they were made durable:
     opened     a session began: config, environment
     proposed   a point was chosen and is about to be measured (attempt 1)
     started    it is about to be measured again (attempt 2, 3, ...)
-    answered   it was measured
+    reported   a person measured a point that nobody proposed; its result follows at once
+    answered   it was measured; with a point if that differs from the proposed one
     failed     it will not be measured: the failure is its result
+    cancelled  it will not be done; that says nothing about the point
+    amended    its result was wrong, this is the right one; the last one counts
     lost       this attempt died with its worker or manager
     withdrawn  this attempt was stopped on purpose; it does not count
     noted      anything else worth keeping, e.g. the start and end of a study
@@ -63,13 +66,22 @@ class Loss(NamedTuple):
     message: str
 
 
+class Amendment(NamedTuple):
+    """A result that was corrected; `before` is the trial as it was, `trials` has it as it is."""
+
+    trial: int
+    time: float
+    before: Trial
+
+
 @dataclass(slots=True)
 class History:
     """State after the events applied so far.
 
     Attributes:
         trials: by id.
-        finished: ids in the order in which their results were recorded, which is the order of `tell`.
+        finished: ids in the order in which their results were recorded, which is the order of `tell`; cancelled trials
+            are among them, amended ones keep their place.
         asks: number of asks that led to proposals, by study.
         elapsed_s: time for which each study has run, over all sessions, s.
         last_seq: number of the last event.
@@ -80,6 +92,7 @@ class History:
     sessions: list[Session] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     lost: list[Loss] = field(default_factory=list)
+    amendments: list[Amendment] = field(default_factory=list)
     asks: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     elapsed_s: dict[str, float] = field(default_factory=dict)
@@ -121,8 +134,10 @@ class History:
         self.last_seq = event.seq
         if event.trial is None:
             self._campaign_event(event, decode(event.body))
-        elif event.kind == "proposed":
+        elif event.kind in ("proposed", "reported"):
             self._propose(event)
+        elif event.kind == "amended":
+            self._amend(event)
         else:
             self._trial_event(event)
         if self.sessions:
@@ -151,10 +166,18 @@ class History:
 
     def _propose(self, event: Event) -> None:
         if event.trial != len(self.trials):
-            raise LedgerCorrupt(f"expected trial {len(self.trials)} to be proposed next, got {event.trial}")
+            raise LedgerCorrupt(f"expected trial {len(self.trials)} to be {event.kind} next, got {event.trial}")
         ask = self._trials.propose(event.study, event.time, event.body)
         self.asks[event.study] = max(self.asks.get(event.study, 0), ask + 1)
         self.counts[event.study] = self.counts.get(event.study, 0) + 1
+
+    def _amend(self, event: Event) -> None:
+        number, trials = event.trial, self._trials
+        assert number is not None
+        if number >= len(trials) or trials.is_running(number):
+            raise LedgerCorrupt(f"event {event.seq} amends trial {number}, which has no result")
+        self.amendments.append(Amendment(number, event.time, trials[number]))
+        trials.amend(number, "failed" if "failure" in decode(event.body) else "answered", event.body)
 
     def _trial_event(self, event: Event) -> None:
         assert event.trial is not None
@@ -166,7 +189,7 @@ class History:
             trials.restart(number, decode(event.body)["attempt"])
         elif event.kind == "lost":
             self.lost.append(Loss(number, trials.attempt(number), event.time, decode(event.body)["message"]))
-        elif event.kind in ("answered", "failed"):
+        elif event.kind in ("answered", "failed", "cancelled"):
             trials.finish(number, event.kind, event.body)  # type: ignore[arg-type]
             self.finished.append(number)
         elif event.kind == "withdrawn":

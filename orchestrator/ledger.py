@@ -1,8 +1,7 @@
 """The durable record of a campaign: append-only events in SQLite, one writer, any number of readers.
 
 Events are buffered and made durable together (group commit); nothing that a caller was told is durable is lost
-when the process is killed or the power fails. Every row carries a checksum. On a local disk the journal is a
-write-ahead log (readers never wait); on a network file system, where that is unsafe, a rollback journal.
+when the process is killed or the power fails.
 """
 
 from __future__ import annotations
@@ -13,22 +12,18 @@ import gc
 import json
 import sqlite3
 import time
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from orchestrator.errors import ConfigChanged, LedgerCorrupt, LedgerError, LedgerUnwritable, MatloopError
+from orchestrator.errors import ConfigChanged, LedgerError, LedgerUnwritable, MatloopError
 from orchestrator.history import Event, History
+from orchestrator.ledger_file import checksum, connect, corrupt, rows
 from orchestrator.lock import WriterLock
 from orchestrator.plain import to_json
-from orchestrator.trial import Answer, Proposal, Trial
+from orchestrator.trial import Answer, Point, Proposal, Trial
 from orchestrator.trials import Trials
-
-SCHEMA = 1
-APPLICATION_ID = 0x4D4C4F50  # "MLOP"
-NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "fuse.sshfs", "ceph", "9p"}
 
 
 class Ledger:
@@ -37,7 +32,9 @@ class Ledger:
     Everything appended becomes durable at the next `commit`, together.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    _keep = False  # of `Trials`
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, wait_s: float = 0.0) -> None:
         self.path = Path(path)
         self._clock = clock
         self._buffer: list[Event] = []
@@ -45,11 +42,11 @@ class Ledger:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LedgerUnwritable(f"cannot create {self.path.parent}: {error.strerror}") from error
-        self._lock = WriterLock(lock_path(self.path))
+        self._lock = WriterLock(lock_path(self.path), wait_s=wait_s)
         try:
-            self._db = _connect(self.path)
+            self._db = connect(self.path)
             try:
-                self.history = replay(_rows(self._db, self.path))
+                self.history = replay(rows(self._db, self.path), keep=self._keep)
             except BaseException:
                 self._db.close()
                 raise
@@ -84,19 +81,22 @@ class Ledger:
         """
         ledger = cls(path, clock=clock)
         try:
-            if ledger.history.sessions and not accept_change:
-                difference = config_diff(ledger.history.sessions[-1].config, config)
-                if difference:
-                    raise ConfigChanged(
-                        f"the campaign differs from the one that {path} was started with:\n{difference}\n"
-                        "undo the change, choose another folder (--dir), or accept it (--accept-changes)"
-                    )
+            if not accept_change:
+                ledger._compare(config)
             ledger._append("opened", body={"config": config, "environment": environment})
             ledger.commit()
         except BaseException:
             ledger._release()
             raise
         return ledger
+
+    def _compare(self, config: Mapping[str, Any]) -> None:
+        sessions = self.history.sessions
+        if sessions and (difference := config_diff(sessions[-1].config, config)):
+            raise ConfigChanged(
+                f"the campaign differs from the one that {self.path} was started with:\n{difference}\n"
+                "undo the change, choose another folder (--dir), or accept it (--accept-changes)"
+            )
 
     def propose(self, study: str, proposal: Proposal, *, seed: int, ask: int) -> Trial:
         """Record a proposal as the next trial; attempt 1 is considered to begin."""
@@ -122,21 +122,44 @@ class Ledger:
         self._append("started", trial.study, trial.id, {"attempt": attempt})
         return self.history.trials[trial.id]
 
-    def answer(self, trial: Trial, answer: Answer) -> Trial:
-        """Record a result, good or bad; return the finished trial."""
-        body: dict[str, Any] = {
-            "started_at": answer.started_at,
-            "finished_at": answer.finished_at,
-            "worker": answer.worker,
-        }
-        for name in ("values", "noise", "info", "artifacts"):
-            if value := getattr(answer, name):
-                body[name] = value
-        if answer.cost is not None:
-            body["cost"] = answer.cost
-        if answer.failure is not None:
-            body["failure"] = {f.name: getattr(answer.failure, f.name) for f in dataclasses.fields(answer.failure)}
-        self._append("failed" if answer.failure else "answered", trial.study, trial.id, body)
+    def report(self, study: str, point: Point, *, seed: int, extra: Mapping[str, Any]) -> Trial:
+        """Record that a point was measured which nobody proposed, as the next trial; `answer` it before the commit."""
+        number = self.history.counts.get(study, 0)
+        trial = len(self.history.trials)
+        body = {"number": number, "point": point, "seed": seed, "ask": -1, "extra": extra}
+        self._append("reported", study, trial, body)
+        return self.history.trials[trial]
+
+    def answer(self, trial: Trial, answer: Answer, *, point: Point | None = None) -> Trial:
+        """Record a result, good or bad; return the finished trial.
+
+        Args:
+            trial: one that runs.
+            answer: its result.
+            point: what was really done, where that is not what was proposed.
+        """
+        kind = "failed" if answer.failure else "answered"
+        self._append(kind, trial.study, trial.id, _result(answer, point))
+        return self.history.trials[trial.id]
+
+    def amend(self, trial: Trial, answer: Answer, *, point: Point | None = None) -> Trial:
+        """Record the right result of a finished trial in the place of a wrong one; as `answer`."""
+        self._append("amended", trial.study, trial.id, _result(answer, point))
+        return self.history.trials[trial.id]
+
+    def cancel(self, trial: Trial, *, at: float, worker: str, reason: str) -> Trial:
+        """Record that a trial will not be done.
+
+        Args:
+            trial: one that runs.
+            at: Unix time, s.
+            worker: who says so.
+            reason: for people; may be empty.
+        """
+        body: dict[str, Any] = {"finished_at": at, "worker": worker}
+        if reason:
+            body["info"] = {"note": reason}
+        self._append("cancelled", trial.study, trial.id, body)
         return self.history.trials[trial.id]
 
     def lose(self, trial: Trial, message: str) -> None:
@@ -165,7 +188,7 @@ class Ledger:
                 self._db.execute("BEGIN IMMEDIATE")
                 self._db.executemany(
                     "INSERT INTO events (seq, time, kind, study, trial, body, crc) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [(*event, _checksum(event)) for event in self._buffer],
+                    [(*event, checksum(event)) for event in self._buffer],
                 )
         except sqlite3.Error as error:
             raise LedgerUnwritable(
@@ -212,6 +235,25 @@ class Ledger:
             self.close("finished" if kind is None else f"stopped by {kind.__name__}")
 
 
+def _result(answer: Answer, point: Point | None) -> dict[str, Any]:
+    """A result as its event has it."""
+    body: dict[str, Any] = {
+        "started_at": answer.started_at,
+        "finished_at": answer.finished_at,
+        "worker": answer.worker,
+    }
+    for name in ("values", "noise", "info", "artifacts"):
+        if value := getattr(answer, name):
+            body[name] = value
+    if answer.cost is not None:
+        body["cost"] = answer.cost
+    if answer.failure is not None:
+        body["failure"] = {f.name: getattr(answer.failure, f.name) for f in dataclasses.fields(answer.failure)}
+    if point is not None:
+        body["point"] = point
+    return body
+
+
 def read(path: Path) -> History:
     """Read a ledger without disturbing its writer.
 
@@ -229,9 +271,9 @@ def read(path: Path) -> History:
     except sqlite3.OperationalError:  # a write-ahead log in a read-only folder has no writer
         db = sqlite3.connect(f"{uri}?immutable=1", uri=True)
     except sqlite3.DatabaseError as error:
-        raise _corrupt(path, error) from error
+        raise corrupt(path, error) from error
     try:
-        return replay(_rows(db, path), keep=True)
+        return replay(rows(db, path), keep=True)
     finally:
         db.close()
 
@@ -272,63 +314,3 @@ def config_diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         return ""
     old, new = (json.dumps(identity(c), indent=2, ensure_ascii=False).splitlines() for c in (before, after))
     return "\n".join(difflib.unified_diff(old, new, "ledger", "campaign file", lineterm="", n=2))
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        if db.execute("PRAGMA application_id").fetchone()[0] not in (0, APPLICATION_ID):
-            raise LedgerCorrupt(f"{path} is an SQLite file of another program; choose another folder")
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found > SCHEMA:
-            raise LedgerError(f"{path} was written by a newer matloop (format {found}, this one knows {SCHEMA})")
-        db.execute(f"PRAGMA journal_mode = {'DELETE' if on_network(path) else 'WAL'}")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA busy_timeout = 10000")
-        if found < SCHEMA:
-            with db:
-                db.execute("BEGIN IMMEDIATE")
-                db.execute(
-                    "CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, time REAL NOT NULL, "
-                    "kind TEXT NOT NULL, study TEXT NOT NULL, trial INTEGER, body TEXT NOT NULL, crc INTEGER NOT NULL)"
-                )
-                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                db.execute(f"PRAGMA user_version = {SCHEMA}")
-        return db
-    except sqlite3.OperationalError as error:
-        raise LedgerUnwritable(f"cannot write {path}: {error}; choose a folder that is writable") from error
-    except sqlite3.DatabaseError as error:
-        raise _corrupt(path, error) from error
-
-
-def _rows(db: sqlite3.Connection, path: Path) -> Iterable[Event]:
-    try:
-        for row in db.execute("SELECT seq, time, kind, study, trial, body, crc FROM events ORDER BY seq"):
-            event = Event(*row[:6])
-            if _checksum(event) != row[6]:
-                raise _corrupt(path, f"the checksum of event {event.seq} is wrong")
-            yield event
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        raise _corrupt(path, error) from error
-
-
-def _corrupt(path: Path, error: object) -> LedgerCorrupt:
-    return LedgerCorrupt(
-        f"{path} is damaged: {error}. Nothing was changed. Restore it from a backup, or recover what can be read with: "
-        f"sqlite3 {path} .recover | sqlite3 recovered.db"
-    )
-
-
-def _checksum(event: Event) -> int:
-    return zlib.crc32(f"{event.seq}|{event.time!r}|{event.kind}|{event.study}|{event.trial}|{event.body}".encode())
-
-
-def on_network(path: Path) -> bool:
-    """Whether the path lies on a network file system, as far as the mount table tells (Linux)."""
-    try:
-        mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    except OSError:
-        return False
-    resolved = path.absolute().resolve()
-    holding = [(mount, kind) for mount, kind in mounts if resolved.is_relative_to(mount.replace("\\040", " "))]
-    return max(holding, key=lambda m: len(m[0]), default=("", ""))[1] in NETWORK_FILE_SYSTEMS

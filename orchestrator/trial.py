@@ -14,8 +14,9 @@ Point = Mapping[str, Any]
 
 State = Literal["running", "answered", "failed", "cancelled"]
 
-Cause = Literal["exception", "invalid_result", "timeout", "memory", "crash", "lost"]
-"""Why an evaluation failed. `crash` and `lost` say nothing about the point and are retried; the rest are final."""
+Cause = Literal["exception", "invalid_result", "timeout", "memory", "crash", "lost", "experiment"]
+"""Why an evaluation failed. `crash` and `lost` say nothing about the point and are retried; the rest are final.
+`experiment` is what a person or an instrument says of the experiment itself: it cracked, leaked, did not form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +145,13 @@ class Trial:
         number: place within its study, from 0 in order of proposal.
         seed: non-negative 63-bit integer, the same on every attempt; a driver takes all its randomness from it.
         attempt: from 1; above 1 only after a crash or a lost worker.
-        ask: number of the `ask` call that proposed it, within its study, from 0.
+        ask: number of the `ask` call that proposed it, within its study, from 0; -1 if it was reported unasked.
+        point: what was really done, or is to be done while it runs.
+        planned: the point that was proposed, where a person did something else; `prediction` and `reason` are for that
+            one. None where there was no deviation.
         values: measured values by objective name, None until answered or if it failed.
         proposed_at, started_at, finished_at: Unix time, s.
+        worker: who measured it: host and process, or a person.
     Other fields are those of `Proposal` and `Answer`.
     """
 
@@ -155,6 +160,7 @@ class Trial:
     number: int
     point: Point
     seed: int
+    planned: Point | None = None
     attempt: int = 1
     ask: int = 0
     state: State = "running"

@@ -49,7 +49,7 @@ class Trials(Sequence[Trial]):
         self._keep = keep
 
     def propose(self, study: str, at: float, text: str) -> int:
-        """Append one that runs.
+        """Append one that runs, or that is reported and about to be finished.
 
         Args:
             study: its name.
@@ -57,7 +57,7 @@ class Trials(Sequence[Trial]):
             text: JSON object with what the strategy proposed.
 
         Returns:
-            The number of the ask that it came from.
+            The number of the ask that it came from; -1 if from none.
         """
         fields = _proposed(text)
         self._running[len(self)] = None
@@ -77,6 +77,13 @@ class Trials(Sequence[Trial]):
         self._kept[trial] = self._make(trial)  # the writer is about to ask for it
         record.fields = None
         del self._running[trial]
+
+    def amend(self, trial: int, state: State, text: str) -> None:
+        """One that is finished has another result."""
+        record = self._records[trial]
+        record.state, record.result = state, text.encode()
+        if trial in self._kept:
+            self._kept[trial] = self._make(trial)
 
     def running(self, study: str) -> list[Trial]:
         """Those of one study that have no result yet, in order of proposal."""
@@ -116,6 +123,10 @@ class Trials(Sequence[Trial]):
     def _make(self, number: int) -> Trial:
         record = self._records[number]
         fields = record.fields if record.fields is not None else _proposed(record.proposal.decode())
+        result = _answered(record.result.decode()) if record.result else {}
+        if "point" in result:  # a person did something else
+            planned = fields["point"] if fields["ask"] >= 0 else None
+            fields = {**fields, "planned": planned, "point": result.pop("point")}
         return Trial(
             **fields,
             id=number,
@@ -123,7 +134,7 @@ class Trials(Sequence[Trial]):
             proposed_at=record.proposed_at,
             attempt=record.attempt,
             state=record.state,
-            **(_answered(record.result.decode()) if record.result else {}),
+            **result,
         )
 
 

@@ -17,10 +17,11 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 
 BOTTOM = {"trial", "pending", "protocols", "errors", "randomness", "plain"}
 """Modules of `orchestrator` that anything may import."""
-RECORDS = {"artifacts", "evaluation", "history", "ledger", "lock", "budget", "study", "trials"}
+RECORDS = {"artifacts", "evaluation", "history", "ledger", "ledger_file", "lock", "budget", "shared", "study", "trials"}
 LOOP = RECORDS | {"asker", "proposer", "campaign", "interrupts", "loop", "walltime"}
 ROOTS = {"config", "source", "binding", "build", "outcomes", "executors", "environment", "export", "progress", "cli"}
 ROOTS |= {"commands", "networks", "templates"}
+ROOTS |= {"lab", "results", "tables", "frames", "plots"}
 
 ALLOWED: dict[str, set[str]] = {
     "bottom": {"bottom"},

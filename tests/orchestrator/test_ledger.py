@@ -13,7 +13,8 @@ import pytest
 
 from orchestrator.errors import LedgerCorrupt, LedgerError, MatloopError
 from orchestrator.history import Event
-from orchestrator.ledger import Ledger, on_network, read, replay
+from orchestrator.ledger import Ledger, read, replay
+from orchestrator.ledger_file import on_network
 from orchestrator.trial import Answer, Proposal
 from tests.contracts.ledger import CONFIG, LedgerContract, fill
 
