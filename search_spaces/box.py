@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,28 +12,32 @@ from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.protocols import Array
 from orchestrator.trial import Point
 from search_spaces.columns import Column
-from search_spaces.parameter import Parameter, read_parameter, suggest
+from search_spaces.options import read_parameters
+from search_spaces.parameter import Parameter, suggest
 
 
 class Box:
     """Space of points that give each active parameter a value within its range.
 
     Args:
-        parameters: by name, in order: `{type: float | integer | categorical, low, high, log, choices, unit, when}`.
-            `when: {other: [values]}` makes a parameter part of a point only where the earlier parameter `other`
-            (integer or categorical, and itself active) has one of the values; elsewhere it is absent.
+        parameters: by name, in order: `{type: float | integer, low, high, log, step, unit, when}`,
+            `{type: categorical, choices, descriptors, unit, when}` or `{type: ordinal, choices, log, unit, when}`.
+            `step` makes values low, low + step, …; an ordinal's choices have an order, and numbers among them their
+            distances. `descriptors: {choice: [numbers]}` or `{choice: {descriptor: number}}` say how alike choices are,
+            which are then encoded by them instead of one column each. `when: {other: [values]}` makes a parameter part
+            of a point only where the earlier parameter `other` (not a float, and itself active) has one of the values;
+            elsewhere it is absent.
+        descriptors: CSV files with descriptors of choices; the first column has the name of a categorical parameter and
+            lists its choices, which need not be listed again.
 
     Raises:
         ConfigError: names the parameter and what to change.
     """
 
-    def __init__(self, *, parameters: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, *, parameters: dict[str, dict[str, Any]], descriptors: list[Path] | None = None) -> None:
         if not parameters:
             raise ConfigError("expected parameters: at least one name with its range, got none")
-        known: dict[str, Parameter] = {}
-        for name, options in parameters.items():
-            known[name] = read_parameter(name, options, known, tuple(parameters))
-        self.parameters: tuple[Parameter, ...] = tuple(known.values())
+        self.parameters: tuple[Parameter, ...] = read_parameters(parameters, descriptors or ())
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """A point with each active parameter uniform on its scale."""

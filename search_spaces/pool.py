@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv as table_format
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from orchestrator.protocols import Array
 from orchestrator.trial import Point
 from search_spaces.columns import Column
 from search_spaces.parameter import suggest
+from search_spaces.table import Columns, read_header, read_table
 
 
 class Pool:
@@ -26,11 +26,14 @@ class Pool:
 
     Args:
         points: rows, all with the same keys.
-        csv: file of rows instead; UTF-8, with or without a byte-order mark.
+        csv: file of rows instead; see `search_spaces.table.read_table`.
         inputs: columns that make up a point; None for all.
+        features: columns that a model sees in place of the inputs, such as descriptors of a molecule that the point
+            only names; inputs may be among them. None for the inputs.
 
     Raises:
-        ConfigError: no rows, an unknown column, or a missing cell, with its row and column.
+        ConfigError: no rows, an unknown column, a missing cell, with its row and column, or rows with the same inputs
+            but different features.
     """
 
     def __init__(
@@ -39,19 +42,34 @@ class Pool:
         points: list[dict[str, Any]] | None = None,
         csv: Path | None = None,
         inputs: list[str] | None = None,
+        features: list[str] | None = None,
     ) -> None:
         if (points is None) == (csv is None):
             raise ConfigError(
                 "expected a pool to have either points or csv, got " + ("neither" if csv is None else "both")
             )
-        rows = _read(Path(csv), inputs) if csv is not None else _listed(points or [], inputs)
+        known = read_header(Path(csv)) if csv is not None else list(points[0]) if points else []
+        chosen = None if features is None else _chosen("features", features, known)
+        self.inputs = _chosen("inputs", inputs, known)
+        needed = [*self.inputs, *(name for name in chosen or () if name not in self.inputs)]
+        table = read_table(Path(csv), needed) if csv is not None else _listed(points or [], needed)
+        rows = list(zip(*(table[name] for name in self.inputs), strict=True))
         if not rows:
             raise ConfigError("expected a pool to have at least one candidate, got none; add rows")
-        self.inputs = list(rows[0])
-        unique = {tuple(row[name] for name in self.inputs): None for row in rows}
-        self._rows = {row: i for i, row in enumerate(unique)}
-        self._points = tuple(dict(zip(self.inputs, row, strict=True)) for row in unique)
-        self._columns = [_Column(name, [point[name] for point in self._points]) for name in self.inputs]
+        first = {row: i for i, row in reversed(list(enumerate(rows)))}
+        kept = sorted(first.values())
+        self._rows = {rows[i]: place for place, i in enumerate(kept)}
+        self._points = tuple(dict(zip(self.inputs, rows[i], strict=True)) for i in kept)
+        self._columns = [_Column(name, [table[name][i] for i in kept]) for name in self.inputs]
+        self._features = None if chosen is None else [_Column(name, [table[name][i] for i in kept]) for name in chosen]
+        for name in chosen or ():
+            for i, row in enumerate(rows):
+                if table[name][i] != table[name][first[row]]:
+                    point = dict(zip(self.inputs, row, strict=True))
+                    raise ConfigError(
+                        f"expected one value of the feature {name!r} for {point}, got {table[name][first[row]]!r} and "
+                        f"{table[name][i]!r}; correct it, or make {name!r} an input"
+                    )
 
     @property
     def points(self) -> Sequence[Point]:
@@ -81,14 +99,14 @@ class Pool:
     @property
     def dimension(self) -> int:
         """Length of an encoded point."""
-        return sum(column.width for column in self._columns)
+        return sum(column.width for column in self._encoded)
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """What each column of an encoded point stands for."""
         return tuple(
             Column(column.name, "number") if column.numeric else Column(column.name, "category", str(level))
-            for column in self._columns
+            for column in self._encoded
             for level in ([""] if column.numeric else column.known)
         )
 
@@ -96,14 +114,22 @@ class Pool:
         """(n, d) float64 in [0, 1]: numbers by the range of their column (0 if constant), categories one-hot."""
         if not points:
             return np.zeros((0, self.dimension))
-        return np.hstack([column.encode([point[column.name] for point in points]) for column in self._columns])
+        if self._features is None:
+            return np.hstack([column.encode([point[column.name] for point in points]) for column in self._columns])
+        places = [self._rows[tuple(point[name] for name in self.inputs)] for point in points]
+        return np.hstack([column.encode([column.values[i] for i in places]) for column in self._features])
+
+    @property
+    def _encoded(self) -> list[_Column]:
+        return self._columns if self._features is None else self._features
 
 
 class _Column:
-    """Values of one input, and how they become numbers."""
+    """Values of one input or feature, and how they become numbers."""
 
     def __init__(self, name: str, values: Sequence[Any]) -> None:
         self.name = name
+        self.values = values
         self.known = {value: value for value in values}
         self.numeric = all(_is_number(value) for value in values)
         self.width = 1 if self.numeric else len(self.known)
@@ -124,80 +150,32 @@ class _Column:
             span = self.high - self.low
             scaled = (np.array(values, dtype=np.float64) - self.low) / (span or 1.0)
             return scaled[:, None]
-        return np.eye(self.width)[[self.places[value] for value in values]]
+        one_hot = np.zeros((len(values), self.width))
+        one_hot[np.arange(len(values)), [self.places[value] for value in values]] = 1.0
+        return one_hot
 
 
-def _listed(points: Sequence[Mapping[str, Any]], inputs: Sequence[str] | None) -> list[dict[str, Any]]:
-    rows = []
+def _listed(points: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Columns:
     for number, point in enumerate(points, start=1):
         for name in dict.fromkeys((*points[0], *point)):
             if name not in point or name not in points[0]:
                 raise ConfigError(f"expected every point to have {list(points[0])}; point {number} differs in {name!r}")
-        row = {name: point[name] for name in _chosen(inputs, list(points[0]))}
-        for name, value in row.items():
-            if (
-                not isinstance(value, str | int | float)
-                or value == ""
-                or value in (math.inf, -math.inf)
-                or value != value
-            ):
+        for name in columns:
+            value = point[name]
+            plain = isinstance(value, str | int | float) and value != ""
+            if not plain or (isinstance(value, float) and not math.isfinite(value)):
                 raise ConfigError(f"expected a text or a finite number in {name!r} of point {number}, got {value!r}")
-        rows.append(row)
-    return rows
+    return {name: [point[name] for point in points] for name in columns}
 
 
-def _read(path: Path, inputs: Sequence[str] | None) -> list[dict[str, Any]]:
-    """Rows of a CSV file with numeric columns as numbers; line numbers in errors count the header as 1."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = table_format.reader(file)
-            header = [name.strip() for name in next(lines, [])]
-            cells = [(lines.line_num, row) for row in lines if any(cell.strip() for cell in row)]
-    except FileNotFoundError as error:
-        raise ConfigError(f"expected a table in {path}, found no such file; correct `csv`") from error
-    if len(set(header)) < len(header):
-        raise ConfigError(f"expected different column names in {path}, got {header}; rename one")
-    for line, row in cells:
-        if len(row) != len(header):
-            raise ConfigError(
-                f"expected {len(header)} cells in line {line} of {path}, got {len(row)}; correct the line"
-            )
-    chosen = _chosen(inputs, header)
-    places = [header.index(name) for name in chosen]
-    columns = [
-        _parse(name, [(line, row[place].strip()) for line, row in cells], path)
-        for name, place in zip(chosen, places, strict=True)
-    ]
-    return [dict(zip(chosen, values, strict=True)) for values in zip(*columns, strict=True)]
-
-
-def _parse(name: str, cells: Sequence[tuple[int, str]], path: Path) -> list[Any]:
-    """Integers if all cells are, else floats if all cells are, else texts."""
-    for line, cell in cells:
-        if cell == "" or cell.lower() == "nan":
-            raise ConfigError(
-                f"expected a value in line {line}, column {name!r} of {path}, got {cell!r}; fill or drop it"
-            )
-    for convert in (int, float):
-        try:
-            values = [convert(cell) for _, cell in cells]
-        except ValueError:
-            continue
-        for (line, cell), value in zip(cells, values, strict=True):
-            if not math.isfinite(value):
-                raise ConfigError(f"expected a finite number in line {line}, column {name!r} of {path}, got {cell!r}")
-        return values
-    return [cell for _, cell in cells]
-
-
-def _chosen(inputs: Sequence[str] | None, columns: Sequence[str]) -> list[str]:
-    """The columns that make up a point."""
-    for name in inputs or ():
+def _chosen(option: str, names: Sequence[str] | None, columns: Sequence[str]) -> list[str]:
+    """The columns that an option names; all if it names none."""
+    for name in names or ():
         if name not in columns:
-            raise ConfigError(f"unknown column {name!r} in inputs; {suggest(name, columns)}")
-    if inputs is not None and (not inputs or len(set(inputs)) < len(inputs)):
-        raise ConfigError(f"expected inputs: different columns out of {list(columns)}, got {list(inputs)}")
-    return list(columns if inputs is None else inputs)
+            raise ConfigError(f"unknown column {name!r} in {option}; {suggest(name, columns)}")
+    if names is not None and (not names or len(set(names)) < len(names)):
+        raise ConfigError(f"expected {option}: different columns out of {list(columns)}, got {list(names)}")
+    return list(columns if names is None else names)
 
 
 def _is_number(value: object) -> bool:

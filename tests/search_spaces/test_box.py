@@ -172,11 +172,86 @@ KIND = {"type": "categorical", "choices": ["a", "b"]}
         ({"kind": KIND, "x": FLOAT | {"when": {"kind": []}}}, "list values"),
         ({"y": FLOAT, "x": FLOAT | {"when": {"y": [0.5]}}}, "integer or categorical"),
         ({"kind": KIND, "x": FLOAT | {"when": ["kind"]}}, "when: {other"),
+        ({"x": FLOAT | {"step": 0.3}}, "whole number of steps of 0.3 from 0, got 1; 0.9 would be"),
+        ({"x": FLOAT | {"step": -1}}, "step > 0 for parameter 'x'"),
+        ({"x": {"type": "float", "low": 1, "high": 2, "step": 0.5, "log": True}}, "either step or log"),
+        ({"x": {"type": "integer", "low": 1, "high": 4, "step": 0.5}}, "whole number for step"),
+        ({"x": {"type": "ordinal", "choices": [0, 1], "log": True}}, "choices > 0"),
+        ({"x": {"type": "ordinal", "choices": ["a", "b"], "log": True}}, "numbers for parameter 'x'"),
+        ({"x": {"type": "categorical", "descriptors": {"a": [1], "b": [1]}}}, "the same for 'a' and 'b'"),
+        ({"x": {"type": "categorical", "descriptors": {"a": [1], "b": [1, 2]}}}, "every choice of parameter 'x'"),
+        ({"x": {"type": "categorical", "descriptors": {"a": ["one"]}}}, "finite number"),
+        ({"x": {"type": "categorical", "descriptors": {"a": [1]}, "choices": ["a", "c"]}}, "choice 'c'"),
     ],
 )
 def test_bad_parameters_are_named(parameters, message):
     with pytest.raises(ConfigError, match=message):
         Box(parameters=parameters)
+
+
+SOLVENTS = {"DMF": [36.7, 0.92], "DMSO": [46.7, 2.0], "toluene": [2.38, 0.56], "water": [80.1, 0.89]}
+STEPPED = {
+    "temperature": {"type": "float", "low": 20, "high": 120, "step": 2.5, "unit": "°C"},
+    "rpm": {"type": "integer", "low": 500, "high": 5000, "step": 500},
+    "dose": {"type": "float", "low": 0.1, "high": 0.7, "step": 0.1},
+    "additive": {"type": "ordinal", "choices": [1e-6, 1e-5, 1e-3], "log": True},
+    "grind": {"type": "ordinal", "choices": ["coarse", "medium", "fine"]},
+    "solvent": {"type": "categorical", "descriptors": SOLVENTS},
+}
+
+
+class TestSteppedBox(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return Box(parameters=STEPPED)
+
+
+def test_values_on_a_grid_are_the_decimals_that_were_meant():
+    box, rng = Box(parameters=STEPPED), np.random.default_rng(0)
+    points = [box.sample(rng) for _ in range(2000)]
+    assert {p["dose"] for p in points} == {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7}
+    assert {p["rpm"] for p in points} == set(range(500, 5001, 500))
+    assert {type(p["rpm"]) for p in points} == {int}
+    counts = np.unique([p["temperature"] for p in points], return_counts=True)[1]
+    assert len(counts) == 41 and abs(counts - 2000 / 41).max() < 6 * math.sqrt(2000 / 41)
+
+
+def test_off_the_grid_the_nearest_value_is_named():
+    point = Box(parameters=STEPPED).sample(np.random.default_rng(1))
+    with pytest.raises(InvalidPoint, match=r"temperature in steps of 2\.5 from 20, got 31; 30 is the nearest"):
+        Box(parameters=STEPPED).check(point | {"temperature": 31})
+    Box(parameters=STEPPED).check(point | {"temperature": 32.5, "dose": 0.1 + 0.2})
+
+
+def test_ordered_choices_are_one_number_each():
+    box = Box(parameters={name: STEPPED[name] for name in ("additive", "grind")})
+    assert [c.kind for c in box.columns] == ["number", "number"]
+    assert np.allclose(box.encode([{"additive": 1e-5, "grind": "medium"}]), [[1 / 3, 0.5]])
+    assert box.decode(np.array([0.6, 0.8])) == {"additive": 1e-5, "grind": "fine"}
+
+
+def test_descriptors_are_scaled_and_the_nearest_choice_decoded():
+    box = Box(parameters={"solvent": STEPPED["solvent"]})
+    table = np.array(list(SOLVENTS.values()))
+    scaled = (table - table.min(axis=0)) / (table.max(axis=0) - table.min(axis=0))
+    assert np.allclose(box.encode([{"solvent": name} for name in SOLVENTS]), scaled)
+    for x in np.random.default_rng(2).random((50, 2)):
+        nearest = min(zip(SOLVENTS, scaled, strict=True), key=lambda pair: np.linalg.norm(pair[1] - x))
+        assert box.decode(x) == {"solvent": nearest[0]}
+
+
+def test_descriptors_from_a_file(tmp_path):
+    path = tmp_path / "solvents.csv"
+    path.write_text("solvent,permittivity,constant,viscosity\nDMF,36.7,1,0.92\nwater,80.1,1,0.89\nDMSO,46.7,1,2\n")
+    box = Box(parameters={"solvent": {"type": "categorical"}}, descriptors=[path])
+    assert [c.level for c in box.columns] == ["permittivity", "viscosity"]
+    assert box.parameters[0].choices == ("DMF", "water", "DMSO")
+    some = Box(parameters={"solvent": {"type": "categorical", "choices": ["water", "DMF"]}}, descriptors=[path])
+    assert some.encode([{"solvent": "water"}]).tolist() == [[1.0, 0.0]]
+    with pytest.raises(ConfigError, match="name of a parameter, got 'solvent'"):
+        Box(parameters={"x": FLOAT}, descriptors=[path])
+    with pytest.raises(ConfigError, match="'ethanol' of parameter 'solvent'"):
+        Box(parameters={"solvent": {"type": "categorical", "choices": ["ethanol"]}}, descriptors=[path])
 
 
 def test_true_and_one_are_different_choices():

@@ -67,13 +67,53 @@ def test_repeated_inputs_are_one_candidate_and_outcomes_may_be_missing(tmp_path)
     assert pool.points == ({"b": 2, "a": 1}, {"b": 2, "a": 2})
 
 
-def test_a_large_table_is_quick():
-    pool = Pool(points=[{"i": i, "j": i % 7} for i in range(20_000)])
+def test_a_large_table_is_quick(tmp_path):
+    rows = 100_000
+    pool = table(tmp_path, "i,j,k\n" + "".join(f"{i},{i % 7}.5,{'ABC'[i % 3]}\n" for i in range(rows)))
     x = pool.encode(pool.points)
-    assert x.shape == (20_000, 2)
-    assert np.array_equal(x[:, 0], np.arange(20_000) / 19_999)
+    assert x.shape == (rows, 5)
+    assert np.array_equal(x[:, 0], np.arange(rows) / (rows - 1))
     for point in pool.points:
         pool.check(point)
+
+
+class TestPoolWithFeatures(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        rows = [{"linker": f"L{i}", "hours": h, "length": i * 0.5} for i in range(5) for h in (1, 2)]
+        return Pool(points=rows, inputs=["linker", "hours"], features=["length", "hours"])
+
+
+def test_features_are_what_a_model_sees(tmp_path):
+    text = "name,pKa,kind,yield\nacetic,4.76,acid,\nformic,3.75,acid,0.3\naniline,4.6,base,\nacetic,4.76,acid,0.2\n"
+    pool = table(tmp_path, text, inputs=["name"], features=["pKa", "kind"])
+    assert pool.points == ({"name": "acetic"}, {"name": "formic"}, {"name": "aniline"})
+    x = pool.encode(pool.points)
+    assert np.allclose(x, [[1, 1, 0], [0, 1, 0], [(4.6 - 3.75) / 1.01, 0, 1]])
+    assert [(c.parameter, c.level) for c in pool.columns] == [("pKa", ""), ("kind", "acid"), ("kind", "base")]
+    with pytest.raises(ConfigError, match="one value of the feature 'pKa'"):
+        table(tmp_path, text.replace("acetic,4.76,acid,0.2", "acetic,4.7,acid,0.2"), inputs=["name"], features=["pKa"])
+    with pytest.raises(ConfigError, match="did you mean 'pKa'"):
+        table(tmp_path, text, inputs=["name"], features=["pKb"])
+
+
+def test_a_european_spreadsheet_is_read_with_its_decimal_commas(tmp_path):
+    pool = table(tmp_path, "Temperatur (°C);Lösung\r\n20,5;A1\r\n-1e-3;B,2\r\n")
+    assert pool.points == (
+        {"Temperatur (°C)": 20.5, "Lösung": "A1"},
+        {"Temperatur (°C)": -0.001, "Lösung": "B,2"},
+    )
+
+
+def test_codes_are_not_taken_for_numbers(tmp_path):
+    assert table(tmp_path, "batch,x\n1_0,1\n1_1,2\n").points[0] == {"batch": "1_0", "x": 1}
+
+
+def test_what_is_no_text_file_is_named(tmp_path):
+    path = tmp_path / "table.xlsx"
+    path.write_bytes(b"PK\x03\x04\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        Pool(csv=path)
 
 
 @pytest.mark.parametrize(

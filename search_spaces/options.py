@@ -1,0 +1,241 @@
+"""Parameters as a campaign file describes them: options checked, errors with the parameter's name and the remedy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import ConfigError, InvalidPoint
+from search_spaces.choices import Choices
+from search_spaces.parameter import Parameter, suggest
+from search_spaces.table import read_table
+
+_NUMBER = ("type", "low", "high", "log", "step", "unit", "when")
+_KEYS = {
+    "float": _NUMBER,
+    "integer": _NUMBER,
+    "categorical": ("type", "choices", "descriptors", "unit", "when"),
+    "ordinal": ("type", "choices", "log", "unit", "when"),
+}
+
+Rows = Mapping[Any, Mapping[str, float]]
+"""Choice to descriptor to value."""
+
+
+def read_parameters(parameters: Mapping[str, Any], files: Sequence[Path]) -> tuple[Parameter, ...]:
+    """Check the options of all parameters.
+
+    Args:
+        parameters: name to options, as `Box` describes them.
+        files: tables of descriptors: the first column has the name of a categorical parameter and lists its choices,
+            the others are descriptors.
+
+    Raises:
+        ConfigError: names the parameter or the file, and what to change.
+    """
+    tables: dict[str, Rows] = {}
+    for path in files:
+        name, rows = _descriptors(Path(path))
+        if name not in parameters:
+            raise ConfigError(
+                f"expected the first column of {path} to have the name of a parameter, got {name!r}; "
+                f"{suggest(name, list(parameters))}"
+            )
+        if name in tables:
+            raise ConfigError(f"expected one table of descriptors for parameter {name!r}, got another in {path}")
+        tables[name] = rows
+    known: dict[str, Parameter] = {}
+    for name, options in parameters.items():
+        known[name] = read_parameter(name, options, known, tuple(parameters), tables)
+        if name in tables and not (isinstance(options, Mapping) and options.get("type") == "categorical"):
+            raise ConfigError(f"expected parameter {name!r}, which has descriptors, to be categorical; change its type")
+    return tuple(known.values())
+
+
+def _descriptors(path: Path) -> tuple[str, Rows]:
+    table = read_table(path)
+    name, *labels = table
+    if not labels:
+        raise ConfigError(f"expected descriptors in {path} beside the column {name!r}, got none; add columns")
+    for label in labels:
+        if any(isinstance(value, str) for value in table[label]):
+            raise ConfigError(f"expected numbers in column {label!r} of {path}, got texts; drop it or correct them")
+    if len(set(table[name])) < len(table[name]):
+        raise ConfigError(f"expected every choice once in column {name!r} of {path}; remove the repeated ones")
+    return name, {choice: {label: float(table[label][i]) for label in labels} for i, choice in enumerate(table[name])}
+
+
+def read_parameter(
+    name: str,
+    options: Any,
+    earlier: Mapping[str, Parameter],
+    names: Sequence[str],
+    tables: Mapping[str, Rows],
+) -> Parameter:
+    """Check one parameter's options.
+
+    Args:
+        name: of the parameter.
+        options: as `Box` describes them.
+        earlier: parameters that it may depend on.
+        names: of all parameters, for messages.
+        tables: parameter to choice to descriptor to value, of those whose descriptors come from a file.
+
+    Raises:
+        ConfigError: names the parameter and what to change.
+    """
+    if not isinstance(options, Mapping) or options.get("type") not in _KEYS:
+        got = options.get("type") if isinstance(options, Mapping) else options
+        raise ConfigError(
+            f"expected parameter {name!r} to have type: float, integer, categorical or ordinal, got {got!r}"
+        )
+    kind = options["type"]
+    for key in options:
+        if key not in _KEYS[kind]:
+            raise ConfigError(f"unknown key {key!r} in parameter {name!r} of type {kind}; {suggest(key, _KEYS[kind])}")
+    when = _conditions(name, options.get("when") or {}, earlier, names)
+    unit = str(options.get("unit", ""))
+    if not isinstance(options.get("log", False), bool):
+        raise ConfigError(f"expected log: true or false for parameter {name!r}, got {options['log']!r}")
+    log = bool(options.get("log", False))
+    if kind == "ordinal":
+        coding = Choices.in_order(name, _choices(name, options.get("choices")), log=log)
+        return Parameter(name=name, type="categorical", coding=coding, unit=unit, when=when)
+    if kind == "categorical":
+        coding = _categorical(name, options, tables.get(name))
+        return Parameter(name=name, type=kind, coding=coding, unit=unit, when=when)
+    low, high = _range(name, kind, options)
+    step = _step(name, kind, low, high, options)
+    return Parameter(name=name, type=kind, low=low, high=high, log=log, step=step, unit=unit, when=when)
+
+
+def _range(name: str, kind: str, options: Mapping[str, Any]) -> tuple[float, float]:
+    ends = []
+    for key in ("low", "high"):
+        value = options.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ConfigError(f"expected a finite number for {key} of parameter {name!r}, got {value!r}")
+        if kind == "integer" and value != int(value):
+            raise ConfigError(f"expected a whole number for {key} of integer parameter {name!r}, got {value!r}")
+        ends.append(int(value) if kind == "integer" else float(value))
+    low, high = ends
+    if low >= high:
+        raise ConfigError(f"expected low < high for parameter {name!r}, got {low} and {high}; swap or widen them")
+    if options.get("log") and low <= 0:
+        raise ConfigError(f"expected low > 0 for parameter {name!r} with log: true, got {low}; raise low or drop log")
+    return low, high
+
+
+def _step(name: str, kind: str, low: float, high: float, options: Mapping[str, Any]) -> float:
+    """Distance of neighbours, 0 if continuous."""
+    if options.get("step") is None:
+        return 1 if kind == "integer" else 0.0
+    step = options["step"]
+    if isinstance(step, bool) or not isinstance(step, int | float) or not (math.isfinite(step) and step > 0):
+        raise ConfigError(f"expected step > 0 for parameter {name!r}, got {step!r}")
+    if kind == "integer" and step != int(step):
+        raise ConfigError(f"expected a whole number for step of integer parameter {name!r}, got {step!r}")
+    if options.get("log"):
+        raise ConfigError(
+            f"expected either step or log for parameter {name!r}, got both; "
+            "list the values as an ordinal with log: true"
+        )
+    steps = (Decimal(repr(high)) - Decimal(repr(low))) / Decimal(repr(step))
+    if abs(steps - round(steps)) > Decimal("1e-9"):
+        last = low + math.floor(steps) * step
+        raise ConfigError(
+            f"expected high of parameter {name!r} to be a whole number of steps of {step:g} from {low:g}, "
+            f"got {high:g}; {last:g} would be"
+        )
+    return int(step) if kind == "integer" else float(step)
+
+
+def _categorical(name: str, options: Mapping[str, Any], table: Rows | None) -> Choices:
+    inline = options.get("descriptors")
+    if inline is None and table is None:
+        return Choices.unordered(name, _choices(name, options.get("choices")))
+    if inline is not None and table is not None:
+        raise ConfigError(f"expected descriptors of parameter {name!r} either here or in a file, got both; remove one")
+    rows = dict(table) if table is not None else _rows(name, inline)
+    listed = list(rows) if options.get("choices") is None else list(_choices(name, options["choices"]))
+    for choice in listed:
+        if choice not in rows:
+            raise ConfigError(
+                f"expected descriptors of choice {choice!r} of parameter {name!r}, got none; "
+                f"{suggest(choice, list(rows))}"
+            )
+    choices = _choices(name, listed)
+    names = list(rows[choices[0]])
+    return Choices.described(name, {choice: list(rows[choice].values()) for choice in choices}, names)
+
+
+def _rows(name: str, inline: Any) -> Rows:
+    """Descriptors as written in a campaign file: {choice: [numbers]} or {choice: {descriptor: number}}."""
+    if not isinstance(inline, Mapping) or not inline:
+        raise ConfigError(f"expected descriptors: {{choice: [numbers]}} for parameter {name!r}, got {inline!r}")
+    rows: dict[Any, dict[str, float]] = {}
+    for choice, given in inline.items():
+        if isinstance(given, list | tuple):
+            given = {f"descriptor {i + 1}": value for i, value in enumerate(given)}
+        if not isinstance(given, Mapping) or not given:
+            raise ConfigError(f"expected descriptors of choice {choice!r} of {name!r} to be numbers, got {given!r}")
+        for label, value in given.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ConfigError(
+                    f"expected a finite number for {label} of choice {choice!r} of {name!r}, got {value!r}"
+                )
+        rows[choice] = {str(label): float(value) for label, value in given.items()}
+        first = next(iter(rows.values()))
+        if rows[choice].keys() != first.keys():
+            raise ConfigError(
+                f"expected every choice of parameter {name!r} to have the descriptors {list(first)}, "
+                f"got {list(rows[choice])} for {choice!r}"
+            )
+    order = next(iter(rows.values()))
+    return {choice: {label: row[label] for label in order} for choice, row in rows.items()}
+
+
+def _choices(name: str, choices: Any) -> tuple[Any, ...]:
+    plain = (str, int, float, bool)
+    if not isinstance(choices, list | tuple) or not choices or not all(isinstance(c, plain) for c in choices):
+        raise ConfigError(f"expected choices: a list of texts or numbers for parameter {name!r}, got {choices!r}")
+    seen: set[tuple[bool, Any]] = set()
+    for choice in choices:
+        if (isinstance(choice, bool), choice) in seen:
+            raise ConfigError(f"expected different choices for parameter {name!r}, got {choice!r} twice; remove one")
+        seen.add((isinstance(choice, bool), choice))
+    return tuple(choices)
+
+
+def _conditions(
+    name: str, when: Any, earlier: Mapping[str, Parameter], names: Sequence[str]
+) -> dict[str, tuple[Any, ...]]:
+    if not isinstance(when, Mapping):
+        raise ConfigError(f"expected when: {{other: [values]}} for parameter {name!r}, got {when!r}")
+    conditions = {}
+    for other, values in when.items():
+        if other not in earlier:
+            remedy = f"declare it before {name!r}; two that wait for each other cannot be" if other in names else ""
+            raise ConfigError(
+                f"expected when of parameter {name!r} to name an earlier parameter, got {other!r}; "
+                f"{remedy or suggest(other, tuple(earlier))}"
+            )
+        condition = earlier[other]
+        if condition.type == "float":
+            raise ConfigError(
+                f"expected when of parameter {name!r} to name an integer or categorical parameter, got {other!r}, "
+                "a float; make it integer or categorical"
+            )
+        values = tuple(values) if isinstance(values, list | tuple) else (values,)
+        if not values:
+            raise ConfigError(f"expected when of parameter {name!r} to list values of {other!r}, got none; add one")
+        for value in values:
+            try:
+                condition.check(value)
+            except InvalidPoint as error:
+                raise ConfigError(f"when of parameter {name!r} can never hold: {error}") from error
+        conditions[other] = values
+    return conditions
