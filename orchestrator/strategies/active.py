@@ -18,6 +18,7 @@ from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNorm
 
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Space, Surrogate
+from orchestrator.strategies.explanation import Choice
 from orchestrator.strategies.modelled import ModelBased
 from orchestrator.strategies.tried import Taken
 from orchestrator.trial import Objective, Proposal, Trial
@@ -42,6 +43,7 @@ class ActiveLearning(ModelBased):
         acquisition: Literal["integrated_variance", "variance"] = "integrated_variance",
         candidates: int = 512,
         refit_every: int = 1,
+        explain: bool = True,
         seed: int = 0,
     ) -> None:
         """Set up the strategy.
@@ -56,6 +58,7 @@ class ActiveLearning(ModelBased):
                 largest (for one objective with constant noise that is also where the information gain is).
             candidates: points of the space considered at each ask, and over which the variance is averaged, >= 2.
             refit_every: answers between fits, >= 1; answers in between count as places that are known.
+            explain: record with each proposal why it was made; false saves the time.
             seed: of the fits and the space-filling points.
         """
         if acquisition not in ("integrated_variance", "variance"):
@@ -73,6 +76,7 @@ class ActiveLearning(ModelBased):
             initial=initial,
             data=data,
             refit_every=refit_every,
+            explain=explain,
             seed=seed,
         )
 
@@ -92,6 +96,7 @@ class ActiveLearning(ModelBased):
         covariance = covariance[:, len(known) :, len(known) :]
         picks: list[int] = []
         reasons: list[str] = []
+        extras: list[dict[str, Any]] = []
         for _ in range(min(n, len(points))):
             variance = covariance.diagonal(dim1=1, dim2=2)
             gain = (covariance**2).mean(dim=2) / (variance + noise[:, None])
@@ -99,12 +104,16 @@ class ActiveLearning(ModelBased):
             score[picks] = -torch.inf
             best = int(score.argmax())
             reasons.append(self._reason(variance, gain, weight, best))
+            choice = Choice(
+                name=self.acquisition, points=points, x=x[len(known) :], values=score, chosen=best, logarithmic=False
+            )
+            extras.append({"origin": self.name, **self._explain(model, points[best], x[len(known) + best], choice)})
             picks.append(best)
             covariance = condition(covariance, noise, best)
         predictions = self._predict(model, x[len(known) :][picks])
         return [
-            Proposal(point=points[i], prediction=prediction, reason=reason, extra={"origin": self.name})
-            for i, prediction, reason in zip(picks, predictions, reasons, strict=True)
+            Proposal(point=points[i], prediction=prediction, reason=reason, extra=extra)
+            for i, prediction, reason, extra in zip(picks, predictions, reasons, extras, strict=True)
         ]
 
     def _reason(self, variance: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, best: int) -> str:

@@ -17,6 +17,7 @@ from botorch.optim.optimize import optimize_acqf
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Evolvable, Finite, Space, Surrogate, Vectorised
 from orchestrator.strategies.acquisitions import Utility, acquisition
+from orchestrator.strategies.explanation import Choice
 from orchestrator.strategies.modelled import ModelBased
 from orchestrator.strategies.tried import Taken, key
 from orchestrator.trial import Objective, Point, Prediction, Proposal, Trial
@@ -52,6 +53,7 @@ class Bayesian(ModelBased):
         iterations: int = 25,
         beta: float = 4.0,
         refit_every: int = 1,
+        explain: bool = True,
         seed: int = 0,
     ) -> None:
         """Set up the strategy.
@@ -71,6 +73,7 @@ class Bayesian(ModelBased):
             iterations: most steps of that climb (L-BFGS-B), >= 1.
             beta: see ucb; > 0.
             refit_every: answers between fits, >= 1.
+            explain: record with each proposal why it was made; false saves the time.
             seed: of the fits and the space-filling points.
         """
         if acquisition not in KINDS:
@@ -97,6 +100,7 @@ class Bayesian(ModelBased):
             initial=initial,
             data=data,
             refit_every=refit_every,
+            explain=explain,
             seed=seed,
         )
 
@@ -110,16 +114,16 @@ class Bayesian(ModelBased):
         proposals = []
         for _ in range(n):
             function = acquisition(self.acquisition, model, utility, x, y, chosen, self.beta)
-            found = self._best(function, self._candidates(utility(y), taken, rng), taken)
-            if found is None:
+            choice = self._best(function, self._candidates(utility(y), taken, rng), taken)
+            if choice is None:
                 break
-            point, value = found
+            point, place = choice.points[choice.chosen], choice.x[choice.chosen]
             taken.add(key(point))
-            place = self._encode([point])
-            chosen = torch.cat([chosen, place])
-            prediction = self._predict(model, place)[0]
-            reason = self._reason(prediction, value, utility)
-            proposals.append(Proposal(point=point, prediction=prediction, reason=reason, extra={"origin": self.name}))
+            chosen = torch.cat([chosen, place[None]])
+            prediction = self._predict(model, place[None])[0]
+            reason = self._reason(prediction, float(choice.values[choice.chosen]), utility)
+            extra = {"origin": self.name, **self._explain(model, point, place, choice)}
+            proposals.append(Proposal(point=point, prediction=prediction, reason=reason, extra=extra))
         return proposals
 
     def _candidates(self, utilities: torch.Tensor, taken: Taken, rng: np.random.Generator) -> list[Point]:
@@ -134,8 +138,8 @@ class Bayesian(ModelBased):
             points += self._untried(mutants, taken)
         return points
 
-    def _best(self, function: AcquisitionFunction, points: list[Point], taken: Taken) -> tuple[Point, float] | None:
-        """Untried point with the largest acquisition value, and that value."""
+    def _best(self, function: AcquisitionFunction, points: list[Point], taken: Taken) -> Choice | None:
+        """Untried point with the largest acquisition value, among those that were considered."""
         if not points:
             return None
         x = self._encode(points)
@@ -144,10 +148,18 @@ class Bayesian(ModelBased):
             starts = x[values.argsort(descending=True, stable=True)[: self.restarts]]
             climbed = self._untried([self.space.decode(row) for row in self._climb(function, starts)], taken)
             if climbed:
-                points = points + climbed
-                values = torch.cat([values, _evaluate(function, self._encode(climbed))])
-        best = int(values.argmax())
-        return points[best], float(values[best])
+                places = self._encode(climbed)
+                points, x = points + climbed, torch.cat([x, places])
+                values = torch.cat([values, _evaluate(function, places)])
+        name = self.acquisition if len(self.objectives) == 1 else "log_nehvi"
+        return Choice(
+            name=name,
+            points=points,
+            x=x,
+            values=values,
+            chosen=int(values.argmax()),
+            logarithmic=name.startswith("log_"),
+        )
 
     def _climb(self, function: AcquisitionFunction, starts: torch.Tensor) -> np.ndarray:
         """(r, d) -> (r, d): local maxima of the acquisition function within bounds."""

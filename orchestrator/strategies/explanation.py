@@ -2,6 +2,7 @@
 
 It is worked out when the point is proposed and recorded with it, so that nobody can be wise after the event:
 
+    text          the gist of what follows, in one sentence
     interval      90 % of measurements are expected within it, by objective
     novelty       distance to the nearest measured point, beside the usual distance between neighbours
     nearest       the measured points that are closest, with their values
@@ -106,13 +107,14 @@ class Explainer:
         Returns:
             JSON-able; see the top of the file and docs/explanations.md.
         """
-        return {
+        found = {
             "interval": self._interval(place),
             **self._past(point, place),
             "drivers": self._drivers(place),
             "acquisition": self._acquisition(choice) if choice else None,
             "feasible": feasible,
         }
+        return {"text": sentence(found, self.objectives), **found}
 
     def _interval(self, place: torch.Tensor) -> dict[str, list[float]]:
         low, high = interval(self.model, place[None])[:, 0].tolist()

@@ -15,6 +15,7 @@ from gpytorch.utils.warnings import NumericalWarning
 from orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
 from orchestrator.protocols import Encodable, Finite, Space, Surrogate, Vectorised, require
 from orchestrator.randomness import derive_seed, torch_seed
+from orchestrator.strategies.explanation import Choice, Explainer
 from orchestrator.strategies.random import Random, Sampler
 from orchestrator.strategies.space_filling import SpaceFilling
 from orchestrator.strategies.tried import Taken, Tried
@@ -43,6 +44,7 @@ class ModelBased(ABC):
         initial: int,
         data: Sequence[Trial],
         refit_every: int,
+        explain: bool,
         seed: int,
     ) -> None:
         for option, value, least in (("initial", initial, 2), ("refit_every", refit_every, 1)):
@@ -54,6 +56,7 @@ class ModelBased(ABC):
         self.objectives = objectives
         self.initial = initial
         self.refit_every = refit_every
+        self.explain = explain
         self._encoder = require(space, Encodable, self.name)  # type: ignore[type-abstract]
         self._surrogate = surrogate
         self._seed = seed
@@ -62,6 +65,7 @@ class ModelBased(ABC):
         self._tried = Tried()
         self._answered: list[Trial] = []
         self._fitted: tuple[int, Model] | None = None
+        self._explainer: tuple[Model, int, Explainer] | None = None
         for trial in data:
             self._check(trial)
             self.tell(trial)
@@ -142,6 +146,26 @@ class ModelBased(ABC):
             )
             for mean, std in zip(means, stds, strict=True)
         ]
+
+    def _explain(
+        self,
+        model: Model,
+        point: Point,
+        place: torch.Tensor,
+        choice: Choice | None = None,
+        feasible: float | None = None,
+    ) -> dict[str, Any]:
+        """`{"explanation": ...}` for the `extra` of a proposal at the encoded (d,) place; empty unless it is wanted."""
+        if not self.explain:
+            return {}
+        count = len(self._answered)
+        if self._explainer is None or self._explainer[0] is not model or self._explainer[1] != count:
+            x = self._encode(t.point for t in self._answered)
+            explainer = Explainer(
+                space=self.space, model=model, x=x, answered=list(self._answered), objectives=self.objectives
+            )
+            self._explainer = model, count, explainer
+        return {"explanation": self._explainer[2](point, place, choice, feasible)}
 
     def _check(self, trial: Trial) -> None:
         try:

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from orchestrator.randomness import derive
+from orchestrator.strategies.bayes import Bayesian
 from orchestrator.strategies.explanation import Choice, Explainer, novelty, parameter_names, preference, sentence
-from orchestrator.trial import Objective, Trial, losses
+from orchestrator.trial import Objective, Proposal, Trial, losses
 from search_spaces.latent import Latent
 from surrogates.gp import GP
 from tests.strategies import toys
@@ -125,7 +126,8 @@ def test_a_single_candidate_has_no_runner_up() -> None:
 def test_the_sentence_is_readable() -> None:
     hot = {"temperature": 1190.0, "rate": 1e-2, "layers": 2, "solvent": "water", "dilution": 0.5, "stir": True}
     found = explainer((YIELD,))(hot, torch.as_tensor(toys.mixed().encode([hot]))[0])
-    text = sentence(found, (YIELD,))
+    text = found["text"]
+    assert text == sentence(found, (YIELD,))
     assert "times the usual distance between neighbours; mostly because of temperature (+" in text
     assert " %) and solvent (+" in text
 
@@ -165,3 +167,31 @@ def test_a_latent_vector_is_one_parameter_and_has_no_drivers() -> None:
     found = Explainer(space=space, model=model, x=x, answered=trials, objectives=(LOSS,))(points[0], x[0])
     assert found["drivers"] == []
     assert found["interval"]["loss"][0] < found["interval"]["loss"][1]
+
+
+@pytest.mark.parametrize("acquisition", ["log_ei", "thompson"])
+def test_explaining_changes_no_proposal(acquisition: str) -> None:
+    """Else a search could not be compared with one that goes without explanations."""
+
+    def proposals(explain: bool) -> list[Proposal]:
+        space = toys.mixed()
+        strategy = Bayesian(
+            space=space, objectives=(YIELD,), surrogate=GP(), initial=4, candidates=20, iterations=3, restarts=1,
+            acquisition=acquisition, explain=explain,  # type: ignore[arg-type]
+        )  # fmt: skip
+        for trial in told(10):
+            strategy.tell(trial)
+        return strategy.ask(3, (), derive("ask"))
+
+    explained, plain = proposals(True), proposals(False)
+    assert [p.point for p in explained] == [p.point for p in plain]
+    assert [p.prediction for p in explained] == [p.prediction for p in plain]
+    assert not any("explanation" in p.extra for p in plain)
+    for proposal in explained:
+        found = proposal.extra["explanation"]
+        assert proposal.prediction is not None
+        low, high = found["interval"]["yield"]
+        assert (low + high) / 2 == pytest.approx(proposal.prediction.mean["yield"])
+        assert high - low == pytest.approx(2 * 1.6449 * proposal.prediction.std["yield"], rel=1e-3)
+        assert found["acquisition"]["name"] == acquisition
+        assert found["acquisition"]["runner_up"]["value"] <= found["acquisition"]["value"]
