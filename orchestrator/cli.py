@@ -240,6 +240,44 @@ def export(
             typer.echo(f"no network.onnx: {done.without_onnx}")
 
 
+@app.command()
+def serve(
+    campaign: Campaign,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at; any but this machine's own asks for a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="0 for any that is free.", min=0, max=65535)] = 8000,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", help="Where the token is; it is made in the results if left out.", metavar="FILE"),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="Another name of this server; may be repeated.")
+    ] = None,
+    study: Annotated[str | None, typer.Option("--study", help="Which study.", metavar="NAME")] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Folder for results; runs/NAME if left out.", metavar="DIR")
+    ] = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed.")
+    ] = False,
+) -> None:
+    """Serve a study that people measure: a page for the bench and the phone, and a REST interface."""
+    from orchestrator.commands.serve import serve as start
+
+    start(
+        campaign,
+        _console(),
+        study=study,
+        directory=directory,
+        host=host,
+        port=port,
+        token_file=token_file,
+        allow_hosts=allow_host or (),
+        accept_changes=accept_changes,
+    )
+
+
 def main() -> None:
     """Entry point: errors that a user can act on are one message and an exit code, not a traceback."""
     from orchestrator.errors import ConfigError, MatloopError

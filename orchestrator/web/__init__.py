@@ -1,0 +1,1 @@
+"""The server of a lab: a REST interface and a page for the bench and the phone, over one study's ledger."""

@@ -1,0 +1,110 @@
+"""The REST interface: the study, its experiments, recommendations, results, CSV files."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, HTTPException, Path, Query
+
+from orchestrator.trial import best
+from orchestrator.web.desk import Desk
+from orchestrator.web.schemas import (
+    CancelIn,
+    ErrorOut,
+    ExperimentOut,
+    RecommendIn,
+    ResultsIn,
+    StudyOut,
+    experiment,
+)
+
+PAGE = 1000
+"""Experiments in one answer, at most."""
+
+Id = Annotated[int, Path(ge=0, lt=2**31, description="number of an experiment")]
+State = Literal["to do", "answered", "failed", "cancelled"]
+
+
+def routes(desk: Desk) -> APIRouter:
+    """All of it, under `/api`."""
+    lab = desk.lab
+    router = APIRouter(prefix="/api", responses={422: {"model": ErrorOut}})
+
+    def amended() -> set[int]:
+        return {amendment.trial for amendment in lab.history.amendments}
+
+    @router.get("/study")
+    def study() -> StudyOut:
+        """What is studied, and where it stands."""
+        trials = lab.trials()
+        champion = best(trials, lab.objectives[0])
+        states = ["to do" if t.state == "running" else t.state for t in trials]
+        return StudyOut(
+            campaign=lab.name,
+            study=lab.study.name,
+            objectives=[{"name": o.name, "direction": o.direction, "unit": o.unit} for o in lab.objectives],
+            inputs=[
+                {"name": f.name, "kind": f.kind, "low": f.low, "high": f.high, "unit": f.unit, "choices": f.choices}
+                for f in desk.fields
+            ],
+            instructions=str(getattr(lab.study.driver, "instructions", "")),
+            counts={state: states.count(state) for state in ("to do", "answered", "failed", "cancelled")},
+            best=champion.id if champion else None,
+            version=desk.version,
+        )
+
+    @router.get("/version")
+    def version() -> dict[str, str]:
+        """A text that changes with every event on record; for those who poll."""
+        return {"version": desk.version}
+
+    @router.get("/experiments")
+    def experiments(
+        state: Annotated[State | None, Query(description="only those in this state")] = None,
+        start: Annotated[int, Query(ge=0, lt=2**31, description="only those from this id on")] = 0,
+        limit: Annotated[int, Query(ge=1, le=PAGE, description="at most so many")] = PAGE,
+    ) -> list[ExperimentOut]:
+        """Experiments in order: those to do, and those done."""
+        wanted = "running" if state == "to do" else state
+        found = [t for t in lab.trials() if t.id >= start and (wanted is None or t.state == wanted)]
+        corrected = amended()
+        return [experiment(t, lab, corrected) for t in found[:limit]]
+
+    @router.get("/experiments/{id}")
+    def one(id: Id) -> ExperimentOut:
+        """One experiment."""
+        found = [t for t in lab.trials() if t.id == id]
+        if not found:
+            raise HTTPException(404, f"there is no experiment {id}")
+        return experiment(found[0], lab, amended())
+
+    @router.post("/recommendations", status_code=201)
+    async def recommend(wanted: RecommendIn) -> list[ExperimentOut]:
+        """Recommend what to do next. It is on record when the answer comes; that may take seconds. Fewer come, or
+        none, while the strategy waits for results."""
+        return [experiment(t, lab, set()) for t in await desk.recommend(wanted.n, wanted.by)]
+
+    @router.post("/results")
+    def results(told: ResultsIn) -> list[ExperimentOut]:
+        """Record results, all of them or none. What is on record already is not recorded again, so that it is safe to
+        repeat a request whose answer was lost; results without a recommendation need a `request` for that."""
+        trials = lab.tell(
+            [result.result() for result in told.results],
+            told.by,
+            amend=told.amend,
+            allow_outside=told.allow_outside,
+        )
+        corrected = amended()
+        return [experiment(t, lab, corrected) for t in trials]
+
+    @router.post("/experiments/{id}/cancel")
+    def cancel(id: Id, told: CancelIn) -> ExperimentOut:
+        """Record that a recommendation will not be done; harmless when repeated."""
+        return experiment(lab.cancel(id, told.by, told.reason), lab, amended())
+
+    @router.get("/outlook")
+    async def outlook() -> dict[str, Any]:
+        """What further experiments are worth; empty if the strategy cannot say. May take seconds."""
+        return dict(await desk.outlook_now())
+
+    return router

@@ -1,0 +1,122 @@
+"""What the bench shows: what to do, how far it has come, and whether to go on."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from orchestrator.report import text
+from orchestrator.trial import Objective, Trial, best
+from orchestrator.web import plots
+from orchestrator.web.cards import Cards
+from orchestrator.web.desk import Desk
+from orchestrator.web.fields import shown
+from orchestrator.web.schemas import MOST_RECOMMENDED
+
+LATEST = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One figure of the summary."""
+
+    label: str
+    value: str
+    unit: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One drawing and what to see in it."""
+
+    title: str
+    svg: Markup
+    caption: str = ""
+
+
+def content(desk: Desk) -> dict[str, Any]:
+    """All that the template needs besides the visitor."""
+    trials = desk.lab.trials()
+    finished = in_order(desk, trials)
+    cards = cards_of(desk, trials)
+    latest = finished[: -LATEST - 1 : -1]
+    return {
+        "tiles": _tiles(desk, trials),
+        "queue": [cards.card(t) for t in trials if t.state == "running"],
+        "fields": desk.fields,
+        "objectives": desk.lab.objectives,
+        "instructions": str(getattr(desk.lab.study.driver, "instructions", "")),
+        "causes": causes(trials),
+        "outlook": outlook(desk.outlook()),
+        "figures": _figures(desk, finished),
+        "recent": [cards.card(t, strips=False) for t in latest],
+        "most": MOST_RECOMMENDED,
+        "submission": secrets.token_hex(8),
+    }
+
+
+def cards_of(desk: Desk, trials: list[Trial]) -> Cards:
+    """The maker of cards of these trials."""
+    return Cards(desk.fields, desk.lab.objectives, trials, list(desk.lab.history.amendments))
+
+
+def in_order(desk: Desk, trials: list[Trial]) -> list[Trial]:
+    """Finished trials in the order in which their results were told."""
+    by_id = {t.id: t for t in trials if t.state != "running"}
+    return [by_id[i] for i in list(desk.lab.history.finished) if i in by_id]
+
+
+def causes(trials: list[Trial]) -> list[str]:
+    """Reasons of failures so far, each once, the latest first."""
+    return list(dict.fromkeys(t.failure.message for t in reversed(trials) if t.failure))[:30]
+
+
+def outlook(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the page says about going on; None if nobody knows."""
+    return {"sentence": str(found.get("text", "")), "rows": []} if found else None
+
+
+def _tiles(desk: Desk, trials: list[Trial]) -> list[Tile]:
+    objective = desk.lab.objectives[0]
+    champion = best(trials, objective)
+    tiles = []
+    if champion is not None and champion.values is not None:
+        value = shown(champion.values[objective.name])
+        tiles.append(Tile(f"best {text.name(objective)}", value, objective.unit, plots.link(champion)))
+    tiles.append(Tile("measured", str(sum(t.state == "answered" for t in trials))))
+    if failed := sum(t.state == "failed" for t in trials):
+        tiles.append(Tile("failed", str(failed)))
+    if held := _held(trials, objective):
+        tiles.append(Tile("90\u202f% intervals held", held))
+    budget = desk.lab.study.budget.trials
+    if budget is not None:
+        tiles.append(Tile("planned in all", str(budget)))
+    return tiles
+
+
+def _held(trials: list[Trial], objective: Objective) -> str:
+    spans = [
+        (span, t.values[objective.name])
+        for t in trials
+        if t.values and t.planned is None and (span := plots.interval(t, objective)) is not None
+    ]
+    if not spans:
+        return ""
+    return f"{sum(low <= value <= high for (low, high), value in spans)} of {len(spans)}"
+
+
+def _figures(desk: Desk, finished: list[Trial]) -> list[Figure]:
+    figures = []
+    for objective in desk.lab.objectives:
+        better = "lower" if objective.direction == "minimise" else "higher"
+        if (svg := plots.progress(finished, objective)) is not None:
+            name = text.name(objective)
+            figures.append(Figure(f"Progress of {name}", svg, f"The line is the best so far; {better} is better."))
+        if (found := plots.predictions(finished, objective)) is not None:
+            figures.append(Figure(f"Predicted and measured {text.name(objective)}", *found))
+    return figures

@@ -1,0 +1,110 @@
+"""The inputs of an experiment as fields of a form, taken from the parameters that the space declares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from orchestrator.randomness import derive
+from orchestrator.report import text
+from orchestrator.trial import Point
+from orchestrator.web.numbers import number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One input.
+
+    Attributes:
+        name: key in a point.
+        kind: how it is typed.
+        low, high: ends of its range, None where there are none.
+        unit: for people.
+        choices: values of a choice.
+        when: values of earlier inputs, by name, that make this one part of an experiment.
+    """
+
+    name: str
+    kind: Literal["number", "integer", "choice"]
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    choices: tuple[Any, ...] = ()
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def read(self, written: str) -> Any:
+        """Value of what was typed; whether it is within range is for the space to say.
+
+        Raises:
+            ValueError: it is none.
+        """
+        if self.kind == "choice":
+            found = [choice for choice in self.choices if str(choice) == written]
+            if not found:
+                raise ValueError(f"expected one of {', '.join(map(str, self.choices))}, got {written[:40]!r}")
+            return found[0]
+        value = number(written, self.unit)
+        if self.kind == "integer":
+            if value != math.floor(value):
+                raise ValueError(f"expected a whole number, got {written[:40]!r}")
+            return int(value)
+        return value
+
+    def applies(self, point: Point) -> bool:
+        """Whether the input is part of an experiment with these earlier values."""
+        return all(point.get(other) in values for other, values in self.when.items())
+
+    @property
+    def hint(self) -> str:
+        """Its range in words."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"{text.number(self.low)} to {text.number(self.high)}"
+
+
+def fields_of(space: Any) -> tuple[Field, ...]:
+    """Inputs of a space: its declared parameters, the columns of its table, or what a point of it is made of."""
+    declared = getattr(space, "parameters", None)
+    if declared:
+        return tuple(_declared(parameter) for parameter in declared)
+    points = getattr(space, "points", None)
+    if points is None:
+        points = [space.sample(derive("fields"))]
+    found = {name: [point[name] for point in points] for name in points[0]}
+    return tuple(field for name, values in found.items() if (field := _seen(name, values)))
+
+
+def _declared(parameter: Any) -> Field:
+    if parameter.choices:
+        return Field(
+            name=parameter.name, kind="choice", choices=parameter.choices, unit=parameter.unit, when=parameter.when
+        )
+    return Field(
+        name=parameter.name,
+        kind="integer" if parameter.type == "integer" else "number",
+        low=parameter.low,
+        high=parameter.high,
+        unit=parameter.unit,
+        when=parameter.when,
+    )
+
+
+def _seen(name: str, values: Sequence[Any]) -> Field | None:
+    """Field for values that were met; None if nobody can type such values."""
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        whole = all(isinstance(value, int) for value in values)
+        return Field(name=name, kind="integer" if whole else "number")
+    if all(isinstance(value, str | bool | int | float) for value in values):
+        return Field(name=name, kind="choice", choices=tuple(dict.fromkeys(values)))
+    return None
+
+
+def shown(value: Any) -> str:
+    """A value as a person reads it: five significant digits."""
+    if isinstance(value, float):
+        return f"{value:.5g}".replace("-", "−") if value != round(value) or abs(value) >= 1e15 else text.number(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(shown, value))}]"
+    return str(value)

@@ -1,0 +1,178 @@
+"""What every request passes before any page or route sees it: host, origin, token, size; and headers on every answer.
+
+- Host: only names and addresses of this server, so that a stranger's page cannot rebind its own name to it.
+- Origin: a browser's request that changes something must come from our own pages.
+- Token: in the header `Authorization: Bearer …`, or as a session cookie. A cookie alone may read and send forms (which
+  carry a token of their own, see `pages`), but never change anything through the REST interface.
+- Size: bodies are read here, up to a limit, before anything parses them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestrator.web.access import SESSION_S, Access
+
+BODY_LIMIT = 4 * 2**20
+BODY_TIMEOUT_S = 30.0
+SAFE = ("GET", "HEAD", "OPTIONS")
+OPEN = ("/login", "/static/", "/icon.svg")
+"""What may be read without the token: the form that asks for it, and its looks."""
+
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "cache-control": "no-store",
+}
+
+Refuse = Callable[[Request, int, str], Response]
+"""Makes the answer to a request that is turned away: request, status, reason in words."""
+
+
+class Gate:
+    """ASGI middleware around the whole application.
+
+    Args:
+        app: what lies behind.
+        access: who may come in.
+        refuse: makes the answer to those who may not.
+    """
+
+    def __init__(self, app: ASGIApp, *, access: Access, refuse: Refuse) -> None:
+        self.app = app
+        self.access = access
+        self.refuse = refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # there are no web sockets here; the rest is the server's own business
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        answer = _Headers(send, static=scope["path"].startswith("/static/"))
+        refusal = self._outside(request) or self._without_token(request, answer)
+        if refusal is None and request.method not in SAFE:
+            try:
+                body = await asyncio.wait_for(_read(request), BODY_TIMEOUT_S)
+            except (ClientDisconnect, TimeoutError):
+                return
+            if body is None:
+                refusal = self.refuse(request, 413, f"expected at most {BODY_LIMIT // 2**20} MB, got more; send less")
+            else:
+                receive = _again(body, receive)
+        await (refusal or self.app)(scope, receive, answer)
+
+    def _outside(self, request: Request) -> Response | None:
+        """Refusal of a request that was not meant for this server or was made by another site."""
+        host = request.headers.get("host", "")
+        if not self.access.knows(host):
+            return self.refuse(
+                request, 400, f"this server does not answer to the name {host[:80]!r}; start it with --allow-host NAME"
+            )
+        if request.method in SAFE:
+            return None
+        origin = request.headers.get("origin")
+        if origin is not None and not _same_origin(origin, host):
+            return self.refuse(request, 403, f"the request was made by a page of {origin[:80]}, not by ours")
+        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            return self.refuse(request, 403, "the request was made by a page of another site")
+        return None
+
+    def _without_token(self, request: Request, answer: _Headers) -> Response | None:
+        """Refusal of a visitor who has not shown the token; else the session is noted for the pages."""
+        path, interface = request.url.path, request.url.path.startswith("/api/")
+        session = request.cookies.get(self.access.cookie, "")
+        known = bool(session) and self.access.valid(session)
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        bearer = scheme.lower() == "bearer" and self.access.admits(token.strip())
+        if not known and not self.access.required and not interface:
+            session, known = self.access.new_session(), True
+            answer.cookies.append(cookie(self.access, session))
+        request.scope["session"] = session if known else ""
+        if not self.access.required or bearer or path.startswith(OPEN):
+            return None
+        if interface and not (known and request.method in SAFE):
+            return self.refuse(request, 401, "expected the header 'Authorization: Bearer TOKEN' with this lab's token")
+        if not known:
+            if request.method in SAFE:
+                return RedirectResponse("/login", 303)
+            return self.refuse(request, 401, "you are not signed in any more; sign in and send the form again")
+        return None
+
+
+def cookie(access: Access, session: str) -> str:
+    """The Set-Cookie header of a session; an empty one ends it."""
+    age = SESSION_S if session else 0
+    secure = "; Secure" if access.secure else ""
+    return f"{access.cookie}={session}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
+
+
+class _Headers:
+    """A `send` that puts our headers on the answer."""
+
+    def __init__(self, send: Send, *, static: bool) -> None:
+        self.send = send
+        self.static = static
+        self.cookies: list[str] = []
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers[name] = value
+            if self.static:
+                headers["cache-control"] = "no-cache"
+            for value in self.cookies:
+                headers.append("set-cookie", value)
+        await self.send(message)
+
+
+def _same_origin(origin: str, host: str) -> bool:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+
+
+async def _read(request: Request) -> bytes | None:
+    """The body; None if it is too large."""
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or len(length) > 12 or int(length) > BODY_LIMIT:
+        return None
+    parts, size = [], 0
+    async for part in request.stream():
+        parts.append(part)
+        size += len(part)
+        if size > BODY_LIMIT:
+            return None
+    return b"".join(parts)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body that was read, and then waits as before."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

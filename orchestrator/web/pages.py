@@ -1,0 +1,152 @@
+"""The pages for the bench and the phone: they work as plain forms and links; the script only makes them livelier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from orchestrator.report import text
+from orchestrator.web import bench, reference, rendering
+from orchestrator.web.access import Access
+from orchestrator.web.desk import Desk
+from orchestrator.web.forms import Filled
+from orchestrator.web.story import story
+
+PAGE = 100
+"""Experiments on one page of the history."""
+
+WHO = "matloop-who"
+"""Cookie that remembers the visitor's name, so that nobody types it for every result."""
+
+
+class Site:
+    """Renders pages for a visitor.
+
+    Args:
+        desk: the lab.
+        access: for the tokens in forms.
+    """
+
+    def __init__(self, desk: Desk, access: Access) -> None:
+        self.desk = desk
+        self.access = access
+
+    def page(self, request: Request, template: str, status: int = 200, **content: Any) -> Response:
+        """A page with what every page shows."""
+        lab = self.desk.lab
+        return rendering.page(
+            template,
+            status,
+            campaign=lab.name,
+            study=lab.study.name,
+            path=request.url.path,
+            version=self.desk.version,
+            token_required=self.access.required,
+            csrf=self.access.form_token(request.scope["session"]),
+            who=unquote(request.cookies.get(WHO, ""))[:80],
+            flash=_flash(request),
+            **content,
+        )
+
+    def bench(
+        self, request: Request, target: str = "", filled: Filled | None = None, problems: list[str] | None = None
+    ) -> Response:
+        """The bench; with a form that was not accepted, and why."""
+        return self.page(
+            request,
+            "bench.html",
+            422 if target else 200,
+            target=target,
+            filled=filled,
+            problems=problems or [],
+            **bench.content(self.desk),
+        )
+
+    def experiment(self, request: Request, id: int, open: str = "", filled: Filled | None = None) -> Response:
+        """One experiment and its story; with a form that was not accepted, and why.
+
+        Raises:
+            HTTPException: there is none with this id.
+        """
+        trials = self.desk.lab.trials()
+        trial = next((t for t in trials if t.id == id), None)
+        if trial is None:
+            raise HTTPException(404, f"There is no experiment {id}.")
+        cards = bench.cards_of(self.desk, trials)
+        amendments = [a for a in list(self.desk.lab.history.amendments) if a.trial == id]
+        return self.page(
+            request,
+            "experiment.html",
+            422 if open else 200,
+            card=cards.card(trial),
+            story=story(trial, amendments, cards),
+            fields=self.desk.fields,
+            objectives=self.desk.lab.objectives,
+            causes=bench.causes(trials),
+            open=open,
+            filled=filled,
+        )
+
+    def history(self, request: Request, page: int) -> Response:
+        """All experiments, the latest first."""
+        trials = self.desk.lab.trials()
+        cards = bench.cards_of(self.desk, trials)
+        pages = max(1, -(-len(trials) // PAGE))
+        shown = trials[::-1][(page - 1) * PAGE : page * PAGE]
+        return self.page(
+            request,
+            "history.html",
+            cards=[cards.card(t, strips=False) for t in shown],
+            total=len(trials),
+            page=page,
+            pages=pages,
+        )
+
+
+def routes(site: Site, app: FastAPI) -> APIRouter:
+    """What can be looked at."""
+    router = APIRouter()
+
+    @router.get("/")
+    def bench_page(request: Request) -> Response:
+        return site.bench(request)
+
+    @router.get("/history")
+    def history_page(request: Request, page: Annotated[int, Query(ge=1, le=10**6)] = 1) -> Response:
+        return site.history(request, page)
+
+    @router.get("/experiments/{id}")
+    def experiment_page(request: Request, id: int) -> Response:
+        return site.experiment(request, id)
+
+    @router.get("/api/docs")
+    def reference_page(request: Request) -> Response:
+        return site.page(request, "api.html", routes=reference.routes(app.openapi()), description=app.description)
+
+    @router.get("/icon.svg")
+    def icon() -> Response:
+        return FileResponse(Path(__file__).parent / "static" / "icon.svg", media_type="image/svg+xml")
+
+    return router
+
+
+def _flash(request: Request) -> str:
+    """What has just been done, said once more than by its effect."""
+    done, number = request.query_params.get("done", ""), request.query_params.get("n", "")
+    if not number.isdecimal() or len(number) > 9:
+        return ""
+    n = int(number)
+    return {
+        "recorded": f"The result of experiment {n} is recorded.",
+        "failed": f"The failure of experiment {n} is recorded.",
+        "corrected": f"The correction of experiment {n} is recorded.",
+        "cancelled": f"Experiment {n} is taken off the list.",
+        "recommended": f"{text.plural(n, 'recommendation').capitalize()} more."
+        if n
+        else "No recommendation: the strategy waits for results of what is under way.",
+        "imported": f"{text.plural(n, 'result').capitalize()} recorded from the file.",
+    }.get(done, "")

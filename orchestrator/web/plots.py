@@ -1,0 +1,145 @@
+"""What the page draws: progress, predictions against measurements, and one prediction among what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup
+
+from orchestrator.report import statistics, text
+from orchestrator.trial import Objective, Trial
+from orchestrator.web.svg import Canvas, Scale, axes, padded
+
+WIDTH, HEIGHT = 440, 270
+POINTS = 400
+
+
+def progress(finished: Sequence[Trial], objective: Objective) -> Markup | None:
+    """Every result as it came and the best so far; None without results.
+
+    Args:
+        finished: answered and failed trials, in the order in which they were told.
+        objective: whose values are drawn.
+    """
+    places = [(i, t) for i, t in enumerate(finished, 1) if t.values is not None]
+    if not places:
+        return None
+    values = np.array([(t.values or {})[objective.name] for _, t in places])
+    best = objective.loss(1.0) * np.minimum.accumulate(objective.loss(1.0) * values)
+    canvas = Canvas(WIDTH, HEIGHT, f"{text.name(objective)} of every result, and the best so far", "progress")
+    low, high = statistics.robust_limits(values)
+    y = padded(min(low, float(best[-1])), max(high, float(best[-1])), HEIGHT - 42, 26)
+    x = Scale(0.5, max(len(finished), 8) + 0.5, 48, WIDTH - 10)
+    axes(canvas, x, y, labels=("experiments in the order of their results", text.axis(objective)), whole=True)
+    for i in statistics.thin(values, POINTS):
+        place, trial = places[i]
+        tip = f"experiment {trial.id}: {text.value(objective, float(values[i]))}"
+        canvas.dot(x(place), y(float(values[i])), 4.5, "dot", tip=tip, link=link(trial))
+    failed = [(i, t) for i, t in enumerate(finished, 1) if t.failure is not None]
+    for i in statistics.even(len(failed), POINTS):
+        place, trial = failed[i]
+        canvas.cross(x(place), y.start - 7, 4, "cross", tip=f"experiment {trial.id} failed", link=link(trial))
+    steps: list[tuple[float, float]] = [(x(places[0][0]), y(float(best[0])))]
+    for (place, _), value in zip(places[1:], best[1:], strict=True):
+        if y(float(value)) != steps[-1][1]:
+            steps += [(x(place), steps[-1][1]), (x(place), y(float(value)))]
+    canvas.path([*steps, (x(len(finished)), steps[-1][1])], "best")
+    return canvas.markup()
+
+
+def predictions(finished: Sequence[Trial], objective: Objective) -> tuple[Markup, str] | None:
+    """Measured against predicted, with a sentence on how many intervals held; None for fewer than three.
+
+    Only trials that were done as planned count, because what was predicted was the plan.
+    """
+    rows = [
+        (t, t.prediction.mean[objective.name], t.prediction.std.get(objective.name, np.nan), t.values[objective.name])
+        for t in finished
+        if t.values and t.planned is None and t.prediction and objective.name in t.prediction.mean
+    ]
+    if len(rows) < 3:
+        return None
+    mean, std, measured = (np.array(column, dtype=np.float64) for column in list(zip(*rows, strict=True))[1:])
+    known = np.isfinite(std) & (std > 0)
+    low, high = (f(np.concatenate([mean, measured])) for f in (np.min, np.max))
+    canvas = Canvas(WIDTH, HEIGHT, f"{text.name(objective)} predicted and measured", "predictions")
+    x, y = padded(float(low), float(high), 48, WIDTH - 10), padded(float(low), float(high), HEIGHT - 42, 26)
+    axes(canvas, x, y, labels=(f"measured {text.axis(objective)}", f"predicted {text.axis(objective)}"))
+    canvas.line(x(x.low), y(y.low), x(x.high), y(y.high), "diagonal")
+    for i in np.union1d(
+        statistics.thin(measured - mean, POINTS // 2), statistics.even(len(rows), POINTS // 2)
+    ).tolist():
+        if known[i]:
+            half = 1.645 * std[i]
+            canvas.line(x(measured[i]), y(mean[i] - half), x(measured[i]), y(mean[i] + half), "interval")
+        tip = (
+            f"experiment {rows[i][0].id}: predicted {text.spread(mean[i], std[i])}, measured {text.number(measured[i])}"
+        )
+        canvas.dot(x(measured[i]), y(mean[i]), 4.5, "dot", tip=tip, link=link(rows[i][0]))
+    return canvas.markup(), _verdict(mean, std, measured, known)
+
+
+def _verdict(
+    mean: statistics.Array, std: statistics.Array, measured: statistics.Array, known: np.typing.NDArray[np.bool_]
+) -> str:
+    error = text.number(float(np.abs(measured - mean).mean()))
+    sentence = f"{text.plural(len(mean), 'prediction')}, each made before its measurement; mean error {error}."
+    n = int(known.sum())
+    if n < 5:
+        return sentence
+    held = int(np.sum(statistics.levels((measured - mean)[known] / std[known]) <= 0.9))
+    low, high = statistics.wilson(held, n)
+    if low <= 0.9 <= high:
+        judged = "as promised, as far as so few can tell" if n < 50 else "as promised"
+    else:
+        judged = "too few: the model is too sure of itself" if held / n < 0.9 else "more than promised"
+    return f"{sentence} {held} of {n} of the 90 % intervals held: {judged}."
+
+
+def strip(trial: Trial, objective: Objective, known: Sequence[float]) -> Markup | None:
+    """One prediction as a bar over the values measured so far; None if nothing was predicted.
+
+    Args:
+        trial: whose prediction it is.
+        objective: of which.
+        known: measured values.
+    """
+    span = interval(trial, objective)
+    if trial.prediction is None or objective.name not in trial.prediction.mean or span is None:
+        return None
+    mean = trial.prediction.mean[objective.name]
+    low, high = statistics.robust_limits(np.array(known)) if len(known) else span
+    canvas = Canvas(WIDTH, 46, f"predicted {text.number(span[0])} to {text.number(span[1])}", "strip")
+    x = padded(min(low, span[0]), max(high, span[1]), 8, WIDTH - 8, 0.03)
+    canvas.line(x.start, 22, x.end, 22, "axis")
+    for value in known if len(known) <= POINTS else np.quantile(known, np.linspace(0, 1, POINTS)):
+        canvas.line(x(value), 17, x(value), 27, "known")
+    canvas.rectangle(x(span[0]), 16, x(span[1]) - x(span[0]), 12, "interval")
+    canvas.dot(x(mean), 22, 5.5, "dot", tip=f"expected {text.value(objective, mean)}")
+    if trial.values is not None:
+        mark, word = trial.values[objective.name], "measured"
+        canvas.dot(x(mark), 22, 5.5, "measured", tip=f"measured {text.value(objective, mark)}")
+    elif known:
+        mark, word = min(known, key=objective.loss), "best"
+        canvas.line(x(mark), 11, x(mark), 33, "champion")
+    else:
+        return canvas.markup()
+    canvas.text(min(max(x(mark), 60), WIDTH - 60), 45, f"{word} {text.number(mark)}", "tick", "middle")
+    return canvas.markup()
+
+
+def interval(trial: Trial, objective: Objective) -> tuple[float, float] | None:
+    """The 90 % interval recorded with a proposal, or that of a normal prediction; None if there is none."""
+    stated = (trial.extra.get("explanation") or {}).get("interval", {}).get(objective.name)
+    if stated is not None:
+        return float(stated[0]), float(stated[1])
+    if trial.prediction is None or objective.name not in trial.prediction.std:
+        return None
+    mean, std = trial.prediction.mean[objective.name], trial.prediction.std[objective.name]
+    return mean - 1.6449 * std, mean + 1.6449 * std
+
+
+def link(trial: Trial) -> str:
+    """Address of an experiment's page."""
+    return f"/experiments/{trial.id}"

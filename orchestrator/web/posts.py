@@ -1,0 +1,141 @@
+"""What the pages' forms do; a form that is not accepted comes back with every objection beside its field."""
+
+from __future__ import annotations
+
+import hmac
+from urllib.parse import quote
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+from orchestrator.errors import MatloopError, RejectedResults
+from orchestrator.lab import Result
+from orchestrator.trial import Trial
+from orchestrator.web import forms, rendering
+from orchestrator.web.access import Access
+from orchestrator.web.forms import Filled
+from orchestrator.web.gate import cookie
+from orchestrator.web.pages import WHO, Site
+from orchestrator.web.schemas import MOST_RECOMMENDED
+
+KINDS: dict[str, forms.Outcome] = {"result": "value", "failure": "failure", "amend": "either"}
+
+YEAR_S = 365 * 24 * 3600
+
+
+def routes(site: Site, access: Access) -> APIRouter:
+    """What can be done."""
+    desk, lab = site.desk, site.desk.lab
+    router = APIRouter()
+
+    async def submitted(request: Request) -> Filled:
+        """The form, if it is one of ours.
+
+        Raises:
+            HTTPException: it does not carry the token of this session.
+        """
+        async with request.form(max_files=1, max_fields=3000) as form:
+            filled = forms.read(form)
+        if not hmac.compare_digest(filled.get("csrf").encode(), access.form_token(request.scope["session"]).encode()):
+            raise HTTPException(403, "This form was opened before you signed in, or elsewhere. Go back and reload it.")
+        return filled
+
+    def find(id: int) -> Trial:
+        trial = next((t for t in lab.trials() if t.id == id), None)
+        if trial is None:
+            raise HTTPException(404, f"There is no experiment {id}.")
+        return trial
+
+    def tell(filled: Filled, result: Result | None, *, amend: bool = False) -> Trial | None:
+        """Record; None if something is wrong, which `filled.problems` then says."""
+        if result is None:
+            return None
+        outside = filled.get("confirm") == "yes"
+        try:
+            return lab.tell([result], filled.get("by"), amend=amend, allow_outside=outside)[0]
+        except RejectedResults as error:
+            filled.object_to(error.problems, desk.fields, lab.objectives)
+            if not outside and not lab.review([result], amend=amend, allow_outside=True)[1]:
+                filled.unusual = True
+            return None
+
+    @router.post("/experiments/{id}/{what}")
+    async def report(request: Request, id: int, what: str) -> Response:
+        if what not in (*KINDS, "cancel"):
+            raise HTTPException(404, "There is no such page.")
+        filled = await submitted(request)
+        return await run_in_threadpool(reported, request, id, what, filled)
+
+    def reported(request: Request, id: int, what: str, filled: Filled) -> Response:
+        trial = find(id)
+        if what == "cancel":
+            try:
+                lab.cancel(id, filled.line("by", forms.LONGEST_NAME), filled.line("reason"))
+            except MatloopError as error:
+                filled.problems[""] = rendering.sentence(str(error))
+                return site.experiment(request, id, "cancel", filled)
+            return done(filled, "cancelled", id)
+        kind = KINDS[what]
+        told = tell(filled, forms.outcome(filled, kind, desk.fields, lab.objectives, trial), amend=what == "amend")
+        if told is None:
+            over = what != "amend" and find(id).state != "running"  # somebody has reported on it meanwhile
+            return site.experiment(request, id, "amend" if over else what, filled)
+        if what == "amend":
+            return done(filled, "corrected", id, f"/experiments/{id}")
+        return done(filled, "failed" if told.failure else "recorded", id)
+
+    @router.post("/experiments")
+    async def own(request: Request) -> Response:
+        filled = await submitted(request)
+        return await run_in_threadpool(reported_own, request, filled)
+
+    def reported_own(request: Request, filled: Filled) -> Response:
+        trial = tell(filled, forms.outcome(filled, "either", desk.fields, lab.objectives, None))
+        if trial is None:
+            return site.bench(request, "own", filled)
+        return done(filled, "failed" if trial.failure else "recorded", trial.id, form="own")
+
+    @router.post("/recommend")
+    async def recommend(request: Request) -> Response:
+        filled = await submitted(request)
+        wanted = filled.get("n")
+        try:
+            if not wanted.isdecimal() or not 1 <= int(wanted[:4]) <= MOST_RECOMMENDED:
+                raise MatloopError(f"expected a number from 1 to {MOST_RECOMMENDED}, got {wanted[:20]!r}")
+            trials = await desk.recommend(int(wanted[:4]), filled.line("by", forms.LONGEST_NAME))
+        except MatloopError as error:
+            filled.problems["n"] = rendering.sentence(str(error))
+            return await run_in_threadpool(site.bench, request, "recommend", filled)
+        return done(filled, "recommended", len(trials))
+
+    @router.get("/login")
+    def ask_for_token() -> Response:
+        return rendering.page("login.html", problem="")
+
+    @router.post("/login")
+    async def login(request: Request) -> Response:
+        async with request.form(max_files=0, max_fields=5) as form:
+            token = forms.read(form).get("token")
+        if not access.required or not access.admits(token):
+            return rendering.page("login.html", 401, problem="This is not the token of this lab.")
+        answer = RedirectResponse("/", 303)
+        answer.headers.append("set-cookie", cookie(access, access.new_session()))
+        return answer
+
+    @router.post("/logout")
+    async def logout(request: Request) -> Response:
+        await submitted(request)
+        answer = RedirectResponse("/login", 303)
+        answer.headers.append("set-cookie", cookie(access, ""))
+        return answer
+
+    return router
+
+
+def done(filled: Filled, what: str, n: int, address: str = "/", form: str = "") -> Response:
+    """Lead back to a page that says what was done, so that reloading it does nothing again."""
+    answer = RedirectResponse(f"{address}?done={what}&n={n}{f'&form={form}' if form else ''}", 303)
+    if who := filled.get("by"):
+        answer.set_cookie(WHO, quote(who), max_age=YEAR_S, httponly=True, samesite="strict")
+    return answer

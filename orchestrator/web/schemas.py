@@ -1,0 +1,172 @@
+"""What the REST interface takes and gives; nothing but what is declared here is accepted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from orchestrator.lab import Lab, Result
+from orchestrator.trial import Trial
+from orchestrator.web import plots
+
+MOST_RESULTS = 1000
+MOST_RECOMMENDED = 100
+
+
+def _readable(value: str) -> str:
+    if any(not (c.isprintable() or c in "\n\t") for c in value):
+        raise ValueError("expected text without control characters")
+    return value
+
+
+Text = Annotated[str, Field(max_length=2000), AfterValidator(_readable)]
+Name = Annotated[str, Field(max_length=80), AfterValidator(_readable)]
+Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_readable)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+Scalar = bool | Whole | Number | Text
+Experiment = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ResultIn(_Strict):
+    """What came of one experiment."""
+
+    trial: Experiment | None = Field(None, description="id of the recommendation; left out for one of your own")
+    point: dict[Key, Scalar | Annotated[list[Number], Field(max_length=4096)]] | None = Field(
+        None, description="what was done, in full; left out if it was done as recommended", max_length=1000
+    )
+    values: dict[Key, Number] | None = Field(
+        None, description="measured value of every objective; left out if it failed", max_length=100
+    )
+    noise: dict[Key, Number] = Field({}, description="standard deviation of the measurement, if known", max_length=100)
+    failure: Text = Field("", description="why there are no values, in a few words")
+    note: Text = Field("", description="anything worth keeping")
+    cost: Number | None = Field(None, ge=0, description="in the study's own unit")
+    request: Name = Field("", description="any text new for every result without a recommendation, for safe retries")
+
+    def result(self) -> Result:
+        """As the lab takes it."""
+        return Result(**self.model_dump())
+
+
+class ResultsIn(_Strict):
+    """Results, all of which are recorded or none."""
+
+    results: list[ResultIn] = Field(min_length=1, max_length=MOST_RESULTS, description="in any order")
+    by: Name = Field("", description="who reports them")
+    amend: bool = Field(False, description="let a different result take the place of a recorded one")
+    allow_outside: bool = Field(False, description="take values outside the plausible ranges")
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "by": "Ana",
+                "results": [
+                    {"trial": 3, "values": {"yield": 61.5}, "noise": {"yield": 0.8}},
+                    {"trial": 4, "failure": "cracked on cooling"},
+                ],
+            }
+        }
+    )
+
+
+class RecommendIn(_Strict):
+    """How many recommendations are wanted."""
+
+    n: int = Field(1, ge=1, le=MOST_RECOMMENDED, description="how many")
+    by: Name = Field("", description="who asks")
+
+    model_config = ConfigDict(json_schema_extra={"example": {"n": 2, "by": "Ana"}})
+
+
+class CancelIn(_Strict):
+    """Why a recommendation will not be done."""
+
+    by: Name = Field("", description="who says so")
+    reason: Text = Field("", description="for people")
+
+    model_config = ConfigDict(json_schema_extra={"example": {"by": "Ana", "reason": "out of precursor"}})
+
+
+class ExperimentOut(BaseModel):
+    """One experiment."""
+
+    id: int
+    state: Literal["to do", "answered", "failed", "cancelled"]
+    point: dict[str, Any] = Field(description="what was done, or is to be done")
+    planned: dict[str, Any] | None = Field(description="what had been recommended, where something else was done")
+    own: bool = Field(description="reported without having been recommended")
+    amended: bool = Field(description="its result was corrected")
+    prediction: dict[str, float] | None = Field(description="expected values, as of before the measurement")
+    interval: dict[str, tuple[float, float]] = Field(description="90 % intervals, likewise")
+    reason: str
+    explanation: dict[str, Any] | None
+    values: dict[str, float] | None
+    noise: dict[str, float]
+    failure: str
+    note: str
+    cost: float | None
+    by: str
+    asked_by: str
+    proposed_at: datetime
+    finished_at: datetime | None
+
+
+class StudyOut(BaseModel):
+    """The study and where it stands."""
+
+    campaign: str
+    study: str
+    objectives: list[dict[str, str]]
+    inputs: list[dict[str, Any]]
+    instructions: str
+    counts: dict[str, int]
+    best: int | None = Field(description="id of the best experiment by the first objective")
+    version: str = Field(description="changes with every event on record")
+
+
+class Problem(BaseModel):
+    """What is wrong, and where."""
+
+    row: int | None
+    column: str | None
+    message: str
+
+
+class ErrorOut(BaseModel):
+    """Why a request was refused; nothing of it was recorded."""
+
+    error: str
+    problems: list[Problem] = []
+
+
+def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
+    """A trial as the interface shows it."""
+    spans = {o.name: plots.interval(trial, o) for o in lab.objectives}
+    return ExperimentOut(
+        id=trial.id,
+        state="to do" if trial.state == "running" else trial.state,
+        point=dict(trial.point),
+        planned=dict(trial.planned) if trial.planned is not None else None,
+        own=trial.extra.get("origin") == "reported",
+        amended=trial.id in amended,
+        prediction=dict(trial.prediction.mean) if trial.prediction else None,
+        interval={name: span for name, span in spans.items() if span is not None},
+        reason=trial.reason,
+        explanation=trial.extra.get("explanation"),
+        values=dict(trial.values) if trial.values is not None else None,
+        noise=dict(trial.noise),
+        failure=trial.failure.message if trial.failure else "",
+        note=str(trial.info.get("note", "")),
+        cost=trial.cost,
+        by=trial.worker,
+        asked_by=str(trial.extra.get("asked_by", "")),
+        proposed_at=datetime.fromtimestamp(trial.proposed_at, UTC),
+        finished_at=datetime.fromtimestamp(trial.finished_at, UTC) if trial.finished_at is not None else None,
+    )

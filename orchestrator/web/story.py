@@ -1,0 +1,72 @@
+"""What happened to one experiment, event by event: who asked, who reported what, and what it had said before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.history import Amendment
+from orchestrator.trial import Trial
+from orchestrator.web.cards import Cards, moment
+from orchestrator.web.fields import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One event."""
+
+    when: datetime
+    what: str
+    who: str = ""
+    detail: str = ""
+
+
+def story(trial: Trial, amendments: Sequence[Amendment], cards: Cards) -> list[Happening]:
+    """Events in order.
+
+    Args:
+        trial: as it is.
+        amendments: of this trial, in order.
+        cards: for the inputs in words.
+    """
+    found = []
+    if trial.extra.get("origin") != "reported":
+        planned = trial.planned if trial.planned is not None else trial.point
+        found.append(
+            Happening(
+                moment(trial.proposed_at), "recommended", str(trial.extra.get("asked_by", "")), cards.line(planned)
+            )
+        )
+    states = [*(amendment.before for amendment in amendments), trial]
+    for place, state in enumerate(states):
+        if state.finished_at is not None:
+            what = _outcome(state, cards)
+            found.append(
+                Happening(
+                    moment(state.finished_at),
+                    f"corrected: {what}" if place else what,
+                    state.worker,
+                    _detail(state, cards),
+                )
+            )
+    return found
+
+
+def _outcome(trial: Trial, cards: Cards) -> str:
+    if trial.values is not None:
+        return ", ".join(f"{shown(trial.values[o.name])} {o.unit}".rstrip() for o in cards.objectives)
+    if trial.failure is not None:
+        return f"failed: {trial.failure.message}"
+    return "taken off the list"
+
+
+def _detail(trial: Trial, cards: Cards) -> str:
+    parts = []
+    if trial.planned is not None:
+        parts.append(f"done with {cards.line(trial.point)}")
+    elif trial.extra.get("origin") == "reported":
+        parts.append(cards.line(trial.point))
+    if trial.info.get("note"):
+        parts.append(str(trial.info["note"]))
+    return "; ".join(parts)
