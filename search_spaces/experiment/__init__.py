@@ -1,0 +1,1 @@
+"""Spaces of real experiments: parameters, mixtures of components, and constraints on them."""

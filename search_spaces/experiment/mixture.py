@@ -1,0 +1,239 @@
+"""A mixture: amounts of components that add up to a total; few of them, no traces, in steps that can be weighed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from orchestrator.errors import ConfigError, InvalidPoint
+from orchestrator.protocols import Array
+from orchestrator.trial import Point
+from search_spaces.columns import Column
+from search_spaces.experiment.simplex import Simplex
+from search_spaces.parameter import suggest
+
+SLACK = 1e-6
+"""Of the total: how far a sum may be off it, as rounded amounts are."""
+
+STEP = 0.1
+"""Mean share of the total that a mutation moves from one component to another."""
+
+
+class Mixture:
+    """Space of the amounts of some components, each a key of a point; one that is absent has the amount 0.
+
+    It is encoded as the share of each component, and a vector of shares is decoded as the nearest mixture that is
+    allowed (Euclidean distance).
+
+    Args:
+        name: for people and columns.
+        components: names, at least two.
+        total: sum of the amounts.
+        at_most, at_least: number of components present; None for all.
+        minimum: amount of any component that is present.
+        step: amounts are multiples of it; None for any amount.
+        limits: least and most of a component, in the unit of the total; one with a least amount is always present.
+        unit: for people.
+
+    Raises:
+        ConfigError: names the mixture and what to change.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        components: Sequence[str],
+        total: float = 1.0,
+        at_most: int | None = None,
+        at_least: int = 1,
+        minimum: float = 0.0,
+        step: float | None = None,
+        limits: Mapping[str, Sequence[float]] | None = None,
+        unit: str = "",
+    ) -> None:
+        self.name, self.components, self.total, self.unit = name, tuple(components), float(total), unit
+        self.at_most = len(components) if at_most is None else min(at_most, len(components))
+        self.at_least, self.minimum, self.step = at_least, minimum, step
+        self._whole = step is not None
+        self._units = _units(name, total, step) if step is not None else 1.0
+        ranges = [(limits or {}).get(component, (0.0, total)) for component in components]
+        low = np.array([self._in_units(pair[0], up=True) for pair in ranges])
+        high = np.array([self._in_units(min(pair[1], total), up=False) for pair in ranges])
+        least = self._in_units(minimum, up=True)
+        if step is not None and at_least > 1:
+            least = max(least, 1.0)
+        self._forced = low > 0
+        self._low, self._high = np.maximum(low, least), high
+        for component, lowest, highest in zip(components, self._low, high, strict=True):
+            if lowest > highest or highest == 0:
+                raise ConfigError(
+                    f"component {component!r} of mixture {name!r} can never be present: at least "
+                    f"{self._amount(lowest):g} is asked for, at most {self._amount(highest):g} allowed; "
+                    "widen its limits or leave it out"
+                )
+        try:
+            self._simplex = Simplex(
+                low=self._low,
+                high=high,
+                forced=self._forced,
+                total=self._units,
+                least=at_least,
+                most=self.at_most,
+                whole=self._whole,
+            )
+        except ConfigError as error:
+            raise ConfigError(self._impossible(str(error))) from error
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        """A mixture drawn evenly.
+
+        With steps every mixture is equally likely. Without, every set of components that may be present together is
+        (without a minimum, of those with as many components as are allowed), and amounts are uniform given the set.
+        """
+        return self._point(self._simplex.sample(rng))
+
+    def check(self, point: Point) -> None:
+        """Raise InvalidPoint, naming the component, for an amount that is not allowed, and for a wrong sum."""
+        if not isinstance(point, Mapping):
+            raise InvalidPoint(f"expected a mapping from component to amount, got {point!r}")
+        for key in point:
+            if key not in self.components:
+                raise InvalidPoint(f"unknown component {key!r}; {suggest(key, self.components)}")
+        for i, component in enumerate(self.components):
+            self._check_amount(i, component, point)
+        amounts = [float(point[component]) for component in self.components]
+        if abs(sum(amounts) - self.total) > SLACK * self.total:
+            raise InvalidPoint(
+                f"expected {' + '.join(self.components)} to be {self.total:g}, got {sum(amounts):.9g}; "
+                "scale the amounts or correct one"
+            )
+        present = sum(amount > 0 for amount in amounts)
+        if not self.at_least <= present <= self.at_most:
+            raise InvalidPoint(
+                f"expected {self.at_least} to {self.at_most} of {', '.join(self.components)} to be present, "
+                f"got {present}"
+            )
+
+    def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
+        """A copy in which some of one component went over to another, or two changed places."""
+        units = self._vector(point)
+        for _ in range(20):
+            moved = units.copy()
+            i = int(rng.choice(np.flatnonzero(units > 0)))
+            j = int(rng.choice(np.delete(np.arange(len(units)), i)))
+            if rng.random() < 0.25:
+                moved[[i, j]] = moved[[j, i]]
+            else:
+                amount = min(rng.exponential(STEP) * self._units + (1 if self._whole else 0), units[i])
+                amount = units[i] if rng.random() < 0.1 else np.floor(amount) if self._whole else amount
+                moved[i] -= amount
+                moved[j] += amount
+            mutant = self._point(self._simplex.nearest(moved))
+            if any(mutant[component] != point[component] for component in self.components):
+                return mutant
+        return self.sample(rng)
+
+    def cross(self, a: Point, b: Point, rng: np.random.Generator) -> dict[str, Any]:
+        """A mixture of both, anywhere between the two, or one of them."""
+        first, second = self._vector(a), self._vector(b)
+        share = round(rng.random()) if rng.random() < 0.5 else rng.random()
+        if share in (0, 1):
+            return {component: (b if share else a)[component] for component in self.components}
+        return self._point(self._simplex.nearest(first + share * (second - first)))
+
+    @property
+    def steps(self) -> int | None:
+        """Number of steps in the total; None without steps."""
+        return int(self._units) if self._whole else None
+
+    @property
+    def lattice_size(self) -> int | None:
+        """Number of mixtures there are, exactly; None without steps."""
+        return self._simplex.lattice.count if self._simplex.lattice else None
+
+    @property
+    def dimension(self) -> int:
+        """Number of components."""
+        return len(self.components)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """One for the share of each component."""
+        return tuple(Column(self.name, "mixture", component) for component in self.components)
+
+    @property
+    def bounds(self) -> Array:
+        """(2, m) float64: least and most share of each component."""
+        return np.stack([np.where(self._forced, self._low, 0.0), self._high]) / self._units
+
+    def encode(self, points: Sequence[Point]) -> Array:
+        """(n, m) float64: share of each component."""
+        rows = [[point[component] for component in self.components] for point in points]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), self.dimension) / self.total
+
+    def decode(self, x: Array) -> dict[str, Any]:
+        """Nearest mixture to (m,) float64 shares."""
+        if np.shape(x) != (self.dimension,):
+            raise ValueError(f"expected x of shape ({self.dimension},), got {np.shape(x)}")
+        return self._point(self._simplex.nearest(np.asarray(x, dtype=np.float64) * self._units))
+
+    def _check_amount(self, i: int, component: str, point: Point) -> None:
+        if component not in point:
+            raise InvalidPoint(f"expected an amount of {component}, got none; add it, 0 if absent")
+        value = point[component]
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not isfinite(value):
+            raise InvalidPoint(f"expected {component} to be an amount, got {value!r}")
+        low, high, slack = self._amount(self._low[i]), self._amount(self._high[i]), 1e-9 * self.total
+        if not (low - slack <= value <= high + slack and value >= 0) and not (value == 0 and not self._forced[i]):
+            least = f"{low:g} to {high:g}" + ("" if self._forced[i] or low == 0 else ", or 0")
+            raise InvalidPoint(f"expected {component} to be {least}, got {value!r}")
+        if self.step is not None and abs(value / self.step - round(value / self.step)) > SLACK:
+            nearest = self._amount(round(value / self.step))
+            raise InvalidPoint(
+                f"expected {component} in steps of {self.step:g}, got {value!r}; {nearest:g} is the nearest"
+            )
+
+    def _vector(self, point: Point) -> Array:
+        units = self.encode([point])[0] * self._units
+        rounded: Array = np.round(units) if self._whole else units
+        return rounded
+
+    def _point(self, units: Array) -> dict[str, Any]:
+        return {component: self._amount(n) for component, n in zip(self.components, units, strict=True)}
+
+    def _amount(self, units: float) -> float:
+        """Amount of so many units: the float nearest to the exact value."""
+        if self._whole:
+            return float(Fraction(repr(self.total)) * int(units) / int(self._units))
+        return float(units) * self.total
+
+    def _in_units(self, amount: float, *, up: bool) -> float:
+        if not self._whole:
+            return amount / self.total
+        exact = Fraction(repr(float(amount))) * int(self._units) / Fraction(repr(self.total))
+        nearest = round(exact)
+        if abs(exact - nearest) < Fraction(SLACK):
+            return float(nearest)
+        return float(-(-exact // 1) if up else exact // 1)
+
+    def _impossible(self, reason: str) -> str:
+        return (
+            f"mixture {self.name!r}: {reason}, {self.total:g}, with {self.at_least} to {self.at_most} "
+            f"components: their least amounts are {[self._amount(n) for n in self._low]}, "
+            f"their most {[self._amount(n) for n in self._high]}; widen the limits or change the number of components"
+        )
+
+
+def _units(name: str, total: float, step: float) -> int:
+    """Steps in the total."""
+    exact = Fraction(repr(float(total))) / Fraction(repr(float(step)))
+    if abs(exact - round(exact)) > Fraction(1, 10**6) or round(exact) < 1:
+        raise ConfigError(
+            f"expected the total of mixture {name!r} to be a whole number of steps, got {total:g} in steps of {step:g}"
+        )
+    return round(exact)

@@ -1,0 +1,82 @@
+"""Mixtures as a campaign file describes them: options checked, errors with the mixture's name and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from orchestrator.errors import ConfigError
+from search_spaces.experiment.mixture import Mixture
+from search_spaces.parameter import suggest
+
+OPTIONS = ("components", "total", "at_most", "at_least", "minimum", "step", "limits", "unit")
+
+
+def read_mixture(name: str, options: Any) -> Mixture:
+    """Check the options of one mixture.
+
+    Args:
+        name: of the mixture.
+        options: keyword arguments of `Mixture`, from a campaign file.
+
+    Raises:
+        ConfigError: names the mixture and what to change.
+    """
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"expected mixture {name!r} to have components: [names], got {options!r}")
+    for key in options:
+        if key not in OPTIONS:
+            raise ConfigError(f"unknown key {key!r} in mixture {name!r}; {suggest(key, OPTIONS)}")
+    components = options.get("components")
+    if (
+        not isinstance(components, list | tuple)
+        or len(components) < 2
+        or not all(isinstance(one, str) for one in components)
+        or len(set(components)) < len(components)
+    ):
+        raise ConfigError(
+            f"expected components of mixture {name!r}: a list of at least two different names, got {components!r}"
+        )
+    for key in ("total", "step", "minimum"):
+        value, least = options.get(key), 0.0 if key == "minimum" else 1e-300
+        if value is not None and not (_is_number(value) and value >= least):
+            raise ConfigError(f"expected {key} of mixture {name!r} to be a number > 0, got {value!r}")
+    for key in ("at_most", "at_least"):
+        value = options.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ConfigError(f"expected {key} of mixture {name!r} to be a whole number >= 1, got {value!r}")
+    given = {key: value for key, value in options.items() if value is not None}
+    if given.get("at_least", 1) > min(given.get("at_most", len(components)), len(components)):
+        raise ConfigError(
+            f"expected at_least of mixture {name!r} to be no more than at_most and the {len(components)} components, "
+            f"got {given['at_least']}"
+        )
+    if given.get("at_least", 1) > 1 and not given.get("minimum") and "step" not in given:
+        raise ConfigError(
+            f"expected at_least of mixture {name!r} together with minimum or step, since any trace of a component "
+            "would count; add one of them"
+        )
+    limits = given.get("limits", {})
+    if not isinstance(limits, Mapping):
+        raise ConfigError(f"expected limits of mixture {name!r}: {{component: [least, most]}}, got {limits!r}")
+    for component, pair in limits.items():
+        if component not in components:
+            raise ConfigError(
+                f"unknown component {component!r} in limits of mixture {name!r}; {suggest(component, components)}"
+            )
+        if (
+            not isinstance(pair, list | tuple)
+            or len(pair) != 2
+            or not all(map(_is_number, pair))
+            or not 0 <= pair[0] <= pair[1]
+        ):
+            raise ConfigError(
+                f"expected limits of {component!r} in mixture {name!r}: [least, most] with "
+                f"0 <= least <= most, got {pair!r}"
+            )
+    return Mixture(name, **given)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
