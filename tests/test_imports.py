@@ -22,7 +22,7 @@ RECORDS = {"artifacts", "evaluation", "history", "ledger", "ledger_file", "lock"
 LOOP = RECORDS | {"asker", "proposer", "campaign", "interrupts", "loop", "walltime"}
 ROOTS = {"config", "source", "binding", "build", "outcomes", "executors", "environment", "export", "progress", "cli"}
 ROOTS |= {"commands", "networks", "templates", "web"}
-ROOTS |= {"adviser", "door", "filled", "frames", "lab", "people", "plots", "results", "tables"}
+ROOTS |= {"adviser", "door", "filled", "frames", "lab", "people", "plots", "results", "rules", "tables"}
 
 ALLOWED: dict[str, set[str]] = {
     "bottom": {"bottom"},

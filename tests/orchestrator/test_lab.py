@@ -217,7 +217,7 @@ class Slow:
 
 def test_asks_again_if_another_door_recommended_meanwhile(file, tmp_path):
     with Lab.open(file, directory=tmp_path / "run") as one, Lab.open(file, directory=tmp_path / "run") as two:
-        slow = one._strategy = Slow(one._strategy, lambda: slow.asks == 1 and two.recommend())
+        slow = one._adviser.strategy = Slow(one._adviser.strategy, lambda: slow.asks == 1 and two.recommend())
         one.recommend()
         points = [tuple(t.point.values()) for t in one.trials()]
         assert slow.asks == 2 and len(set(points)) == 2
@@ -230,8 +230,8 @@ def test_asks_again_if_another_door_recommended_meanwhile(file, tmp_path):
 def test_telling_does_not_wait_for_a_slow_model(lab):
     (trial,) = lab.recommend()
     told = []
-    lab._strategy = Slow(
-        lab._strategy, lambda: told.extend(in_thread(lambda: lab.tell([Result(trial=0, values=value(1))])))
+    lab._adviser.strategy = Slow(
+        lab._adviser.strategy, lambda: told.extend(in_thread(lambda: lab.tell([Result(trial=0, values=value(1))])))
     )
     lab.recommend()
     assert told[0].id == trial.id

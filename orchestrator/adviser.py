@@ -1,0 +1,107 @@
+"""A strategy that stays in memory beside a ledger which others write to as well: it hears of every result once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.artifacts import ArtifactStore
+from orchestrator.budget import Spending
+from orchestrator.errors import InvalidPoint, MatloopError
+from orchestrator.pending import Pending
+from orchestrator.randomness import derive
+from orchestrator.shared import SharedLedger
+from orchestrator.study import Plan, Study
+from orchestrator.trial import Proposal
+
+NEVER = (-1, -1)
+
+
+class Adviser:
+    """Asks the strategy of one study; one thread at a time.
+
+    Args:
+        study: as built.
+        plan: builds it again where the past has changed.
+        ledger: which holds its trials.
+        store: of the campaign's artifacts.
+        seed: of the campaign; with the number of asks so far it determines every ask.
+    """
+
+    def __init__(self, study: Study, *, plan: Plan, ledger: SharedLedger, store: ArtifactStore, seed: int) -> None:
+        self.study = study
+        self.strategy = study.strategy
+        self._plan, self._ledger, self._store, self._seed = plan, ledger, store, seed
+        self._version = self._now()
+        self._told = 0
+
+    def ask(self, n: int) -> tuple[int, list[Proposal]]:
+        """The number of the ask, and at most n proposals within the budget.
+
+        Raises:
+            MatloopError: the budget is spent, or the strategy has a bug.
+        """
+        number, pending = self._listen()
+        allowed = self._allowed(n)
+        rng = derive(self._seed, self.study.name, "strategy", number)
+        proposals = self.strategy.ask(allowed, pending, rng)[:allowed]
+        for proposal in proposals:
+            self._check(proposal)
+        return number, proposals
+
+    def outlook(self) -> dict[str, Any]:
+        """See `orchestrator.lab.Lab.outlook`."""
+        outlook = getattr(self.strategy, "outlook", None)
+        if outlook is None:
+            return {}
+        number, _ = self._listen()
+        found = outlook(derive(self._seed, self.study.name, "outlook", number, self._told))
+        return {} if found is None else dict(found.as_json())
+
+    def _listen(self) -> tuple[int, Pending]:
+        """Let the strategy hear what it has not heard; give the number of the next ask and what is pending."""
+        name = self.study.name
+        with self._ledger.guard:
+            self._ledger.catch_up()
+            history, now = self._ledger.history, self._now()
+            if now != self._version:
+                self.strategy = self._plan.build(history, self._store).strategy
+                self._version, self._told = now, 0
+            news = [history.trials[i] for i in history.finished[self._told :]]
+            self._told = len(history.finished)
+            pending = Pending()
+            for trial in history.running(name):
+                pending.add(trial)
+            number = history.asks.get(name, 0)
+        try:
+            for trial in news:
+                if trial.study == name:
+                    self.strategy.tell(trial)
+        except BaseException:
+            self._version = NEVER  # it may have heard half of it
+            raise
+        return number, pending
+
+    def _now(self) -> tuple[int, int]:
+        """Changes where the past has changed, so that the strategy has to hear all of it again."""
+        return self._ledger.generation, len(self._ledger.history.amendments)
+
+    def _allowed(self, n: int) -> int:
+        """How many of n may be recommended within the budget, which cancelled trials do not count against."""
+        study = self.study
+        spending = Spending(study.budget, study.objectives[0])
+        with self._ledger.guard:
+            trials = [trial for trial in self._ledger.history.of(study.name) if trial.state != "cancelled"]
+        for trial in trials:
+            if trial.state != "running":
+                spending.tell(trial)
+        if spent := spending.spent(proposed=len(trials), elapsed_s=0.0):
+            raise MatloopError(f"the budget of study {study.name!r} is spent: {spent}; raise it to go on")
+        allowance = spending.allowance(len(trials))
+        return n if allowance is None else min(n, allowance)
+
+    def _check(self, proposal: Proposal) -> None:
+        try:
+            self.study.space.check(proposal.point)
+        except InvalidPoint as error:
+            name = f"study {self.study.name!r}: {type(self.strategy).__name__}"
+            raise MatloopError(f"{name} proposed what is not in the space: {error}") from error

@@ -1,0 +1,266 @@
+"""The door to experiments that people do: recommend what to do next, take results as they come, lose nothing.
+
+Any number of doors may be open on one ledger at once, in as many processes. The ledger is locked for the moment of a
+write and never while a model is fitted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from orchestrator import build, environment
+from orchestrator.adviser import Adviser
+from orchestrator.artifacts import ArtifactStore
+from orchestrator.config import Config
+from orchestrator.errors import LedgerLocked, MatloopError, Problem, RejectedResults
+from orchestrator.history import History
+from orchestrator.pending import key
+from orchestrator.people import study_of_people
+from orchestrator.randomness import derive_seed
+from orchestrator.results import LONGEST, Action, Entry, Result
+from orchestrator.rules import Rules
+from orchestrator.shared import WAIT_S, SharedLedger
+from orchestrator.study import Study
+from orchestrator.trial import Objective, Proposal, Trial
+
+ROUNDS = 8
+"""How often the strategy is asked again because another door has recommended in the meantime."""
+
+LONGEST_NAME = 200
+
+
+class Recorded(NamedTuple):
+    """A trial with its result, and what had to be done for it; `known` ones were on record already."""
+
+    trial: Trial
+    action: Action
+
+
+class Door:
+    """One study whose experiments people do; safe to use from several threads.
+
+    Args:
+        config: the campaign.
+        directory: for its results; created if absent.
+        study: which of its studies; may be left out if only one is measured by people.
+        accept_changes: go on although the campaign has changed since the last time.
+        clock: Unix time, s.
+        wait_s: how long other writers are waited for, s.
+
+    Attributes:
+        config: the campaign.
+        directory: folder of the campaign, with its ledger.
+        study: space, objectives, driver and budget.
+        rules: what results must fulfil.
+
+    Raises:
+        ConfigError: the campaign is wrong, or no such study is measured by people.
+        ConfigChanged: it differs from what the ledger was started with, with the diff.
+        LedgerLocked: another process, such as `matloop run`, is writing for long.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        directory: Path,
+        study: str | None = None,
+        accept_changes: bool = False,
+        clock: Callable[[], float] = time.time,
+        wait_s: float = WAIT_S,
+    ) -> None:
+        self.config = config
+        self.directory = directory
+        self._clock = clock
+        studies, resolved = build.validate(config)
+        plan = {plan.name: plan for plan in build.plans(config)}[study_of_people(studies, study)]
+        store = ArtifactStore(directory / "artifacts")
+        self._ledger = SharedLedger(directory / "ledger.db", clock=clock, wait_s=wait_s)
+        try:
+            self._ledger.join(resolved, environment.record(config), accept_change=accept_changes)
+            self.study: Study = plan.build(self._ledger.history, store)
+        except BaseException:
+            self._ledger.close()
+            raise
+        ranges = getattr(self.study.driver, "ranges", {})
+        self.rules = Rules(study=plan.name, space=self.study.space, objectives=self.study.objectives, ranges=ranges)
+        self._asking = threading.Lock()
+        self._adviser = Adviser(self.study, plan=plan, ledger=self._ledger, store=store, seed=config.seed)
+
+    @property
+    def name(self) -> str:
+        """Of the campaign."""
+        return self.config.name
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is measured."""
+        return self.study.objectives
+
+    @property
+    def history(self) -> History:
+        """What is on record, as far as this door has heard; see `refresh`. Not to be changed."""
+        return self._ledger.history
+
+    def refresh(self) -> int:
+        """Take over what other doors have recorded; say how many events that were."""
+        return self._ledger.catch_up()
+
+    def trials(self) -> list[Trial]:
+        """All trials of the study, in order."""
+        with self._ledger.guard:
+            self._ledger.catch_up()
+            return self.history.of(self.study.name)
+
+    def pending(self) -> list[Trial]:
+        """Recommendations that nothing has been heard of, in order."""
+        with self._ledger.guard:
+            self._ledger.catch_up()
+            return self.history.running(self.study.name)
+
+    def recommend(self, n: int = 1, by: str = "") -> list[Trial]:
+        """Recommend the next experiments; they are on the disk before they are returned.
+
+        Args:
+            n: how many, >= 1.
+            by: who asks.
+
+        Returns:
+            At most n; none if the strategy waits for results.
+
+        Raises:
+            SpaceExhausted: there is nothing left to try.
+            MatloopError: the budget is spent.
+        """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise MatloopError(f"expected n, a whole number >= 1, got {n!r}")
+        _check_text("by", by, LONGEST_NAME)
+        name = self.study.name
+        with self._asking:
+            for remaining in reversed(range(ROUNDS)):
+                ask, proposals = self._adviser.ask(n)
+                with self._ledger.turn():
+                    alone = self.history.asks.get(name, 0) == ask
+                    if alone or (not remaining and self._new(proposals)):
+                        return [self._propose(proposal, ask, by) for proposal in proposals]
+        raise LedgerLocked(f"other doors keep recommending from {self._ledger.path}; try again")
+
+    def record(
+        self, results: Sequence[Result], by: str = "", *, amend: bool = False, allow_outside: bool = False
+    ) -> list[Recorded]:
+        """Record results; all of them are on the disk when this returns, or none.
+
+        Args:
+            results: in any order; those on record already are not recorded again.
+            by: who reports.
+            amend: let a different result take the place of a recorded one; the record keeps both.
+            allow_outside: take values outside the plausible ranges.
+
+        Returns:
+            The finished trials, in the order of the results.
+
+        Raises:
+            RejectedResults: every problem by row, from 0, and column.
+        """
+        _check_text("by", by, LONGEST_NAME)
+        results = list(results)
+        _reject(self.review(results, amend=amend, allow_outside=allow_outside)[1])  # without keeping others waiting
+        with self._ledger.turn():
+            entries, problems = self._review(results, amend, allow_outside)
+            _reject(problems)
+            return [Recorded(self._write(entry, by), entry.action) for entry in entries]
+
+    def review(
+        self, results: Sequence[Result], *, amend: bool = False, allow_outside: bool = False
+    ) -> tuple[list[Entry], list[Problem]]:
+        """What `record` would do with results, and what is wrong with them; nothing is recorded."""
+        with self._ledger.guard:
+            self._ledger.catch_up()
+            return self._review(results, amend, allow_outside)
+
+    def cancel(self, trial_id: int, by: str = "", reason: str = "") -> Trial:
+        """Record that a recommendation will not be done; harmless when repeated.
+
+        Raises:
+            MatloopError: there is no such trial, or it has a result.
+        """
+        _check_text("by", by, LONGEST_NAME)
+        _check_text("reason", reason, LONGEST)
+        with self._ledger.turn():
+            trials = self.history.trials
+            known = isinstance(trial_id, int) and 0 <= trial_id < len(trials)
+            if not known or trials[trial_id].study != self.study.name:
+                raise MatloopError(f"there is no trial {trial_id!r}; see `matloop status` for the pending ones")
+            trial = trials[trial_id]
+            if trial.state == "cancelled":
+                return trial
+            if trial.state != "running":
+                raise MatloopError(f"trial {trial_id} has a result already; amend that instead")
+            return self._ledger.cancel(trial, at=self._clock(), worker=by, reason=reason)
+
+    def outlook(self) -> dict[str, Any]:
+        """What further experiments are worth, by the strategy's model; empty if it cannot say. May take seconds."""
+        with self._asking:
+            return self._adviser.outlook()
+
+    def close(self) -> None:
+        """Let go of the ledger; harmless when called twice."""
+        self._ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, study={self.study.name!r}, directory={str(self.directory)!r})"
+
+    def _new(self, proposals: Sequence[Proposal]) -> bool:
+        """Whether none of the points is being measured."""
+        under_way = {key(trial.point) for trial in self.history.running(self.study.name)}
+        return not any(key(proposal.point) in under_way for proposal in proposals)
+
+    def _propose(self, proposal: Proposal, ask: int, by: str) -> Trial:
+        if by:
+            proposal = dataclasses.replace(proposal, extra={**proposal.extra, "asked_by": by})
+        return self._ledger.propose(self.study.name, proposal, seed=self._seed(), ask=ask)
+
+    def _seed(self) -> int:
+        return derive_seed(self.config.seed, self.study.name, self.history.counts.get(self.study.name, 0))
+
+    def _review(self, results: Sequence[Result], amend: bool, allow_outside: bool) -> tuple[list[Entry], list[Problem]]:
+        return self.rules.review(results, self.history.trials, amend=amend, allow_outside=allow_outside)
+
+    def _write(self, entry: Entry, by: str) -> Trial:
+        now, trial = self._clock(), entry.trial
+        if trial is None:
+            assert entry.point is not None
+            extra = {"origin": "reported", **({"request": entry.result.request} if entry.result.request else {})}
+            trial = self._ledger.report(self.study.name, entry.point, seed=self._seed(), extra=extra)
+            return self._ledger.answer(trial, entry.result.answer(by=by, started_at=now, finished_at=now))
+        if entry.action == "known":
+            return trial
+        answer = entry.result.answer(by=by, started_at=trial.proposed_at, finished_at=now)
+        write = self._ledger.amend if entry.action == "amended" else self._ledger.answer
+        return write(trial, answer, point=entry.point)
+
+
+def _reject(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise RejectedResults(problems)
+
+
+def _check_text(what: str, text: str, longest: int) -> None:
+    try:
+        good = isinstance(text, str) and len(text.encode()) <= longest
+    except UnicodeEncodeError:
+        good = False
+    if not good:
+        raise MatloopError(f"expected {what!r} to be text of at most {longest} characters, got {str(text)[:40]!r}")

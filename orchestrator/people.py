@@ -1,0 +1,84 @@
+"""Which study of a campaign people measure, and where the campaign's file is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator.config import load
+from orchestrator.errors import ConfigError
+from orchestrator.ledger import read
+from orchestrator.source import suggest
+from orchestrator.study import Study
+
+FILE = "campaign.yaml"
+
+
+def study_of_people(studies: Sequence[Study], wanted: str | None) -> str:
+    """Name of the study that people measure.
+
+    Raises:
+        ConfigError: there is none, or several and no name was given.
+    """
+    names = [study.name for study in studies if by_people(study)]
+    if wanted is None and len(names) == 1:
+        return names[0]
+    if wanted in names:
+        return str(wanted)
+    if wanted is None:
+        what = f"{len(names)} studies ({', '.join(names)})" if names else "none"
+        remedy = "name one with --study" if names else "give a study `driver: manual`, or use `matloop run`"
+        raise ConfigError(f"expected one study with the driver `manual`, got {what}; {remedy}")
+    raise ConfigError(f"there is no study {wanted!r} with the driver `manual`; {suggest(wanted, names)}")
+
+
+def file_of(directory: Path) -> Path:
+    """The campaign file that a folder of results belongs to."""
+    own = directory / FILE
+    if own.is_file():
+        return own
+    sessions = read(directory / "ledger.db").sessions
+    return Path(sessions[-1].environment.get("campaign_file", own)) if sessions else own
+
+
+def by_people(study: Study) -> bool:
+    """Whether its experiments are people's."""
+    return bool(getattr(study.driver, "by_people", False))
+
+
+def write_file(directory: Path, name: str, seed: int, study: str, parts: Mapping[str, Any]) -> Path:
+    """Write a campaign of one study that people measure into its folder, unless it is there already.
+
+    Args:
+        directory: created if absent.
+        name: of the campaign.
+        seed: of everything random.
+        study: its name.
+        parts: of the study, as in a campaign file.
+
+    Raises:
+        ConfigError: a different campaign is there, or the parts do not make one.
+    """
+    path = directory / FILE
+    text = yaml.safe_dump({"name": name, "seed": seed, "studies": {study: parts}}, sort_keys=False, allow_unicode=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        if path.read_text(encoding="utf-8") != text:
+            raise ConfigError(
+                f"{path} describes another campaign; open that with Lab.open, or choose another folder"
+            ) from None
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+    else:
+        try:
+            load(path)
+        except ConfigError:
+            path.unlink()
+            raise
+    return path
