@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 
@@ -21,3 +23,21 @@ def check_data(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Te
             rows = torch.nonzero(bad).flatten().tolist()
             raise ValueError(f"expected finite {name}, got NaN or infinity in rows {rows[:8]}; leave those trials out")
     return x.detach().to(torch.float64), y.detach().to(torch.float64)
+
+
+def check_noise(noise: npt.NDArray[np.float64] | torch.Tensor | None, y: torch.Tensor) -> torch.Tensor:
+    """Return the measurements' standard deviations (n, m) as float64; NaN, the unknown ones, are allowed.
+
+    Raises:
+        ValueError: the shape is not that of y, or a value is negative or infinite.
+    """
+    if noise is None:
+        return torch.full_like(y, torch.nan)
+    spread = torch.as_tensor(noise, dtype=torch.float64)
+    if spread.shape != y.shape:
+        raise ValueError(f"expected noise of shape {tuple(y.shape)} as y, got {tuple(spread.shape)}")
+    bad = ((spread < 0) | torch.isinf(spread)).any(dim=1)
+    if bad.any():
+        rows = torch.nonzero(bad).flatten().tolist()
+        raise ValueError(f"expected noise >= 0, or NaN where unknown, got others in rows {rows[:8]}; correct them")
+    return spread

@@ -1,60 +1,88 @@
-"""Exact Gaussian process: the surrogate for small data in a box, and the yardstick for every other one.
+"""Exact Gaussian process: the surrogate for small data, and the yardstick for every other one.
 
-BoTorch's SingleTaskGP over inputs scaled to the unit cube and standardised outputs, one process per output, with a
-length scale per dimension under the dimension-scaled prior of Hvarfner, Hellsten & Nardi (ICML 2024).
+BoTorch's SingleTaskGP over inputs scaled to the unit cube and standardised outputs, one process per output. Each number
+has a length scale of its own. Numbers and categories together have a kernel that is a sum of both and their product
+(`surrogates.mixed_kernel`). How length scales, weights and noise are found: `surrogates.hyperparameters`.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
+import gpytorch
 import numpy as np
+import numpy.typing as npt
 import torch
-from botorch.exceptions.errors import ModelFittingError
-from botorch.exceptions.warnings import InputDataWarning, OptimizationWarning
-from botorch.fit import fit_gpytorch_mll
+from botorch.exceptions.warnings import InputDataWarning
 from botorch.models import SingleTaskGP
 from botorch.models.transforms import Normalize, Standardize
-from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
-from gpytorch.mlls import ExactMarginalLogLikelihood
+from gpytorch.constraints import GreaterThan
+from gpytorch.kernels import Kernel, MaternKernel, RBFKernel, ScaleKernel
+from gpytorch.likelihoods import FixedNoiseGaussianLikelihood
+from gpytorch.priors import LogNormalPrior
 from gpytorch.utils.warnings import NumericalWarning
-from linear_operator.utils.errors import NanError, NotPSDError
 
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Space, Vectorised
-from orchestrator.randomness import torch_seed
-from surrogates.checks import check_data
+from orchestrator.randomness import derive
+from search_spaces.columns import blocks
+from surrogates import hyperparameters
+from surrogates.checks import check_data, check_noise
+from surrogates.hyperparameters import Columns, Hyperparameters
+from surrogates.mixed_kernel import MixedKernel
+
+LEAST_VARIANCE = 1e-6
+"""Of a measurement, in squared spreads of the data: where noise is stated to be less, factorisation would fail."""
 
 
 class GP:
     """Exact GP regression, float64, one independent process per output."""
 
+    accepts_noise = True
+
     def __init__(
-        self, *, space: Space | None = None, kernel: Literal["matern52", "rbf"] = "matern52", max_iterations: int = 200
+        self,
+        *,
+        space: Space | None = None,
+        kernel: Literal["matern52", "rbf"] = "matern52",
+        max_iterations: int = 200,
+        subset: int = 1000,
     ) -> None:
         """Set up the family.
 
         Args:
-            space: where the points come from; its bounds, if it has any, scale the inputs, else the data do.
+            space: where the points come from; its bounds, if it has any, scale the inputs, else the data do. Its
+                columns, if it names them, say which are the one-hot columns of a category.
             kernel: matern52 for properties that may bend sharply, rbf for very smooth ones.
-            max_iterations: of L-BFGS on the marginal likelihood, >= 1; exact fits cost O(n³) each.
+            max_iterations: of L-BFGS on the marginal likelihood from each of two starts, >= 1.
+            subset: most rows, drawn at random, by which length scales and noise are fitted, >= 2; each step costs
+                their number cubed. The model itself always holds all rows.
         """
         if kernel not in ("matern52", "rbf"):
             raise ConfigError(f"expected kernel 'matern52' or 'rbf', got {kernel!r}")
-        if max_iterations < 1:
-            raise ConfigError(f"expected max_iterations >= 1, got {max_iterations}")
+        for name, value, least in (("max_iterations", max_iterations, 1), ("subset", subset, 2)):
+            if value < least:
+                raise ConfigError(f"expected {name} >= {least}, got {value}")
         self.kernel = kernel
         self.max_iterations = max_iterations
+        self.subset = subset
         self._bounds = np.asarray(space.bounds, dtype=np.float64) if isinstance(space, Vectorised) else None
+        self._named = getattr(space, "columns", None)
 
-    def fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> SingleTaskGP:
+    def fit(
+        self, x: torch.Tensor, y: torch.Tensor, seed: int, *, noise: npt.NDArray[np.float64] | None = None
+    ) -> SingleTaskGP:
         """Fit by maximum a posteriori; where the data cannot tell (one point, constant y) the prior stands.
 
         Args:
             x: (n, d) float64, n >= 1.
             y: (n, m) float64, any unit.
-            seed: used only if the optimiser has to restart.
+            seed: of the rows drawn if there are more than `subset`.
+            noise: (n, m) float64, standard deviation of each measurement in the unit of y, >= 0; NaN where unknown.
+                Unknown ones share one that is fitted; a new measurement is expected to be as noisy as those seen
+                (mean of their variances).
 
         Returns:
             A model with posterior in the units of y.
@@ -63,30 +91,110 @@ class GP:
             ValueError: shapes differ or a value is not finite.
         """
         x, y = check_data(x, y)
+        spread = check_noise(noise, y)
+        model = self._untrained(x, y, None)
+        with torch.no_grad():
+            inputs = model.transform_inputs(x).numpy()
+        z = model.train_targets.reshape(-1, len(x)).numpy()
+        standardise: Any = model.outcome_transform
+        scale = standardise.stdvs.reshape(-1).numpy()
+        variances = np.maximum((spread.numpy() / scale) ** 2, LEAST_VARIANCE).T  # (m, n), NaN stays
+        rows = np.arange(len(x))
+        if len(x) > self.subset:
+            rows = np.sort(derive(seed, "subset").permutation(len(x))[: self.subset])
+        columns = self._columns(x.shape[1])
+        found = [
+            hyperparameters.fit(
+                inputs[rows], z[j, rows], columns=columns, kernel=self.kernel, variances=variances[j, rows],
+                iterations=self.max_iterations,
+            )
+            for j in range(len(z))
+        ]  # fmt: skip
+        if not np.isnan(variances).all():
+            filled = np.where(np.isnan(variances), np.array([[one.noise] for one in found]), variances)
+            model = self._untrained(x, y, torch.as_tensor(filled.T * scale**2))
+        _load(model, found, columns)
+        return model.eval()
+
+    def _untrained(self, x: torch.Tensor, y: torch.Tensor, variances: torch.Tensor | None) -> SingleTaskGP:
         d, m = x.shape[1], y.shape[1]
         with warnings.catch_warnings():
-            # Constant or single outputs cannot be standardised; jitter on duplicates is expected, not news.
-            warnings.simplefilter("ignore", InputDataWarning)
-            warnings.simplefilter("ignore", NumericalWarning)
-            model = SingleTaskGP(
+            warnings.simplefilter("ignore", InputDataWarning)  # constant or single outputs cannot be standardised
+            warnings.simplefilter("ignore", NumericalWarning)  # of measurements that are all but exact
+            model = _ExactGP(
                 x,
                 y,
-                covar_module=get_covar_module_with_dim_scaled_prior(
-                    ard_num_dims=d,
-                    batch_shape=torch.Size([m]) if m > 1 else torch.Size(),
-                    use_rbf_kernel=self.kernel == "rbf",
-                ),
+                variances,
+                covar_module=self._kernel(self._columns(d), m),
                 input_transform=Normalize(d, bounds=None if self._bounds is None else torch.as_tensor(self._bounds)),
                 outcome_transform=Standardize(m),
             )
-            warnings.simplefilter("ignore", OptimizationWarning)
-            prior = {name: value.clone() for name, value in model.state_dict().items()}
-            options = {"maxiter": self.max_iterations}
-            with torch_seed(seed):
-                try:
-                    fit_gpytorch_mll(
-                        ExactMarginalLogLikelihood(model.likelihood, model), optimizer_kwargs={"options": options}
-                    )
-                except (ModelFittingError, NanError, NotPSDError):
-                    model.load_state_dict(prior)
-        return model.eval()
+        if variances is None:
+            prior = LogNormalPrior(*hyperparameters.NOISE_PRIOR)
+            model.likelihood.noise_covar.register_prior("noise_prior", prior, lambda module: module.noise)
+        return model
+
+    def _kernel(self, columns: Columns, m: int) -> Kernel:
+        """Untrained, with the priors of `surrogates.hyperparameters`."""
+        batch = torch.Size([m]) if m > 1 else torch.Size()
+        by_group, width = columns.prior()
+        locations = by_group[columns.groups]
+
+        def part(active: npt.NDArray[np.int_] | None) -> Kernel:
+            own = locations if active is None else locations[active]
+            options: dict[str, Any] = {
+                "ard_num_dims": len(own),
+                "batch_shape": batch,
+                "active_dims": None if active is None else active.tolist(),
+                "lengthscale_prior": LogNormalPrior(float(own[0]), width),
+                "lengthscale_constraint": GreaterThan(hyperparameters.LEAST_SCALE, transform=None, initial_value=1.0),
+            }
+            return RBFKernel(**options) if self.kernel == "rbf" else MaternKernel(nu=2.5, **options)
+
+        if columns.mixed:
+            return MixedKernel(part(np.flatnonzero(~columns.category)), part(np.flatnonzero(columns.category)))
+        prior = LogNormalPrior(*hyperparameters.WEIGHT_PRIOR)
+        return ScaleKernel(part(None), batch_shape=batch, outputscale_prior=prior)
+
+    def _columns(self, d: int) -> Columns:
+        """What the d columns are; all numbers, unless the space says otherwise."""
+        if self._named is None or len(self._named) != d:
+            return Columns.numbers(d)
+        groups, category = np.zeros(d, dtype=np.int_), np.zeros(d, dtype=bool)
+        count = 0
+        for _, kind, indices in blocks(self._named):
+            own = 1 if kind == "category" else len(indices)
+            groups[indices] = count + np.arange(len(indices)) % own
+            category[indices] = kind == "category"
+            count += own
+        return Columns(groups, category)
+
+
+class _ExactGP(SingleTaskGP):
+    """Factorises its matrix whatever the number of rows; GPyTorch would turn to approximations at 800."""
+
+    def posterior(self, *args: Any, **kwargs: Any) -> Any:
+        """As SingleTaskGP's."""
+        with gpytorch.settings.max_cholesky_size(10**6):
+            return super().posterior(*args, **kwargs)
+
+
+def _load(model: SingleTaskGP, found: Sequence[Hyperparameters], columns: Columns) -> None:
+    """Put the fitted values, one entry per output, into the model."""
+    scales = torch.as_tensor(np.stack([one.length_scales for one in found])).clamp_min(hyperparameters.LEAST_SCALE)
+    kernel: Any = model.covar_module
+    weights = torch.as_tensor(np.stack([one.weights for one in found]))
+    with torch.no_grad():
+        if isinstance(kernel, MixedKernel):
+            parts = [(kernel.numbers, ~columns.category), (kernel.categories, columns.category)]
+            kernel.weights = weights
+        else:
+            parts = [(kernel.base_kernel, np.ones_like(columns.category))]
+            kernel.outputscale = weights.reshape(kernel.outputscale.shape)
+        for part, active in parts:
+            part.lengthscale = scales[:, active].reshape(part.lengthscale.shape)
+        mean = torch.tensor([one.mean for one in found], dtype=torch.float64)
+        model.mean_module.constant.copy_(mean.reshape(model.mean_module.constant.shape))
+        if not isinstance(model.likelihood, FixedNoiseGaussianLikelihood):
+            noise = torch.tensor([one.noise for one in found], dtype=torch.float64)
+            model.likelihood.noise = noise.reshape(model.likelihood.noise.shape).clamp_min(hyperparameters.LEAST_NOISE)

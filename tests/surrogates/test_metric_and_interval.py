@@ -20,7 +20,7 @@ def test_a_gaussian_process_measures_in_its_length_scales() -> None:
     x, y = data(20)
     x = x * torch.tensor([1.0, 10.0, 100.0])
     model = GP().fit(x, y[:, :1], 0)
-    scales = model.covar_module.lengthscale[0].detach()
+    scales = model.covar_module.base_kernel.lengthscale[0].detach()
     span = x.amax(dim=0) - x.amin(dim=0)
     assert torch.allclose(weights(model, x), 1 / (scales * span))
 
