@@ -31,6 +31,7 @@ class ActiveLearning(ModelBased):
     """Learns the objectives over the space's own distribution with few measurements."""
 
     name = "active_learning"
+    seeks_best = False
 
     def __init__(
         self,

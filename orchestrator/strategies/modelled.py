@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +17,19 @@ from orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
 from orchestrator.protocols import Encodable, Finite, Space, Surrogate, Vectorised, require
 from orchestrator.randomness import derive_seed, torch_seed
 from orchestrator.strategies.explanation import Choice, Explainer
+from orchestrator.strategies.prospects import prospects
 from orchestrator.strategies.random import Random, Sampler
 from orchestrator.strategies.space_filling import SpaceFilling
+from orchestrator.strategies.stopping import CANDIDATES, Outlook, outlook
 from orchestrator.strategies.tried import Taken, Tried
 from orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, losses
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
+
+
+LOOKED_AT = 256
+"""Candidates that the outlook recorded with a proposal is taken over: an ask must not wait for it."""
 
 
 class ModelBased(ABC):
@@ -33,6 +40,7 @@ class ModelBased(ABC):
     """
 
     name: str
+    seeks_best = True
     slow = True  # fits take seconds: with several slots, asked on a thread of its own
 
     def __init__(
@@ -66,6 +74,7 @@ class ModelBased(ABC):
         self._answered: list[Trial] = []
         self._fitted: tuple[int, Model] | None = None
         self._explainer: tuple[Model, int, Explainer] | None = None
+        self._considered: torch.Tensor | None = None  # candidates of an ask's first choice, encoded
         for trial in data:
             self._check(trial)
             self.tell(trial)
@@ -85,10 +94,38 @@ class ModelBased(ABC):
             redraw: Any = getattr(model, "redraw", None)
             if redraw:
                 model = redraw(int(rng.integers(2**63)))
+            self._considered = None
             proposals = self._propose(n, model, pending, taken, rng)
+            if proposals and self._considered is not None and self._can_look_ahead():
+                places = torch.cat([self._considered, self._encode(t.point for t in pending)])
+                ahead = self._look_ahead(model, places, 1, most=LOOKED_AT).as_json()
+                proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead})
         if not proposals and not pending:
             raise SpaceExhausted("every point of the space was tried; enlarge it or end the study")
         return proposals
+
+    def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Outlook | None:
+        """What there is still to be had; see `stopping.outlook`.
+
+        Args:
+            rng: the only source of randomness.
+            delta: least difference that counts, objective's unit; None for one of the size of the noise.
+            q: number of experiments to come, >= 1.
+
+        Returns:
+            None before the model is asked, with several objectives, or if the strategy does not seek the best.
+        """
+        if not self._can_look_ahead():
+            return None
+        with torch_seed(int(rng.integers(2**63))), _quiet():
+            model = self._model()
+            order = self._gains()[:, 0].argsort(descending=True, stable=True).tolist()
+            best = [self._answered[i].point for i in order]
+            nothing = self._tried.pending(())
+            candidates = prospects(
+                self.space, model, self._encode, lambda n: self._samples(n, nothing, rng), best, self._tried, rng
+            )
+            return self._look_ahead(model, candidates, q, delta)
 
     def tell(self, trial: Trial) -> None:
         """Remember a finished trial; a failed one only so that its point is not tried again."""
@@ -158,6 +195,8 @@ class ModelBased(ABC):
         """`{"explanation": ...}` for the `extra` of a proposal at the encoded (d,) place; empty unless it is wanted."""
         if not self.explain:
             return {}
+        if choice and self._considered is None:
+            self._considered = choice.x
         count = len(self._answered)
         if self._explainer is None or self._explainer[0] is not model or self._explainer[1] != count:
             x = self._encode(t.point for t in self._answered)
@@ -166,6 +205,26 @@ class ModelBased(ABC):
             )
             self._explainer = model, count, explainer
         return {"explanation": self._explainer[2](point, place, choice, feasible)}
+
+    def _can_look_ahead(self) -> bool:
+        return self.seeks_best and len(self.objectives) == 1 and len(self._answered) >= self.initial
+
+    def _look_ahead(
+        self, model: Model, x: torch.Tensor, q: int, delta: float | None = None, most: int = CANDIDATES
+    ) -> Outlook:
+        """Outlook over (c, d) encoded candidates; the draws depend on the answers alone."""
+        count = len(self._answered)
+        return outlook(
+            model,
+            known=self._encode(t.point for t in self._answered),
+            candidates=x,
+            answered=self._answered,
+            objective=self.objectives[0],
+            delta=delta,
+            q=q,
+            most=most,
+            seed=derive_seed(self._seed, "outlook", count),
+        )
 
     def _check(self, trial: Trial) -> None:
         try:

@@ -1,0 +1,217 @@
+"""When to stop: what is the chance that something better remains, and what would the next experiments bring?
+
+Both are read off functions drawn jointly from the model at the measured points and at candidates for the next ones. In
+each function some measured point is truly the best; the probability is the share of functions in which a candidate
+beats it by at least delta, the gain is how much the next q experiments beat it by on average. Noise is thereby taken
+out: a lucky measurement is not a better material.
+
+A model is asked about its own ignorance here, so its word is held against its record: if predictions made before the
+measurement missed by more than they promised, the drawn functions are spread by as much. The experiments are chosen on
+one half of the functions and judged on the other, so that the gain is not flattered by the choice.
+
+References:
+    Makarova et al., AutoML 2022: stopping when the gap that remains is below the noise.
+    Wilson, NeurIPS 2024: stopping on the probability that the regret exceeds a tolerance, by sample paths.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from botorch.posteriors.ensemble import EnsemblePosterior
+
+from orchestrator.randomness import torch_seed
+from orchestrator.trial import Objective, Trial
+
+if TYPE_CHECKING:
+    from botorch.models.model import Model
+
+DRAWS = 512
+"""Functions drawn (of an ensemble, all that it has); half of them choose, half judge."""
+
+MEASURED, CANDIDATES = 128, 640
+"""Most points of each kind that functions are drawn at: those with the highest plausible values."""
+
+RECORD = 10.0
+"""Predictions that came true exactly as promised, with which the record of misses is diluted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What there is still to be had.
+
+    Attributes:
+        probability_better: that an untried point is truly better than the truly best tried one by at least delta.
+        delta: the least difference that counts, objective's unit.
+        expected_gain: by how much the best of the next q experiments is expected to be truly better than the best so
+            far, objective's unit, >= 0.
+        q: number of those experiments.
+        expected_gain_per_cost: the same per unit of cost, at the mean cost of the trials so far.
+        objective: name.
+        text: all of this in a sentence.
+    """
+
+    probability_better: float
+    delta: float
+    expected_gain: float
+    q: int
+    expected_gain_per_cost: float
+    objective: str
+    text: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, by the names above."""
+        return asdict(self)
+
+
+def outlook(
+    model: Model,
+    *,
+    known: torch.Tensor,
+    candidates: torch.Tensor,
+    answered: Sequence[Trial],
+    objective: Objective,
+    delta: float | None = None,
+    q: int = 1,
+    most: int = CANDIDATES,
+    seed: int = 0,
+) -> Outlook:
+    """Look ahead.
+
+    Args:
+        model: of gains, i.e. of values with the sign that makes larger better; one output.
+        known: (n, d) float64, measured points, n >= 1.
+        candidates: (c, d) float64, untried points; all of a finite space, else as many as are worth a look.
+        answered: n trials with values, at the known points; their record of predictions says how far the model can be
+            trusted, their costs what an experiment costs.
+        objective: what is improved.
+        delta: > 0, objective's unit; None for the noise of a measurement, or 1 % of the range measured if that is more.
+        q: experiments to come, >= 1; fewer if there are fewer candidates.
+        most: candidates, those with the highest plausible values, at which functions are drawn, >= 1.
+        seed: of the draws.
+
+    Raises:
+        ValueError: delta or q is out of range.
+    """
+    if delta is None:
+        delta = least_difference(model, known, [(t.values or {})[objective.name] for t in answered])
+    if not (delta > 0 and math.isfinite(delta)):
+        raise ValueError(f"expected delta > 0 in the objective's unit, got {delta}")
+    if q < 1:
+        raise ValueError(f"expected q >= 1 experiments, got {q}")
+    q = min(q, len(candidates))
+    probability, gain = 0.0, 0.0
+    if len(candidates):
+        with torch_seed(seed), torch.no_grad():
+            best, others = draw(model, known, candidates, most, misses(answered, objective))
+        probability = float((others.amax(dim=1) >= best + delta).double().mean())
+        gain = gain_of_next(best, others, q)
+    cost = sum(1.0 if t.cost is None else t.cost for t in answered) / max(1, len(answered))
+    return Outlook(
+        probability_better=probability,
+        delta=delta,
+        expected_gain=gain,
+        q=q,
+        expected_gain_per_cost=gain / (q * cost) if q and cost > 0 else 0.0,
+        objective=objective.name,
+        text=describe(probability, delta, gain, q, objective),
+    )
+
+
+def least_difference(model: Model, known: torch.Tensor, values: Sequence[float]) -> float:
+    """Standard deviation of a measurement around the truth, but at least 1 % of the range of the values."""
+    with torch.no_grad():
+        measured: Any = model.posterior(known[:1], observation_noise=True)
+        function: Any = model.posterior(known[:1])
+        noise = float((measured.variance - function.variance).clamp_min(0.0).sqrt().max())
+    return max(noise, 0.01 * (max(values) - min(values)), 1e-12 * max(1.0, *(abs(v) for v in values)))
+
+
+def misses(answered: Sequence[Trial], objective: Objective) -> float:
+    """Factor >= 1 by which predictions made before the measurement were surer of themselves than they should have been.
+
+    Root mean square of the standardised errors, diluted with `RECORD` honest ones. A point that was measured elsewhere
+    than planned says nothing about the prediction.
+    """
+    squares = [
+        ((t.values[objective.name] - t.prediction.mean[objective.name]) / t.prediction.std[objective.name]) ** 2
+        for t in answered
+        if t.values and t.prediction and t.prediction.std.get(objective.name, 0.0) > 0 and t.planned is None
+    ]
+    return math.sqrt(max(1.0, (RECORD + sum(squares)) / (RECORD + len(squares))))
+
+
+def draw(
+    model: Model, known: torch.Tensor, candidates: torch.Tensor, most: int = CANDIDATES, spread: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Functions at the points that matter.
+
+    Args:
+        model: one output.
+        known: (n, d) float64.
+        candidates: (c, d) float64, c >= 1.
+        most: of them that are drawn at.
+        spread: factor on the deviation of each function from their mean.
+
+    Returns:
+        Of each function the best value at known points, (s,), and its values at the k most promising candidates,
+        (s, k), both gains in the objective's unit.
+    """
+    known, candidates = promising(model, known, MEASURED), promising(model, candidates, most)
+    posterior: Any = model.posterior(torch.cat([known, candidates]))
+    if isinstance(posterior, EnsemblePosterior):
+        functions = posterior.values[..., 0]
+    else:
+        functions = posterior.rsample(torch.Size([DRAWS]))[..., 0]
+    centre = posterior.mean[:, 0]
+    functions = centre + spread * (functions - centre)
+    return functions[:, : len(known)].amax(dim=1), functions[:, len(known) :]
+
+
+def promising(model: Model, x: torch.Tensor, most: int) -> torch.Tensor:
+    """The `most` of (n, d) points with the highest mean plus two standard deviations."""
+    if len(x) <= most:
+        return x
+    parts: list[Any] = [model.posterior(part.unsqueeze(1)) for part in torch.split(x, 512)]
+    high = torch.cat([(p.mean + 2 * p.variance.sqrt())[:, 0, 0] for p in parts])
+    return x[high.topk(most).indices.sort().values]
+
+
+def gain_of_next(best: torch.Tensor, others: torch.Tensor, q: int) -> float:
+    """Expected gain of the greedy choice of q candidates, over functions that had no part in the choice.
+
+    Args:
+        best: (s,) best so far in each function.
+        others: (s, c) values at candidates.
+        q: 1 <= q <= c.
+    """
+    half = len(best) // 2
+    total = 0.0
+    for choosing, judging in ((slice(None, half), slice(half, None)), (slice(half, None), slice(None, half))):
+        reached, judged = best[choosing].clone(), best[judging].clone()
+        for _ in range(q):
+            gains = (others[choosing] - reached[:, None]).clamp_min(0.0).mean(dim=0)
+            pick = int(gains.argmax())
+            reached = torch.maximum(reached, others[choosing, pick])
+            judged = torch.maximum(judged, others[judging, pick])
+        total += float((judged - best[judging]).mean()) / 2
+    return total
+
+
+def describe(probability: float, delta: float, gain: float, q: int, objective: Objective) -> str:
+    """The outlook in a sentence."""
+    unit = f" {objective.unit}" if objective.unit else ""
+    if not q:
+        return "every candidate was tried; nothing remains"
+    chance = (
+        "less than 1 %" if probability < 0.01 else "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+    )
+    experiments = "the next experiment is" if q == 1 else f"the next {q} experiments are"
+    return (
+        f"the chance that an untried point is better than the best by at least {delta:.2g}{unit} is {chance}; "
+        f"{experiments} expected to gain {gain:.2g}{unit}"
+    )
