@@ -30,7 +30,7 @@ from scipy.ndimage import gaussian_filter
 from drivers.training.crystals import convert
 from drivers.training.data import load, split
 from drivers.training.driver import Training
-from orchestrator.evaluation import Evaluation
+from orchestrator.evaluation import Conditions, Evaluation
 from orchestrator.protocols import Strategy
 from orchestrator.randomness import derive, derive_seed
 from orchestrator.strategies.evolution import Evolution
@@ -158,7 +158,8 @@ def search(task: Task, method: str, seed: int, trials: int) -> dict[str, float]:
                 id=number, study=task.name, number=number, point=proposal.point, seed=derive_seed(seed, number)
             )
             trial = replace(trial, parents=proposal.parents)
-            answer = Evaluation(driver=driver, trial=trial, objectives=(task.objective,), artifacts=Path(artifacts))()
+            conditions = Conditions(driver=driver, objectives=(task.objective,), artifacts=Path(artifacts))
+            answer = Evaluation(conditions, trial)()
             told.append(replace(trial, values=answer.values, failure=answer.failure))
             strategy.tell(told[-1])
     found = best(told, task.objective)

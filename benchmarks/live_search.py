@@ -39,7 +39,7 @@ from rich.table import Table
 from scipy.stats import wilcoxon
 
 from drivers.training.driver import Training
-from orchestrator.evaluation import Evaluation
+from orchestrator.evaluation import Conditions, Evaluation
 from orchestrator.protocols import Strategy
 from orchestrator.randomness import derive, derive_seed
 from orchestrator.strategies.evolution import Evolution
@@ -182,12 +182,8 @@ def search(task: Task, method: str, seed: int, seconds: float, folder: Path) -> 
                 inputs=proposal.inputs,
             )
             genome = flat.genome(trial.point) if "kind0" in trial.point else trial.point
-            evaluation = Evaluation(
-                driver=driver,
-                trial=replace(trial, point=genome),
-                objectives=(task.objective,),
-                artifacts=Path(artifacts),
-            )
+            conditions = Conditions(driver=driver, objectives=(task.objective,), artifacts=Path(artifacts))
+            evaluation = Evaluation(conditions, replace(trial, point=genome))
             began = time.process_time()
             answer = evaluation()
             spent += time.process_time() - began

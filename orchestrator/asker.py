@@ -58,8 +58,8 @@ class Asker:
 
     def tell(self, trial: Trial) -> None:
         """Pass on a finished trial."""
+        self._strategy.tell(trial)  # which may look up its key among what is pending
         self._pending.discard(trial.id)
-        self._strategy.tell(trial)
 
     def close(self) -> None:
         """Stop; a running ask is waited for."""
@@ -86,7 +86,7 @@ class BackgroundAsker(Asker):
         self._pending = Pending()
         self._mail: list[Mail] = []
         self._asked: Future[list[Proposal]] | None = None
-        self._filled: set[str] = set()  # keys of the filler's proposals since then
+        self._answered: set[str] = set()  # keys of the points told since then
         self._demand = 0  # slots that answers have freed since then
         self._told = 0  # since the last call of `ask`
         self._ready: deque[tuple[Trial, Proposal]] = deque()
@@ -111,9 +111,7 @@ class BackgroundAsker(Asker):
         missing = n - len(proposals)
         self._prepare(missing, random)
         if missing and self._filler is not None:
-            filled = self._filler.ask(missing, self._pending, random("filler"))[:missing]
-            self._filled.update(key(proposal.point) for proposal in filled)
-            proposals += filled
+            proposals += self._filler.ask(missing, self._pending, random("filler"))[:missing]
         return proposals
 
     def proposed(self, trial: Trial) -> None:
@@ -122,11 +120,12 @@ class BackgroundAsker(Asker):
 
     def tell(self, trial: Trial) -> None:
         """As `Asker.tell`; the strategy hears of it with the next ask."""
-        self._note("told", trial)
         self._told += 1
         self._barren = False
         if self._filler is not None:
             self._filler.tell(trial)
+            self._answered.add(self._pending.key(trial))
+        self._note("told", trial)
 
     def close(self) -> None:
         """As `Asker.close`; a running ask is waited for or given up."""
@@ -140,11 +139,15 @@ class BackgroundAsker(Asker):
         proposals = asked.result()
         self._barren = not proposals and not any(what == "told" for what, _ in self._mail)
         for proposal in proposals:
-            if key(proposal.point) not in self._filled:
+            if self._filler is None or not self._known(key(proposal.point)):
                 self._made += 1
                 stand_in = _stand_in(-self._made, proposal)
                 self._note("pending", stand_in)
                 self._ready.append((stand_in, proposal))
+
+    def _known(self, point_key: str) -> bool:
+        """Whether the filler has come to propose the point while the strategy did."""
+        return point_key in self._answered or self._pending.holds(point_key)
 
     def _hand_out(self) -> Proposal:
         stand_in, proposal = self._ready.popleft()
@@ -163,7 +166,7 @@ class BackgroundAsker(Asker):
             wanted = min(wanted, BATCH)
         self._asks += 1  # several asks may fall between two records
         mail, self._mail = self._mail, []
-        self._filled, self._demand, self._ahead = set(), 0, ahead
+        self._answered, self._demand, self._ahead = set(), 0, ahead
         self._asked = self._proposer.start(mail, wanted, random(f"background {self._asks}"))
         self._asked.add_done_callback(lambda _: self._wake())
 

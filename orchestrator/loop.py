@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +29,7 @@ from orchestrator.errors import (
     StrategyStalled,
     WorkerLost,
 )
-from orchestrator.evaluation import Evaluation
+from orchestrator.evaluation import Conditions, Evaluation
 from orchestrator.interrupts import Interrupts
 from orchestrator.ledger import Ledger
 from orchestrator.randomness import derive, derive_seed
@@ -65,13 +65,16 @@ class Loop:
         inbox: Inbox | None = None,
     ) -> None:
         self.study, self.ledger, self.executor, self._slots = study, ledger, executor, slots
-        self.seed, self.artifacts, self.observer, self.interrupts = seed, artifacts, observer, interrupts
+        self.seed, self.observer, self.interrupts = seed, observer, interrupts
         self.inbox: Inbox = SimpleQueue() if inbox is None else inbox
         self.pending: dict[int, Trial] = {}
         self.retries: deque[Trial] = deque()
         self.in_flight: dict[int, float] = {}  # by trial: Unix time of submission, s
         self.barren = False  # the strategy waits for an answer
         self.hurry = False  # more is to be proposed at once
+        self.conditions = Conditions(
+            driver=study.driver, objectives=study.objectives, artifacts=artifacts, limits=study.limits
+        )
         self.spending = Spending(study.budget, study.objectives[0])
         self.exhausted: str | None = None
         self.asker = asker_of(study, self.slots, self._wake)
@@ -86,7 +89,7 @@ class Loop:
         """Return why the study ended, or "interrupted"."""
         history, name = self.ledger.history, self.study.name
         for trial in history.told(name):
-            self._tell(trial)
+            self._tell([trial])
         open_trials = history.running(name)
         if not open_trials and (ended := history.ended(name)) and self._spent() == ended["reason"]:
             return str(ended["reason"])
@@ -199,17 +202,9 @@ class Loop:
         return trial
 
     def _submit(self, trial: Trial) -> None:
-        study = self.study
-        evaluation = Evaluation(
-            driver=study.driver,
-            trial=trial,
-            objectives=study.objectives,
-            artifacts=self.artifacts,
-            limits=study.limits,
-        )
         submitted_at = time.time()
         with self.interrupts.breakable():
-            future = self.executor.submit(evaluation)
+            future = self.executor.submit(Evaluation(self.conditions, trial))
         self.in_flight[trial.id] = submitted_at
         future.add_done_callback(lambda done: self.inbox.put((trial, done)))
 
@@ -274,8 +269,9 @@ class Loop:
         self.ledger.commit()
         for trial in finished:
             self.pending.pop(trial.id, None)
-            if tell:
-                self._tell(trial)
+        if tell and finished:
+            self._tell(finished)
+        for trial in finished:
             self.observer.finished(trial)
 
     def _lose(self, trial: Trial, answer: Answer) -> list[Trial]:
@@ -287,11 +283,12 @@ class Loop:
             return []
         return [self.ledger.answer(trial, answer)]
 
-    def _tell(self, trial: Trial) -> None:
-        self.spending.tell(trial)
+    def _tell(self, trials: Iterable[Trial]) -> None:
         self.barren = False
         with self._strategy_speaks("tell"):
-            self.asker.tell(trial)
+            for trial in trials:
+                self.spending.tell(trial)
+                self.asker.tell(trial)
 
     def _drain(self) -> None:
         """Record what is in flight; the strategy is no longer told."""

@@ -28,6 +28,12 @@ class Pending(Sequence[Trial]):
         """Append a trial; one with a known id takes the known one's place."""
         self._trials[trial.id] = trial
 
+    def key(self, trial: Trial) -> str:
+        """Key of a trial's point; known already if the trial is pending."""
+        known = self._trials.get(trial.id)
+        same = known is not None and known.point is trial.point and trial.id in self._keys
+        return self._keys[trial.id] if same else key(trial.point)
+
     def discard(self, trial: int) -> None:
         """Take out the trial of that id, if it is there."""
         if self._trials.pop(trial, None) is not None and trial in self._keys:

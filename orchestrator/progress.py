@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from orchestrator.trial import Trial, in_full
 
 RECENT = 50  # answers over which the rate is taken
 LINE_EVERY_S = 5.0
+DRAWN_PER_S = 4  # how often bars are drawn, so that their figures need not be worked out more often
 STYLES = {"done": "none", "best": "green", "rate": "none", "left": "none", "busy": "none", "failed": "red"}
 
 
@@ -177,15 +179,16 @@ class Bars:
             BarColumn(bar_width=18),
             *(TextColumn(f"{{task.fields[columns][{name}]}}", style, markup=False) for name, style in STYLES.items()),
             console=console,
-            refresh_per_second=4,
+            refresh_per_second=DRAWN_PER_S,
         )
         self._task: TaskID | None = None
         self._tally: Tally | None = None
+        self._shown = -math.inf
 
     def study_started(self, study: Study, history: History) -> None:
         """See `Observer`."""
         now = time.monotonic()
-        self._tally = Tally.of(study, history, now)
+        self._tally, self._shown = Tally.of(study, history, now), -math.inf
         self._task = self._progress.add_task(study.name, total=None, columns=self._tally.columns(now))
         self._show()
 
@@ -213,8 +216,9 @@ class Bars:
         self._tally = self._task = None
 
     def _show(self) -> None:
-        if self._tally and self._task is not None:
-            now = time.monotonic()
+        now = time.monotonic()
+        if self._tally and self._task is not None and now - self._shown >= 1 / DRAWN_PER_S:
+            self._shown = now
             share = self._tally.share(now)
             total = None if share is None else 1.0
             self._progress.update(self._task, total=total, completed=share or 0.0, columns=self._tally.columns(now))

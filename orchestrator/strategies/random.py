@@ -84,9 +84,10 @@ class Sampler:
             point_key = key(point)
             if point_key in taken:
                 continue
-            repeat = point
+            repeat = point, point_key
             if point_key not in tried:
                 break
-        if repeat is not None:
-            taken.add(key(repeat))
-        return repeat
+        if repeat is None:
+            return None
+        taken.add(repeat[1])
+        return repeat[0]

@@ -47,10 +47,11 @@ class Tried:
 
     def __init__(self) -> None:
         self._told: set[str] = set()
+        self._pending = Pending()  # the last that was seen: it knows the keys of what is about to be told
 
     def add(self, trial: Trial) -> None:
         """Count a told trial's point, whether it was measured or failed."""
-        self._told.add(key(trial.point))
+        self._told.add(self._pending.key(trial))
 
     def __contains__(self, point_key: object) -> bool:
         return point_key in self._told
@@ -61,5 +62,6 @@ class Tried:
     def pending(self, trials: Sequence[Trial]) -> Taken:
         """Points that are being measured; at no cost if `trials` is a `Pending`, as the loop's is."""
         if isinstance(trials, Pending):
+            self._pending = trials
             return Taken(trials)
         return Taken(Pending(), (key(trial.point) for trial in trials))

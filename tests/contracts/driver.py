@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.evaluation import Evaluation, as_measurement
+from orchestrator.evaluation import Conditions, Evaluation, as_measurement
 from orchestrator.protocols import Driver
 from orchestrator.trial import Objective, Trial
 
@@ -68,7 +68,7 @@ class DriverContract:
         self, driver: Driver, trial: Trial, objectives: tuple[Objective, ...], tmp_path: Path
     ) -> None:
         wrong = replace(trial, point=self.bad_point)
-        answer = Evaluation(driver=driver, trial=wrong, objectives=objectives, artifacts=tmp_path)()
+        answer = Evaluation(Conditions(driver=driver, objectives=objectives, artifacts=tmp_path), wrong)()
         assert answer.values is None
         assert answer.failure is not None
         assert answer.failure.message

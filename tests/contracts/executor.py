@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import MemoryExceeded, WorkerCrashed
-from orchestrator.evaluation import Evaluation, Limits
+from orchestrator.evaluation import Conditions, Evaluation, Limits
 from orchestrator.trial import Objective, Trial
 
 PATIENCE_S = 60.0
@@ -119,7 +119,7 @@ class Square:
 
 def evaluation(x: float, folder: Path) -> Evaluation:
     trial = Trial(id=0, study="s", number=0, point={"x": x}, seed=0)
-    return Evaluation(driver=Square(), trial=trial, objectives=Square().objectives, artifacts=folder)
+    return Evaluation(Conditions(driver=Square(), objectives=Square().objectives, artifacts=folder), trial)
 
 
 class ExecutorContract:

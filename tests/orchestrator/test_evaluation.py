@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import random
 from dataclasses import dataclass, replace
@@ -11,16 +12,16 @@ import pytest
 
 from orchestrator.artifacts import ArtifactStore
 from orchestrator.budget import Budget, Spending
-from orchestrator.evaluation import Evaluation, as_measurement
+from orchestrator.evaluation import Conditions, Evaluation, Limits, as_measurement
 from orchestrator.randomness import derive, derive_seed, python_seed, torch_seed
-from orchestrator.trial import Measurement, Objective, Trial, best, losses
+from orchestrator.trial import Answer, Failure, Measurement, Objective, Prediction, Trial, best, losses
 from tests.orchestrator.toys import LOSS, Scripted
 
 TRIAL = Trial(id=0, study="s", number=0, point={"x": 0.5}, seed=1)
 
 
 def evaluate(act, tmp_path, objectives=(LOSS,)):
-    return Evaluation(driver=Scripted((act,)), trial=TRIAL, objectives=objectives, artifacts=tmp_path / "a")()
+    return Evaluation(Conditions(driver=Scripted((act,)), objectives=objectives, artifacts=tmp_path / "a"), TRIAL)()
 
 
 def test_artifacts_are_stored_by_content(tmp_path):
@@ -48,7 +49,7 @@ class Lengths:
 
 def continued(tmp_path, inputs, driver=None):
     trial = replace(TRIAL, inputs=inputs)
-    return Evaluation(driver=driver or Lengths(), trial=trial, objectives=(LOSS,), artifacts=tmp_path / "a")()
+    return Evaluation(Conditions(driver=driver or Lengths(), objectives=(LOSS,), artifacts=tmp_path / "a"), trial)()
 
 
 def test_a_driver_that_accepts_inputs_is_handed_their_content(tmp_path):
@@ -94,8 +95,26 @@ def test_limits_that_a_driver_finds_itself(tmp_path):
 
 
 def test_evaluation_is_picklable(tmp_path):
-    evaluation = Evaluation(driver=Scripted((1.0,)), trial=TRIAL, objectives=(LOSS,), artifacts=tmp_path)
-    assert pickle.loads(pickle.dumps(evaluation)) == evaluation
+    trial = replace(
+        TRIAL, prediction=Prediction(mean={"loss": 1.0}), parents=(1, 2), extra={"a": [1]}, values={"b": 2.0}
+    )
+    limits = Limits(timeout_s=3.0)
+    conditions = Conditions(driver=Scripted((1.0,)), objectives=(LOSS,), artifacts=tmp_path, limits=limits)
+    evaluation = Evaluation(conditions, trial)
+    assert pickle.loads(pickle.dumps(evaluation)) == evaluation and evaluation.limits is limits
+    answer = Answer(failure=Failure(cause="crash", message="m"), info={"n": 1}, started_at=1.0, finished_at=2.0)
+    assert pickle.loads(pickle.dumps([answer, answer])) == [answer, answer] and copy.deepcopy(answer) == answer
+
+
+def test_a_worker_unpickles_what_evaluations_share_once(tmp_path):
+    def sent(driver, number):
+        conditions = Conditions(driver=driver, objectives=(LOSS,), artifacts=tmp_path)
+        return [pickle.dumps(Evaluation(conditions, replace(TRIAL, id=i))) for i in range(number)]
+
+    first, second = (pickle.loads(message) for message in sent(Scripted((1.0,)), 2))
+    assert first.conditions is second.conditions and (first.trial.id, second.trial.id) == (0, 1)
+    (other,) = (pickle.loads(message) for message in sent(Scripted((2.0,)), 1))
+    assert other.conditions is not first.conditions and other.conditions.driver == Scripted((2.0,))
 
 
 def test_what_counts_as_a_measurement():
