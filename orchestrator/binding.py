@@ -30,6 +30,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "box": "search_spaces.box:Box",
         "conv_network": "search_spaces.networks.conv:ConvNetworks",
         "dense_network": "search_spaces.networks.dense:DenseNetworks",
+        "experiment": "search_spaces.experiment.space:Experiment",
         "graph_network": "search_spaces.networks.graph.space:GraphNetworks",
         "latent": "search_spaces.latent:Latent",
         "pool": "search_spaces.pool:Pool",

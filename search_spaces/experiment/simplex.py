@@ -159,6 +159,8 @@ class Simplex:
         within = np.flatnonzero((tries <= room).all(axis=1))
         if len(within):
             shares = tries[within[0]]
+        elif room.sum() <= left * (1 + 1e-12):  # the limits leave one way
+            shares = room
         else:  # exchanges between pairs, each uniform given the rest (Gibbs sampling)
             shares = room * (left / room.sum())
             n = SWEEPS * len(low)

@@ -1,0 +1,185 @@
+"""The part of a product of spaces where constraints hold: even draws from it, and the way into it from outside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from orchestrator.errors import ConfigError
+from orchestrator.protocols import Array
+from orchestrator.randomness import derive
+from orchestrator.trial import Point
+from search_spaces.experiment.product import Product
+from search_spaces.experiment.slide import Constraint, Slider
+
+SURVEY = 400
+"""Draws by which the share of the space that is allowed is estimated."""
+
+ANCHORS = 48
+"""Allowed points that are kept: one of them is within reach of any point outside."""
+
+RARE = 0.02
+"""Share of allowed points below which draws are walks rather than trials and errors."""
+
+WALK = 60
+"""Steps of a walk."""
+
+DESCENT = 300
+"""Random changes at most in search of an allowed point."""
+
+HALVINGS = 12
+"""Of the way from an allowed point to a vector outside."""
+
+
+class Feasible:
+    """Where all constraints hold.
+
+    Args:
+        product: of parameters and mixtures.
+        constraints: at least one.
+
+    Attributes:
+        share: of the space that is allowed, estimated.
+
+    Raises:
+        ConfigError: no point was found at which all constraints hold; says which hold rarely.
+    """
+
+    def __init__(self, product: Product, constraints: Sequence[Constraint]) -> None:
+        self._product, self._constraints = product, tuple(constraints)
+        self._slider = Slider(product, constraints)
+        rng = derive("feasible")
+        draws = [product.sample(rng) for _ in range(SURVEY)]
+        violations = np.array([[c.violation(point) for c in constraints] for point in draws])
+        positive = np.where((violations > 0) & np.isfinite(violations), violations, np.nan)
+        self._scales = [float(np.nanmedian(v)) if np.isfinite(v).any() else 1.0 for v in positive.T]
+        held = violations == 0
+        allowed = [point for point, holds in zip(draws, held.all(axis=1), strict=True) if holds]
+        self.share = len(allowed) / SURVEY
+        self._anchors = allowed[:ANCHORS]
+        for point in draws[:ANCHORS] if self.share < RARE else ():
+            if len(self._anchors) < ANCHORS and (found := self._enter(point, rng)) is not None:
+                self._anchors.append(found)
+        if not self._anchors:
+            shares = ", ".join(f"{c.text!r} at {h:.1%}" for c, h in zip(constraints, held.mean(axis=0), strict=True))
+            raise ConfigError(
+                f"found no point at which all constraints hold; alone, of {SURVEY} random points, holds {shares}; "
+                "relax one of them or widen the ranges"
+            )
+        self._codes = product.encode(self._anchors)
+
+    def holds(self, point: Point) -> bool:
+        """Whether all constraints hold."""
+        return all(constraint.violation(point) == 0 for constraint in self._constraints)
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        """A draw from the product, given that the constraints hold.
+
+        Exactly so where they hold for at least 2 % of the space. Elsewhere a random point slides in and then walks by
+        moves that are as likely as their reverse and stay inside, which comes close to it.
+        """
+        if self.share >= RARE:
+            for _ in range(math.ceil(20 / self.share)):
+                point = self._product.sample(rng)
+                if self.holds(point):
+                    return point
+        start = self._enter(self._product.sample(rng), rng)
+        return self._walk(self._anchor(rng) if start is None else start, WALK, rng)
+
+    def near(self, x: Array) -> dict[str, Any]:
+        """An allowed point near (d,) float64: the nearest one, where it violates nothing.
+
+        Else the nearest of these: where sliding down the violations ends, and where straight lines to the next anchors
+        first enter; then each parameter and mixture returns to where it was, if the constraints let it.
+        """
+        point = self._product.decode(x)
+        if self.holds(point):
+            return point
+        found = [self._towards(x, code) for code in self._codes[np.argsort(((self._codes - x) ** 2).sum(axis=1))[:3]]]
+        slid = self._enter(point, derive("near"))
+        found += [slid] if slid is not None else []
+        distances = ((self._product.encode(found) - x) ** 2).sum(axis=1)
+        return self._return(found[int(np.argmin(distances))], point)
+
+    def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
+        """A mutant of the product that is allowed; failing that, one that was made so."""
+        for _ in range(WALK):
+            mutant = self._step(point, rng)
+            if mutant is not None and mutant != point:
+                return mutant
+        for _ in range(20):
+            slid = self._enter(self._product.mutate(point, rng), rng)
+            if slid is not None and slid != point:
+                return slid
+        return self.sample(rng)
+
+    def cross(self, a: Point, b: Point, rng: np.random.Generator) -> dict[str, Any]:
+        """A child in the product that is allowed; failing that, a point near one."""
+        child = dict(a)
+        for _ in range(10):
+            child = self._product.cross(a, b, rng)
+            if self.holds(child):
+                return child
+        return self.near(self._product.encode([child])[0])
+
+    def _enter(self, point: Point, rng: np.random.Generator) -> dict[str, Any] | None:
+        """An allowed point near this one: by sliding, then by random changes that violate less (Metropolis)."""
+        current = self._product.decode(self._product.encode([self._slider.slide(point)])[0])
+        energy = self._energy(current)
+        for i in range(DESCENT):
+            if energy == 0:
+                return current
+            candidate = self._product.mutate(current, rng)
+            lower = self._energy(candidate)
+            if lower <= energy or rng.random() < math.exp(-(lower - energy) / (0.2 * (1 - i / DESCENT))):
+                current, energy = candidate, lower
+        return current if energy == 0 else None
+
+    def _energy(self, point: Point) -> float:
+        """Sum of the violations, in typical ones; what cannot be computed counts ten."""
+        violations = [c.violation(point) / scale for c, scale in zip(self._constraints, self._scales, strict=True)]
+        return sum(min(violation, 10.0) for violation in violations)
+
+    def _walk(self, point: Point, steps: int, rng: np.random.Generator) -> dict[str, Any]:
+        current = dict(point)
+        for _ in range(steps):
+            current = self._step(current, rng) or current
+        return current
+
+    def _step(self, point: Point, rng: np.random.Generator) -> dict[str, Any] | None:
+        """A change that stays inside: a mutation, or a move along the difference of two anchors."""
+        if rng.random() < 0.5 or len(self._anchors) < 2:
+            moved = self._product.mutate(point, rng)
+        else:
+            i, j = rng.choice(len(self._anchors), 2, replace=False)
+            along = rng.uniform(-1, 1) * (self._codes[i] - self._codes[j])
+            lower, upper = self._product.bounds
+            moved = self._product.decode(np.clip(self._product.encode([point])[0] + along, lower, upper))
+        return moved if self.holds(moved) else None
+
+    def _towards(self, x: Array, anchor: Array) -> dict[str, Any]:
+        """The first allowed point found by halving the way from a vector outside to an anchor."""
+        outside, inside = 0.0, 1.0
+        best = self._product.decode(anchor)
+        for _ in range(HALVINGS):
+            middle = (outside + inside) / 2
+            point = self._product.decode(x + middle * (anchor - x))
+            if self.holds(point):
+                best, inside = point, middle
+            else:
+                outside = middle
+        return best
+
+    def _return(self, point: dict[str, Any], wished: Point) -> dict[str, Any]:
+        """Give each parameter and mixture its wished value back where that stays inside."""
+        for keys in self._product.groups:
+            moved = {**point, **{key: wished[key] for key in keys if key in wished}}
+            if moved != point and moved.keys() == point.keys() and self.holds(moved):
+                point = moved
+        return point
+
+    def _anchor(self, rng: np.random.Generator) -> Point:
+        return self._anchors[int(rng.integers(len(self._anchors)))]

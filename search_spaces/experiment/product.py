@@ -1,0 +1,120 @@
+"""Parameters and mixtures side by side: a point has the keys of all of them, a vector the columns of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from orchestrator.errors import ConfigError, InvalidPoint
+from orchestrator.protocols import Array
+from orchestrator.trial import Point
+from search_spaces.box import Box
+from search_spaces.columns import Column
+from search_spaces.experiment.mixture import Mixture
+from search_spaces.parameter import suggest
+
+
+class Product:
+    """Every combination of a point of a box and one of each mixture.
+
+    Args:
+        box: of the parameters, or None.
+        mixtures: any number.
+
+    Raises:
+        ConfigError: there is nothing, or a name is used twice.
+    """
+
+    def __init__(self, box: Box | None, mixtures: Sequence[Mixture]) -> None:
+        self.box, self.mixtures = box, tuple(mixtures)
+        self.parts: tuple[Box | Mixture, ...] = ((box,) if box else ()) + self.mixtures
+        if not self.parts:
+            raise ConfigError("expected parameters or mixtures, got neither; add what can be varied")
+        self._keys = [self._names(part) for part in self.parts]
+        self.names = [name for keys in self._keys for name in keys]
+        for name in self.names:
+            if self.names.count(name) > 1:
+                raise ConfigError(
+                    f"expected different names for parameters and components, got {name!r} twice; rename one"
+                )
+        self.dimension = sum(part.dimension for part in self.parts)
+        self._ends = np.cumsum([part.dimension for part in self.parts])[:-1]
+
+    @property
+    def groups(self) -> list[tuple[str, ...]]:
+        """Keys that have a meaning only together: each parameter alone, and the components of each mixture."""
+        alone = [(parameter.name,) for parameter in self.box.parameters] if self.box else []
+        return alone + [mixture.components for mixture in self.mixtures]
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each key."""
+        units = {parameter.name: parameter.unit for parameter in self.box.parameters} if self.box else {}
+        return units | {name: mixture.unit for mixture in self.mixtures for name in mixture.components}
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Those of the parameters, then those of the mixtures."""
+        return tuple(column for part in self.parts for column in part.columns)
+
+    @property
+    def bounds(self) -> Array:
+        """(2, d) float64: lower, upper."""
+        return np.hstack([part.bounds for part in self.parts])
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        """Independent draws."""
+        return self._join([part.sample(rng) for part in self.parts])
+
+    def check(self, point: Point) -> None:
+        """Raise InvalidPoint, naming the key."""
+        if not isinstance(point, Mapping):
+            raise InvalidPoint(f"expected a mapping from name to value, got {point!r}")
+        for name in point:
+            if name not in self.names:
+                raise InvalidPoint(f"unknown name {name!r}; {suggest(name, self.names)}")
+        for part, values in zip(self.parts, self._split(point), strict=True):
+            part.check(values)
+
+    def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
+        """A copy with one part changed, chosen with the number of its keys, and each other with probability 1/(2d)."""
+        values = self._split(point)
+        sizes = np.array([len(value) for value in values], dtype=np.float64)
+        change = rng.random(len(sizes)) < sizes / (2 * sizes.sum())
+        change[rng.choice(len(sizes), p=sizes / sizes.sum())] = True
+        return self._join(
+            [
+                part.mutate(value, rng) if changed else dict(value)
+                for part, value, changed in zip(self.parts, values, change, strict=True)
+            ]
+        )
+
+    def cross(self, a: Point, b: Point, rng: np.random.Generator) -> dict[str, Any]:
+        """A child of both in every part."""
+        pairs = zip(self.parts, self._split(a), self._split(b), strict=True)
+        return self._join([part.cross(first, second, rng) for part, first, second in pairs])
+
+    def encode(self, points: Sequence[Point]) -> Array:
+        """(n, d) float64."""
+        return np.hstack([part.encode(points) for part in self.parts])
+
+    def decode(self, x: Array) -> dict[str, Any]:
+        """Nearest point to (d,) float64, whatever the constraints."""
+        if np.shape(x) != (self.dimension,):
+            raise ValueError(f"expected x of shape ({self.dimension},), got {np.shape(x)}")
+        return self._join(
+            [part.decode(block) for part, block in zip(self.parts, np.split(np.asarray(x), self._ends), strict=True)]
+        )
+
+    def _split(self, point: Point) -> list[dict[str, Any]]:
+        return [{name: point[name] for name in keys if name in point} for keys in self._keys]
+
+    @staticmethod
+    def _join(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {name: value for part in parts for name, value in part.items()}
+
+    @staticmethod
+    def _names(part: Box | Mixture) -> tuple[str, ...]:
+        return part.components if isinstance(part, Mixture) else tuple(p.name for p in part.parameters)

@@ -1,0 +1,97 @@
+"""From a point that violates constraints to one nearby that does not, by sliding down the violations' slopes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from orchestrator.trial import Point
+from search_spaces.experiment.amounts import project
+from search_spaces.experiment.mixture import Mixture
+from search_spaces.experiment.product import Product
+
+STEPS = 60
+"""Slides at most."""
+
+PROBE = 1e-6
+"""Of a range: the step by which slopes are estimated."""
+
+
+class Constraint(Protocol):
+    """What a point must fulfil besides its ranges."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Keys that it mentions; empty if it may look at any."""
+        ...
+
+    def violation(self, point: Point) -> float:
+        """0 where it holds, else > 0."""
+        ...
+
+
+class Slider:
+    """Cyclic projection onto constraints (Kaczmarz' method), each linearised where it is violated.
+
+    Numbers are taken as continuous meanwhile, in shares of their ranges, and amounts of a mixture keep their total and
+    their largest limits. With linear constraints a slide ends on the boundary, straight opposite of where it began.
+    """
+
+    def __init__(self, product: Product, constraints: Sequence[Constraint]) -> None:
+        self._product, self._constraints = product, constraints
+        self._ranges: dict[str, tuple[float, float]] = {}
+        for parameter in product.box.parameters if product.box else ():
+            if parameter.coding is None:
+                self._ranges[parameter.name] = parameter.low, parameter.high
+        self._mixtures: dict[str, Mixture] = {}
+        for mixture in product.mixtures:
+            for name in mixture.components:
+                self._mixtures[name] = mixture
+                self._ranges[name] = 0.0, mixture.total
+
+    def slide(self, point: Point) -> Point:
+        """A point near this one that violates less, most often nothing; not rounded to steps or few components."""
+        values = dict(point)
+        for step in range(STEPS):
+            violated = [c for c in self._constraints if c.violation(values) > 0]
+            if not violated:
+                break
+            slope = self._slope(violated[step % len(violated)], values)
+            if slope is None:
+                break
+            amount, moves = slope
+            for name, move in moves.items():
+                low, high = self._ranges[name]
+                values[name] = min(max(values[name] - amount * move * (high - low), low), high)
+            for mixture in dict.fromkeys(self._mixtures[name] for name in moves if name in self._mixtures):
+                amounts = np.array([values[name] for name in mixture.components])
+                least, most = mixture.bounds * mixture.total
+                values |= zip(mixture.components, project(amounts, least, most, mixture.total).tolist(), strict=True)
+        return values
+
+    def _slope(self, constraint: Constraint, values: Point) -> tuple[float, dict[str, float]] | None:
+        """How far to go, and in which direction, in shares of the ranges; None where there is no slope."""
+        here = constraint.violation(values)
+        slopes: dict[str, float] = {}
+        for name in constraint.names:
+            if name in self._ranges and name in values:
+                low, high = self._ranges[name]
+                probe = PROBE * (high - low)
+                up = constraint.violation({**values, name: values[name] + probe}) - here
+                down = constraint.violation({**values, name: values[name] - probe}) - here
+                slopes[name] = (
+                    max(up, 0.0) / PROBE if up >= down else -max(down, 0.0) / PROBE
+                )  # there is no kink uphill
+        for mixture in self._product.mixtures:  # only directions that keep the total
+            if any(slopes.get(name) for name in mixture.components):
+                mean = sum(slopes.get(name, 0.0) for name in mixture.components) / mixture.dimension
+                slopes |= {name: slopes.get(name, 0.0) - mean for name in mixture.components}
+        square = sum(slope**2 for slope in slopes.values())
+        if not np.isfinite(square) or square == 0 or not np.isfinite(here):
+            return None
+        return here / square, slopes

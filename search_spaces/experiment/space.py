@@ -1,0 +1,117 @@
+"""The space of a real experiment: settings, choices and mixtures, and what the laboratory does not allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orchestrator.errors import ConfigError, InvalidPoint
+from orchestrator.protocols import Array
+from orchestrator.trial import Point
+from search_spaces.box import Box
+from search_spaces.columns import Column
+from search_spaces.experiment.expression import Expression
+from search_spaces.experiment.feasible import Feasible
+from search_spaces.experiment.product import Product
+from search_spaces.experiment.reading import read_mixture
+from search_spaces.experiment.rule import PATH, Rule
+from search_spaces.experiment.slide import Constraint
+
+
+class Experiment:
+    """Space of points that give each parameter a value and each component of a mixture an amount.
+
+    Nothing is ever listed: memory and time grow with the number of parameters, not with that of their combinations.
+
+    Args:
+        parameters: as of a `Box`.
+        mixtures: name to `{components, total, at_most, at_least, minimum, step, limits, unit}`; see `Mixture`. Each
+            component is a key of its own in a point, 0 where it is absent.
+        constraints: expressions over parameters and components, such as "0.3 * a + b <= 10" (see `Expression`), or
+            functions "module:function" that take a point and say True or False. An expression that mentions a
+            parameter which is not part of a point (`when`) does not apply to it.
+        descriptors: CSV files with descriptors of choices; see `Box`.
+        folder: where modules are looked for; filled in by matloop.
+
+    Raises:
+        ConfigError: names what is wrong, and what to change; also if no point is allowed.
+    """
+
+    def __init__(
+        self,
+        *,
+        parameters: dict[str, dict[str, Any]] | None = None,
+        mixtures: dict[str, dict[str, Any]] | None = None,
+        constraints: list[str] | None = None,
+        descriptors: list[Path] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        if descriptors and not parameters:
+            raise ConfigError("expected parameters that the files in descriptors describe, got none")
+        box = Box(parameters=parameters, descriptors=descriptors) if parameters else None
+        self.product = Product(box, [read_mixture(name, options) for name, options in (mixtures or {}).items()])
+        known: dict[str, Sequence[Any]] = dict.fromkeys(self.product.names, ())
+        known |= {parameter.name: parameter.choices for parameter in box.parameters} if box else {}
+        self.constraints: tuple[Constraint, ...] = tuple(
+            _constraint(text, known, folder or Path.cwd()) for text in constraints or ()
+        )
+        self._feasible = Feasible(self.product, self.constraints) if self.constraints else None
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each parameter and component, empty where none was given."""
+        return self.product.units
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        """A point: each parameter uniform on its scale, each mixture as `Mixture.sample`, given the constraints."""
+        return self._feasible.sample(rng) if self._feasible else self.product.sample(rng)
+
+    def check(self, point: Point) -> None:
+        """Raise InvalidPoint, naming the keys, for a value that is not allowed and for a constraint that fails."""
+        self.product.check(point)
+        for constraint in self.constraints:
+            if constraint.violation(point) > 0:
+                named = ", ".join(
+                    f"{name}={point[name]!r}" for name in constraint.names or self.product.names if name in point
+                )
+                raise InvalidPoint(f"expected {constraint.text}, got {named}; change one of them")
+
+    def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
+        """A changed copy that is allowed."""
+        return self._feasible.mutate(point, rng) if self._feasible else self.product.mutate(point, rng)
+
+    def cross(self, a: Point, b: Point, rng: np.random.Generator) -> dict[str, Any]:
+        """A child of both that is allowed."""
+        return self._feasible.cross(a, b, rng) if self._feasible else self.product.cross(a, b, rng)
+
+    @property
+    def dimension(self) -> int:
+        """Length of an encoded point."""
+        return self.product.dimension
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What each column of an encoded point stands for: parameters, then mixtures."""
+        return self.product.columns
+
+    @property
+    def bounds(self) -> Array:
+        """(2, d) float64: lower, upper."""
+        return self.product.bounds
+
+    def encode(self, points: Sequence[Point]) -> Array:
+        """(n, d) float64: parameters as a `Box` encodes them, mixtures as the shares of their components."""
+        return self.product.encode(points)
+
+    def decode(self, x: Array) -> dict[str, Any]:
+        """The nearest point to (d,) float64; where that is not allowed, an allowed one near it."""
+        return self._feasible.near(np.asarray(x, dtype=np.float64)) if self._feasible else self.product.decode(x)
+
+
+def _constraint(text: Any, known: dict[str, Sequence[Any]], folder: Path) -> Constraint:
+    if not isinstance(text, str):
+        raise ConfigError(f"expected constraints to be texts such as 'a + b <= 10', got {text!r}")
+    return Rule(text, folder) if PATH.match(text) else Expression(text, known)
