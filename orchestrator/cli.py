@@ -6,14 +6,12 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-LOG_WIDTH = 160  # columns where nobody's terminal limits them
+from orchestrator import cli_lab
+from orchestrator.terminal import console as _console
 
 app = typer.Typer(
     name="matloop",
@@ -278,6 +276,11 @@ def serve(
     )
 
 
+app.command()(cli_lab.recommend)
+app.command()(cli_lab.tell)
+app.command()(cli_lab.cancel)
+
+
 def main() -> None:
     """Entry point: errors that a user can act on are one message and an exit code, not a traceback."""
     from orchestrator.errors import ConfigError, MatloopError
@@ -304,12 +307,6 @@ def _one_of(option: str, value: str, allowed: Iterable[str]) -> Any:
     if value not in allowed:
         raise ConfigError(f"expected {option} {', '.join(allowed)}, got {value!r}")
     return value
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
 
 
 def _complain(error: Exception) -> None:

@@ -171,6 +171,13 @@ def slug(name: str) -> str:
     return re.sub(r"[^\w.]+", "-", name).strip("-.").lower() or "campaign"
 
 
+def directory_of(config: Config, directory: Path | None) -> Path:
+    """Folder of a campaign's results: the one given, the file's own if a ledger is there, or `runs/NAME` here."""
+    if directory is None and (config.path.parent / "ledger.db").is_file():
+        return config.path.parent
+    return directory or Path("runs") / slug(config.name)
+
+
 _SECTIONS: dict[str, type[BaseModel]] = {
     "studies": StudyConfig,
     "budget": BudgetConfig,

@@ -49,7 +49,8 @@ class Filled:
 
     def place(self, problem: Problem) -> Problem:
         """A problem of `results` in terms of the file."""
-        return Problem(self.rows[problem.row], self.titles.get(problem.column, problem.column), problem.message)
+        column = FAILED if problem.column == "failure" else problem.column
+        return Problem(self.rows[problem.row], self.titles.get(column, column), problem.message)
 
 
 def read(content: bytes, layout: Layout, planned: Mapping[int, Trial]) -> Filled:
@@ -131,7 +132,11 @@ class _Rows:
             return None
         trial = self._number(row, TRIAL, cells, problems)
         if trial is not None and trial != math.floor(trial):
-            problems.append(Problem(row, TRIAL, f"expected the number of a trial, got {cells[TRIAL]!r}"))
+            problems.append(Problem(row, self._title(TRIAL), f"expected the number of a trial, got {cells[TRIAL]!r}"))
+        elif trial is not None and int(trial) not in self.planned:
+            text = f"there is no trial {int(trial)}; see `matloop status` for the pending ones"
+            problems.append(Problem(row, self._title(TRIAL), text))
+            return None
         values = {name: self._number(row, name, cells, problems) for name in objectives}
         noise = {name: self._number(row, f"{name} {NOISE}", cells, problems) for name in objectives}
         told = {name: value for name, value in values.items() if value is not None}
@@ -228,9 +233,11 @@ def _split(text: str, layout: Layout) -> tuple[str, list[list[str]]]:
             found[delimiter] = _cells(text, delimiter)
         except csv.Error as error:
             failed = failed or error
-    if failed and not found:
+    best = max(found.items(), key=lambda item: _recognised(item[1], layout), default=None)
+    if failed and (best is None or not _recognised(best[1], layout)[0]):
         raise failed
-    return max(found.items(), key=lambda item: _recognised(item[1], layout))
+    assert best is not None
+    return best
 
 
 def _cells(text: str, delimiter: str) -> list[list[str]]:

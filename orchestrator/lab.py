@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from orchestrator.config import load, slug
+from orchestrator.config import directory_of, load
 from orchestrator.door import Door, Recorded
 from orchestrator.errors import Problem, RejectedResults
 from orchestrator.filled import Filled, read
@@ -55,7 +55,7 @@ class Lab(Door):
         if path.is_dir():
             directory, path = directory or path, file_of(path)
         config = load(path)
-        folder = Path(directory) if directory is not None else Path("runs") / slug(config.name)
+        folder = directory_of(config, None if directory is None else Path(directory))
         return cls(config, directory=folder, study=study, accept_changes=accept_changes)
 
     @classmethod

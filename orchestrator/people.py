@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from orchestrator.config import load
+from orchestrator.config import Config, load, references
 from orchestrator.errors import ConfigError
+from orchestrator.history import History
 from orchestrator.ledger import read
 from orchestrator.source import suggest
 from orchestrator.study import Study
@@ -82,3 +83,24 @@ def write_file(directory: Path, name: str, seed: int, study: str, parts: Mapping
             path.unlink()
             raise
     return path
+
+
+def waiting_for_people(config: Config, people: Sequence[str], history: History) -> list[str]:
+    """Studies that build on one which people measure and have not measured yet, directly or through others."""
+    unmeasured = {name for name in people if not any(trial.values for trial in history.of(name))}
+    waiting: list[str] = []
+    for name, study in config.studies.items():
+        parts = [getattr(study, role) for role in ("space", "driver", "strategy", "filler")]
+        rests_on = {source for part in parts if part for _, source in references(part, ())}
+        if name not in people and rests_on & {*unmeasured, *waiting}:
+            waiting.append(name)
+    return waiting
+
+
+def invitation(people: Sequence[str], file: Path) -> str:
+    """What to do about studies that people measure."""
+    names = f"study {people[0]} is" if len(people) == 1 else f"studies {', '.join(people)} are"
+    return (
+        f"{names} measured by people; ask with `matloop recommend {file} -n 4 --csv next.csv`, answer with "
+        f"`matloop tell {file} next.csv`, or do both in a browser with `matloop serve {file}`"
+    )

@@ -19,10 +19,23 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 BOTTOM = {"trial", "pending", "protocols", "errors", "randomness", "plain"}
 """Modules of `orchestrator` that anything may import."""
 RECORDS = {"artifacts", "evaluation", "history", "ledger", "ledger_file", "lock", "budget", "shared", "study", "trials"}
-LOOP = RECORDS | {"asker", "proposer", "campaign", "interrupts", "loop", "walltime"}
+LOOP = RECORDS | {"asker", "proposer", "campaign", "inbox", "interrupts", "loop", "walltime"}
 ROOTS = {"config", "source", "binding", "build", "outcomes", "executors", "environment", "export", "progress", "cli"}
 ROOTS |= {"commands", "networks", "templates", "web"}
-ROOTS |= {"adviser", "door", "filled", "frames", "lab", "people", "plots", "results", "rules", "tables"}
+ROOTS |= {
+    "adviser",
+    "cli_lab",
+    "door",
+    "filled",
+    "frames",
+    "lab",
+    "people",
+    "plots",
+    "results",
+    "rules",
+    "tables",
+    "terminal",
+}
 
 ALLOWED: dict[str, set[str]] = {
     "bottom": {"bottom"},

@@ -8,16 +8,12 @@ from rich.console import Console
 
 from orchestrator import build, environment, executors
 from orchestrator.campaign import Campaign
-from orchestrator.config import Config, load, slug
+from orchestrator.config import directory_of, load
 from orchestrator.errors import ConfigError
 from orchestrator.ledger import Ledger
+from orchestrator.people import by_people, invitation, waiting_for_people
 from orchestrator.progress import observer
 from orchestrator.walltime import WallTime
-
-
-def directory_of(config: Config, directory: Path | None) -> Path:
-    """Folder of a campaign: the one given, or `runs/NAME` in the current one."""
-    return directory or Path("runs") / slug(config.name)
 
 
 def run(
@@ -44,7 +40,10 @@ def run(
     with executors.make(config, directory / "trials.log") as executor:
         if executor is None:
             return "served"
-        _, resolved = build.validate(config)
+        studies, resolved = build.validate(config)
+        people = [study.name for study in studies if by_people(study)]
+        if len(people) == len(studies):
+            raise ConfigError(f"there is nothing to run: {invitation(people, file)}")
         with Ledger.open(
             directory / "ledger.db",
             config=resolved,
@@ -52,9 +51,10 @@ def run(
             accept_change=accept_changes,
         ) as ledger:
             console.print(f"{config.name} → {directory}", highlight=False, markup=False)
+            waiting = waiting_for_people(config, people, ledger.history)
             with observer(console) as progress:
                 outcome = Campaign(
-                    plans=build.plans(config),
+                    plans=[plan for plan in build.plans(config) if plan.name not in (*people, *waiting)],
                     ledger=ledger,
                     executor=executor,
                     seed=config.seed,
@@ -69,6 +69,10 @@ def run(
         console.print(f"{outcome}; everything is recorded. The same command goes on from here.")
     else:
         report(directory, console)
+        if people:
+            console.print(invitation(people, file), highlight=False, markup=False, soft_wrap=True)
+        if waiting:
+            console.print(f"{', '.join(waiting)}: not run, for want of their results", highlight=False, markup=False)
     return outcome
 
 

@@ -15,13 +15,14 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.config import load
+from orchestrator.config import directory_of, load
 from orchestrator.errors import MatloopError
 from orchestrator.export import objectives_of
 from orchestrator.history import History
 from orchestrator.ledger import lock_path, read
 from orchestrator.lock import read_holder
 from orchestrator.progress import duration, per_time, quantity
+from orchestrator.report.text import compact
 from orchestrator.trial import best
 
 
@@ -36,8 +37,6 @@ def locate(target: Path) -> Path:
     elif target.name == "ledger.db":
         directory = target.parent
     elif target.is_file():
-        from orchestrator.commands.run import directory_of
-
         directory = directory_of(load(target), None)
     else:
         raise MatloopError(f"there is no {target}; give the folder of a campaign (runs/NAME) or its campaign file")
@@ -83,6 +82,10 @@ def page(history: History, writer: str | None, now: float) -> RenderableType:
     for name in seen:
         table.add_row(*(Text(cell) for cell in _row(history, name, config.get("studies", {}).get(name, {}), writer)))
     parts: list[RenderableType] = [table]
+    waiting = [t for t in history.trials if t.state == "running" and _by_people(config, t.study)]
+    if waiting:
+        parts.append(Text("\nwaiting for results"))
+        parts += [Text(f"  trial {t.id}: {compact(t.point)}, recommended {_ago(now - t.proposed_at)}") for t in waiting]
     failures = Counter((t.study, t.failure.cause, t.failure.message) for t in history.trials if t.failure)
     if failures:
         parts.append(Text("\nfailures"))
@@ -91,24 +94,35 @@ def page(history: History, writer: str | None, now: float) -> RenderableType:
             for (study, cause, message), count in failures.most_common(10)
         ]
     if session:
-        ago = duration(max(0.0, now - session.last_at))
         where = (
             f"being written by {writer}" if writer else f"nobody is writing; last ended: {session.ended or 'killed'}"
         )
-        parts.append(Text(f"\n{where}; last event {ago} ago; started {len(history.sessions)} ×"))
+        parts.append(Text(f"\n{where}; last event {_ago(now - session.last_at)}; started {len(history.sessions)} ×"))
     return Group(*parts)
+
+
+def _by_people(config: Mapping[str, Any], study: str) -> bool:
+    driver = config.get("studies", {}).get(study, {}).get("driver", {})
+    return bool(driver.get("kind") == "manual")
+
+
+def _ago(seconds: float) -> str:
+    return f"{duration(max(0.0, seconds))} ago"
 
 
 def _row(history: History, name: str, config: Mapping[str, Any], writer: str | None) -> list[str]:
     trials = history.of(name)
     finished = [t for t in trials if t.state != "running"]
     running = len(trials) - len(finished)
+    finished = [t for t in finished if t.state != "cancelled"]
     total = (config.get("budget") or {}).get("trials")
     ended = history.ended(name)
     if ended:
         state = f"ended: {ended.get('reason', '')}"
     elif not trials:
         state = "not begun"
+    elif config.get("driver", {}).get("kind") == "manual":
+        state = "open"
     else:
         state = "running" if writer else "stopped"
     objectives = objectives_of(history, name)

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc import jobs
-from orchestrator.commands.run import directory_of
-from orchestrator.config import load
+from orchestrator.config import directory_of, load
 from orchestrator.errors import ConfigError, MatloopError
 
 
