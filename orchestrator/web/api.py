@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, HTTPException, Path, Query
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from orchestrator.trial import best
 from orchestrator.web.desk import Desk
@@ -12,6 +13,8 @@ from orchestrator.web.schemas import (
     CancelIn,
     ErrorOut,
     ExperimentOut,
+    ImportOut,
+    Name,
     RecommendIn,
     ResultsIn,
     StudyOut,
@@ -23,6 +26,27 @@ PAGE = 1000
 
 Id = Annotated[int, Path(ge=0, lt=2**31, description="number of an experiment")]
 State = Literal["to do", "answered", "failed", "cancelled"]
+
+
+CSV = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "text/csv": {"schema": {"type": "string"}, "example": "trial,yield (%),yield ±,failed,note\n3,61.5,0.8,,\n"}
+        },
+    }
+}
+
+
+def imported(desk: Desk, content: bytes, by: str, amend: bool = False, allow_outside: bool = False) -> ImportOut:
+    """Record what a CSV file says."""
+    table = desk.lab.read_csv(content)
+    done = desk.lab.record_filled(table, by, amend=amend, allow_outside=allow_outside)
+    return ImportOut(
+        recorded=[entry.trial.id for entry in done if entry.action != "known"],
+        known=[entry.trial.id for entry in done if entry.action == "known"],
+        waiting=table.waiting,
+    )
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -101,6 +125,26 @@ def routes(desk: Desk) -> APIRouter:
     def cancel(id: Id, told: CancelIn) -> ExperimentOut:
         """Record that a recommendation will not be done; harmless when repeated."""
         return experiment(lab.cancel(id, told.by, told.reason), lab, amended())
+
+    @router.get("/next.csv", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
+    def next_csv() -> Response:
+        """What is to be done, as a CSV file to be filled in with any spreadsheet program."""
+        headers = {"content-disposition": 'attachment; filename="next.csv"'}
+        return Response(lab.write_csv(lab.pending()), media_type="text/csv", headers=headers)
+
+    @router.post("/csv", openapi_extra=CSV)
+    async def csv(
+        request: Request,
+        by: Annotated[Name, Query(description="who reports")] = "",
+        amend: Annotated[bool, Query(description="let different results take the place of recorded ones")] = False,
+        allow_outside: Annotated[bool, Query(description="take values outside the plausible ranges")] = False,
+    ) -> ImportOut:
+        """Record the results in a CSV file that was filled in, as `matloop tell` does: all of them or none. Rows
+        without a result are passed over, so that a file can be sent again and again while it fills."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "text/csv":
+            raise HTTPException(415, f"expected the header 'Content-Type: text/csv', got {kind[:80]!r}")
+        return await run_in_threadpool(imported, desk, await request.body(), by, amend, allow_outside)
 
     @router.get("/outlook")
     async def outlook() -> dict[str, Any]:

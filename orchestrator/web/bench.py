@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from orchestrator.report import text
+from orchestrator.tables import interval
 from orchestrator.trial import Objective, Trial, best
 from orchestrator.web import plots
 from orchestrator.web.cards import Cards
@@ -52,7 +53,7 @@ def content(desk: Desk) -> dict[str, Any]:
         "objectives": desk.lab.objectives,
         "instructions": str(getattr(desk.lab.study.driver, "instructions", "")),
         "causes": causes(trials),
-        "outlook": outlook(desk.outlook()),
+        "outlook": outlook(desk.outlook(), desk.lab.objectives[0]),
         "figures": _figures(desk, finished),
         "recent": [cards.card(t, strips=False) for t in latest],
         "most": MOST_RECOMMENDED,
@@ -76,9 +77,20 @@ def causes(trials: list[Trial]) -> list[str]:
     return list(dict.fromkeys(t.failure.message for t in reversed(trials) if t.failure))[:30]
 
 
-def outlook(found: Mapping[str, Any]) -> dict[str, Any] | None:
+def outlook(found: Mapping[str, Any], objective: Objective) -> dict[str, Any] | None:
     """What the page says about going on; None if nobody knows."""
-    return {"sentence": str(found.get("text", "")), "rows": []} if found else None
+    if not found:
+        return None
+    unit, q = f" {objective.unit}" if objective.unit else "", found["q"]
+    better = f"chance of something better by {text.number(found['delta'])}{unit}"
+    gain = f"expected gain of the next {'experiment' if q == 1 else f'{q} experiments'}"
+    return {
+        "sentence": found["text"],
+        "rows": [
+            (better, text.percent(found["probability_better"])),
+            (gain, f"{text.number(found['expected_gain'])}{unit}"),
+        ],
+    }
 
 
 def _tiles(desk: Desk, trials: list[Trial]) -> list[Tile]:
@@ -103,7 +115,7 @@ def _held(trials: list[Trial], objective: Objective) -> str:
     spans = [
         (span, t.values[objective.name])
         for t in trials
-        if t.values and t.planned is None and (span := plots.interval(t, objective)) is not None
+        if t.values and t.planned is None and (span := interval(t, objective.name)) is not None
     ]
     if not spans:
         return ""

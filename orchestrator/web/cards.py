@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from orchestrator.history import Amendment
 from orchestrator.report import text
+from orchestrator.tables import interval
 from orchestrator.trial import Objective, Point, Trial
 from orchestrator.web import plots
 from orchestrator.web.fields import Field, shown
@@ -153,7 +154,7 @@ class Cards:
         return found
 
     def _outcome(self, trial: Trial, objective: Objective, strips: bool) -> Outcome:
-        span = plots.interval(trial, objective)
+        span = interval(trial, objective.name)
         mean = trial.prediction.mean.get(objective.name) if trial.prediction else None
         return Outcome(
             objective=objective,
@@ -174,7 +175,7 @@ class Cards:
 
     @staticmethod
     def _surprising(trial: Trial, objective: Objective) -> bool:
-        span = plots.interval(trial, objective)
+        span = interval(trial, objective.name)
         if trial.values is None or span is None or trial.planned is not None:
             return False
         return not span[0] <= trial.values[objective.name] <= span[1]

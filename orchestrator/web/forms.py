@@ -65,8 +65,18 @@ class Filled:
         names = {o.name: f"value.{o.name}" for o in objectives} | {f"{o.name} ±": f"noise.{o.name}" for o in objectives}
         names |= {f.name: f"point.{f.name}" for f in fields} | {name: name for name in ("failure", "note")}
         for problem in problems:
-            words = re.sub(r"\s*\(--[\w-]+\)|; see `matloop[^`]*`[^;]*", "", problem.message)
-            self.problems.setdefault(names.get(problem.column, ""), words)
+            self.problems.setdefault(names.get(problem.column, ""), in_words(problem.message))
+
+
+def located(problem: Problem) -> str:
+    """An objection to a file, with its place."""
+    place = f"row {problem.row}{f', {problem.column}' if problem.column else ''}"
+    return f"{place}: {in_words(problem.message)}"
+
+
+def in_words(message: str) -> str:
+    """A message without what is meant for the command line."""
+    return re.sub(r"\s*\(--[\w-]+\)|; see `matloop[^`]*`[^;]*", "", message)
 
 
 def read(form: Mapping[str, Any]) -> Filled:

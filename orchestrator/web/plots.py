@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from orchestrator.report import statistics, text
+from orchestrator.tables import interval
 from orchestrator.trial import Objective, Trial
 from orchestrator.web.svg import Canvas, Scale, axes, padded
 
@@ -105,7 +106,7 @@ def strip(trial: Trial, objective: Objective, known: Sequence[float]) -> Markup 
         objective: of which.
         known: measured values.
     """
-    span = interval(trial, objective)
+    span = interval(trial, objective.name)
     if trial.prediction is None or objective.name not in trial.prediction.mean or span is None:
         return None
     mean = trial.prediction.mean[objective.name]
@@ -127,17 +128,6 @@ def strip(trial: Trial, objective: Objective, known: Sequence[float]) -> Markup 
         return canvas.markup()
     canvas.text(min(max(x(mark), 60), WIDTH - 60), 45, f"{word} {text.number(mark)}", "tick", "middle")
     return canvas.markup()
-
-
-def interval(trial: Trial, objective: Objective) -> tuple[float, float] | None:
-    """The 90 % interval recorded with a proposal, or that of a normal prediction; None if there is none."""
-    stated = (trial.extra.get("explanation") or {}).get("interval", {}).get(objective.name)
-    if stated is not None:
-        return float(stated[0]), float(stated[1])
-    if trial.prediction is None or objective.name not in trial.prediction.std:
-        return None
-    mean, std = trial.prediction.mean[objective.name], trial.prediction.std[objective.name]
-    return mean - 1.6449 * std, mean + 1.6449 * std
 
 
 def link(trial: Trial) -> str:

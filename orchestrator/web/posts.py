@@ -8,11 +8,12 @@ from urllib.parse import quote
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
 
 from orchestrator.errors import MatloopError, RejectedResults
 from orchestrator.lab import Result
 from orchestrator.trial import Trial
-from orchestrator.web import forms, rendering
+from orchestrator.web import api, forms, rendering
 from orchestrator.web.access import Access
 from orchestrator.web.forms import Filled
 from orchestrator.web.gate import cookie
@@ -29,17 +30,19 @@ def routes(site: Site, access: Access) -> APIRouter:
     desk, lab = site.desk, site.desk.lab
     router = APIRouter()
 
-    async def submitted(request: Request) -> Filled:
-        """The form, if it is one of ours.
+    async def submitted(request: Request) -> tuple[Filled, bytes]:
+        """The form, if it is one of ours, and the file in it.
 
         Raises:
             HTTPException: it does not carry the token of this session.
         """
         async with request.form(max_files=1, max_fields=3000) as form:
             filled = forms.read(form)
+            file = form.get("file")
+            content = await file.read() if isinstance(file, UploadFile) else b""
         if not hmac.compare_digest(filled.get("csrf").encode(), access.form_token(request.scope["session"]).encode()):
             raise HTTPException(403, "This form was opened before you signed in, or elsewhere. Go back and reload it.")
-        return filled
+        return filled, content
 
     def find(id: int) -> Trial:
         trial = next((t for t in lab.trials() if t.id == id), None)
@@ -64,7 +67,7 @@ def routes(site: Site, access: Access) -> APIRouter:
     async def report(request: Request, id: int, what: str) -> Response:
         if what not in (*KINDS, "cancel"):
             raise HTTPException(404, "There is no such page.")
-        filled = await submitted(request)
+        filled, _ = await submitted(request)
         return await run_in_threadpool(reported, request, id, what, filled)
 
     def reported(request: Request, id: int, what: str, filled: Filled) -> Response:
@@ -87,7 +90,7 @@ def routes(site: Site, access: Access) -> APIRouter:
 
     @router.post("/experiments")
     async def own(request: Request) -> Response:
-        filled = await submitted(request)
+        filled, _ = await submitted(request)
         return await run_in_threadpool(reported_own, request, filled)
 
     def reported_own(request: Request, filled: Filled) -> Response:
@@ -98,7 +101,7 @@ def routes(site: Site, access: Access) -> APIRouter:
 
     @router.post("/recommend")
     async def recommend(request: Request) -> Response:
-        filled = await submitted(request)
+        filled, _ = await submitted(request)
         wanted = filled.get("n")
         try:
             if not wanted.isdecimal() or not 1 <= int(wanted[:4]) <= MOST_RECOMMENDED:
@@ -108,6 +111,18 @@ def routes(site: Site, access: Access) -> APIRouter:
             filled.problems["n"] = rendering.sentence(str(error))
             return await run_in_threadpool(site.bench, request, "recommend", filled)
         return done(filled, "recommended", len(trials))
+
+    @router.post("/csv")
+    async def csv(request: Request) -> Response:
+        filled, content = await submitted(request)
+        return await run_in_threadpool(imported, request, filled, content)
+
+    def imported(request: Request, filled: Filled, content: bytes) -> Response:
+        try:
+            told = api.imported(desk, content, filled.line("by", forms.LONGEST_NAME))
+        except RejectedResults as error:
+            return site.bench(request, "csv", filled, [forms.located(problem) for problem in error.problems])
+        return done(filled, "imported", len(told.recorded))
 
     @router.get("/login")
     def ask_for_token() -> Response:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from orchestrator.lab import Lab, Result
+from orchestrator.tables import interval
 from orchestrator.trial import Trial
-from orchestrator.web import plots
 
 MOST_RESULTS = 1000
 MOST_RECOMMENDED = 100
@@ -118,6 +118,14 @@ class ExperimentOut(BaseModel):
     finished_at: datetime | None
 
 
+class ImportOut(BaseModel):
+    """What a CSV file came to."""
+
+    recorded: list[int] = Field(description="ids of experiments whose results are new")
+    known: list[int] = Field(description="ids of those that were on record already")
+    waiting: int = Field(description="rows that have no result yet")
+
+
 class StudyOut(BaseModel):
     """The study and where it stands."""
 
@@ -148,7 +156,7 @@ class ErrorOut(BaseModel):
 
 def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
     """A trial as the interface shows it."""
-    spans = {o.name: plots.interval(trial, o) for o in lab.objectives}
+    spans = {o.name: interval(trial, o.name) for o in lab.objectives}
     return ExperimentOut(
         id=trial.id,
         state="to do" if trial.state == "running" else trial.state,
