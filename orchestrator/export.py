@@ -29,9 +29,9 @@ LAST = ("cost", "reason", "parents", "cause", "message", "proposed_at", "started
 def trials_csv(history: History, file: Path, study: str | None = None) -> int:
     """Write one row per trial.
 
-    Columns `point.*`, `value.*`, `predicted.*`, `predicted_std.*`, `noise.*`, `info.*` and `extra.*` hold what their
-    names say, lists of numbers spread over `name[0]`, `name[1]`, …; nested structures are JSON text, times Unix
-    seconds.
+    Columns `point.*`, `planned.*` (what was recommended, where a person did something else), `value.*`,
+    `predicted.*`, `predicted_std.*`, `noise.*`, `info.*`, `inputs.*` and `extra.*` hold what their names say, lists of
+    numbers spread over `name[0]`, `name[1]`, …; nested structures are JSON text, times Unix seconds.
 
     Returns:
         Number of rows.
@@ -42,7 +42,7 @@ def trials_csv(history: History, file: Path, study: str | None = None) -> int:
     trials = _chosen(history, study)
     rows = [_row(trial) for trial in trials]
     middle = dict.fromkeys(key for row in rows for key in row if key not in FIRST and key not in LAST)
-    groups = ("point", "value", "predicted", "predicted_std", "noise", "info", "extra")
+    groups = ("point", "planned", "value", "predicted", "predicted_std", "noise", "info", "inputs", "extra")
     ordered = sorted(middle, key=lambda key: groups.index(key.partition(".")[0]))
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="", encoding="utf-8") as out:
@@ -60,11 +60,13 @@ def _row(trial: Trial) -> dict[str, Any]:
     predicted = trial.prediction
     groups: dict[str, Mapping[str, Any]] = {
         "point": trial.point,
+        "planned": trial.planned or {},
         "value": trial.values or {},
         "predicted": predicted.mean if predicted else {},
         "predicted_std": predicted.std if predicted else {},
         "noise": trial.noise,
         "info": trial.info,
+        "inputs": trial.inputs,
         "extra": trial.extra,
     }
     for group, content in groups.items():
