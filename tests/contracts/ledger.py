@@ -50,6 +50,28 @@ class LedgerContract:
         assert open_.attempt == 2 and ledger.history.lost[0].message == "gone"
         assert ledger.history.asks == {"a": 3} and ledger.history.finished == [1, 0]
 
+    def test_what_people_do(self, folder):
+        with self.open(folder) as ledger:
+            planned, done = {"x": 1.0}, {"x": 1.5}
+            odd, gone = (ledger.propose("a", Proposal(point=planned), seed=1, ask=0) for _ in range(2))
+            wrong = ledger.answer(odd, Answer(values={"y": 1.0}, started_at=1.0, finished_at=2.0), point=done)
+            assert (wrong.point, wrong.planned) == (done, planned)
+            right = ledger.amend(odd, Answer(values={"y": 10.0}, started_at=1.0, finished_at=3.0, worker="Ada"))
+            assert (right.point, right.planned, right.values) == (planned, None, {"y": 10.0})
+            cancelled = ledger.cancel(gone, at=4.0, worker="Ada", reason="no gas")
+            assert (cancelled.state, cancelled.info, cancelled.values) == ("cancelled", {"note": "no gas"}, None)
+            own = ledger.report("a", {"x": 2.0}, seed=3, extra={"origin": "reported"})
+            own = ledger.answer(own, Answer(values={"y": 3.0}, started_at=5.0, finished_at=5.0))
+            assert (own.ask, own.number, own.planned, own.extra) == (-1, 2, None, {"origin": "reported"})
+            assert (ledger.history.asks, ledger.history.finished) == ({"a": 1}, [0, 1, 2])
+            assert [(a.trial, a.before) for a in ledger.history.amendments] == [(0, wrong)]
+            late = ledger.amend(cancelled, Answer(values={"y": 5.0}, started_at=1.0, finished_at=6.0), point=done)
+            assert (late.state, late.point, late.planned) == ("answered", done, planned)
+            live = ledger.history
+        again = self.read(folder)
+        assert again.trials == live.trials == [right, late, own] and again.amendments == live.amendments
+        assert again.finished == [0, 1, 2]
+
     def test_what_was_not_committed_is_not_read(self, folder):
         ledger = self.open(folder)
         ledger.propose("a", Proposal(point={"x": 1}), seed=1, ask=0)

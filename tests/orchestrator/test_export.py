@@ -39,7 +39,8 @@ def history(tmp_path: Path) -> History:
         trial = ledger.propose("search", Proposal(point={"T": 950.5, "mix": "c"}, parents=(0,)), seed=6, ask=1)
         failure = Failure(cause="timeout", message="too slow")
         ledger.answer(trial, Answer(failure=failure, started_at=1003.0, finished_at=1004.0))
-        ledger.propose("search", Proposal(point={"T": 800, "mix": "c"}), seed=7, ask=2)
+        last = Proposal(point={"T": 800, "mix": "c"}, inputs={"model": "ab12"})
+        ledger.propose("search", last, seed=7, ask=2)
         return ledger.history
 
 
@@ -55,6 +56,7 @@ def test_csv(history: History, tmp_path: Path) -> None:
     assert (one["value.gap"], one["predicted.gap"], one["predicted_std.gap"]) == ("1.25", "1.0", "0.1")
     assert (one["info.steps"], one["cost"], one["reason"]) == ("3", "0.5", "a guess")
     assert (rows[1]["cause"], rows[1]["message"], rows[1]["parents"]) == ("timeout", "too slow", "0")
+    assert (one["inputs.model"], rows[2]["inputs.model"]) == ("", "ab12")
     header = list(one)
     assert header[0] == "id" and header[-1] == "worker"
     assert header.index("point.T") < header.index("value.gap") < header.index("predicted.gap")

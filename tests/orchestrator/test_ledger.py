@@ -50,6 +50,15 @@ def test_a_record_from_before_trials_had_inputs_is_read():
     assert (history.trials[0].inputs, history.trials[0].values) == ({}, {"y": 1.0})
 
 
+def test_only_what_has_a_result_can_be_amended():
+    body = '{"number":0,"point":{"x":1},"seed":1,"ask":0}'
+    events = [Event(1, 0.0, "proposed", "a", 0, body), Event(2, 1.0, "amended", "a", 0, '{"values":{"y":1.0}}')]
+    with pytest.raises(LedgerCorrupt, match="event 2 amends trial 0, which has no result"):
+        replay(events)
+    with pytest.raises(LedgerCorrupt, match="amends trial 7"):
+        replay([*events[:1], Event(2, 1.0, "amended", "a", 7, '{"values":{"y":1.0}}')])
+
+
 def test_a_flipped_byte_is_found_and_nothing_is_touched(filled):
     content = bytearray(filled.read_bytes())
     place = content.rindex(b"yyyyyyyyyy")
