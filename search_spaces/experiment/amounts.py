@@ -21,8 +21,8 @@ def project(aim: Array, low: Array, high: Array, total: float) -> Array:
     Returns:
         (s,) float64.
     """
-    corners = np.unique(np.concatenate([aim - high, aim - low]))
-    sums = np.clip(aim - corners[:, None], low, high).sum(axis=1)  # falls along the corners
+    corners = np.sort(np.concatenate([aim - high, aim - low]))
+    sums = np.minimum(np.maximum(aim - corners[:, None], low), high).sum(axis=1)  # falls along the corners
     last = int(np.searchsorted(-sums, -total, side="left"))
     if last == 0:
         return high.copy()
@@ -30,7 +30,7 @@ def project(aim: Array, low: Array, high: Array, total: float) -> Array:
         return low.copy()
     left, right, above, below = corners[last - 1], corners[last], sums[last - 1], sums[last]
     share = (above - total) / (above - below)
-    nearest: Array = np.clip(aim - (left + share * (right - left)), low, high)
+    nearest: Array = np.minimum(np.maximum(aim - (left + share * (right - left)), low), high)
     return nearest
 
 

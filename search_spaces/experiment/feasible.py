@@ -30,8 +30,11 @@ WALK = 60
 DESCENT = 300
 """Random changes at most in search of an allowed point."""
 
-HALVINGS = 12
-"""Of the way from an allowed point to a vector outside."""
+NEXT = 3
+"""Anchors that a vector outside is drawn to."""
+
+HALVINGS = 8
+"""Of the way to an anchor."""
 
 
 class Feasible:
@@ -70,6 +73,9 @@ class Feasible:
                 "relax one of them or widen the ranges"
             )
         self._codes = product.encode(self._anchors)
+        if self.share < RARE:  # they lie where they came in: let them walk
+            self._anchors = [self._walk(anchor, WALK, rng) for anchor in self._anchors]
+            self._codes = product.encode(self._anchors)
 
     def holds(self, point: Point) -> bool:
         """Whether all constraints hold."""
@@ -90,19 +96,23 @@ class Feasible:
         return self._walk(self._anchor(rng) if start is None else start, WALK, rng)
 
     def near(self, x: Array) -> dict[str, Any]:
-        """An allowed point near (d,) float64: the nearest one, where it violates nothing.
+        """An allowed point near (d,) float64: the nearest of the product, if that violates nothing.
 
-        Else the nearest of these: where sliding down the violations ends, and where straight lines to the next anchors
-        first enter; then each parameter and mixture returns to where it was, if the constraints let it.
+        Else where sliding down the violations ends. If that is not allowed once rounded to steps and few components:
+        the nearest of where random changes lead from there, and where straight lines to the next anchors first enter.
+        Then each parameter and mixture returns to where it was, if the constraints let it.
         """
         point = self._product.decode(x)
         if self.holds(point):
             return point
-        found = [self._towards(x, code) for code in self._codes[np.argsort(((self._codes - x) ** 2).sum(axis=1))[:3]]]
-        slid = self._enter(point, derive("near"))
-        found += [slid] if slid is not None else []
-        distances = ((self._product.encode(found) - x) ** 2).sum(axis=1)
-        return self._return(found[int(np.argmin(distances))], point)
+        slid = self._slide(point)
+        if not self.holds(slid):
+            codes = self._codes[np.argsort(((self._codes - x) ** 2).sum(axis=1), kind="stable")[:NEXT]]
+            found = [self._towards(x, code) for code in codes]
+            descended = self._descend(slid, derive("near"))
+            found += [descended] if descended is not None else []
+            slid = found[int(np.argmin(((self._product.encode(found) - x) ** 2).sum(axis=1)))]
+        return self._return(slid, point)
 
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A mutant of the product that is allowed; failing that, one that was made so."""
@@ -126,8 +136,14 @@ class Feasible:
         return self.near(self._product.encode([child])[0])
 
     def _enter(self, point: Point, rng: np.random.Generator) -> dict[str, Any] | None:
-        """An allowed point near this one: by sliding, then by random changes that violate less (Metropolis)."""
-        current = self._product.decode(self._product.encode([self._slider.slide(point)])[0])
+        """An allowed point near this one, or None."""
+        return self._descend(self._slide(point), rng)
+
+    def _slide(self, point: Point) -> dict[str, Any]:
+        return self._product.decode(self._product.encode([self._slider.slide(point)])[0])
+
+    def _descend(self, current: dict[str, Any], rng: np.random.Generator) -> dict[str, Any] | None:
+        """An allowed point that random changes lead to which violate less (Metropolis), or None."""
         energy = self._energy(current)
         for i in range(DESCENT):
             if energy == 0:
@@ -154,10 +170,12 @@ class Feasible:
         if rng.random() < 0.5 or len(self._anchors) < 2:
             moved = self._product.mutate(point, rng)
         else:
-            i, j = rng.choice(len(self._anchors), 2, replace=False)
-            along = rng.uniform(-1, 1) * (self._codes[i] - self._codes[j])
+            i, j = rng.integers(len(self._anchors), size=2)
             lower, upper = self._product.bounds
-            moved = self._product.decode(np.clip(self._product.encode([point])[0] + along, lower, upper))
+            x = self._product.encode([point])[0] + rng.uniform(-1, 1) * (self._codes[i] - self._codes[j])
+            if (x < lower).any() or (x > upper).any():
+                return None
+            moved = self._product.decode(x)
         return moved if self.holds(moved) else None
 
     def _towards(self, x: Array, anchor: Array) -> dict[str, Any]:
@@ -177,7 +195,7 @@ class Feasible:
         """Give each parameter and mixture its wished value back where that stays inside."""
         for keys in self._product.groups:
             moved = {**point, **{key: wished[key] for key in keys if key in wished}}
-            if moved != point and moved.keys() == point.keys() and self.holds(moved):
+            if moved != point and self._product.contains(moved) and self.holds(moved):
                 point = moved
         return point
 

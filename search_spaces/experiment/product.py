@@ -40,6 +40,7 @@ class Product:
                     f"expected different names for parameters and components, got {name!r} twice; rename one"
                 )
         self.dimension = sum(part.dimension for part in self.parts)
+        self.bounds: Array = np.hstack([part.bounds for part in self.parts])  # (2, d) float64: lower, upper
         self._ends = np.cumsum([part.dimension for part in self.parts])[:-1]
 
     @property
@@ -59,11 +60,6 @@ class Product:
         """Those of the parameters, then those of the mixtures."""
         return tuple(column for part in self.parts for column in part.columns)
 
-    @property
-    def bounds(self) -> Array:
-        """(2, d) float64: lower, upper."""
-        return np.hstack([part.bounds for part in self.parts])
-
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """Independent draws."""
         return self._join([part.sample(rng) for part in self.parts])
@@ -77,6 +73,14 @@ class Product:
                 raise InvalidPoint(f"unknown name {name!r}; {suggest(name, self.names)}")
         for part, values in zip(self.parts, self._split(point), strict=True):
             part.check(values)
+
+    def contains(self, point: Point) -> bool:
+        """Whether a point belongs to it."""
+        try:
+            self.check(point)
+        except InvalidPoint:
+            return False
+        return True
 
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A copy with one part changed, chosen with the number of its keys, and each other with probability 1/(2d)."""

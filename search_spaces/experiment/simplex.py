@@ -14,8 +14,8 @@ from orchestrator.protocols import Array
 from search_spaces.experiment.amounts import project, project_whole
 from search_spaces.experiment.lattice import Lattice
 
-FEW = 64
-"""Sets of components that are all looked at for the nearest amounts; of more, only those near the best so far."""
+FEW = 20_000
+"""Sets of components that are all thought of for the nearest amounts; of more, only those near the best so far."""
 
 TRIES = 64
 """Draws from the whole simplex, in search of one within the limits."""
@@ -51,6 +51,8 @@ class Simplex:
             raise ConfigError("no amounts add up to the total")
         optional = {(a, b) for a, b, must in zip(low, high, forced, strict=True) if not must}
         self._alike = len(optional) <= 1
+        few = not self._alike and self._sets() <= FEW
+        self._every = np.array(self._all_sets()) if few else None
         self.lattice = Lattice(np.maximum(low, 1), high, forced, int(total), least, most) if whole else None
 
     def sample(self, rng: np.random.Generator) -> Array:
@@ -60,19 +62,33 @@ class Simplex:
     def nearest(self, aim: Array) -> Array:
         """The vector nearest to (m,) float64 in the Euclidean sense.
 
-        Which components are present is chosen exactly where there are few possible sets, or where all optional
-        components have the same limits (the largest are); else by exchanging single components while that helps.
+        Which components are present is chosen exactly where all optional ones have the same limits (the largest are) or
+        there are at most `FEW` possible sets; else by exchanging single components while that helps.
         """
-        exact = self._alike or self._sets() <= FEW
-        sets = [self._largest(aim, size) for size in self._sizes] if self._alike or not exact else self._all_sets()
-        found = min(((self._within(aim, s), s) for s in sets), key=lambda pair: _distance(aim, pair[0]))
-        while not exact:
-            tries = [(self._within(aim, s), s) for s in self._exchanges(found[1])]
-            better = min(tries, key=lambda pair: _distance(aim, pair[0]), default=found)
-            if not _distance(aim, better[0]) < _distance(aim, found[0]) - 1e-12:
+        if self._every is not None:
+            return self._nearest_of_all(aim, self._every)
+        found = [(self._within(aim, s), s) for s in (self._largest(aim, size) for size in self._sizes)]
+        best, chosen = min(found, key=lambda pair: _distance(aim, pair[0]))
+        while not self._alike:
+            found = [(self._within(aim, s), s) for s in self._exchanges(chosen)]
+            better, other = min(found, key=lambda pair: _distance(aim, pair[0]), default=(best, chosen))
+            if not _distance(aim, better) < _distance(aim, best) - 1e-12:
                 break
-            found = better
-        return found[0]
+            best, chosen = better, other
+        return best
+
+    def _nearest_of_all(self, aim: Array, sets: npt.NDArray[np.bool_]) -> Array:
+        """The nearest over (k, m) bool sets; most are ruled out by their distance if there were no limits."""
+        absent = (aim**2).sum() - sets @ aim**2
+        shortest = absent + (self._total - sets @ aim) ** 2 / sets.sum(axis=1)
+        best, distance = np.zeros(0), np.inf
+        for i in np.argsort(shortest, kind="stable"):
+            if shortest[i] > distance:
+                break
+            x = self._within(aim, sets[i])
+            if _distance(aim, x) < distance:
+                best, distance = x, _distance(aim, x)
+        return best
 
     def _within(self, aim: Array, chosen: Set) -> Array:
         """The nearest amounts of these components."""

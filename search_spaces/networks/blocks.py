@@ -85,7 +85,12 @@ class Block(NamedTuple):
 @lru_cache(maxsize=2048)
 def layer_block(genes: tuple[tuple[str, Any], ...], index: int, shape: Shape, source: Shape, padding: str) -> Block:
     """A layer that is given maps of a shape, and a skip connection from maps of shape `source`, if it has one."""
-    return _Writer(shape, index).layer(dict(genes), source, padding)
+    return write_layer(dict(genes), index, shape, source, padding)
+
+
+def write_layer(layer: Mapping[str, Any], index: int, shape: Shape, source: Shape, padding: str) -> Block:
+    """As `layer_block`, worked out anew."""
+    return _Writer(shape, index).layer(layer, source, padding)
 
 
 @lru_cache(maxsize=256)

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from search_spaces.networks.costs import Costs, costs
 from search_spaces.networks.genome import DENSE_WIDTHS, KERNELS, POOL_SIZES, SKIPS, WIDTHS, Choices, Genome, duplicate
-from search_spaces.networks.plan import Layout, Plan, plan
+from search_spaces.networks.plan import Layout
 
 DEFAULT_DROPOUT = 0.1
+PLACED = ("kernel", "size", "stride", "skip")
+"""Genes whose values must suit the place of their layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ def repair(genome: Mapping[str, Any], budget: Budget) -> Genome:
     layers = sorted(repaired["layers"], key=lambda layer: layer["kind"] == "dense")
     repaired["layers"] = layers[: budget.layers]
     _fit_shapes(repaired)
-    while cost := budget.excess(layout := plan(repaired)):
-        _shrink(repaired, layout, cost)
+    while cost := budget.excess(found := costs(repaired)):
+        _shrink(repaired, found, cost)
         _fit_shapes(repaired)
     if not has_dropout(repaired):
         repaired["dropout"] = DEFAULT_DROPOUT
@@ -104,16 +107,14 @@ def _fit_shapes(genome: Genome) -> None:
     genome["layers"] = kept
 
 
-def _shrink(genome: Genome, layout: Plan, cost: str) -> None:
+def _shrink(genome: Genome, found: Costs, cost: str) -> None:
     """Take one step down at the layer that costs most.
 
     Every step lowers a gene, removes a layer or leaves "flatten", so a repair ends.
     """
     layers = genome["layers"]
-    costs = dict.fromkeys(range(-1, len(layers)), 0)
-    for part in layout.parts:
-        costs[part.layer] += getattr(part, cost)
-    worst = max(costs, key=lambda layer: costs[layer])
+    shares = [getattr(part, cost) for part in (found.output, *found.layers)]
+    worst = shares.index(max(shares)) - 1
     first_vector = next((i for i, layer in enumerate(layers) if layer["kind"] == "dense"), -1)
     if worst == first_vector and genome.get("readout") == "flatten":
         genome["readout"] = "avg"
@@ -123,7 +124,7 @@ def _shrink(genome: Genome, layout: Plan, cost: str) -> None:
     layer = layers[worst]
     if layer["width"] > min(widths := WIDTHS if layer["kind"] == "conv" else DENSE_WIDTHS):
         layer["width"] = largest(widths, layer["width"] - 1)
-    elif cost == "multiply_adds" and layer.get("stride") == 1 and max(layout.shapes[worst][1:]) > 1:
+    elif cost == "multiply_adds" and layer.get("stride") == 1 and max(found.layers[worst].shape[1:]) > 1:
         layer["stride"] = 2
     elif layer.get("kernel", 1) > 1:
         layer["kernel"] = largest(KERNELS, layer["kernel"] - 1)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.errors import InvalidPoint
+from search_spaces.networks.costs import costs
 from search_spaces.networks.genome import RANGES, TRAINING, Choices, Words
-from search_spaces.networks.plan import plan
-from search_spaces.networks.repair import Budget, allowed, has_dropout
+from search_spaces.networks.repair import PLACED, Budget, allowed, has_dropout
 
 
 def validate(genome: Mapping[str, Any], words: Words, *, shape: tuple[int, ...], outputs: int, budget: Budget) -> None:
@@ -26,9 +26,9 @@ def validate(genome: Mapping[str, Any], words: Words, *, shape: tuple[int, ...],
     _layers(genome, words.layers, budget.layers)
     if not has_dropout(genome):
         raise InvalidPoint("expected a dropout of at least 0.05 somewhere, got none; set dropout: 0.1")
-    if cost := budget.excess(layout := plan(genome)):
+    if cost := budget.excess(found := costs(genome)):
         raise InvalidPoint(
-            f"expected at most {getattr(budget, cost):,} {cost}, got {getattr(layout, cost):,}; "
+            f"expected at most {getattr(budget, cost):,} {cost}, got {getattr(found, cost):,}; "
             "make layers smaller or raise the limit of the space"
         )
 
@@ -58,10 +58,13 @@ def _layers(genome: Mapping[str, Any], kinds: Mapping[str, Mapping[str, Choices]
         if vector and kind != "dense":
             raise InvalidPoint(f"expected only dense layers after a dense one, got {where}.kind: {kind!r}; move it up")
         vector = kind == "dense"
-        check_keys(where, layer, ("kind", *kinds[str(kind)]))
-        for gene, choices in kinds[str(kind)].items():
-            check_choice(f"{where}.{gene}", layer[gene], choices)
-            if not allowed(gene, layer[gene], position, extent):
+        genes = kinds[str(kind)]
+        check_keys(where, layer, ("kind", *genes))
+        for gene, choices in genes.items():
+            if not is_choice(layer[gene], choices):
+                check_choice(f"{where}.{gene}", layer[gene], choices)
+        for gene in PLACED:
+            if gene in genes and not allowed(gene, layer[gene], position, extent):
                 raise InvalidPoint(
                     f"{where}.{gene}: {layer[gene]!r} does not fit maps of {extent} pixels after {position} layers; "
                     "make it smaller"
@@ -72,6 +75,8 @@ def _layers(genome: Mapping[str, Any], kinds: Mapping[str, Mapping[str, Choices]
 def check_keys(name: str, value: Any, expected: Iterable[str]) -> None:
     """Raise InvalidPoint, with the name in its message, unless the value is a mapping of just the expected keys."""
     expected = list(expected)
+    if isinstance(value, dict) and value.keys() == set(expected):
+        return
     if not isinstance(value, Mapping):
         raise InvalidPoint(f"expected {name} to be a mapping with {expected}, got {value!r}")
     for key in value:
@@ -85,10 +90,15 @@ def check_keys(name: str, value: Any, expected: Iterable[str]) -> None:
 
 
 def check_choice(name: str, value: Any, choices: Choices) -> None:
-    """Raise InvalidPoint, with the name in its message, unless the value is one of the choices.
+    """Raise InvalidPoint, with the name in its message, unless the value is one of the choices; see `is_choice`."""
+    if not is_choice(value, choices):
+        raise InvalidPoint(f"expected {name} to be one of {list(choices)}, got {value!r}")
 
-    Types count as torch sees them: 0 for 0.0 will do, but neither 16.0 nor true for an integer.
+
+def is_choice(value: Any, choices: Choices) -> bool:
+    """Whether a value is one of the choices, where types count as torch sees them.
+
+    0 for 0.0 will do, but neither 16.0 nor true for an integer.
     """
     same = type(value) is type(choices[0]) or (type(value), type(choices[0])) == (int, float)
-    if not same or value not in choices:
-        raise InvalidPoint(f"expected {name} to be one of {list(choices)}, got {value!r}")
+    return same and value in choices
