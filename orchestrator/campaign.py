@@ -7,9 +7,10 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from orchestrator.artifacts import ArtifactStore
+from orchestrator.inbox import Inbox
 from orchestrator.interrupts import Interrupts
 from orchestrator.ledger import Ledger
-from orchestrator.loop import Inbox, Loop
+from orchestrator.loop import Loop
 from orchestrator.study import Observer, Plan, Silent, Study
 from orchestrator.walltime import WallTime
 

@@ -6,6 +6,7 @@ so a campaign that was killed goes on as if it had not been.
 
 from __future__ import annotations
 
+import gc
 import time
 import traceback
 from collections import deque
@@ -13,8 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Protocol
+from queue import Empty
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from orchestrator.errors import (
     WorkerLost,
 )
 from orchestrator.evaluation import Conditions, Evaluation
+from orchestrator.inbox import Inbox, Item, Queue
 from orchestrator.interrupts import Interrupts
 from orchestrator.ledger import Ledger
 from orchestrator.randomness import derive, derive_seed
@@ -37,15 +38,9 @@ from orchestrator.study import Observer, Study
 from orchestrator.trial import Answer, Failure, Proposal, Trial
 
 WAKE_S = 0.5  # how often time budgets and observers are looked at while nothing happens
+LINGER_S = 0.005  # how long answers gather, to be recorded together, while the executor has other work ahead
+SELDOM = 100  # collections of young garbage for each one of all: what is in flight is live, and it is much
 TURN = 500  # most proposals and answers between two looks at the others, so that ten thousand slots fill evenly
-
-
-class Inbox(Protocol):
-    """Where futures report to: a queue; in a simulation, waiting at it lets simulated time pass."""
-
-    def put(self, item: tuple[Trial, Future[Answer]] | None, /) -> None: ...
-    def get(self, block: bool = True, timeout: float | None = None) -> tuple[Trial, Future[Answer]] | None: ...
-    def get_nowait(self) -> tuple[Trial, Future[Answer]] | None: ...
 
 
 class Loop:
@@ -66,7 +61,7 @@ class Loop:
     ) -> None:
         self.study, self.ledger, self.executor, self._slots = study, ledger, executor, slots
         self.seed, self.observer, self.interrupts = seed, observer, interrupts
-        self.inbox: Inbox = SimpleQueue() if inbox is None else inbox
+        self.inbox: Inbox = Queue() if inbox is None else inbox
         self.pending: dict[int, Trial] = {}
         self.retries: deque[Trial] = deque()
         self.in_flight: dict[int, float] = {}  # by trial: Unix time of submission, s
@@ -87,6 +82,12 @@ class Loop:
 
     def run(self) -> str:
         """Return why the study ended, or "interrupted"."""
+        try:
+            return self._run()
+        finally:
+            self.asker.close()
+
+    def _run(self) -> str:
         history, name = self.ledger.history, self.study.name
         for trial in history.told(name):
             self._tell([trial])
@@ -95,6 +96,8 @@ class Loop:
             return str(ended["reason"])
         self.ledger.note(name, "study_started", {"slots": self.slots})
         self.ledger.commit()
+        young, middle, old = gc.get_threshold()
+        gc.set_threshold(young, middle, max(old, SELDOM))
         try:
             self._reopen(open_trials)
             self.observer.study_started(self.study, history)
@@ -108,7 +111,7 @@ class Loop:
             self._drain()
             raise
         finally:
-            self.asker.close()
+            gc.set_threshold(young, middle, old)
         if reason != "interrupted":
             self.ledger.note(name, "study_ended", {"reason": reason})
             self.ledger.commit()
@@ -227,8 +230,11 @@ class Loop:
 
     def _room(self) -> int:
         """Evaluations to submit: one per free slot, and those that the executor wants to have ready ahead."""
-        ahead = getattr(self.executor, "ahead", 0) if self._slots is None else 0
-        return self.slots + ahead - len(self.in_flight)
+        return self.slots + self._ahead - len(self.in_flight)
+
+    @property
+    def _ahead(self) -> int:
+        return getattr(self.executor, "ahead", 0) if self._slots is None else 0
 
     def _resubmit(self) -> None:
         restarted: list[Trial] = []
@@ -243,11 +249,13 @@ class Loop:
 
     def _wait(self) -> list[tuple[Trial, Future[Answer]]]:
         """What has come back; blocks until something has, or for `WAKE_S`, unless there is a hurry."""
-        items = []
+        items: list[Item] = []
         hurry, self.hurry = self.hurry, False
         with suppress(Empty):
             if not hurry:
                 items.append(self.inbox.get(timeout=WAKE_S))
+                if self._ahead:
+                    self.inbox.linger(LINGER_S)
             while len(items) < TURN:
                 items.append(self.inbox.get_nowait())
         return [item for item in items if item is not None]

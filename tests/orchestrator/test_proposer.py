@@ -11,9 +11,12 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import psutil
 import pytest
 
+from hpc.serial import Serial
 from orchestrator.asker import asker_of
+from orchestrator.budget import Budget
 from orchestrator.errors import WorkerCrashed
 from orchestrator.proposer import Mail, ProcessProposer, Proposer, ThreadProposer
 from orchestrator.protocols import Strategy
@@ -25,6 +28,7 @@ from orchestrator.study import Study
 from orchestrator.trial import Objective, Proposal, Trial
 from search_spaces.box import Box
 from surrogates.fitness_svm import FitnessSVM
+from tests.orchestrator.harness import run
 
 OBJECTIVES = (Objective("f"),)
 SPACE = Box(parameters={f"g{i}": {"type": "integer", "low": 0, "high": 9} for i in range(6)})
@@ -138,6 +142,29 @@ def test_what_cannot_be_sent_stays_on_a_thread() -> None:
     asker = asker_of(study, 2, lambda: None)
     assert isinstance(asker._proposer, ThreadProposer)  # type: ignore[attr-defined]
     asker.close()
+
+
+class Sum:
+    """Adds up a point."""
+
+    repeatable = True
+    objectives = OBJECTIVES
+
+    def __call__(self, trial: Trial) -> float:
+        return float(sum(trial.point.values()))
+
+
+def test_no_process_outlives_a_study_or_one_that_was_over_before(tmp_path) -> None:
+    def study() -> Study:
+        strategy = evolution()
+        return Study(
+            name="s", space=SPACE, strategy=strategy, driver=Sum(), objectives=OBJECTIVES, budget=Budget(trials=12)
+        )
+
+    before = psutil.Process().children()
+    for _ in range(2):
+        assert run(tmp_path, study, executor=Serial(), slots=2) == "finished"
+        assert psutil.Process().children() == before
 
 
 def _alive(process: int) -> bool:

@@ -1,0 +1,41 @@
+"""Where evaluations report to that are over: a queue between the executor's threads and the loop."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Protocol
+
+from orchestrator.trial import Answer, Trial
+
+Item = tuple[Trial, Future[Answer]] | None
+"""An evaluation that is over; None only wakes the loop."""
+
+
+class Inbox(Protocol):
+    """What the loop waits at; in a simulation, waiting lets simulated time pass."""
+
+    def put(self, item: Item, /) -> None:
+        """Add an item; from any thread, and from signal handlers."""
+        ...
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Item:
+        """The next item; raises `queue.Empty` where there is none in time."""
+        ...
+
+    def get_nowait(self) -> Item:
+        """The next item; raises `queue.Empty` where there is none."""
+        ...
+
+    def linger(self, seconds: float, /) -> None:
+        """Let items gather for so long."""
+        ...
+
+
+class Queue(SimpleQueue[Item]):
+    """The inbox of real executors."""
+
+    def linger(self, seconds: float, /) -> None:
+        """See `Inbox`."""
+        time.sleep(seconds)
