@@ -66,6 +66,13 @@ class Field:
 
 def fields_of(space: Any) -> tuple[Field, ...]:
     """Inputs of a space: its declared parameters, the columns of its table, or what a point of it is made of."""
+    product = getattr(space, "product", None)  # of parameters and mixtures
+    if product is not None:
+        amounts = [(mixture, component) for mixture in product.mixtures for component in mixture.components]
+        return (
+            *(_declared(parameter) for parameter in (product.box.parameters if product.box else ())),
+            *(Field(name=name, kind="number", low=0.0, high=m.total, unit=m.unit) for m, name in amounts),
+        )
     declared = getattr(space, "parameters", None)
     if declared:
         return tuple(_declared(parameter) for parameter in declared)

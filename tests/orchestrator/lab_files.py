@@ -27,3 +27,30 @@ def furnace(folder: Path, strategy: str = "space_filling") -> Path:
     path = folder / "furnace.yaml"
     path.write_text(FURNACE.replace("STRATEGY", strategy), encoding="utf-8")
     return path
+
+
+ALLOY = """\
+name: Alloy
+studies:
+  melt:
+    space:
+      kind: experiment
+      parameters:
+        temperature: {type: float, low: 600, high: 1000, step: 10, unit: °C}
+        hours: {type: integer, low: 2, high: 24, step: 2}
+        crucible: {type: categorical, choices: [alumina, graphite]}
+        coating: {type: categorical, choices: [none, BN], when: {crucible: graphite}}
+      mixtures:
+        metal: {components: [Fe, Co, Ni], step: 0.05, at_most: 2, unit: mol}
+      constraints: ["temperature <= 900 + 100 * Fe"]
+    driver: manual
+    strategy: space_filling
+    objectives: {strength: {direction: maximise, unit: MPa}, cost_index: minimise}
+"""
+
+
+def alloy(folder: Path) -> Path:
+    """Write a campaign file with mixtures, steps, conditions and a constraint."""
+    path = folder / "alloy.yaml"
+    path.write_text(ALLOY, encoding="utf-8")
+    return path
