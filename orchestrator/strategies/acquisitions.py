@@ -1,6 +1,7 @@
 """Acquisition functions over any BoTorch model: what BoTorch has for Gaussian posteriors, and for sample functions.
 
-An ensemble posterior is a set of s functions. Resampling them, as BoTorch's own sampler does, only adds noise, so
+For one objective and nothing pending, what there is in closed form is used (`analytic.py`). An ensemble posterior is a
+set of s functions. Resampling them, as BoTorch's own sampler does, only adds noise, so
 here each is used once; and since a pending point has a known value under each function, the improvement over it can
 be computed once instead of evaluating the network there in every step of the optimiser.
 
@@ -11,13 +12,13 @@ measured, so that results do not depend on units. Randomness comes from torch's 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.logei import qLogExpectedImprovement, qLogNoisyExpectedImprovement
-from botorch.acquisition.monte_carlo import qUpperConfidenceBound
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
 from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputObjective
 from botorch.acquisition.objective import GenericMCObjective
@@ -30,8 +31,12 @@ from botorch.sampling.normal import SobolQMCNormalSampler
 from botorch.sampling.pathwise import draw_matheron_paths
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
 from botorch.utils.multi_objective.pareto import is_non_dominated
-from botorch.utils.safe_math import log1mexp, logmeanexp
+from botorch.utils.safe_math import logmeanexp
 from botorch.utils.transforms import t_batch_mode_transform
+
+from orchestrator.strategies.analytic import Bound, Improvement, InRange, log_improvement
+from orchestrator.strategies.covariance import unexplained
+from orchestrator.trial import Objective
 
 DRAWS = 128
 """Samples of a Gaussian posterior."""
@@ -125,10 +130,12 @@ class OneFunction(AcquisitionFunction):
     def __init__(self, model: Model, utility: Utility) -> None:
         super().__init__(model=model)
         self.utility = utility
-        if isinstance(model, EnsembleModel):
-            self.index, self.path = int(torch.randint(2**31, ())), None
-        else:
-            self.index, self.path = 0, draw_matheron_paths(model, torch.Size([1]))
+        self.index, self.path = int(torch.randint(2**31, ())), None
+        draw: Callable[[], Any] | None = getattr(model, "draw_function", None)
+        if draw is not None:
+            self.path = draw()
+        elif not isinstance(model, EnsembleModel):
+            self.path = draw_matheron_paths(model, torch.Size([1]))
 
     @t_batch_mode_transform(expected_q=1)  # type: ignore[arg-type]
     def forward(self, X: torch.Tensor) -> torch.Tensor:
@@ -140,21 +147,34 @@ class OneFunction(AcquisitionFunction):
 
 
 def acquisition(
-    kind: str, model: Model, utility: Utility, x: torch.Tensor, y: torch.Tensor, pending: torch.Tensor, beta: float
+    kind: str,
+    model: Model,
+    utility: Utility,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    pending: torch.Tensor,
+    beta: float,
+    interval: torch.Tensor | None = None,
 ) -> AcquisitionFunction:
     """Build the acquisition function for one more point.
 
     Args:
-        kind: log_ei, log_nei, ucb or thompson; several objectives make log_ei and log_nei the noisy expected
-            hypervolume improvement (Daulton, Balandat & Bakshy, NeurIPS 2021) in its log form.
+        kind: log_ei, log_nei, log_nehvi, ucb, thompson or target_range; several objectives make log_ei and log_nei
+            the noisy expected hypervolume improvement (Daulton, Balandat & Bakshy, NeurIPS 2021) in its log form.
         model: of the gains.
         utility: of the gains.
         x: (n, d) float64, measured points.
         y: (n, m) float64, their gains.
         pending: (p, d) float64, points being measured or already chosen; p may be 0.
         beta: weight of the variance in ucb.
+        interval: (2, m) lowest and highest gain wanted, for target_range; see `gain_interval`.
     """
     waiting = pending if len(pending) else None
+    if kind == "target_range":
+        assert interval is not None
+        return InRange(model, low=interval[0], high=interval[1], pending=waiting)
+    if kind == "ucb":
+        return Bound(model, width=math.sqrt(beta), centre=utility.centre, spread=utility.spread, pending=waiting)
     ensemble = isinstance(model, EnsembleModel)
     with torch.no_grad():
         functions = len(_functions(model, x[:1])) if ensemble else 0
@@ -173,17 +193,31 @@ def acquisition(
     objective = GenericMCObjective(utility.single)
     if kind == "thompson":
         return OneFunction(model, utility)
-    if kind == "ucb":
-        return qUpperConfidenceBound(model, beta, sampler=sampler, objective=objective, X_pending=waiting)
     if ensemble:
-        width = _unexplained(model, x[:1]) / float(utility.spread[0]) if kind == "log_ei" else 0.0
+        width = float(unexplained(model, x[:1]).sqrt() / utility.spread) if kind == "log_ei" else 0.0
         return FunctionImprovement(model, utility, _thresholds(kind, model, utility, x, y, pending), width)
     if kind == "log_nei":
         return qLogNoisyExpectedImprovement(
             model, x, sampler=sampler, objective=objective, X_pending=waiting, prune_baseline=True
         )
     best = utility.single(y).max()
+    if waiting is None:
+        return Improvement(model, best=y.max(), spread=utility.spread)
     return qLogExpectedImprovement(model, best, sampler=sampler, objective=objective, X_pending=waiting)
+
+
+def gain_interval(target: Mapping[str, Sequence[float]], objectives: Sequence[Objective]) -> torch.Tensor:
+    """(2, m) lowest and highest gain of values within the target; an objective that has none is unbounded.
+
+    Args:
+        target: lowest and highest value by name of objective, in its unit.
+        objectives: m.
+    """
+    rows = []
+    for o in objectives:
+        low, high = target.get(o.name, (-math.inf, math.inf))
+        rows.append(sorted([-o.loss(float(low)), -o.loss(float(high))]))
+    return torch.tensor(rows, dtype=torch.float64).T
 
 
 def _thresholds(
@@ -196,25 +230,3 @@ def _thresholds(
         with torch.no_grad():
             thresholds = utility.single(_functions(model, places)).amax(dim=-1)  # (s,)
     return thresholds if kind == "log_nei" else thresholds.clamp_min(utility.single(y).max())
-
-
-def _unexplained(model: Model, x: torch.Tensor) -> float:
-    """Standard deviation of a measurement around its function, in the unit of the only output."""
-    with torch.no_grad():
-        measured: Any = model.posterior(x, observation_noise=True)
-        function: Any = model.posterior(x)
-        variance: torch.Tensor = measured.variance - function.variance
-    return float(variance.clamp_min(0.0).sqrt().max())
-
-
-def log_improvement(u: torch.Tensor) -> torch.Tensor:
-    """Logarithm of E[max(u + e, 0)] for standard normal e, with accurate value and gradient far below zero.
-
-    Source: Ament et al., NeurIPS 2023, eq. 9; below -1, with the scaled complementary error function.
-    """
-    near, far = u.clamp_min(-1.0), u.clamp_max(-1.0)
-    density = torch.exp(-0.5 * near**2) / math.sqrt(2 * math.pi)
-    above = (density + near * torch.special.ndtr(near)).log()
-    ratio = torch.log(-far * torch.special.erfcx(-far / math.sqrt(2))) + 0.5 * math.log(math.pi / 2)
-    below = -0.5 * far**2 - 0.5 * math.log(2 * math.pi) + log1mexp(ratio)
-    return torch.where(u > -1.0, above, below)

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from botorch.posteriors.ensemble import EnsemblePosterior
-from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
 
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Space, Surrogate
+from orchestrator.strategies.covariance import condition, joint_covariance
 from orchestrator.strategies.explanation import Choice
 from orchestrator.strategies.modelled import ModelBased
 from orchestrator.strategies.tried import Taken
@@ -38,7 +37,7 @@ class ActiveLearning(ModelBased):
         *,
         space: Space,
         objectives: tuple[Objective, ...],
-        surrogate: Surrogate,
+        surrogate: Surrogate | None = None,
         initial: int = 10,
         data: Sequence[Trial] = (),
         acquisition: Literal["integrated_variance", "variance"] = "integrated_variance",
@@ -127,52 +126,3 @@ class ActiveLearning(ModelBased):
             here, mean, unit = before[best], before.mean(), "spreads of the measured values"
         numbers = f"{float(here.sqrt()):.3g} here against {float(mean.sqrt()):.3g} on average"
         return f"expected to reduce the mean uncertainty by {cut:.1f} % ({numbers}{unit and ' ' + unit})"
-
-
-def joint_covariance(model: Model, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Covariance of the functions between points, and the variance of a measurement around the function.
-
-    Args:
-        model: BoTorch model with a Gaussian or an ensemble posterior.
-        x: (n, d) float64.
-
-    Returns:
-        (m, n, n) and (m,) float64, squared units of the outputs.
-    """
-    with torch.no_grad():
-        posterior: Any = model.posterior(x)
-        measured: Any = model.posterior(x[:1], observation_noise=True)
-        function: Any = model.posterior(x[:1])
-        if isinstance(posterior, EnsemblePosterior):
-            centred = (posterior.values - posterior.mean).movedim(-1, 0)  # (m, s, n)
-            covariance = centred.mT @ centred / (centred.shape[1] - 1)
-        else:
-            covariance = _blocks(posterior.distribution, len(x))
-        noise = (measured.variance - function.variance)[0]
-    covariance, noise = covariance.detach(), noise.detach()
-    floor = 1e-9 * covariance.diagonal(dim1=1, dim2=2).mean(dim=1)
-    return covariance, torch.maximum(noise, floor).clamp_min(1e-300)
-
-
-def _blocks(distribution: MultivariateNormal, n: int) -> torch.Tensor:
-    """Covariance of each output by itself: (m, n, n)."""
-    matrix = distribution.covariance_matrix
-    if not isinstance(distribution, MultitaskMultivariateNormal):
-        return matrix.unsqueeze(0)
-    m = len(matrix) // n
-    if distribution._interleaved:  # outputs of a point side by side, rather than points of an output
-        return torch.stack([matrix[j::m, j::m] for j in range(m)])
-    return torch.stack([matrix[j * n : (j + 1) * n, j * n : (j + 1) * n] for j in range(m)])
-
-
-def condition(covariance: torch.Tensor, noise: torch.Tensor, i: int) -> torch.Tensor:
-    """Covariance after point i was measured: (m, n, n), whatever the measurement says.
-
-    Args:
-        covariance: (m, n, n).
-        noise: (m,) variance of the measurement.
-        i: index of the point.
-    """
-    column = covariance[:, :, i]
-    gain = column / (column[:, i] + noise)[:, None]
-    return covariance - gain[:, :, None] * column[:, None, :]

@@ -1,7 +1,8 @@
-"""Bayesian optimisation: measure where the model expects the most improvement, pending measurements included.
+"""Bayesian optimisation: measure where the model expects the most, pending and failed measurements included.
 
-Acquisition functions are BoTorch's (Balandat et al., NeurIPS 2020; LogEI: Ament et al., NeurIPS 2023). Points are
-chosen one after the other, each given the ones before it, which is the sequential greedy batch.
+Acquisition functions are in closed form where there is one, else BoTorch's (Balandat et al., NeurIPS 2020; LogEI: Ament
+et al., NeurIPS 2023). Points are chosen one after the other, each given the ones before it, which is the sequential
+greedy batch.
 """
 
 from __future__ import annotations
@@ -12,30 +13,31 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
-from botorch.optim.optimize import optimize_acqf
 
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Evolvable, Finite, Space, Surrogate, Vectorised
-from orchestrator.strategies.acquisitions import Utility, acquisition
+from orchestrator.strategies.acquisitions import Utility, acquisition, gain_interval
+from orchestrator.strategies.candidates import Found, climb
+from orchestrator.strategies.cost import LEARNED, Cost
 from orchestrator.strategies.explanation import Choice
+from orchestrator.strategies.feasibility import Feasibility, telling
 from orchestrator.strategies.modelled import ModelBased
+from orchestrator.strategies.replication import worth_repeating
 from orchestrator.strategies.tried import Taken, key
+from orchestrator.strategies.weighting import Weights
 from orchestrator.trial import Objective, Point, Prediction, Proposal, Trial
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
 
-KINDS = ("log_ei", "log_nei", "ucb", "thompson")
+KINDS = ("auto", "log_ei", "log_nei", "log_nehvi", "ucb", "thompson", "target_range")
 
 LEADERS = 5
 """Best measured points whose mutants are considered."""
 
-CHUNK = 256
-"""Points at which an acquisition function is evaluated at once."""
-
 
 class Bayesian(ModelBased):
-    """Optimises one objective by expected improvement, or several by expected hypervolume improvement."""
+    """Recommends experiments: for one objective the best, for several their trade-off, or what lies in a range."""
 
     name = "bayesian"
 
@@ -44,55 +46,72 @@ class Bayesian(ModelBased):
         *,
         space: Space,
         objectives: tuple[Objective, ...],
-        surrogate: Surrogate,
-        acquisition: Literal["log_ei", "log_nei", "ucb", "thompson"] = "log_ei",
+        surrogate: Surrogate | None = None,
+        acquisition: Literal["auto", "log_ei", "log_nei", "log_nehvi", "ucb", "thompson", "target_range"] = "auto",
+        target: dict[str, tuple[float, float]] | None = None,
         initial: int = 10,
         data: Sequence[Trial] = (),
         candidates: int = 256,
         restarts: int = 4,
         iterations: int = 25,
-        beta: float = 4.0,
+        beta: float = 1.0,
         refit_every: int = 1,
+        feasibility: bool = True,
+        cost: str | None = None,
+        cost_budget: float | None = None,
+        replicate: Literal["never", "auto"] = "never",
         explain: bool = True,
         seed: int = 0,
     ) -> None:
         """Set up the strategy.
 
         Args:
-            space: Encodable. A Finite one is searched point by point, a Vectorised one by gradients from the best
-                random points and mutants of the best measured ones, any other from these without gradients.
-            objectives: what to optimise; several are traded off by hypervolume (log_ei or log_nei only).
-            surrogate: fitted to what was measured.
+            space: Encodable. A Finite one is searched point by point, any other from random points and mutants of the
+                best measured ones, by gradients if it is Vectorised and by mutation if it is Evolvable.
+            objectives: what to optimise; several are traded off by hypervolume.
+            surrogate: fitted to what was measured; by default a Gaussian process and trees, `surrogates.blend`.
             acquisition: log_ei improves on the best measured value, log_nei on the best true value where
-                measurements are noisy; ucb is optimistic by sqrt(beta) standard deviations; thompson maximises one
-                function drawn from the model.
+                measurements are noisy, log_nehvi on the hypervolume of several objectives; ucb is optimistic by
+                sqrt(beta) standard deviations; thompson maximises one function drawn from the model; target_range
+                seeks values within `target`. auto is target_range if there is a target, log_nehvi for several
+                objectives, ucb in a pool, where no point repeats and so greed explores by itself, else log_ei.
+            target: lowest and highest value wanted, by objective; -.inf and .inf leave a side open.
             initial: answered trials before the model is asked, >= 2; until then points fill the space.
             data: finished trials of an earlier study; they count towards `initial`.
             candidates: random points, and mutants of the best, at which a search begins, >= 1 of each.
-            restarts: of them the best, from which gradients climb, >= 1.
+            restarts: of them the best, from which one climbs, >= 1.
             iterations: most steps of that climb (L-BFGS-B), >= 1.
             beta: see ucb; > 0.
             refit_every: answers between fits, >= 1.
+            feasibility: learn from failed trials where the next would fail, and weigh by the probability that it works.
+            cost: seek improvement per unit of cost: "learned" from what trials cost, or the name of a parameter.
+            cost_budget: of cost; as it is spent, cost counts for less, and for nothing in the end. None: it always
+                counts in full.
+            replicate: auto measures a known point again where noise hides which one is best.
             explain: record with each proposal why it was made; false saves the time.
             seed: of the fits and the space-filling points.
         """
-        if acquisition not in KINDS:
-            raise ConfigError(f"{self.name}: expected acquisition to be one of {list(KINDS)}, got {acquisition!r}")
-        if len(objectives) > 1 and acquisition in ("ucb", "thompson"):
-            raise ConfigError(
-                f"{self.name}: expected one objective for acquisition {acquisition!r}, got {len(objectives)}; "
-                "use log_ei, which trades several off by hypervolume"
-            )
-        for option, value in (("candidates", candidates), ("restarts", restarts), ("iterations", iterations)):
-            if value < 1:
-                raise ConfigError(f"{self.name}: expected {option} >= 1, got {value}")
+        for option, count in (("candidates", candidates), ("restarts", restarts), ("iterations", iterations)):
+            if count < 1:
+                raise ConfigError(f"{self.name}: expected {option} >= 1, got {count}")
         if not beta > 0:
             raise ConfigError(f"{self.name}: expected beta > 0, got {beta}")
-        self.acquisition = acquisition
+        if replicate not in ("never", "auto"):
+            raise ConfigError(f"{self.name}: expected replicate to be never or auto, got {replicate!r}")
+        if replicate == "auto" and len(objectives) > 1:
+            raise ConfigError(f"{self.name}: expected one objective for replicate: auto, got {len(objectives)}")
+        self.acquisition = _acquisition(acquisition, space, objectives, target, cost)
+        self.seeks_best = self.acquisition != "target_range"
         self.candidates = candidates
         self.restarts = restarts
         self.iterations = iterations
         self.beta = beta
+        self.replicate = replicate
+        self.feasibility = feasibility
+        self._interval = None if target is None else gain_interval(target, objectives)
+        self._cost = None if cost is None else Cost(cost, space=space, budget=cost_budget, seed=seed)
+        self._failed: list[tuple[int, Point]] = []
+        self._classifier: tuple[int, int, Feasibility] | None = None
         super().__init__(
             space=space,
             objectives=objectives,
@@ -104,6 +123,14 @@ class Bayesian(ModelBased):
             seed=seed,
         )
 
+    def tell(self, trial: Trial) -> None:
+        """Learn from a finished trial, from one that failed where it cannot be done."""
+        super().tell(trial)
+        if telling(trial):
+            self._failed.append((len(self._answered), trial.point))
+        if self._cost is not None:
+            self._cost.tell(trial)
+
     def _propose(
         self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
     ) -> list[Proposal]:
@@ -111,20 +138,48 @@ class Bayesian(ModelBased):
         utility = Utility.of(y)
         x = self._encode(t.point for t in self._answered)
         chosen = self._encode(t.point for t in pending)
+        weights = self._weights(float(utility(y).min()))
         proposals = []
         for _ in range(n):
-            function = acquisition(self.acquisition, model, utility, x, y, chosen, self.beta)
-            choice = self._best(function, self._candidates(utility(y), taken, rng), taken)
+            function = acquisition(self.acquisition, model, utility, x, y, chosen, self.beta, self._interval)
+            choice = self._best(function, weights, self._candidates(utility(y), taken, rng), taken, rng)
             if choice is None:
                 break
             point, place = choice.points[choice.chosen], choice.x[choice.chosen]
+            value: float | None = float(choice.values[choice.chosen])
+            again = worth_repeating(model, x, place, chosen) if self.replicate == "auto" else None
+            if again is not None and key(self._answered[again].point) not in taken:
+                point, place, choice, value = self._answered[again].point, x[again], None, None
             taken.add(key(point))
             chosen = torch.cat([chosen, place[None]])
+            feasible = None
+            if weights.feasibility is not None:
+                feasible = float(weights.feasibility.log_probability(place[None])[0].exp())
             prediction = self._predict(model, place[None])[0]
-            reason = self._reason(prediction, float(choice.values[choice.chosen]), utility)
-            extra = {"origin": self.name, **self._explain(model, point, place, choice)}
+            reason = self._reason(prediction, value, utility, feasible)
+            extra = {"origin": self.name, **self._explain(model, point, place, choice, feasible)}
             proposals.append(Proposal(point=point, prediction=prediction, reason=reason, extra=extra))
         return proposals
+
+    def _weights(self, worst: float) -> Weights:
+        logarithmic = self.acquisition.startswith("log_") or self.acquisition == "target_range"
+        classifier = self._feasibility() if self.feasibility and self._failed else None
+        if self._cost is None:
+            return Weights(logarithmic, worst, classifier)
+        cost, learned = self._cost.logarithm(self._encode), self._cost.source == LEARNED
+        return Weights(logarithmic, worst, classifier, cost, self._cost.exponent, learned)
+
+    def _feasibility(self) -> Feasibility:
+        """Classifier of all finished trials whose outcome says something about their points."""
+        counts = len(self._answered), len(self._failed)
+        if self._classifier is None or self._classifier[:2] != counts:
+            story = [(i, True, t.point) for i, t in enumerate(self._answered)]
+            story += [(i - 0.5, False, p) for i, p in self._failed]  # before the answer that came next
+            story.sort(key=lambda event: event[0])
+            bounds = np.asarray(self.space.bounds) if isinstance(self.space, Vectorised) else None
+            x = self._encode([p for *_, p in story]).numpy()
+            self._classifier = *counts, Feasibility(x, [worked for _, worked, _ in story], bounds)
+        return self._classifier[2]
 
     def _candidates(self, utilities: torch.Tensor, taken: Taken, rng: np.random.Generator) -> list[Point]:
         """Untried points: all of a Finite space, else random ones and mutants of the best measured."""
@@ -138,65 +193,103 @@ class Bayesian(ModelBased):
             points += self._untried(mutants, taken)
         return points
 
-    def _best(self, function: AcquisitionFunction, points: list[Point], taken: Taken) -> Choice | None:
+    def _best(
+        self,
+        function: AcquisitionFunction,
+        weights: Weights,
+        points: list[Point],
+        taken: Taken,
+        rng: np.random.Generator,
+    ) -> Choice | None:
         """Untried point with the largest acquisition value, among those that were considered."""
         if not points:
             return None
-        x = self._encode(points)
-        values = _evaluate(function, x)
-        if isinstance(self.space, Vectorised) and not isinstance(self.space, Finite):
-            starts = x[values.argsort(descending=True, stable=True)[: self.restarts]]
-            climbed = self._untried([self.space.decode(row) for row in self._climb(function, starts)], taken)
-            if climbed:
-                places = self._encode(climbed)
-                points, x = points + climbed, torch.cat([x, places])
-                values = torch.cat([values, _evaluate(function, places)])
-        name = self.acquisition if len(self.objectives) == 1 else "log_nehvi"
+        found = Found(self._encode, lambda points, x: weights.score(function, points, x))
+        found.add(points)
+        if not isinstance(self.space, Finite):
+            if isinstance(self.space, Vectorised):
+                starts = found.x[found.leaders(self.restarts)]
+                climbed = climb(weights.differentiable(function), starts, self.space, self.iterations)
+                found.add(self._untried(climbed, taken))
+            if isinstance(self.space, Evolvable):
+                found.mutate(self.space, self.restarts, lambda points: self._untried(points, taken), rng)
         return Choice(
-            name=name,
-            points=points,
-            x=x,
-            values=values,
-            chosen=int(values.argmax()),
-            logarithmic=name.startswith("log_"),
+            name=self.acquisition,
+            points=found.points,
+            x=found.x,
+            values=found.values,
+            chosen=found.best,
+            logarithmic=weights.logarithmic,
         )
-
-    def _climb(self, function: AcquisitionFunction, starts: torch.Tensor) -> np.ndarray:
-        """(r, d) -> (r, d): local maxima of the acquisition function within bounds."""
-        assert isinstance(self.space, Vectorised)
-        found, _ = optimize_acqf(
-            function,
-            bounds=torch.as_tensor(self.space.bounds, dtype=torch.float64),
-            q=1,
-            num_restarts=len(starts),
-            batch_initial_conditions=starts.unsqueeze(1),
-            return_best_only=False,
-            options={"maxiter": self.iterations},
-            retry_on_optimization_warning=False,
-        )
-        return found[:, 0].detach().numpy()
 
     def _untried(self, points: Sequence[Point], taken: Taken) -> list[Point]:
         return [p for p in points if (k := key(p)) not in taken and k not in self._tried]
 
-    def _reason(self, prediction: Prediction, value: float, utility: Utility) -> str:
+    def _reason(self, prediction: Prediction, value: float | None, utility: Utility, feasible: float | None) -> str:
+        caution = "" if feasible is None or feasible > 0.95 else f"; works with a probability of {100 * feasible:.0f} %"
+        if self.acquisition == "target_range":
+            probability = "" if value is None else f" (log of the probability {value:.3g})"
+            expected = ", ".join(
+                f"{name} {mean:.4g} ± {prediction.std[name]:.2g}" for name, mean in prediction.mean.items()
+            )
+            return f"predicted {expected}; likeliest to lie in the target range{probability}{caution}"
         if len(self.objectives) > 1:
-            return f"expected to enlarge the dominated hypervolume most (log of the increase {value:.3g})"
+            return f"expected to enlarge the dominated hypervolume most (log of the increase {value:.3g}){caution}"
         name, unit = self.objectives[0].name, self.objectives[0].unit
         unit = unit and " " + unit
         best = -self.objectives[0].loss(float(self._gains().max()))
         expected = f"predicted {prediction.mean[name]:.4g} ± {prediction.std[name]:.2g}, best so far {best:.4g}{unit}"
+        if value is None:
+            return f"{expected}; measured again, since noise hides whether it is the best"
         match self.acquisition:
             case "log_ei" | "log_nei":
-                return f"{expected}; expected improvement {float(np.exp(value) * utility.spread[0]):.2g}{unit}"
+                size = "" if self._cost else f" {float(np.exp(value) * utility.spread[0]):.2g}{unit}"
+                per = " per unit of cost is largest" if self._cost else ""
+                return f"{expected}; expected improvement{size}{per}{caution}"
             case "ucb":
-                return f"{expected}; highest plausible value at {self.beta**0.5:.2g} standard deviations"
+                return f"{expected}; highest plausible value at {self.beta**0.5:.2g} standard deviations{caution}"
             case _:
-                return f"{expected}; best point of one function drawn from the model"
+                return f"{expected}; best point of one function drawn from the model{caution}"
 
 
-def _evaluate(function: AcquisitionFunction, x: torch.Tensor) -> torch.Tensor:
-    """(n, d) -> (n,) acquisition values; NaN counts as worst."""
-    with torch.no_grad():
-        values = torch.cat([function(part.unsqueeze(1)) for part in torch.split(x, CHUNK)])
-    return values.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
+def _acquisition(
+    kind: str,
+    space: Space,
+    objectives: tuple[Objective, ...],
+    target: dict[str, tuple[float, float]] | None,
+    cost: str | None,
+) -> str:
+    """The acquisition function that is meant, if the options fit together."""
+    if kind not in KINDS:
+        raise ConfigError(f"bayesian: expected acquisition to be one of {list(KINDS)}, got {kind!r}")
+    if kind == "auto":
+        several = "log_nehvi" if len(objectives) > 1 else "log_ei"
+        greedy = isinstance(space, Finite) and several == "log_ei" and cost is None
+        kind = "target_range" if target is not None else "ucb" if greedy else several
+    if (kind == "target_range") != (target is not None):
+        raise ConfigError(
+            f"bayesian: expected a target with target_range and with nothing else, got {kind!r} and {target}"
+        )
+    for name, (low, high) in (target or {}).items():
+        if name not in [o.name for o in objectives]:
+            raise ConfigError(
+                f"bayesian: unknown objective {name!r} in target; known are {[o.name for o in objectives]}"
+            )
+        if not low < high:
+            raise ConfigError(f"bayesian: expected target {name} from lower to higher, got {[low, high]}")
+    if target is not None and not target:
+        raise ConfigError(
+            "bayesian: expected target: at least one objective with its lowest and highest value, got none"
+        )
+    if len(objectives) > 1 and kind in ("ucb", "thompson"):
+        raise ConfigError(
+            f"bayesian: expected one objective for acquisition {kind!r}, got {len(objectives)}; "
+            "use log_nehvi, which trades several off by hypervolume"
+        )
+    if cost is not None and kind in ("ucb", "thompson"):
+        raise ConfigError(f"bayesian: expected acquisition log_ei, log_nei or target_range with a cost, got {kind!r}")
+    if len(objectives) > 1 and kind in ("log_ei", "log_nei"):
+        return "log_nehvi"
+    if len(objectives) == 1 and kind == "log_nehvi":
+        raise ConfigError("bayesian: expected several objectives for acquisition 'log_nehvi', got one; use log_nei")
+    return kind

@@ -48,7 +48,7 @@ class ModelBased(ABC):
         *,
         space: Space,
         objectives: tuple[Objective, ...],
-        surrogate: Surrogate,
+        surrogate: Surrogate | None,
         initial: int,
         data: Sequence[Trial],
         refit_every: int,
@@ -66,7 +66,7 @@ class ModelBased(ABC):
         self.refit_every = refit_every
         self.explain = explain
         self._encoder = require(space, Encodable, self.name)  # type: ignore[type-abstract]
-        self._surrogate = surrogate
+        self._surrogate = surrogate or _default(space)
         self._seed = seed
         self._sampler = Sampler(space)
         self._start = SpaceFilling(space=space, seed=seed) if _listable(space) else Random(space=space)
@@ -145,8 +145,16 @@ class ModelBased(ABC):
         count = self._count_fitted()
         if self._fitted is None or self._fitted[0] != count:
             x, y = self._encode(t.point for t in self._answered[:count]), self._gains()[:count]
-            self._fitted = count, self._surrogate.fit(x, y, derive_seed(self._seed, self.name, count))
+            self._fitted = count, self._fit(x, y, derive_seed(self._seed, self.name, count))
         return self._fitted[1]
+
+    def _fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> Model:
+        """The surrogate's model of the first trials, of their noise, too, if it knows what to do with it."""
+        noise = np.array([[t.noise.get(o.name, np.nan) for o in self.objectives] for t in self._answered[: len(x)]])
+        if getattr(self._surrogate, "accepts_noise", False) and np.isfinite(noise).any():
+            fit: Any = self._surrogate.fit
+            return fit(x, y, seed, noise=noise)
+        return self._surrogate.fit(x, y, seed)
 
     def _count_fitted(self) -> int:
         """Number of answered trials that the present model knows."""
@@ -234,6 +242,12 @@ class ModelBased(ABC):
                 f"{self.name}: trial {trial.id} of `data` is not a point of this study's space ({error}); "
                 "take data from a study with the same space"
             ) from error
+
+
+def _default(space: Space) -> Surrogate:
+    from surrogates.blend import Blend
+
+    return Blend(space=space)
 
 
 def _listable(space: Any) -> bool:

@@ -11,7 +11,8 @@ import torch
 from orchestrator.errors import ConfigError, SpaceExhausted
 from orchestrator.protocols import Space, Surrogate
 from orchestrator.randomness import derive
-from orchestrator.strategies.active import ActiveLearning, condition, joint_covariance
+from orchestrator.strategies.active import ActiveLearning
+from orchestrator.strategies.covariance import condition, joint_covariance
 from orchestrator.strategies.random import Random
 from orchestrator.strategies.tried import key
 from orchestrator.trial import Objective, Proposal, Trial

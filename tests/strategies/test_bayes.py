@@ -15,7 +15,8 @@ from scipy import integrate, stats
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Array
 from orchestrator.randomness import derive
-from orchestrator.strategies.acquisitions import Utility, acquisition, log_improvement
+from orchestrator.strategies.acquisitions import Utility, acquisition
+from orchestrator.strategies.analytic import log_improvement
 from orchestrator.strategies.bayes import Bayesian
 from orchestrator.strategies.tried import key
 from orchestrator.trial import Objective, Point, Trial

@@ -1,0 +1,205 @@
+"""A Gaussian process and randomised trees, each trusted as far as it foretold the data: the recommender's default.
+
+Processes in a laboratory are smooth in places and have cliffs in others (a print fails, a phase changes). The process
+is the better model of the one, trees of the other, and which one a new problem is nobody knows beforehand. Both are
+fitted; their weights maximise the probability of the data when held out (stacking of predictive distributions: leave
+one out for the process in closed form, out of bag for the trees), with a prior for equal shares.
+
+The posterior is the Gaussian with the mean and covariance of the mixture, so that every acquisition function works.
+Where the two disagree its variance says so.
+
+References:
+    Yao, Vehtari, Simpson & Gelman, Bayesian Analysis 13 (2018) 917: stacking.
+    Rasmussen & Williams 2006, eq. 5.12: leave one out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from botorch.acquisition.objective import PosteriorTransform
+from botorch.models.model import Model
+from botorch.posteriors.gpytorch import GPyTorchPosterior
+from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
+from torch import nn
+
+from orchestrator.errors import ConfigError
+from orchestrator.protocols import Space
+from orchestrator.randomness import derive_seed
+from surrogates.checks import check_data
+from surrogates.forest import Forest, ForestModel
+from surrogates.gp import GP
+
+Array = npt.NDArray[np.float64]
+
+JITTER = 1e-8
+"""Added to the diagonal of covariances, relative to its mean."""
+
+SHARES = np.linspace(0.02, 0.98, 49)
+"""Weights of the trees that are compared."""
+
+
+class Blend:
+    """Gaussian process and trees, weighed by held-out probability; one pair for each output."""
+
+    accepts_noise = True
+
+    def __init__(self, *, space: Space | None = None, trees: int = 60, prior: float = 2.0) -> None:
+        """Set up the family.
+
+        Args:
+            space: where the points come from; see `surrogates.gp`.
+            trees: how many, >= 2.
+            prior: pull towards equal shares, in held-out rows for each, >= 0.
+        """
+        if not prior >= 0:
+            raise ConfigError(f"expected prior >= 0, got {prior}")
+        self.prior = prior
+        self._process, self._forest = GP(space=space), Forest(trees=trees)
+
+    def fit(
+        self, x: torch.Tensor, y: torch.Tensor, seed: int, *, noise: npt.NDArray[np.float64] | None = None
+    ) -> BlendModel:
+        """Fit both and weigh them.
+
+        Args:
+            x: (n, d) float64, n >= 1.
+            y: (n, m) float64, any unit.
+            seed: of the trees.
+            noise: (n, m) float64, standard deviations of the measurements, NaN where unknown; the process knows what
+                to do with them.
+
+        Raises:
+            ValueError: shapes differ or a value is not finite.
+        """
+        x, y = check_data(x, y)
+        pairs, shares = [], []
+        for j in range(y.shape[1]):
+            column = y[:, j : j + 1]
+            process = self._process.fit(x, column, seed, noise=None if noise is None else noise[:, j : j + 1])
+            forest = self._forest.fit(x, column, derive_seed(seed, "output", j))
+            pairs.append((process, forest))
+            shares.append(_share(process, forest, x, column, self.prior))
+        return BlendModel(pairs, shares).eval()
+
+
+class BlendModel(Model):
+    """Gaussian with the first two moments of the mixture of two models, in the units of y.
+
+    Attributes:
+        shares: weight of the trees, by output.
+    """
+
+    def __init__(self, pairs: list[tuple[Any, ForestModel]], shares: list[float]) -> None:
+        super().__init__()
+        self.processes = nn.ModuleList([process for process, _ in pairs])
+        self.forests = nn.ModuleList([forest for _, forest in pairs])
+        self.shares = shares
+
+    @property
+    def num_outputs(self) -> int:
+        """Number m of outputs."""
+        return len(self.shares)
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """Empty: it is one model."""
+        return torch.Size()
+
+    def posterior(  # type: ignore[override]
+        self,
+        X: torch.Tensor,
+        output_indices: list[int] | None = None,
+        observation_noise: bool = False,
+        posterior_transform: PosteriorTransform | None = None,
+    ) -> Any:
+        """Joint posterior of the function at (b) x q x d points; with observation noise, of measurements there."""
+        outputs = range(self.num_outputs) if output_indices is None else output_indices
+        parts = [self._output(j, X, bool(observation_noise)) for j in outputs]
+        joint = parts[0] if len(parts) == 1 else MultitaskMultivariateNormal.from_independent_mvns(parts)
+        posterior = GPyTorchPosterior(joint)
+        return posterior if posterior_transform is None else posterior_transform(posterior=posterior, X=X)
+
+    def _output(self, j: int, x: torch.Tensor, measured: bool) -> MultivariateNormal:
+        smooth = self.processes[j].posterior(x, observation_noise=measured)
+        stepped = self.forests[j].posterior(x)
+        assert isinstance(stepped.mean, torch.Tensor)
+        share, count = self.shares[j], stepped.values.shape[-3]
+        gap = (stepped.mean - smooth.mean)[..., 0]  # (b, q)
+        votes = (stepped.values - stepped.mean.unsqueeze(-3))[..., 0]  # (b, s, q)
+        covariance = (
+            (1 - share) * smooth.distribution.covariance_matrix
+            + share * (votes.mT @ votes) / (count - 1)
+            + share * (1 - share) * gap.unsqueeze(-1) * gap.unsqueeze(-2)
+        )
+        if measured:
+            covariance = covariance + share * float(self.forests[j].noise[0]) ** 2 * torch.eye(x.shape[-2]).to(x)
+        scale = covariance.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None]
+        covariance = covariance + JITTER * scale * torch.eye(x.shape[-2]).to(x)
+        return MultivariateNormal(smooth.mean[..., 0] + share * gap, covariance)
+
+    def draw_function(self) -> Any:
+        """One function drawn from the mixture: a path of the process or a tree, by torch's generator.
+
+        Returns:
+            (n, d) -> (n, m).
+        """
+        from botorch.sampling.pathwise import draw_matheron_paths
+
+        drawn = []
+        for j, share in enumerate(self.shares):
+            if float(torch.rand(())) < share:
+                tree = int(torch.randint(2**31, ()))
+                drawn.append(_tree(self.forests[j], tree))
+            else:
+                path = draw_matheron_paths(self.processes[j], torch.Size([1]))
+                drawn.append(lambda x, path=path: path(x).reshape(-1, 1))
+        return lambda x: torch.cat([function(x) for function in drawn], dim=1)
+
+
+def _tree(forest: Any, index: int) -> Any:
+    return lambda x: forest(x.unsqueeze(0))[0, index % len(forest._trees)]
+
+
+def _share(process: Any, forest: ForestModel, x: torch.Tensor, y: torch.Tensor, prior: float) -> float:
+    """Weight of the trees that makes the held-out data most probable.
+
+    Args:
+        process: single-output GP of the data.
+        forest: single-output trees of the data.
+        x: (n, d) float64.
+        y: (n, 1) float64.
+        prior: see `Blend`.
+    """
+    held_out = forest.held_out
+    rows = held_out.rows
+    if len(rows) < 4:
+        return 0.5
+    spread, noise = float(forest.spread[0]), float(forest.noise[0])
+    stepped = spread * held_out.mean[:, 0] + float(forest.centre[0])
+    by_trees = _log_density(y.numpy()[rows, 0], stepped, spread**2 * held_out.variance[:, 0] + noise**2)
+    by_process = _leave_one_out(process, x)[rows]
+    top = np.maximum(by_trees, by_process)
+    weights = SHARES[:, None]
+    mixture = np.log((1 - weights) * np.exp(by_process - top) + weights * np.exp(by_trees - top)).sum(axis=1)
+    return float(SHARES[np.argmax(mixture + prior * np.log(SHARES * (1 - SHARES)))])
+
+
+def _leave_one_out(process: Any, x: torch.Tensor) -> Array:
+    """(n,) log density of each measurement under the process that knows all others, hyperparameters kept."""
+    with torch.no_grad():
+        places = process.transform_inputs(x)
+        prior = process.likelihood(process.forward(places), [places])
+        inverse = torch.linalg.inv(prior.covariance_matrix)
+        weighed = inverse @ (process.train_targets - prior.mean)
+        variance = 1 / inverse.diagonal()
+        scale = float(process.outcome_transform.stdvs)
+        density = _log_density(0.0, (weighed * variance).numpy(), variance.numpy())
+    return density - np.log(scale)
+
+
+def _log_density(value: Any, mean: Array, variance: Array) -> Array:
+    return -0.5 * (np.log(2 * np.pi * variance) + (value - mean) ** 2 / variance)
