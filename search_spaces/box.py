@@ -126,5 +126,5 @@ class Box:
         for parameter in self.parameters:
             if parameter.active(point):
                 name = parameter.name
-                point[name] = values[name] if name in values else parameter.sample(rng)
+                point[name] = parameter.nearest(values[name]) if name in values else parameter.sample(rng)
         return point

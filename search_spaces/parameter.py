@@ -123,6 +123,10 @@ class Parameter:
             return self._at(round((value - self.low) / self.step) + (1 if up else -1))
         return moved
 
+    def nearest(self, value: Any) -> Any:
+        """What can be planned nearest to a value that came out between the steps."""
+        return self._at(round((value - self.low) / self.step)) if self.step else value
+
     def _at(self, place: int) -> Any:
         """The value so many steps from the low end, or the nearest end: the float that is nearest to the decimal."""
         if self.type == "integer":

@@ -81,10 +81,12 @@ class Experiment:
 
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A changed copy that is allowed."""
+        point = self._planned(point)
         return self._feasible.mutate(point, rng) if self._feasible else self.product.mutate(point, rng)
 
     def cross(self, a: Point, b: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A child of both that is allowed."""
+        a, b = self._planned(a), self._planned(b)
         return self._feasible.cross(a, b, rng) if self._feasible else self.product.cross(a, b, rng)
 
     @property
@@ -109,6 +111,10 @@ class Experiment:
     def decode(self, x: Array) -> dict[str, Any]:
         """The nearest point to (d,) float64; where that is not allowed, an allowed one near it."""
         return self._feasible.near(np.asarray(x, dtype=np.float64)) if self._feasible else self.product.decode(x)
+
+    def _planned(self, point: Point) -> Point:
+        """What can be planned nearest to a point, which may have come out between the steps."""
+        return point if self.product.contains(point) else self.decode(self.encode([point])[0])
 
 
 def _constraint(text: Any, known: dict[str, Sequence[Any]], folder: Path) -> Constraint:

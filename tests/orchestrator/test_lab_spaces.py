@@ -89,3 +89,17 @@ def test_a_pool(tmp_path):
         assert own.trial.point["solvent"] == other
         with pytest.raises(RejectedResults):
             lab.record_filled(lab.read_csv(b"solvent,ratio,y\nDMF,2,3\n"))
+
+
+def test_what_came_out_between_the_steps_has_children_on_them(lab):
+    """A strategy that varies the best points must not be led off the grid by what people really did."""
+    import numpy as np
+
+    done = {"temperature": 713.5, "hours": 5, "crucible": "alumina", "Fe": 0.203, "Co": 0.797, "Ni": 0.0}
+    other = {"temperature": 727.0, "hours": 7, "crucible": "graphite", "coating": "BN", "Fe": 0.5, "Co": 0.5, "Ni": 0.0}
+    space, rng = lab.study.space, np.random.default_rng(0)
+    box = space.product.box
+    for _ in range(50):
+        space.check(space.mutate(done, rng))
+        space.check(space.cross(done, other, rng))
+        box.check(box.mutate({name: done[name] for name in ("temperature", "hours", "crucible")}, rng))
