@@ -67,7 +67,28 @@ class Details:
     body: str
 
 
-Block = Prose | Figure | Table | Gallery | Details
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A signed quantity in words, and as a share in [-1, 1] of the largest beside it."""
+
+    label: str
+    value: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is known of one trial, behind a line that opens it."""
+
+    kind: ClassVar[str] = "account"
+    title: str
+    where: str
+    outcome: str
+    facts: tuple[tuple[str, str], ...]
+    bars: tuple[Bar, ...]
+
+
+Block = Prose | Figure | Table | Gallery | Details | Account
 
 
 @dataclass(frozen=True, slots=True)

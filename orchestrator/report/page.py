@@ -16,9 +16,12 @@ from orchestrator.report import (
     images,
     lineage,
     occupancy,
+    overrides,
     pareto,
     predictions,
     progress,
+    prospects,
+    reasons,
     record,
     text,
 )
@@ -65,7 +68,9 @@ def _chapters(history: History, found: list[Study], store: ArtifactStore) -> lis
             lineage.section(history, study),
             hits.section(study),
             *predictions.sections(study),
+            prospects.section(study),
             pareto.section(study),
+            reasons.section(study),
         ]
         shown = tuple(section for section in sections if section is not None)
         chapters.append(Chapter(f"study-{index}", study.name, _subtitle(study), shown))
@@ -81,7 +86,7 @@ def _subtitle(study: Study) -> str:
 
 
 def _last(history: History) -> list[Chapter]:
-    run = [s for s in (occupancy.section(history), failures.section(history)) if s]
+    run = [s for s in (occupancy.section(history), overrides.section(history), failures.section(history)) if s]
     found: list[tuple[str, str, list[Section]]] = [
         ("run", "How it ran", run),
         ("record", "Record", record.sections(history)),

@@ -39,7 +39,10 @@ class Pairs:
 
 
 def pairs(study: Study, objective: Objective) -> Pairs:
-    """Collect predictions and measurements of one objective."""
+    """Collect predictions and measurements of one objective.
+
+    Where a person measured another point than the one predicted, the two have nothing to do with each other.
+    """
     found = [
         (
             t.id,
@@ -48,7 +51,7 @@ def pairs(study: Study, objective: Objective) -> Pairs:
             t.values[objective.name],
         )
         for t in study.answered
-        if t.values and t.prediction and objective.name in t.prediction.mean
+        if t.values and t.planned is None and t.prediction and objective.name in t.prediction.mean
     ]
     columns = np.array([row[1:] for row in found], dtype=np.float64).reshape(len(found), 3)
     return Pairs([row[0] for row in found], columns[:, 0], columns[:, 1], columns[:, 2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class Study:
         running: trials proposed and not finished.
         ended: what was noted when it ended, None if it has not.
         config: its part of the resolved campaign file.
+        cancelled: recommendations that were not done.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Study:
     finished: list[Trial]
     running: list[Trial]
     ended: Mapping[str, Any] | None
+    cancelled: list[Trial] = field(default_factory=list)
 
     @property
     def answered(self) -> list[Trial]:
@@ -75,8 +77,10 @@ def studies(history: History) -> list[Study]:
         return []
     finished: dict[str, list[Trial]] = {}
     running: dict[str, list[Trial]] = {}
+    cancelled: dict[str, list[Trial]] = {}
     for i in history.finished:
-        finished.setdefault(history.trials[i].study, []).append(history.trials[i])
+        trial = history.trials[i]
+        (cancelled if trial.state == "cancelled" else finished).setdefault(trial.study, []).append(trial)
     for trial in history.trials:
         if trial.state == "running":
             running.setdefault(trial.study, []).append(trial)
@@ -89,6 +93,7 @@ def studies(history: History) -> list[Study]:
             finished=finished.get(name, []),
             running=running.get(name, []),
             ended=history.ended(name),
+            cancelled=cancelled.get(name, []),
         )
         for name, part in config.items()
     ]

@@ -1,0 +1,211 @@
+"""The outlook against closed forms and the truth, and what the strategy makes of it."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from orchestrator.randomness import derive
+from orchestrator.strategies.active import ActiveLearning
+from orchestrator.strategies.bayes import Bayesian
+from orchestrator.strategies.stopping import Outlook, draw, gain_of_next, misses, outlook, promising
+from orchestrator.trial import Objective, Prediction, Trial
+from search_spaces.pool import Pool
+from surrogates.dropout import MCDropout
+from surrogates.gp import GP
+from tests.strategies import toys
+
+UP, DOWN = Objective("f0", "maximise", "V"), Objective("f0")
+
+
+def trials(x: np.ndarray, y: np.ndarray, **options: object) -> list[Trial]:
+    return [
+        Trial(id=i, study="s", number=i, point={"x": float(a)}, seed=0, state="answered", values={"f0": float(b)},
+              **options)  # type: ignore[arg-type]
+        for i, (a, b) in enumerate(zip(x, y, strict=True))
+    ]  # fmt: skip
+
+
+def column(values: np.ndarray) -> torch.Tensor:
+    return torch.as_tensor(np.asarray(values, dtype=np.float64)[:, None])
+
+
+def fitted(n: int = 12) -> tuple[GP, torch.Tensor, list[Trial]]:
+    x = derive("stopping").random(n)
+    y = np.sin(5 * x)
+    return GP(), column(x), trials(x, y)
+
+
+def test_of_one_candidate_both_numbers_are_closed_forms() -> None:
+    family, x, told = fitted(6)
+    model = family.fit(x, column(np.array([t.values["f0"] for t in told])), 0)  # type: ignore[index]
+    known, candidate = x[:1], column(np.array([0.93]))
+    found = outlook(model, known=known, candidates=candidate, answered=told[:1], objective=UP, delta=0.05)
+    with torch.no_grad():
+        joint = model.posterior(torch.cat([known, candidate])).distribution
+        c = joint.covariance_matrix
+    mean = float(joint.mean[1] - joint.mean[0])
+    sd = math.sqrt(float(c[1, 1] + c[0, 0] - 2 * c[0, 1]))
+    assert found.probability_better == pytest.approx(stats.norm.sf((0.05 - mean) / sd), abs=0.06)
+    gain = mean * stats.norm.cdf(mean / sd) + sd * stats.norm.pdf(mean / sd)
+    assert found.expected_gain == pytest.approx(gain, rel=0.15)
+
+
+def test_minimising_is_maximising_the_negative() -> None:
+    family, x, told = fitted()
+    y = column(np.array([t.values["f0"] for t in told]))  # type: ignore[index]
+    model = family.fit(x, y, 0)
+    rest = column(np.linspace(0, 1, 50))
+    negative = trials(x[:, 0].numpy(), -y[:, 0].numpy())
+    up = outlook(model, known=x, candidates=rest, answered=told, objective=UP, q=2)
+    down = outlook(model, known=x, candidates=rest, answered=negative, objective=DOWN, q=2)
+    assert (up.probability_better, up.expected_gain, up.delta) == (
+        down.probability_better,
+        down.expected_gain,
+        down.delta,
+    )
+
+
+def test_more_experiments_gain_more_and_each_costs() -> None:
+    family, x, told = fitted(5)
+    model = family.fit(x, column(np.array([t.values["f0"] for t in told])), 0)  # type: ignore[index]
+    rest = column(np.linspace(0, 1, 60))
+    dear = trials(x[:, 0].numpy(), np.array([t.values["f0"] for t in told]), cost=4.0)  # type: ignore[index]
+    one, three = (outlook(model, known=x, candidates=rest, answered=told, objective=UP, q=q) for q in (1, 3))
+    costly = outlook(model, known=x, candidates=rest, answered=dear, objective=UP, q=3)
+    assert one.expected_gain <= three.expected_gain
+    assert three.expected_gain_per_cost == pytest.approx(three.expected_gain / 3)
+    assert costly.expected_gain_per_cost == pytest.approx(three.expected_gain_per_cost / 4)
+    assert one.probability_better == three.probability_better
+
+
+def test_the_gain_is_not_flattered_by_the_choice() -> None:
+    """Among many candidates that are all pure chance, the best of one half is nothing special in the other."""
+    rng = derive("flattered")
+    best, others = torch.zeros(256).double(), torch.as_tensor(rng.normal(size=(256, 2000)))
+    exact = 1 / math.sqrt(2 * math.pi)  # E max(z, 0)
+    assert gain_of_next(best, others, 1) == pytest.approx(exact, rel=0.15)
+    assert float(others.clamp_min(0).mean(dim=0).max()) > 1.25 * exact  # what choosing and judging on one would say
+
+
+def test_when_everything_was_tried_nothing_remains() -> None:
+    family, x, told = fitted()
+    model = family.fit(x, column(np.array([t.values["f0"] for t in told])), 0)  # type: ignore[index]
+    found = outlook(model, known=x, candidates=x[:0], answered=told, objective=UP, q=3)
+    assert (found.probability_better, found.expected_gain, found.q) == (0.0, 0.0, 0)
+    assert found.text == "every candidate was tried; nothing remains"
+
+
+def test_predictions_that_missed_make_it_cautious_and_good_ones_do_not_make_it_bold() -> None:
+    def record(error: float, planned: dict[str, float] | None = None) -> list[Trial]:
+        prediction = Prediction(mean={"f0": 0.0}, std={"f0": 1.0})
+        return trials(np.zeros(20), np.full(20, error), prediction=prediction, planned=planned)
+
+    assert misses(record(0.0), UP) == 1.0
+    assert misses(record(3.0), UP) == pytest.approx(math.sqrt((10 + 20 * 9) / 30))
+    assert misses(record(3.0, planned={"x": 1.0}), UP) == 1.0  # measured elsewhere than predicted
+    assert misses(trials(np.zeros(3), np.ones(3)), UP) == 1.0
+
+
+def test_functions_are_drawn_jointly() -> None:
+    family, x, told = fitted(4)
+    model = family.fit(x, column(np.array([t.values["f0"] for t in told])), 0)  # type: ignore[index]
+    torch.manual_seed(0)
+    with torch.no_grad():
+        _, others = draw(model, x, column(np.array([0.5, 0.501])))
+        _, spread = draw(model, x, column(np.array([0.5, 0.501])), spread=3.0)
+    assert np.corrcoef(others.numpy().T)[0, 1] > 0.95
+    assert float(spread.std()) == pytest.approx(3 * float(others.std()), rel=0.2)
+
+
+def test_the_most_promising_are_kept() -> None:
+    family, x, told = fitted()
+    model = family.fit(x, column(np.array([t.values["f0"] for t in told])), 0)  # type: ignore[index]
+    many = column(np.linspace(0, 1, 700))
+    kept = promising(model, many, 20)
+    assert len(kept) == 20
+    with torch.no_grad():
+        everything, some = (model.posterior(part.unsqueeze(1)) for part in (many, kept))
+        high, low = ((p.mean + 2 * p.variance.sqrt()).flatten() for p in (everything, some))
+    assert low.min() == pytest.approx(float(high.sort(descending=True).values[19]))
+
+
+@pytest.mark.parametrize(("options", "message"), [({"delta": 0.0}, "delta > 0"), ({"q": 0}, "q >= 1")])
+def test_what_makes_no_sense_is_refused(options: dict[str, float], message: str) -> None:
+    family, x, told = fitted()
+    model = family.fit(x, column(np.array([t.values["f0"] for t in told])), 0)  # type: ignore[index]
+    with pytest.raises(ValueError, match=message):
+        outlook(model, known=x, candidates=x, answered=told, objective=UP, **options)  # type: ignore[arg-type]
+
+
+def optimiser(space: object, n: int, family: object | None = None, **options: object) -> Bayesian:
+    strategy = Bayesian(
+        space=space, objectives=(DOWN,), surrogate=family or GP(space=space), initial=4, candidates=20, iterations=3,
+        restarts=1, **options,  # type: ignore[arg-type]
+    )  # fmt: skip
+    rng = derive("told")
+    for i in range(n):
+        point = space.points[i] if isinstance(space, Pool) else space.sample(rng)  # type: ignore[attr-defined]
+        x = space.encode([point])[0]  # type: ignore[attr-defined]
+        value = float(np.sum((x - 0.4) ** 2))
+        strategy.tell(Trial(id=i, study="s", number=i, point=point, seed=0, state="answered", values={"f0": value}))
+    return strategy
+
+
+@pytest.mark.parametrize("space", [toys.mixed(), toys.reals(3), toys.pool()], ids=["mixed", "reals", "pool"])
+def test_a_strategy_looks_ahead_without_a_trace(space: object) -> None:
+    asked, plain = optimiser(space, 12), optimiser(space, 12)
+    first, second = (asked.outlook(derive("outlook"), q=2) for _ in range(2))
+    assert first == second and isinstance(first, Outlook)
+    assert 0 <= first.probability_better <= 1 and first.expected_gain >= 0 and first.q == 2
+    assert json.loads(json.dumps(first.as_json(), allow_nan=False)) == first.as_json()
+    assert asked.ask(1, (), derive("ask"))[0].point == plain.ask(1, (), derive("ask"))[0].point
+
+
+def test_the_outlook_is_recorded_once_an_ask() -> None:
+    proposals = optimiser(toys.pool(), 12).ask(3, (), derive("ask"))
+    assert ["outlook" in p.extra for p in proposals] == [True, False, False]
+    assert set(proposals[0].extra["outlook"]) == set(Outlook.__slots__)
+    assert "outlook" not in optimiser(toys.pool(), 12, explain=False).ask(1, (), derive("ask"))[0].extra
+
+
+def test_it_sees_the_end_of_a_pool_whose_best_was_found() -> None:
+    """A parabola over a line of 40: early on much remains, with its foot measured from both sides nothing does."""
+    space = Pool(points=[{"x": i} for i in range(40)])
+
+    def told(indices: list[int]) -> Bayesian:
+        strategy = Bayesian(space=space, objectives=(DOWN,), surrogate=GP(space=space), initial=4)
+        for i in indices:
+            value = {"f0": (i - 17) ** 2 / 100}
+            strategy.tell(Trial(id=i, study="s", number=i, point={"x": i}, seed=0, state="answered", values=value))
+        return strategy
+
+    early, late = (told(i).outlook(derive("end")) for i in ([0, 3, 36, 39], [0, 5, 10, 15, 16, 17, 18, 19, 25, 30, 39]))
+    assert early is not None and late is not None
+    assert early.probability_better > 0.5 > 0.05 > late.probability_better
+    assert late.expected_gain < 0.1 * early.expected_gain
+
+
+def test_networks_can_be_asked_too() -> None:
+    strategy = optimiser(toys.reals(2), 12, MCDropout(steps=30))
+    found = strategy.outlook(derive("network"))
+    assert found is not None and 0 <= found.probability_better <= 1
+
+
+def test_who_does_not_seek_one_best_has_no_outlook() -> None:
+    space = toys.pool()
+    assert optimiser(space, 3).outlook(derive("early")) is None
+    learner = ActiveLearning(space=space, objectives=(DOWN,), surrogate=GP(space=space), initial=2)
+    several = Bayesian(space=space, objectives=toys.loss(m=2), surrogate=GP(space=space), initial=2)
+    for i in range(4):
+        values = {"f0": float(i), "f1": float(-i)}
+        trial = Trial(id=i, study="s", number=i, point=space.points[i], seed=0, state="answered", values=values)
+        learner.tell(trial)
+        several.tell(trial)
+    assert learner.outlook(derive("x")) is None
+    assert several.outlook(derive("x")) is None
