@@ -29,8 +29,10 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     "space": {
         "box": "search_spaces.box:Box",
         "conv_network": "search_spaces.networks.conv:ConvNetworks",
+        "crystals": "search_spaces.formulas.crystals:Crystals",
         "dense_network": "search_spaces.networks.dense:DenseNetworks",
         "experiment": "search_spaces.experiment.space:Experiment",
+        "formulas": "search_spaces.formulas.space:Formulas",
         "graph_network": "search_spaces.networks.graph.space:GraphNetworks",
         "latent": "search_spaces.latent:Latent",
         "pool": "search_spaces.pool:Pool",
@@ -53,7 +55,11 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "bayesian": "orchestrator.strategies.bayes:Bayesian",
         "optuna": "orchestrator.strategies.optuna:OptunaSampler",
     },
-    "surrogate": {"gp": "surrogates.gp:GP", "mc_dropout": "surrogates.dropout:MCDropout"},
+    "surrogate": {
+        "ensemble": "surrogates.ensemble:Ensemble",
+        "gp": "surrogates.gp:GP",
+        "mc_dropout": "surrogates.dropout:MCDropout",
+    },
     "predictor": {"svm": "surrogates.fitness_svm:FitnessSVM"},
 }
 

@@ -1,16 +1,15 @@
 """A network with dropout left on, as a BoTorch model: its masks give sample functions, held-out data their scale.
 
-k copies of the network are trained, each without one of k folds of the data. Every measurement is then held out by
-one copy, which is what the standard deviation is recalibrated on, and no measurement is wasted. Where the space can
-render points as images (the latent space of a generator), the network sees the image and the model is one
-differentiable function from the latent vector to the property.
+k copies of the network are trained, each without one of k folds of the data (`surrogates.members`). The dropout rate is
+the one whose recalibrated predictions of held-out data are most likely. Where the space can render points as images
+(the latent space of a generator), the network sees the image and the model is one differentiable function from the
+latent vector to the property.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,20 +17,22 @@ from torch import nn
 
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Space
-from orchestrator.randomness import derive, derive_seed, torch_seed
-from search_spaces.networks.module import build
+from orchestrator.randomness import derive, derive_seed
 from surrogates.augmentation import Augmentation, augmentation
 from surrogates.calibration import recalibrate
-from surrogates.checks import check_data
-from surrogates.default_networks import DEFAULT_TRAINING, Standardise, default_network
 from surrogates.dropout_model import DropoutModel, Render
-from surrogates.fitting import fit
 from surrogates.masks import MaskedNetwork
+from surrogates.members import STEPS, Prepared, member_seed, set_scale, train_one
+from surrogates.metrics import nll
+from surrogates.stack import Recipe, Stack, train
 
-BETWEEN = 128
-"""Points at which the disagreement of the networks is measured."""
+RATES = (0.02, 0.1, 0.3)
+"""Among which a rate is fitted."""
 
-TINY = 1e-12
+PILOT = 1000
+"""Most rows on which it is; finding it on more would cost several trainings."""
+
+TRIAL_SAMPLES = 16
 
 
 class MCDropout:
@@ -42,9 +43,10 @@ class MCDropout:
         *,
         space: Space | None = None,
         network: Mapping[str, Any] | None = None,
+        rate: Literal["fitted"] | float = "fitted",
         samples: int = 32,
         members: int = 3,
-        steps: int = 240,
+        steps: int | None = None,
         augment: Augmentation = "none",
         device: str = "cpu",
     ) -> None:
@@ -52,19 +54,24 @@ class MCDropout:
 
         Args:
             space: where the points come from; if it has `render` and `shape`, the network sees the rendered image.
-            network: genome as in `search_spaces.networks`, with its own training settings; None for a small default.
+            network: genome as in `search_spaces.networks`, with its own training settings and dropout rates; None for a
+                perceptron that suits the size of the data, or a small convolutional network for images.
+            rate: of dropout in the perceptron, in (0, 1); fitted chooses it by held-out likelihood.
             samples: number of sample functions s, >= 2.
             members: number k of networks, each trained without its fold of the data, >= 2.
-            steps: most gradient steps per network, >= 1; the number of epochs follows from it and the data.
+            steps: most gradient steps per network, >= 1; None for as many as suit the size of the data.
             augment: symmetries of the property that the training images are varied by, see `surrogates.augmentation`.
             device: where the networks are trained; the model itself lives on the CPU.
         """
         for name, value, least in (
-            ("samples", samples, 2), ("members", members, 2), ("steps", steps, 1)
+            ("samples", samples, 2), ("members", members, 2), ("steps", 1 if steps is None else steps, 1)
         ):  # fmt: skip
             if value < least:
                 raise ConfigError(f"expected {name} >= {least}, got {value}")
+        if rate != "fitted" and not (isinstance(rate, float) and 0 < rate < 1):
+            raise ConfigError(f"expected rate to be 'fitted' or within (0, 1), got {rate!r}")
         self.network = network
+        self.rate = rate
         self.samples = samples
         self.members = members
         self.steps = steps
@@ -84,96 +91,70 @@ class MCDropout:
             ValueError: shapes differ or a value is not finite.
             ConfigError: the network does not fit the data, or has no dropout.
         """
-        x, y = check_data(x, y)
-        y_mean, y_std = y.mean(dim=0), y.std(dim=0, correction=0)
-        y_std = torch.where(y_std > 1e-12 * (1 + y_mean.abs()), y_std, torch.ones_like(y_std))
-        prepare = self._render or Standardise(x)
-        with torch.no_grad():
-            inputs = prepare(x.to(torch.float32))
-        targets = ((y - y_mean) / y_std).to(torch.float32)
-        k = min(self.members, len(x))
-        folds = torch.as_tensor(derive(seed, "folds").permutation(len(x)) % k)
-        networks = []
-        for i in range(k):
-            held = folds == i if k > 1 else torch.zeros_like(folds, dtype=torch.bool)
-            networks.append(self._train(inputs, targets, held, derive_seed(seed, "member", i)))
+        data = Prepared.of(x, y, render=self._render, folds=self.members, seed=seed)
+        heads = False
+        if self.network is None and data.inputs.ndim == 2:
+            stack, chosen = self._stack(data, seed)
+            heads = stack.recipe.heads
+            networks: list[nn.Module] = [stack.member(i) for i in chosen]
+        else:
+            networks = [
+                train_one(
+                    data, held, genome=self.network, steps=self.steps or STEPS, augment=self.augment,
+                    device=self.device, seed=member_seed(seed, i),
+                )
+                for i, held in enumerate(data.held())
+            ]  # fmt: skip
         model = DropoutModel(
-            networks, prepare=prepare, y_mean=y_mean, y_std=y_std, samples=self.samples, seed=derive_seed(seed, "masks")
+            [MaskedNetwork(network, data.inputs) for network in networks],
+            prepare=data.prepare,
+            y_mean=data.y_mean,
+            y_std=data.y_std,
+            samples=self.samples,
+            seed=derive_seed(seed, "masks"),
+            heads=heads,
         )
-        if k > 1:
-            _set_scale(model, x, targets.to(torch.float64), folds, seed)
+        set_scale(model, data, seed)
         return model.eval()
 
-    def _train(self, x: torch.Tensor, y: torch.Tensor, held: torch.Tensor, seed: int) -> MaskedNetwork:
-        kept = torch.nonzero(~held).flatten()
-        if len(kept) == 1:
-            kept = kept.repeat(2)  # a batch needs two
-        for slower in (1, 4, 16):
-            network, settings = self._untrained(x, y.shape[1], seed)
-            settings["learning_rate"] /= slower
-            batch = max(2, min(settings.pop("batch"), len(kept)))
-            try:
-                fit(
-                    network,
-                    x[kept],
-                    y[kept],
-                    epochs=max(1, round(self.steps / max(1, len(kept) // batch))),
-                    batch=batch,
-                    seed=seed,
-                    device=self.device,
-                    transform=self.augment,
-                    **settings,
-                )
-                break
-            except FloatingPointError:
-                if slower == 16:
-                    raise
-        return MaskedNetwork(network.cpu(), x)
+    def _stack(self, data: Prepared, seed: int) -> tuple[Stack, list[int]]:
+        """Trained perceptrons, and the numbers of those of the chosen rate in the order of the folds."""
+        n = len(data.x)
+        rates = [self.rate] if isinstance(self.rate, float) else list(RATES) if data.k > 1 else [RATES[1]]
+        if len(rates) > 1 and n > PILOT:
+            rows = torch.as_tensor(np.sort(derive(seed, "pilot").permutation(n)[:PILOT]))
+            rates = [rates[self._best(*self._trained(data, rows, rates, seed), data, rows)]]
+        every = torch.arange(n)
+        stack, held = self._trained(data, every, rates, seed)
+        best = self._best(stack, held, data, every) if len(rates) > 1 else 0
+        return stack, list(range(best * data.k, (best + 1) * data.k))
 
-    def _untrained(self, x: torch.Tensor, outputs: int, seed: int) -> tuple[nn.Module, dict[str, Any]]:
-        shape = tuple(x.shape[1:])
-        with torch_seed(seed):
-            if self.network is None:
-                return default_network(shape, outputs), dict(DEFAULT_TRAINING)
-            expected = (tuple(self.network["input"]), self.network["outputs"])
-            if expected != (shape, outputs):
-                raise ConfigError(
-                    f"expected a network for input {list(shape)} and {outputs} outputs, got one for "
-                    f"{list(expected[0])} and {expected[1]}; search one on this study's space and objectives"
-                )
-            return build(self.network), dict(self.network["training"])
+    def _trained(self, data: Prepared, rows: torch.Tensor, rates: list[float], seed: int) -> tuple[Stack, torch.Tensor]:
+        """All folds of the first rate, then of the next; and the rows that each holds out."""
+        held = data.held()[:, rows].repeat(len(rates), 1)
+        return train(
+            data.inputs[rows],
+            data.targets[rows],
+            held,
+            torch.tensor(rates).repeat_interleave(data.k),
+            Recipe.suited(len(rows), steps=self.steps),
+            seed=derive_seed(seed, "stack", len(rows)),
+            device=self.device,
+        ), held
 
-
-def _set_scale(model: DropoutModel, x: torch.Tensor, y: torch.Tensor, folds: torch.Tensor, seed: int) -> None:
-    """Set the model's scale and noise from residuals of held-out data.
-
-    A residual is that of one member, whereas the model predicts by the mean of all. The squared error of that mean is
-    smaller by the variance between the members (Krogh & Vedelsby, NIPS 1995), taken where no member has seen the
-    answer: at random points between pairs of data. There also the raw variance of all functions is measured, which the
-    scale turns into the explained part of the squared error.
-
-    Args:
-        model: raw; changed in place.
-        x: (n, d) float64.
-        y: (n, m) float64, standardised.
-        folds: (n,) int, the member that did not see the row.
-        seed: of the points in between.
-    """
-    rng = derive(seed, "between")
-    left, right = x[torch.as_tensor(rng.integers(len(x), size=(2, BETWEEN)))]
-    fresh = left + torch.as_tensor(rng.random((BETWEEN, 1))) * (right - left)
-    with torch.no_grad():
-        raw = model.raw(torch.cat([x, fresh])).to(torch.float64)  # (k, s / k, n + BETWEEN, m)
-    own = raw[folds, :, torch.arange(len(x))]  # (n, s / k, m)
-    unseen = raw[:, :, len(x) :]
-    between = unseen.mean(dim=1).var(dim=0, correction=0).mean(dim=0)
-    total = unseen.flatten(0, 1).var(dim=0).mean(dim=0)
-    for j in range(y.shape[1]):
-        mean, spread = own[..., j].mean(dim=1).numpy(), own[..., j].std(dim=1).numpy()
-        member = recalibrate(mean, spread, y[:, j].numpy())
-        explained = float(np.mean((member.scale * spread) ** 2))
-        squared_error = explained + member.noise**2
-        share = explained / squared_error
-        squared_error -= min(float(between[j]), squared_error / 2)
-        model.scale[j] = math.sqrt(share * squared_error / max(float(total[j]), TINY))
-        model.noise[j] = math.sqrt((1 - share) * squared_error) * float(model.y_std[j])
+    def _best(self, stack: Stack, held: torch.Tensor, data: Prepared, rows: torch.Tensor) -> int:
+        """Index of the rate with the best score of held-out data, recalibrated as the model will be."""
+        x, y, m = data.inputs[rows], data.targets[rows].to(torch.float64), stack.outputs
+        draws = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            outputs = torch.stack([stack.sample(x, draws) for _ in range(TRIAL_SAMPLES)]).to(torch.float64)
+        scores = []
+        for first in range(0, len(held), data.k):
+            own = outputs[:, first + data.folds[rows], torch.arange(len(rows))]  # (samples, n, outputs)
+            mean, spread = own[..., :m].mean(dim=0), own[..., :m].std(dim=0)
+            shape = own[..., m:].exp().mean(dim=0).sqrt() if stack.recipe.heads else torch.ones_like(mean)
+            parts = [[a[:, j].numpy() for a in (mean, spread, y, shape)] for j in range(m)]
+            scores.append(
+                sum(nll(a, recalibrate(a, b, c, shape=d).std(b, d), c) for a, b, c, d in parts)
+            )  # fmt: skip
+        return int(np.argmin(scores))

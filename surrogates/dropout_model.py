@@ -1,12 +1,13 @@
-"""Fixed functions that dropout masks make of trained networks, as a BoTorch ensemble model in the units of y."""
+"""Fixed functions that networks make, by dropout masks or by being several, as a BoTorch ensemble in the units of y."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from botorch.acquisition.objective import PosteriorTransform
 from botorch.models.ensemble import EnsembleModel
@@ -14,16 +15,29 @@ from botorch.posteriors.ensemble import EnsemblePosterior
 from torch import nn
 
 from orchestrator.randomness import derive
-from surrogates.masks import MaskedNetwork
+from surrogates.masks import Masks
+from surrogates.stack import LEAST_LOG_VARIANCE
 
 Render = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Member(Protocol):
+    """What was trained without one fold of the data; a torch module."""
+
+    def draw(self, samples: int, rng: np.random.Generator) -> Masks:
+        """Masks that make that many functions; empty if their number is the member's own."""
+        ...
+
+    def __call__(self, x: torch.Tensor, masks: Masks) -> torch.Tensor:
+        """(n, *input) -> (s, n, outputs)."""
+        ...
 
 
 class MeasuredPosterior(EnsemblePosterior):
     """Posterior of a measurement rather than of the function: adds what the functions leave unexplained."""
 
     def __init__(self, values: torch.Tensor, noise: torch.Tensor) -> None:
-        """Args: values: (b) x s x q x m; noise: (m,), standard deviations."""
+        """Args: values: (b) x s x q x m; noise: (b) x q x m, standard deviations."""
         super().__init__(values)
         self.noise = noise
 
@@ -42,7 +56,13 @@ class DropoutModel(EnsembleModel):
     """s fixed functions of the encoded point, with posterior in the units of y.
 
     `posterior(X)` is that of the function, `posterior(X, observation_noise=True)` that of a measurement.
+
+    Attributes:
+        held_out: (n, m) float64, residuals of the data by networks that had not seen them, in standard deviations;
+            None if nothing was held out. What `surrogates.calibration.Quantiles` is made of.
     """
+
+    held_out: torch.Tensor | None = None
 
     y_mean: torch.Tensor
     y_std: torch.Tensor
@@ -51,13 +71,14 @@ class DropoutModel(EnsembleModel):
 
     def __init__(
         self,
-        networks: list[MaskedNetwork],
+        networks: Sequence[Member],
         *,
         prepare: Render,
         y_mean: torch.Tensor,
         y_std: torch.Tensor,
         samples: int,
         seed: int,
+        heads: bool = False,
     ) -> None:
         """Put trained networks together.
 
@@ -68,9 +89,11 @@ class DropoutModel(EnsembleModel):
             y_std: (m,) float64, > 0.
             samples: number of functions s; rounded up to a multiple of k.
             seed: of the masks.
+            heads: whether the networks give 2 m outputs, the last m being logarithms of the variance around the others.
         """
         super().__init__()
-        self.networks = nn.ModuleList(networks)
+        self.heads = heads
+        self.networks = nn.ModuleList(networks)  # type: ignore[arg-type]
         self.prepare = prepare
         self.samples = samples
         self._num_outputs = len(y_mean)
@@ -89,18 +112,26 @@ class DropoutModel(EnsembleModel):
         model.masks = self._draw(seed)
         return model
 
-    def raw(self, x: torch.Tensor) -> torch.Tensor:
-        """Outputs before any recalibration, standardised: (k, s / k, n, m) in the networks' dtype.
+    def raw(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the networks say before any recalibration, standardised.
 
         Args:
             x: (n, d), encoded points.
+
+        Returns:
+            functions: (k, s / k, n, m) in the networks' dtype.
+            shape: (k, n, m), standard deviation of what each member leaves unexplained; 1 if it does not say.
         """
         inputs = self.prepare(x.to(next(self.networks.parameters()).dtype))
-        return torch.stack([net(inputs, masks) for net, masks in zip(self.networks, self.masks, strict=True)])
+        outputs = torch.stack([net(inputs, masks) for net, masks in zip(self.networks, self.masks, strict=True)])
+        if not self.heads:
+            return outputs, torch.ones_like(outputs[:, 0])
+        functions, log_variance = outputs[..., : self.num_outputs], outputs[..., self.num_outputs :]
+        return functions, log_variance.clamp_min(LEAST_LOG_VARIANCE).exp().mean(dim=1).sqrt()
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """(b) x q x d, encoded points -> (b) x s x q x m, units of y; dtype follows X."""
-        values = self.raw(X.reshape(-1, X.shape[-1])).flatten(0, 1).to(X.dtype)
+        values = self.raw(X.reshape(-1, X.shape[-1]))[0].flatten(0, 1).to(X.dtype)
         centre = values.mean(dim=0)
         values = (centre + self.scale.to(X) * (values - centre)) * self.y_std.to(X) + self.y_mean.to(X)
         return values.reshape(len(values), *X.shape[:-1], self.num_outputs).movedim(0, -3)
@@ -116,6 +147,11 @@ class DropoutModel(EnsembleModel):
         """Posterior over the s functions at (b) x q x d points; with observation noise, that of measurements."""
         posterior = super().posterior(X, output_indices, **kwargs)
         if observation_noise:
-            noise = self.noise if output_indices is None else self.noise[output_indices]
-            posterior = MeasuredPosterior(posterior.values, noise.to(X))
+            noise = self.noise.to(X).expand(*X.shape[:-1], self.num_outputs)
+            if self.heads:
+                _, shapes = self.raw(X.reshape(-1, X.shape[-1]))
+                noise = noise * shapes.square().mean(dim=0).sqrt().to(X).reshape(noise.shape)
+            if output_indices is not None:
+                noise = noise[..., output_indices]
+            posterior = MeasuredPosterior(posterior.values, noise)
         return posterior if posterior_transform is None else posterior_transform(posterior=posterior, X=X)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from surrogates.calibration import (
+from surrogates.calibration import recalibrate
+from surrogates.metrics import (
     coverage,
     crps,
     miscalibration_area,
     nll,
-    recalibrate,
     sharpness,
 )
 

@@ -13,10 +13,10 @@ from orchestrator.errors import ConfigError
 from orchestrator.protocols import Surrogate
 from orchestrator.randomness import derive, torch_seed
 from search_spaces.networks.conv import ConvNetworks
-from surrogates.calibration import coverage, nll
 from surrogates.dropout import MCDropout
 from surrogates.dropout_model import DropoutModel
 from surrogates.masks import MaskedNetwork
+from surrogates.metrics import coverage, nll
 from tests.contracts.surrogate import SurrogateContract
 
 
