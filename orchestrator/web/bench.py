@@ -77,20 +77,19 @@ def causes(trials: list[Trial]) -> list[str]:
     return list(dict.fromkeys(t.failure.message for t in reversed(trials) if t.failure))[:30]
 
 
-def outlook(found: Mapping[str, Any], objective: Objective) -> dict[str, Any] | None:
-    """What the page says about going on; None if nobody knows."""
+def outlook(found: Mapping[str, Any], objective: Objective) -> list[tuple[str, str]]:
+    """What is to be said about going on, and its figure; nothing if nobody knows."""
     if not found:
-        return None
+        return []
     unit, q = f" {objective.unit}" if objective.unit else "", found["q"]
-    better = f"chance of something better by {text.number(found['delta'])}{unit}"
-    gain = f"expected gain of the next {'experiment' if q == 1 else f'{q} experiments'}"
-    return {
-        "sentence": found["text"],
-        "rows": [
-            (better, text.percent(found["probability_better"])),
-            (gain, f"{text.number(found['expected_gain'])}{unit}"),
-        ],
-    }
+    coming = "experiment" if q == 1 else f"{q} experiments"
+    return [
+        (
+            f"chance that something better by {text.number(found['delta'])}{unit} or more remains",
+            text.percent(found["probability_better"]),
+        ),
+        (f"expected gain of the next {coming}", f"{text.number(found['expected_gain'])}{unit}"),
+    ]
 
 
 def _tiles(desk: Desk, trials: list[Trial]) -> list[Tile]:

@@ -118,8 +118,14 @@ class Cards:
     def inputs(self, point: Point, planned: Point | None = None) -> list[Input]:
         """Inputs in the order of the space, and others after them."""
         before: Mapping[str, Any] = planned if planned is not None else point
-        names = [f.name for f in self.fields if f.name in point or f.name in before]
-        names += [name for name in point if name not in names]
+        usual = {f.name: f.default for f in self.fields if f.default is not None}  # absent components say nothing
+        names = [
+            f.name
+            for f in self.fields
+            if (f.name in point or f.name in before)
+            and not (f.name in usual and point.get(f.name) == before.get(f.name) == usual[f.name])
+        ]
+        names += [name for name in point if name not in self.units]
         return [
             Input(
                 name=name.replace("_", " "),

@@ -24,6 +24,7 @@ class Field:
         unit: for people.
         choices: values of a choice.
         when: values of earlier inputs, by name, that make this one part of an experiment.
+        default: what an empty field means; None for nothing.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Field:
     unit: str = ""
     choices: tuple[Any, ...] = ()
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    default: float | None = None
 
     def read(self, written: str) -> Any:
         """Value of what was typed; whether it is within range is for the space to say.
@@ -71,7 +73,7 @@ def fields_of(space: Any) -> tuple[Field, ...]:
         amounts = [(mixture, component) for mixture in product.mixtures for component in mixture.components]
         return (
             *(_declared(parameter) for parameter in (product.box.parameters if product.box else ())),
-            *(Field(name=name, kind="number", low=0.0, high=m.total, unit=m.unit) for m, name in amounts),
+            *(Field(name=name, kind="number", low=0.0, high=m.total, unit=m.unit, default=0.0) for m, name in amounts),
         )
     declared = getattr(space, "parameters", None)
     if declared:

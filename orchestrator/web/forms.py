@@ -154,6 +154,8 @@ def _point(filled: Filled, fields: Sequence[Field], planned: Mapping[str, Any]) 
                 filled.problems[name] = str(error)
         elif one.name in planned:
             point[one.name] = planned[one.name]
+        elif one.default is not None:
+            point[one.name] = one.default
     active = {one.name for one in fields if one.applies(point)}
     for one in fields:
         if one.name not in point and one.name in active and f"point.{one.name}" not in filled.problems:

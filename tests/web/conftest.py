@@ -149,11 +149,11 @@ class Server:
         )
         self.said = ""
         assert self.process.stdout is not None
-        while not (found := re.search(r"http://\S+:(\d+)", self.said)):
+        while "Ctrl-C" not in self.said:
             line = self.process.stdout.readline()
             assert line, self.said
             self.said += line
-        self.port = int(found.group(1))
+        self.port = int(re.findall(r"http://\S+:(\d+)", self.said)[0])
         self.url = f"http://127.0.0.1:{self.port}"
         for _ in range(200):
             try:
