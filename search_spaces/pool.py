@@ -48,7 +48,9 @@ class Pool:
             raise ConfigError(
                 "expected a pool to have either points or csv, got " + ("neither" if csv is None else "both")
             )
-        known = read_header(Path(csv)) if csv is not None else list(points[0]) if points else []
+        if points is not None and not points:
+            raise ConfigError("expected a pool to have at least one candidate, got none; add rows")
+        known = read_header(Path(csv)) if csv is not None else list((points or [{}])[0])
         chosen = None if features is None else _chosen("features", features, known)
         self.inputs = _chosen("inputs", inputs, known)
         needed = [*self.inputs, *(name for name in chosen or () if name not in self.inputs)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import math
 import re
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from orchestrator.errors import ConfigError
 from search_spaces.parameter import suggest
@@ -23,10 +24,10 @@ Columns = dict[str, list[Any]]
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Columns:
     """Read some columns of a file.
 
-    The file is UTF-8, with or without a byte-order mark, with commas, semicolons or tabs between cells, whichever the
-    header has; with semicolons, numbers may have decimal commas. A column is integers if every cell is a whole number,
-    else numbers if every cell is one, else texts. Lines without any content are passed over; line numbers in errors
-    count the header as 1.
+    The file is UTF-8, with or without a byte-order mark, gzipped if its name ends in .gz, with commas, semicolons or
+    tabs between cells, whichever the header has; with semicolons, numbers may have decimal commas. A column is integers
+    if every cell is a whole number, else numbers if every cell is one, else texts. Lines without any content are passed
+    over; line numbers in errors count the header as 1.
 
     Args:
         path: of the file.
@@ -54,8 +55,9 @@ def read_header(path: Path) -> list[str]:
 
 def _cells(path: Path, *, header_only: bool = False) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Names of the columns, and the lines with their numbers; decimal commas become points."""
+    limit = csv.field_size_limit(2**31 - 1)  # texts of crystal structures are long
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with _open(path) as file:
             first = file.readline()
             separator = max(",;\t", key=first.count)
             reader = csv.reader(chain([first], () if header_only else file), delimiter=separator)
@@ -67,8 +69,10 @@ def _cells(path: Path, *, header_only: bool = False) -> tuple[list[str], list[tu
         raise ConfigError(f"expected a table in {path}, found a folder; correct the path") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"expected {path} to be UTF-8, got other bytes ({error.reason}); save it as UTF-8") from error
-    except csv.Error as error:
+    except (csv.Error, gzip.BadGzipFile) as error:
         raise ConfigError(f"expected a table with cells in {path}: {error}") from error
+    finally:
+        csv.field_size_limit(limit)
     if len(set(header)) < len(header):
         raise ConfigError(f"expected different column names in {path}, got {header}; rename one")
     for line, row in rows:
@@ -79,6 +83,12 @@ def _cells(path: Path, *, header_only: bool = False) -> tuple[list[str], list[tu
     if separator == ";":
         rows = [(line, [DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in row]) for line, row in rows]
     return header, rows
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _parse(name: str, cells: Sequence[tuple[int, str]], path: Path) -> list[Any]:

@@ -10,14 +10,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Composition, Element
 
-from orchestrator.errors import InvalidPoint
+from orchestrator.errors import ConfigError, InvalidPoint
 from search_spaces.formulas import feature_names, featurise
 from search_spaces.formulas.elements import PROPERTIES, table
+from search_spaces.formulas.space import Formulas
+from tests.contracts.space import SpaceContract
 
 SYMBOLS = [Element.from_Z(z).symbol for z in range(1, 104)]
+CANDIDATES = ["Fe2O3", "TiO2", "NaCl", "Si", "LiFePO4", "Fe0.7Co0.3", "BaTiO3", "GaAs"]
+
 formulas = st.dictionaries(st.sampled_from(SYMBOLS), st.integers(1, 12), min_size=1, max_size=6).map(
     lambda amounts: "".join(f"{symbol}{n}" for symbol, n in amounts.items())
 )
+
+
+class TestFormulas(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return Formulas(formulas=CANDIDATES)
+
+
+class TestFormulasWithSettings(SpaceContract):
+    @pytest.fixture
+    def space(self, tmp_path):
+        path = tmp_path / "candidates.csv"
+        rows = [
+            f"{formula},{anneal},{gas},0.1" for formula in CANDIDATES for anneal in (500, 900) for gas in ("Ar", "O2")
+        ]
+        path.write_text("composition,anneal,gas,yield\n" + "\n".join(rows))
+        return Formulas(csv=path, column="composition", inputs=["anneal", "gas"])
 
 
 def features(formula):
@@ -108,3 +129,32 @@ def test_many_formulas_cost_little_more_than_reading_them():
     started = time.perf_counter()
     featurise(many)
     assert time.perf_counter() - started < 10 * reading
+
+
+def test_a_pool_of_formulas_is_encoded_by_standardised_features():
+    pool = Formulas(formulas=[*CANDIDATES, "TiO2"])
+    assert [point["formula"] for point in pool.points] == CANDIDATES
+    x = pool.encode(pool.points)
+    assert np.allclose(x.mean(axis=0), 0) and np.allclose(x.std(axis=0), 1)
+    assert pool.dimension == len(pool.columns) == x.shape[1] < len(feature_names())
+    place = [column.level for column in pool.columns].index("atomic_mass_mean")
+    mass = [float(Composition(c).weight) / Composition(c).num_atoms for c in CANDIDATES]
+    assert np.allclose(x[:, place], (np.array(mass) - np.mean(mass)) / np.std(mass))
+
+
+def test_a_pool_of_one_formula_is_a_pool():
+    assert Formulas(formulas=["Si"]).encode([{"formula": "Si"}]).shape == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "neither"),
+        ({"formulas": []}, "at least one"),
+        ({"formulas": ["Fe2O3", "rust"]}, "got 'rust'"),
+        ({"formulas": ["Fe"], "inputs": ["anneal"]}, "together with csv"),
+    ],
+)
+def test_bad_pools_are_named(options, message):
+    with pytest.raises(ConfigError, match=message):
+        Formulas(**options)

@@ -1,0 +1,107 @@
+"""A pool of materials that are named by their formulas and seen by models as statistics of their elements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orchestrator.errors import ConfigError, InvalidPoint
+from orchestrator.protocols import Array
+from orchestrator.trial import Point
+from search_spaces.columns import Column
+from search_spaces.formulas.features import feature_names, featurise
+from search_spaces.pool import Pool
+
+
+class Formulas:
+    """Space of the chemical formulas of a list or of a CSV file.
+
+    A formula is encoded by the features of `featurise`, standardised over the pool (those that are the same for all are
+    left out), and further inputs as a `Pool` encodes them.
+
+    Args:
+        formulas: candidates; each is a point `{"formula": …}`.
+        csv: file of candidates instead; see `search_spaces.table.read_table`.
+        column: that of the formulas, and their key in a point.
+        inputs: further columns that make up a point, such as an annealing temperature; only with csv.
+
+    Raises:
+        ConfigError: no candidates, an unknown column, or what cannot be read as a formula.
+    """
+
+    def __init__(
+        self,
+        *,
+        formulas: list[str] | None = None,
+        csv: Path | None = None,
+        column: str = "formula",
+        inputs: list[str] | None = None,
+    ) -> None:
+        if (formulas is None) == (csv is None):
+            raise ConfigError(
+                "expected either formulas or csv, got " + ("neither" if csv is None else "both") + "; give one of them"
+            )
+        if inputs and csv is None:
+            raise ConfigError("expected inputs together with csv, in which these columns are; got formulas")
+        listed = None if formulas is None else [{column: formula} for formula in formulas]
+        others = [name for name in inputs or () if name != column]
+        self._pool = Pool(points=listed, csv=csv, inputs=[column, *others])
+        self._settings = Pool(points=[{name: p[name] for name in others} for p in self.points]) if others else None
+        self._column = column
+        names = list(dict.fromkeys(str(point[column]) for point in self.points))
+        try:
+            codes = featurise(names)
+        except InvalidPoint as error:
+            raise ConfigError(f"{column}: {error}") from error
+        self._places = {name: i for i, name in enumerate(names)}
+        self._codes, kept = standardise(codes)
+        self._labels = [label for label, keep in zip(feature_names(), kept, strict=True) if keep]
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """Every candidate, each once, in the order given."""
+        return self._pool.points
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        """A random candidate."""
+        return self._pool.sample(rng)
+
+    def check(self, point: Point) -> None:
+        """Raise InvalidPoint, naming the column, unless the point is one of the candidates."""
+        self._pool.check(point)
+
+    @property
+    def dimension(self) -> int:
+        """Length of an encoded point."""
+        return len(self.columns)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Features of the formula, then the other inputs."""
+        own = tuple(Column(self._column, "descriptor", label) for label in self._labels)
+        return own + (self._settings.columns if self._settings else ())
+
+    def encode(self, points: Sequence[Point]) -> Array:
+        """(n, d) float64: features with mean 0 and standard deviation 1 over the pool; other inputs in [0, 1]."""
+        own = self._codes[[self._places[str(point[self._column])] for point in points]]
+        return np.hstack([own, self._settings.encode(points)]) if self._settings else own
+
+
+def standardise(codes: Array) -> tuple[Array, Array]:
+    """Columns with mean 0 and standard deviation 1, without those that are constant.
+
+    Args:
+        codes: (n, d) float64.
+
+    Returns:
+        (n, k) float64 and (d,) bool, which columns were kept; the first alone if all are constant.
+    """
+    kept = np.ptp(codes, axis=0) > 1e-12 * np.abs(codes).max(axis=0)
+    if not kept.any():
+        kept[0] = True
+    used = codes[:, kept]
+    spread = used.std(axis=0)
+    return (used - used.mean(axis=0)) / np.where(spread > 0, spread, 1.0), kept
