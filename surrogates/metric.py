@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from botorch.models.model import Model
 from gpytorch.kernels import Kernel
@@ -28,11 +30,20 @@ def weights(model: Model, x: torch.Tensor) -> torch.Tensor:
 
 
 def _inverse_length_scales(model: Model, x: torch.Tensor) -> torch.Tensor | None:
+    """(d,) root mean square over the Gaussian processes in the model; None if there are none of these columns."""
+    found = [
+        _of_process(part, x) for part in model.modules() if isinstance(getattr(part, "covar_module", None), Kernel)
+    ]
+    known = [weight for weight in found if weight is not None]
+    return torch.stack(known).square().mean(dim=0).sqrt() if known else None
+
+
+def _of_process(process: torch.nn.Module, x: torch.Tensor) -> torch.Tensor | None:
     """(d,) of the closest kernel in each column, mean over outputs; None unless they cover the encoded columns."""
-    transform = getattr(model, "input_transform", None)
+    transform: Any = getattr(process, "input_transform", None)
     d = x.shape[1]
     total = torch.zeros(d, dtype=torch.float64)
-    for kernel in (module for module in model.modules() if isinstance(module, Kernel)):
+    for kernel in (module for module in process.covar_module.modules() if isinstance(module, Kernel)):  # type: ignore[union-attr]
         scale = kernel.lengthscale if kernel.has_lengthscale else None
         active = kernel.active_dims
         if scale is None or scale.shape[-1] != (d if active is None else len(active)):

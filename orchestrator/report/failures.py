@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from orchestrator.history import History
-from orchestrator.report import text
+from orchestrator.report import statistics, text
 from orchestrator.report.content import Block, Details, Prose, Section, Table
 from orchestrator.trial import Trial
 
@@ -42,11 +43,32 @@ def section(history: History) -> Section | None:
         return None
     blocks: list[Block] = []
     if found:
+        blocks += [Prose(sentence) for sentence in (_foreseen(history),) if sentence]
         blocks.append(_table(found))
         blocks += [_details(group) for group in found[:GROUPS]]
     if history.lost:
         blocks += _lost(history)
     return Section("Failures and lost work", tuple(blocks))
+
+
+def _foreseen(history: History) -> str:
+    """Stated chances to work against what worked; a lost worker says nothing about the point."""
+    pairs = []
+    for trial in history.trials:
+        stated = (trial.extra.get("explanation") or {}).get("feasible")
+        told = trial.values is not None or (trial.failure is not None and not trial.failure.retriable)
+        if stated is not None and told and trial.planned is None:
+            pairs.append((float(stated), trial.values is not None))
+    if len(pairs) < 3:
+        return ""
+    worked = sum(w for _, w in pairs)
+    low, high = statistics.wilson(worked, len(pairs))
+    mean = text.percent(sum(p for p, _ in pairs) / len(pairs))
+    return (
+        f"{len(pairs):,} recommendations came with a stated chance to work, {mean} "
+        f"on average; {text.percent(worked / len(pairs))} of them did (95\u202f% interval {text.percent(low)} to "
+        f"{text.percent(high)})."
+    )
 
 
 def _table(found: list[Group]) -> Table:
@@ -62,6 +84,9 @@ def _table(found: list[Group]) -> Table:
         for g in found[:GROUPS]
     ]
     caption = f"{text.plural(sum(len(g.trials) for g in found), 'trial')} gave no values; equal messages are one row."
+    causes = Counter(cause for g in found for cause in [g.cause.replace("_", " ")] * len(g.trials))
+    if len(causes) > 1:
+        caption += " By cause: " + ", ".join(f"{cause} {n:,}" for cause, n in causes.most_common()) + "."
     if len(found) > GROUPS:
         caption += f" The {GROUPS} commonest of {len(found):,} messages."
     return Table(("trials", "study", "cause", "message", "first", "last"), rows, "rlllrr", caption, wide=True)

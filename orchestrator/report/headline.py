@@ -79,8 +79,11 @@ def sentence(study: Study) -> str:
     if not study.finished:
         return f"{text.plural(len(study.running), 'trial').capitalize()} proposed, none finished yet."
     one, many = DEEDS.get(study.kind("strategy"), ("{n} was tried", "{n} were tried"))
-    n = sum(t.extra.get("origin") != "promotion" for t in study.finished)
+    own = sum(t.extra.get("origin") == "reported" for t in study.finished)
+    n = sum(t.extra.get("origin") != "promotion" for t in study.finished) - own
     deed = (one if n == 1 else many).format(n=text.plural(n, *study.noun))
+    if own:
+        deed += f", people added {own:,} of their own"
     failed = f"; {len(study.failed):,} failed" if study.failed and study.answered else ""
     if not study.answered:
         return _capital(f"{deed}; {'it' if n == 1 else 'every one'} failed.")

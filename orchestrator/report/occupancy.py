@@ -56,8 +56,13 @@ class Occupancy:
 
 
 def occupancy(history: History) -> Occupancy:
-    """Place every finished evaluation that has times."""
-    timed = [t for i in history.finished if (t := history.trials[i]).started_at is not None and t.finished_at]
+    """Place every finished evaluation that has times; what people measure occupies no slot."""
+    manual = _manual(history)
+    timed = [
+        t
+        for i in history.finished
+        if (t := history.trials[i]).started_at is not None and t.finished_at and t.study not in manual
+    ]
     timed.sort(key=lambda t: (t.started_at or 0.0, t.id))
     studies = list(dict.fromkeys(t.study for t in timed))
     begin = np.array([t.started_at for t in timed], dtype=np.float64)
@@ -73,6 +78,12 @@ def occupancy(history: History) -> Occupancy:
         pauses=pauses,
         span_s=span_s,
     )
+
+
+def _manual(history: History) -> set[str]:
+    """Names of the studies that people do."""
+    config = (history.sessions[-1].config.get("studies") or {}) if history.sessions else {}
+    return {name for name, part in config.items() if (part.get("driver") or {}).get("kind") == "manual"}
 
 
 def section(history: History) -> Section | None:

@@ -51,11 +51,11 @@ def _paint(left: Axes, right: Axes, found: list[tuple[int, Mapping[str, Any]]], 
     left.axhspan(0, 100 * LOW, color=fig.GREEN, alpha=0.13, linewidth=0)
     left.plot(order, [100 * one["probability_better"] for _, one in shown], color=fig.BLUE, **style)
     left.set_ylim(-2, 102)
-    left.set_ylabel("chance that something better remains (%)")
+    left.set_ylabel("chance of something better (%)")
     right.plot(order, [one["expected_gain"] for _, one in shown], color=fig.ORANGE, **style)
     right.set_ylim(bottom=0)
     unit = f" ({objective.unit})" if objective.unit else ""
-    right.set_ylabel(f"expected gain of the next experiment{unit}")
+    right.set_ylabel(f"expected gain of the next{unit}")
     for axes in (left, right):
         axes.set_xlabel("experiments proposed")
         fig.ticks(axes.xaxis, logarithmic=False)
@@ -69,6 +69,6 @@ def _caption(found: list[tuple[int, Mapping[str, Any]]], objective: Objective) -
     return (
         f"What the model said with each recommendation. At the last: {words}"
         f" (per unit of cost {text.value(objective, float(per_cost))}). "
-        "In the green band the chance is below 5\u202f%. It is the model’s own word, checked against its record: "
-        "a model that has not seen a region can be wrong about it."
+        "In the green band the chance is below 5\u202f%. It is the model’s word, widened where its earlier predictions "
+        "missed; docs/explanations.md says how often it was wrong."
     )

@@ -91,7 +91,7 @@ def _outcome(study: Study, trial: Trial, found: Mapping[str, Any]) -> str:
         if bounds and trial.planned is None:
             held = " (as expected)" if bounds[0] <= measured <= bounds[1] else " (outside its interval)"
         parts.append(f"{text.value(o, measured)}{held}")
-    return "measured " + ", ".join(parts)
+    return "measured " + ", ".join(parts) + (", done differently" if trial.planned is not None else "")
 
 
 def _nearest(study: Study, found: Mapping[str, Any]) -> str:

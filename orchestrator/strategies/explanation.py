@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 NEAREST = 3
 DRIVERS = 5
 PROBES = 16
-DISTINCT = 0.1
+DISTINCT = 0.5
 """A runner-up is at least this share of the usual distance away from the chosen point."""
 
 NOUNS = {

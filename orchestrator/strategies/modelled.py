@@ -23,12 +23,18 @@ from orchestrator.strategies.space_filling import SpaceFilling
 from orchestrator.strategies.stopping import CANDIDATES, Outlook, outlook
 from orchestrator.strategies.tried import Taken, Tried
 from orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, losses
+from surrogates.calibration import recorded_scale
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
 
+STRETCH = "stretch"
+"""Key in `Trial.extra` of the factor, by objective, that the model's standard deviation was multiplied by."""
 
-LOOKED_AT = 256
+RECORD = 20.0
+"""Predictions that came true exactly as stated, with which the record of misses is diluted."""
+
+LOOKED_AT = 160
 """Candidates that the outlook recorded with a proposal is taken over: an ask must not wait for it."""
 
 
@@ -73,6 +79,7 @@ class ModelBased(ABC):
         self._tried = Tried()
         self._answered: list[Trial] = []
         self._fitted: tuple[int, Model] | None = None
+        self._misses: list[list[float]] = []  # of predictions: (measured - mean) / std as the model gave it
         self._explainer: tuple[Model, int, Explainer] | None = None
         self._considered: torch.Tensor | None = None  # candidates of an ask's first choice, encoded
         for trial in data:
@@ -133,6 +140,22 @@ class ModelBased(ABC):
         self._tried.add(trial)
         if trial.values is not None and all(o.name in trial.values for o in self.objectives):
             self._answered.append(trial)
+            self._judge(trial)
+
+    def _judge(self, trial: Trial) -> None:
+        """Remember by how much a prediction of this strategy's own missed."""
+        stretch = trial.extra.get(STRETCH)
+        if stretch is None or trial.prediction is None or trial.values is None or trial.planned is not None:
+            return
+        mean, std = trial.prediction.mean, trial.prediction.std
+        stated = zip(self.objectives, stretch, strict=True)
+        self._misses.append([(trial.values[o.name] - mean[o.name]) / (std[o.name] / s) for o, s in stated])
+
+    def _stretch(self) -> list[float]:
+        """By objective, the factor on the model's standard deviations that the record of its predictions calls for."""
+        misses = np.array(self._misses).reshape(-1, len(self.objectives))
+        zero, one = np.zeros(len(misses)), np.ones(len(misses))
+        return [recorded_scale(zero, one, column, prior=RECORD) for column in misses.T]
 
     @abstractmethod
     def _propose(
@@ -184,13 +207,33 @@ class ModelBased(ABC):
         with torch.no_grad():
             posterior: Any = model.posterior(x.unsqueeze(1), observation_noise=True)
             means, stds = posterior.mean[:, 0].tolist(), posterior.variance.clamp_min(1e-300).sqrt()[:, 0].tolist()
+        stretch = self._stretch()
         return [
             Prediction(
                 mean={o.name: -o.loss(value) for o, value in zip(self.objectives, mean, strict=True)},
-                std={o.name: value for o, value in zip(self.objectives, std, strict=True)},
+                std={o.name: s * value for o, value, s in zip(self.objectives, std, stretch, strict=True)},
             )
             for mean, std in zip(means, stds, strict=True)
         ]
+
+    def _notes(
+        self,
+        model: Model,
+        point: Point,
+        place: torch.Tensor,
+        choice: Choice | None = None,
+        feasible: float | None = None,
+    ) -> dict[str, Any]:
+        """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
+        stretch = self._stretch()
+        notes = {"origin": self.name, STRETCH: stretch, **self._explain(model, point, place, choice, feasible)}
+        if "explanation" in notes:
+            intervals = notes["explanation"]["interval"]
+            for o, s in zip(self.objectives, stretch, strict=True):
+                low, high = intervals[o.name]
+                centre, half = (low + high) / 2, s * (high - low) / 2
+                intervals[o.name] = [centre - half, centre + half]
+        return notes
 
     def _explain(
         self,
