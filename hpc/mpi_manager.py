@@ -17,10 +17,9 @@ from hpc.dispatcher import Dispatcher
 from hpc.isolate import unpack
 from hpc.mpi_post import Post
 from hpc.mpi_wire import MANAGER, Kind, Message, Wire
-from hpc.mpi_worker import LONGEST_NAP_S, kill
+from hpc.mpi_worker import LONGEST_NAP_S, SHORTEST_NAP_S, kill
 from orchestrator.errors import WorkerLost
 
-SHORTEST_NAP_S: Final = 20e-6  # shorter than a worker's: many wait for one
 LOOK_S: Final = 0.1  # how often overdue workers and tasks are looked for
 SWITCH_S: Final = 0.0003  # how long a message waits while the loop runs Python code; Python's own is 5 ms
 STRIDE_S: Final = 1.0  # most that the clock of the leases advances from one look at the messages to the next

@@ -16,7 +16,7 @@ import psutil
 from hpc.isolate import Child
 from hpc.mpi_wire import MANAGER, Kind, Message, Wire
 
-SHORTEST_NAP_S: Final = 100e-6
+SHORTEST_NAP_S: Final = 20e-6
 LONGEST_NAP_S: Final = 0.002  # what it costs in latency it saves in idle cores
 BEATS: Final = 5  # signs of life within a lease
 

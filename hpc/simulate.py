@@ -132,10 +132,6 @@ class Inbox:
             raise Empty
         return self._items.popleft()
 
-    def linger(self, seconds: float) -> None:
-        """Let items gather for so long, in simulated time."""
-        self._cluster.wait(deque(), seconds)
-
 
 class _Timeline:
     """Worker-seconds of something of which there are now more and now fewer."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import Future
-from queue import SimpleQueue
 from typing import Protocol
 
 from orchestrator.trial import Answer, Trial
@@ -27,15 +25,3 @@ class Inbox(Protocol):
     def get_nowait(self) -> Item:
         """The next item; raises `queue.Empty` where there is none."""
         ...
-
-    def linger(self, seconds: float, /) -> None:
-        """Let items gather for so long."""
-        ...
-
-
-class Queue(SimpleQueue[Item]):
-    """The inbox of real executors."""
-
-    def linger(self, seconds: float, /) -> None:
-        """See `Inbox`."""
-        time.sleep(seconds)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from queue import Empty
+from queue import Empty, SimpleQueue
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from orchestrator.errors import (
     WorkerLost,
 )
 from orchestrator.evaluation import Conditions, Evaluation
-from orchestrator.inbox import Inbox, Item, Queue
+from orchestrator.inbox import Inbox, Item
 from orchestrator.interrupts import Interrupts
 from orchestrator.ledger import Ledger
 from orchestrator.randomness import derive, derive_seed
@@ -38,7 +38,6 @@ from orchestrator.study import Observer, Study
 from orchestrator.trial import Answer, Failure, Proposal, Trial
 
 WAKE_S = 0.5  # how often time budgets and observers are looked at while nothing happens
-LINGER_S = 0.005  # how long answers gather, to be recorded together, while the executor has other work ahead
 SELDOM = 100  # collections of young garbage for each one of all: what is in flight is live, and it is much
 TURN = 500  # most proposals and answers between two looks at the others, so that ten thousand slots fill evenly
 
@@ -61,7 +60,7 @@ class Loop:
     ) -> None:
         self.study, self.ledger, self.executor, self._slots = study, ledger, executor, slots
         self.seed, self.observer, self.interrupts = seed, observer, interrupts
-        self.inbox: Inbox = Queue() if inbox is None else inbox
+        self.inbox: Inbox = SimpleQueue() if inbox is None else inbox
         self.pending: dict[int, Trial] = {}
         self.retries: deque[Trial] = deque()
         self.in_flight: dict[int, float] = {}  # by trial: Unix time of submission, s
@@ -230,11 +229,8 @@ class Loop:
 
     def _room(self) -> int:
         """Evaluations to submit: one per free slot, and those that the executor wants to have ready ahead."""
-        return self.slots + self._ahead - len(self.in_flight)
-
-    @property
-    def _ahead(self) -> int:
-        return getattr(self.executor, "ahead", 0) if self._slots is None else 0
+        ahead = getattr(self.executor, "ahead", 0) if self._slots is None else 0
+        return self.slots + ahead - len(self.in_flight)
 
     def _resubmit(self) -> None:
         restarted: list[Trial] = []
@@ -254,8 +250,6 @@ class Loop:
         with suppress(Empty):
             if not hurry:
                 items.append(self.inbox.get(timeout=WAKE_S))
-                if self._ahead:
-                    self.inbox.linger(LINGER_S)
             while len(items) < TURN:
                 items.append(self.inbox.get_nowait())
         return [item for item in items if item is not None]
