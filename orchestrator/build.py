@@ -234,10 +234,10 @@ def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
     problems: list[str] = []
     studies: list[Study] = []
     with tempfile.TemporaryDirectory(prefix="matloop-") as folder:
-        builder = Builder(config, lambda b: Rehearsal(Path(folder), lambda s: (b.space(s), b.objectives(s))))
+        rehearsed = Builder(config, lambda b: Rehearsal(Path(folder), lambda s: (b.space(s), b.objectives(s))))
         for name in config.studies:
             try:
-                studies.append(builder.study(name))
+                studies.append(rehearsed.study(name))
             except ConfigError as error:
                 problems.append(str(error))
     if problems:
@@ -248,21 +248,21 @@ def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
             o.name: {"direction": o.direction, "unit": o.unit} for o in study.objectives
         }
         for role in ("space", "driver", "strategy"):
-            resolved["studies"][study.name][role] = builder.origin(study.name, role)[0]
-    resolved["files"] = builder.files
+            resolved["studies"][study.name][role] = rehearsed.origin(study.name, role)[0]
+    resolved["files"] = rehearsed.files
     return studies, resolved
+
+
+def builder(config: Config, history: History, store: ArtifactStore) -> Builder:
+    """What builds studies from what earlier ones found."""
+    return Builder(config, lambda b: Recorded(history, store, lambda s: (b.space(s), b.objectives(s))))
 
 
 def plans(config: Config) -> list[Plan]:
     """Studies in order, each to be built when its turn comes."""
 
     def plan(name: str) -> Plan:
-        def build(history: History, store: ArtifactStore) -> Study:
-            return Builder(config, lambda b: Recorded(history, store, lambda s: (b.space(s), b.objectives(s)))).study(
-                name
-            )
-
-        return Plan(name, build)
+        return Plan(name, lambda history, store: builder(config, history, store).study(name))
 
     return [plan(name) for name in config.studies]
 
@@ -278,8 +278,8 @@ def surrogate_for(
     """
     path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
     config = Config.from_record(recorded, path)
-    builder = Builder(config, lambda b: Recorded(history, store, lambda s: (b.space(s), b.objectives(s))))
-    return builder.surrogate(study), builder.space(study)
+    parts = builder(config, history, store)
+    return parts.surrogate(study), parts.space(study)
 
 
 @contextmanager

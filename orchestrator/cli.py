@@ -47,7 +47,7 @@ def _options(
 def init(
     file: CampaignFile = Path("campaign.yaml"),
     template: Annotated[
-        str, typer.Option(help="function: your own Python function; command: any program.")
+        str, typer.Option(help="function: your own Python function; command: any program; lab: people.")
     ] = "function",
 ) -> None:
     """Write a commented campaign file that runs as it is."""
@@ -55,7 +55,7 @@ def init(
 
     for path in write(file, template):
         typer.echo(f"wrote {path}")
-    typer.echo(f"next: matloop run {file}")
+    typer.echo(f"next: matloop {'recommend' if template == 'lab' else 'run'} {file}")
 
 
 @app.command()

@@ -10,18 +10,20 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from orchestrator import build, environment
+from orchestrator import build
 from orchestrator.adviser import Adviser
 from orchestrator.artifacts import ArtifactStore
 from orchestrator.config import Config
 from orchestrator.errors import LedgerLocked, MatloopError, Problem, RejectedResults
 from orchestrator.history import History
 from orchestrator.pending import key
-from orchestrator.people import study_of_people
+from orchestrator.people import parts, parts_as_before, record, study_of_people
+from orchestrator.protocols import Space
 from orchestrator.randomness import derive_seed
 from orchestrator.results import LONGEST, Action, Entry, Result
 from orchestrator.rules import Rules
@@ -56,7 +58,7 @@ class Door:
     Attributes:
         config: the campaign.
         directory: folder of the campaign, with its ledger.
-        study: space, objectives, driver and budget.
+        parts: name, space, driver and objectives of the study.
         rules: what results must fulfil.
 
     Raises:
@@ -78,20 +80,60 @@ class Door:
         self.config = config
         self.directory = directory
         self._clock = clock
-        studies, resolved = build.validate(config)
-        plan = {plan.name: plan for plan in build.plans(config)}[study_of_people(studies, study)]
-        store = ArtifactStore(directory / "artifacts")
+        self._store = ArtifactStore(directory / "artifacts")
+        self._asking = threading.Lock()
         self._ledger = SharedLedger(directory / "ledger.db", clock=clock, wait_s=wait_s)
         try:
-            self._ledger.join(resolved, environment.record(config), accept_change=accept_changes)
-            self.study: Study = plan.build(self._ledger.history, store)
+            before = None if accept_changes else parts_as_before(config, self._ledger.history, self._store, study)
+            self._validated = before is None
+            if before is None:
+                study = self._validate(study, accept_changes)
+            found = before or parts(config, self._ledger.history, self._store, str(study))
         except BaseException:
             self._ledger.close()
             raise
-        ranges = getattr(self.study.driver, "ranges", {})
-        self.rules = Rules(study=plan.name, space=self.study.space, objectives=self.study.objectives, ranges=ranges)
-        self._asking = threading.Lock()
-        self._adviser = Adviser(self.study, plan=plan, ledger=self._ledger, store=store, seed=config.seed)
+        self.parts = found
+        self.rules = Rules(
+            study=found.study,
+            space=found.space,
+            objectives=found.objectives,
+            ranges=getattr(found.driver, "ranges", {}),
+        )
+
+    def _validate(self, study: str | None, accept_changes: bool) -> str:
+        studies, resolved = build.validate(self.config)
+        name = study_of_people(studies, study)
+        self._ledger.join(resolved, record(self.config), accept_change=accept_changes)
+        return name
+
+    @cached_property
+    def _adviser(self) -> Adviser:
+        """The strategy, which is made when it is first asked: that takes seconds, and telling does without."""
+        name = self.parts.study
+        if not self._validated:
+            self._validate(name, False)
+            self._validated = True
+        plan = {plan.name: plan for plan in build.plans(self.config)}[name]
+        study = plan.build(self._ledger.history, self._store)
+        return Adviser(study, plan=plan, ledger=self._ledger, store=self._store, seed=self.config.seed)
+
+    @property
+    def study(self) -> Study:
+        """Space, objectives, driver, budget and strategy."""
+        if "_adviser" in self.__dict__:  # without waiting for a model that thinks
+            return self._adviser.study
+        with self._asking:
+            return self._adviser.study
+
+    @property
+    def space(self) -> Space:
+        """What may be done."""
+        return self.parts.space
+
+    @property
+    def instructions(self) -> str:
+        """Shown beside every recommendation."""
+        return str(getattr(self.parts.driver, "instructions", ""))
 
     @property
     def name(self) -> str:
@@ -101,7 +143,7 @@ class Door:
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """What is measured."""
-        return self.study.objectives
+        return self.parts.objectives
 
     @property
     def history(self) -> History:
@@ -116,13 +158,13 @@ class Door:
         """All trials of the study, in order."""
         with self._ledger.guard:
             self._ledger.catch_up()
-            return self.history.of(self.study.name)
+            return self.history.of(self.parts.study)
 
     def pending(self) -> list[Trial]:
         """Recommendations that nothing has been heard of, in order."""
         with self._ledger.guard:
             self._ledger.catch_up()
-            return self.history.running(self.study.name)
+            return self.history.running(self.parts.study)
 
     def recommend(self, n: int = 1, by: str = "") -> list[Trial]:
         """Recommend the next experiments; they are on the disk before they are returned.
@@ -141,7 +183,7 @@ class Door:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise MatloopError(f"expected n, a whole number >= 1, got {n!r}")
         _check_text("by", by, LONGEST_NAME)
-        name = self.study.name
+        name = self.parts.study
         with self._asking:
             for remaining in reversed(range(ROUNDS)):
                 ask, proposals = self._adviser.ask(n)
@@ -195,7 +237,7 @@ class Door:
         with self._ledger.turn():
             trials = self.history.trials
             known = isinstance(trial_id, int) and 0 <= trial_id < len(trials)
-            if not known or trials[trial_id].study != self.study.name:
+            if not known or trials[trial_id].study != self.parts.study:
                 raise MatloopError(f"there is no trial {trial_id!r}; see `matloop status` for the pending ones")
             trial = trials[trial_id]
             if trial.state == "cancelled":
@@ -220,20 +262,20 @@ class Door:
         self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, study={self.study.name!r}, directory={str(self.directory)!r})"
+        return f"{type(self).__name__}({self.name!r}, study={self.parts.study!r}, directory={str(self.directory)!r})"
 
     def _new(self, proposals: Sequence[Proposal]) -> bool:
         """Whether none of the points is being measured."""
-        under_way = {key(trial.point) for trial in self.history.running(self.study.name)}
+        under_way = {key(trial.point) for trial in self.history.running(self.parts.study)}
         return not any(key(proposal.point) in under_way for proposal in proposals)
 
     def _propose(self, proposal: Proposal, ask: int, by: str) -> Trial:
         if by:
             proposal = dataclasses.replace(proposal, extra={**proposal.extra, "asked_by": by})
-        return self._ledger.propose(self.study.name, proposal, seed=self._seed(), ask=ask)
+        return self._ledger.propose(self.parts.study, proposal, seed=self._seed(), ask=ask)
 
     def _seed(self) -> int:
-        return derive_seed(self.config.seed, self.study.name, self.history.counts.get(self.study.name, 0))
+        return derive_seed(self.config.seed, self.parts.study, self.history.counts.get(self.parts.study, 0))
 
     def _review(self, results: Sequence[Result], amend: bool, allow_outside: bool) -> tuple[list[Entry], list[Problem]]:
         return self.rules.review(results, self.history.trials, amend=amend, allow_outside=allow_outside)
@@ -243,7 +285,7 @@ class Door:
         if trial is None:
             assert entry.point is not None
             extra = {"origin": "reported", **({"request": entry.result.request} if entry.result.request else {})}
-            trial = self._ledger.report(self.study.name, entry.point, seed=self._seed(), extra=extra)
+            trial = self._ledger.report(self.parts.study, entry.point, seed=self._seed(), extra=extra)
             return self._ledger.answer(trial, entry.result.answer(by=by, started_at=now, finished_at=now))
         if entry.action == "known":
             return trial

@@ -140,7 +140,7 @@ class Lab(Door):
     @property
     def layout(self) -> Layout:
         """What the columns of tables are called."""
-        return Layout(fields_of(self.study.space), self.objectives)
+        return Layout(fields_of(self.space), self.objectives)
 
     def write_csv(self, trials: Sequence[Trial]) -> bytes:
         """Recommendations as a CSV file to be filled in."""
@@ -211,4 +211,4 @@ class Lab(Door):
     def _repr_html_(self) -> str:
         from orchestrator.frames import summary
 
-        return summary(self.name, self.study.name, self.trials(), self.layout)
+        return summary(self.name, self.parts.study, self.trials(), self.layout)

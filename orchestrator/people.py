@@ -1,21 +1,69 @@
-"""Which study of a campaign people measure, and where the campaign's file is."""
+"""Which study of a campaign people measure, what it consists of, and where the campaign's file is."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from orchestrator import environment
+from orchestrator.artifacts import ArtifactStore
+from orchestrator.build import builder
 from orchestrator.config import Config, load, references
 from orchestrator.errors import ConfigError
 from orchestrator.history import History
 from orchestrator.ledger import read
+from orchestrator.protocols import Driver, Space
 from orchestrator.source import suggest
 from orchestrator.study import Study
+from orchestrator.trial import Objective
 
 FILE = "campaign.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What it takes to listen to people: a study without its strategy.
+
+    Attributes:
+        study: its name.
+        files: SHA-256 of the files that the campaign file names for these parts.
+    """
+
+    study: str
+    space: Space
+    driver: Driver
+    objectives: tuple[Objective, ...]
+    files: Mapping[str, str]
+
+
+def parts(config: Config, history: History, store: ArtifactStore, study: str) -> Parts:
+    """Build them from the campaign file and what earlier studies found."""
+    built = builder(config, history, store)
+    space, driver, objectives = built.space(study), built.driver(study), built.objectives(study)
+    return Parts(study, space, driver, objectives, built.files)
+
+
+def parts_as_before(config: Config, history: History, store: ArtifactStore, study: str | None) -> Parts | None:
+    """Parts of the study if nothing has changed since the last time; None if all has to be looked at anew."""
+    last = history.sessions[-1] if history.sessions else None
+    if last is None or last.environment != record(config):
+        return None
+    names = [name for name, part in last.config["studies"].items() if part["driver"].get("kind") == "manual"]
+    if study not in names and (study is not None or len(names) != 1):
+        return None
+    found = parts(config, history, store, study or names[0])
+    return found if found.files.items() <= last.config["files"].items() else None
+
+
+def record(config: Config) -> dict[str, Any]:
+    """What the ledger is written with: machine, versions and campaign file."""
+    digest = hashlib.sha256(config.path.read_bytes()).hexdigest()
+    return {**environment.record(config), "campaign_sha256": digest}
 
 
 def study_of_people(studies: Sequence[Study], wanted: str | None) -> str:

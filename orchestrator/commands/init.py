@@ -8,12 +8,12 @@ from pathlib import Path
 from orchestrator.errors import ConfigError
 from orchestrator.source import suggest
 
-TEMPLATES = {"function": "measurement.py", "command": "simulation.py"}
-"""Templates, and the name under which each one's Python file is written."""
+TEMPLATES = {"function": "measurement.py", "command": "simulation.py", "lab": None}
+"""Templates, and the name under which each one's Python file, if it has one, is written."""
 
 
 def write(file: Path, template: str) -> list[Path]:
-    """Write a campaign file and the Python file that it measures with, side by side.
+    """Write a campaign file and the Python file that it measures with, if any, side by side.
 
     Returns:
         The files written.
@@ -24,10 +24,9 @@ def write(file: Path, template: str) -> list[Path]:
     if template not in TEMPLATES:
         raise ConfigError(f"there is no template {template!r}; {suggest(template, TEMPLATES)}")
     source = files("orchestrator.templates")
-    contents = {
-        file: source.joinpath(f"{template}.yaml").read_text(encoding="utf-8"),
-        file.parent / TEMPLATES[template]: source.joinpath(f"{template}.py").read_text(encoding="utf-8"),
-    }
+    contents = {file: source.joinpath(f"{template}.yaml").read_text(encoding="utf-8")}
+    if python := TEMPLATES[template]:
+        contents[file.parent / python] = source.joinpath(f"{template}.py").read_text(encoding="utf-8")
     for target in contents:
         if target.exists():
             raise ConfigError(f"{target} is already there and is not overwritten; choose another folder or name")

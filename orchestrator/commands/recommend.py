@@ -51,8 +51,8 @@ def recommend(
         console.print(f"nothing to show: {waits}")
         return trials
     console.print(page(trials, lab))
-    if instructions := getattr(lab.study.driver, "instructions", ""):
-        console.print(instructions, highlight=False, markup=False)
+    if lab.instructions:
+        console.print(lab.instructions, highlight=False, markup=False)
     if csv:
         message = f"{text.plural(len(trials), 'experiment')} → {csv}; fill it in, then: matloop tell {campaign} {csv}"
         console.print(message, highlight=False, markup=False, soft_wrap=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 from orchestrator import cli
 from orchestrator.ledger import read
 from tests.orchestrator.lab_files import furnace
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
 
 MIXED = """\
 name: Mixed
@@ -126,3 +130,31 @@ def test_run_leaves_people_their_studies(folder, matloop):
     history = read(ledger)
     assert [t.study for t in history.trials] == ["simulate"] * 3 + ["measure"] * 2 + ["refine"] * 2
     assert [t.values["y"] for t in history.of("measure")] == [0.1, 0.2]
+
+
+def test_answering_does_without_the_strategy_and_its_heavy_packages(folder, matloop):
+    furnace(folder, "{kind: bayesian, surrogate: gp, initial: 3}")
+    assert matloop("recommend", "furnace.yaml", "--csv", "next.csv")[0] == 0
+    (folder / "r.csv").write_text("trial,hardness\n0,400\n", encoding="utf-8")
+    code = (
+        "import sys; from orchestrator import cli\n"
+        "sys.argv = ['matloop', 'tell', 'furnace.yaml', 'r.csv']\n"
+        "try: cli.main()\nexcept SystemExit as end: assert not end.code\n"
+        "assert 'search_spaces.box' in sys.modules\n"
+        "print({'torch', 'sklearn', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, env=ENVIRONMENT)
+    assert "1 recorded" in done.stdout and done.stdout.endswith("set()\n"), done.stdout + done.stderr
+
+
+def test_what_a_strategy_reads_is_compared_before_it_is_asked(folder, matloop):
+    """Answering looks at space and driver alone; asking at everything."""
+    file = furnace(folder, "{kind: random}")
+    assert matloop("recommend", "furnace.yaml")[0] == 0
+    file.write_text(file.read_text(encoding="utf-8").replace("high: 1000", "high: 1100"), encoding="utf-8")
+    (folder / "r.csv").write_text("trial,hardness\n0,400\n", encoding="utf-8")
+    for command in (("recommend", "furnace.yaml"), ("tell", "furnace.yaml", "r.csv"), ("cancel", "furnace.yaml", 0)):
+        code, _, err = matloop(*command)
+        assert code == 2 and "the campaign differs" in err and "1100" in err
+    assert matloop("recommend", "furnace.yaml", "--accept-changes")[0] == 0
+    assert matloop("tell", "furnace.yaml", "r.csv")[0] == 0
