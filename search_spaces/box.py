@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,13 @@ class Box:
 
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the parameter, for a value out of range, missing or out of place."""
+        self._check(point, Parameter.check)
+
+    def check_measured(self, point: Point) -> None:
+        """As `check`, for what was really done: values may lie between steps."""
+        self._check(point, Parameter.check_measured)
+
+    def _check(self, point: Point, check: Callable[[Parameter, Any], None]) -> None:
         if not isinstance(point, Mapping):
             raise InvalidPoint(f"expected a mapping from parameter to value, got {point!r}")
         names = [parameter.name for parameter in self.parameters]
@@ -61,7 +68,7 @@ class Box:
                     f"expected {parameter.name} only when {conditions}, got it in {dict(point)}; remove it"
                 )
             if present:
-                parameter.check(point[parameter.name])
+                check(parameter, point[parameter.name])
 
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A copy with each value changed with probability 1/d, and at least one of them.
@@ -121,7 +128,7 @@ class Box:
         return point
 
     def _fill(self, values: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-        """The active ones among the values, and random ones for active parameters without."""
+        """The active ones among the values, on their steps, and random ones for active parameters without."""
         point: dict[str, Any] = {}
         for parameter in self.parameters:
             if parameter.active(point):

@@ -68,22 +68,31 @@ class Parameter:
 
     def check(self, value: Any) -> None:
         """Raise InvalidPoint, naming the parameter, unless it may have the value."""
-        if self.coding:
-            if value not in self.coding:
-                raise InvalidPoint(f"expected {self.name} to be one of {list(self.choices)}, got {value!r}")
-            return
-        kind = numbers.Integral if self.type == "integer" else numbers.Real
-        if isinstance(value, bool) or not isinstance(value, kind) or not self.low <= float(value) <= self.high:
-            word = "an integer" if self.type == "integer" else "a number"
-            raise InvalidPoint(f"expected {self.name} to be {word} in [{self.low:g}, {self.high:g}], got {value!r}")
+        self.check_measured(value)
+        if self.type == "integer" and not isinstance(value, numbers.Integral):
+            raise InvalidPoint(f"expected {self.name} to be an integer in [{self.low:g}, {self.high:g}], got {value!r}")
         if self.step:
             place = (float(value) - self.low) / self.step
             if abs(place - round(place)) > _OFF_GRID:
-                nearest = self._at(round(place))
                 raise InvalidPoint(
                     f"expected {self.name} in steps of {self.step:g} from {self.low:g}, got {value!r}; "
-                    f"{nearest:g} is the nearest"
+                    f"{self._at(round(place)):g} is the nearest"
                 )
+
+    def check_measured(self, value: Any) -> None:
+        """As `check`, for what was really done: values between steps may be measured, though not proposed."""
+        if self.coding:
+            if value not in self.coding:
+                raise InvalidPoint(f"expected {self.name} to be one of {list(self.choices)}, got {value!r}")
+        elif (
+            isinstance(value, bool) or not isinstance(value, numbers.Real) or not self.low <= float(value) <= self.high
+        ):
+            word = "an integer" if self.type == "integer" else "a number"
+            raise InvalidPoint(f"expected {self.name} to be {word} in [{self.low:g}, {self.high:g}], got {value!r}")
+
+    def snap(self, value: Any) -> Any:
+        """The value itself, or the nearest step."""
+        return self._at(round((value - self.low) / self.step)) if self.step else value
 
     def to_unit(self, value: Any) -> list[float]:
         """Columns of a value, each in [0, 1]; every value on a grid has a share of the same length on its scale."""

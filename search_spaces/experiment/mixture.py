@@ -19,6 +19,9 @@ from search_spaces.parameter import suggest
 SLACK = 1e-6
 """Of the total: how far a sum may be off it, as rounded amounts are."""
 
+WEIGHED = 0.02
+"""The same for what was really weighed and poured."""
+
 STEP = 0.1
 """Mean share of the total that a mutation moves from one component to another."""
 
@@ -99,25 +102,24 @@ class Mixture:
 
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the component, for an amount that is not allowed, and for a wrong sum."""
-        if not isinstance(point, Mapping):
-            raise InvalidPoint(f"expected a mapping from component to amount, got {point!r}")
-        for key in point:
-            if key not in self.components:
-                raise InvalidPoint(f"unknown component {key!r}; {suggest(key, self.components)}")
-        for i, component in enumerate(self.components):
-            self._check_amount(i, component, point)
-        amounts = [float(point[component]) for component in self.components]
-        if abs(sum(amounts) - self.total) > SLACK * self.total:
-            raise InvalidPoint(
-                f"expected {' + '.join(self.components)} to be {self.total:g}, got {sum(amounts):.9g}; "
-                "scale the amounts or correct one"
-            )
-        present = sum(amount > 0 for amount in amounts)
+        amounts = self._amounts(point)
+        for i, (component, amount) in enumerate(amounts.items()):
+            self._check_amount(i, component, amount)
+        self._check_sum(amounts, SLACK)
+        present = sum(amount > 0 for amount in amounts.values())
         if not self.at_least <= present <= self.at_most:
             raise InvalidPoint(
                 f"expected {self.at_least} to {self.at_most} of {', '.join(self.components)} to be present, "
                 f"got {present}"
             )
+
+    def check_measured(self, point: Point) -> None:
+        """As `check`, for what was really done: any amounts whose sum is within 2 % of the total."""
+        amounts = self._amounts(point)
+        for component, amount in amounts.items():
+            if not 0 <= amount <= self.total * (1 + WEIGHED):
+                raise InvalidPoint(f"expected {component} to be 0 to {self.total:g}, got {amount!r}")
+        self._check_sum(amounts, WEIGHED)
 
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A copy in which some of one component went over to another, or two changed places."""
@@ -142,8 +144,6 @@ class Mixture:
         """A mixture of both, anywhere between the two, or one of them."""
         first, second = self._vector(a), self._vector(b)
         share = round(rng.random()) if rng.random() < 0.5 else rng.random()
-        if share in (0, 1):
-            return {component: (b if share else a)[component] for component in self.components}
         return self._point(self._simplex.nearest(first + share * (second - first)))
 
     @property
@@ -182,20 +182,39 @@ class Mixture:
             raise ValueError(f"expected x of shape ({self.dimension},), got {np.shape(x)}")
         return self._point(self._simplex.nearest(np.asarray(x, dtype=np.float64) * self._units))
 
-    def _check_amount(self, i: int, component: str, point: Point) -> None:
-        if component not in point:
-            raise InvalidPoint(f"expected an amount of {component}, got none; add it, 0 if absent")
-        value = point[component]
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not isfinite(value):
-            raise InvalidPoint(f"expected {component} to be an amount, got {value!r}")
+    def _amounts(self, point: Point) -> dict[str, float]:
+        """Amounts in order of the components, all of them numbers."""
+        if not isinstance(point, Mapping):
+            raise InvalidPoint(f"expected a mapping from component to amount, got {point!r}")
+        for key in point:
+            if key not in self.components:
+                raise InvalidPoint(f"unknown component {key!r}; {suggest(key, self.components)}")
+        for component in self.components:
+            if component not in point:
+                raise InvalidPoint(f"expected an amount of {component}, got none; add it, 0 if absent")
+            value = point[component]
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not isfinite(value):
+                raise InvalidPoint(f"expected {component} to be an amount, got {value!r}")
+        return {component: float(point[component]) for component in self.components}
+
+    def _check_amount(self, i: int, component: str, amount: float) -> None:
         low, high, slack = self._amount(self._low[i]), self._amount(self._high[i]), 1e-9 * self.total
-        if not (low - slack <= value <= high + slack and value >= 0) and not (value == 0 and not self._forced[i]):
+        absent = amount == 0 and not self._forced[i]
+        if not absent and not (low - slack <= amount <= high + slack and amount >= 0):
             least = f"{low:g} to {high:g}" + ("" if self._forced[i] or low == 0 else ", or 0")
-            raise InvalidPoint(f"expected {component} to be {least}, got {value!r}")
-        if self.step is not None and abs(value / self.step - round(value / self.step)) > SLACK:
-            nearest = self._amount(round(value / self.step))
+            raise InvalidPoint(f"expected {component} to be {least}, got {amount!r}")
+        if self.step is not None and abs(amount / self.step - round(amount / self.step)) > SLACK:
+            nearest = self._amount(round(amount / self.step))
             raise InvalidPoint(
-                f"expected {component} in steps of {self.step:g}, got {value!r}; {nearest:g} is the nearest"
+                f"expected {component} in steps of {self.step:g}, got {amount!r}; {nearest:g} is the nearest"
+            )
+
+    def _check_sum(self, amounts: Mapping[str, float], slack: float) -> None:
+        total = sum(amounts.values())
+        if abs(total - self.total) > slack * self.total:
+            raise InvalidPoint(
+                f"expected {' + '.join(amounts)} to be {self.total:g}, got {total:.9g}; "
+                "scale the amounts or correct one"
             )
 
     def _vector(self, point: Point) -> Array:

@@ -66,13 +66,21 @@ class Product:
 
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the key."""
+        for part, values in zip(self.parts, self._known(point), strict=True):
+            part.check(values)
+
+    def check_measured(self, point: Point) -> None:
+        """As `check`, for what was really done."""
+        for part, values in zip(self.parts, self._known(point), strict=True):
+            part.check_measured(values)
+
+    def _known(self, point: Point) -> list[dict[str, Any]]:
         if not isinstance(point, Mapping):
             raise InvalidPoint(f"expected a mapping from name to value, got {point!r}")
         for name in point:
             if name not in self.names:
                 raise InvalidPoint(f"unknown name {name!r}; {suggest(name, self.names)}")
-        for part, values in zip(self.parts, self._split(point), strict=True):
-            part.check(values)
+        return self._split(point)
 
     def contains(self, point: Point) -> bool:
         """Whether a point belongs to it."""

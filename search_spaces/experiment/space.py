@@ -79,6 +79,13 @@ class Experiment:
                 )
                 raise InvalidPoint(f"expected {constraint.text}, got {named}; change one of them")
 
+    def check_measured(self, point: Point) -> None:
+        """As `check`, for what was really done: between steps, near the total of a mixture, whatever the constraints.
+
+        Such a point can be learnt from; it would not be proposed.
+        """
+        self.product.check_measured(point)
+
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A changed copy that is allowed."""
         point = self._planned(point)

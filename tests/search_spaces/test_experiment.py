@@ -127,6 +127,38 @@ def test_a_constraint_on_an_absent_parameter_does_not_apply():
     assert without and all(p["pressure"] * p["time"] <= 0.1 for p in points if "pressure" in p)
 
 
+DONE = {
+    "temperature": 703.5, "time": 2.1, "atmosphere": "air", "binder": "PEG",
+    "Fe": 0.103, "Co": 0.101, "Ni": 0.792, "Cr": 0.01, "water": 49.2, "ethanol": 50.1,
+}  # fmt: skip
+
+
+def test_what_was_really_done_may_lie_between_steps_and_outside_constraints():
+    space = synthesis()
+    with pytest.raises(InvalidPoint):
+        space.check(DONE)
+    space.check_measured(DONE)
+    assert np.isfinite(space.encode([DONE])).all()
+    for change, message in [
+        ({"temperature": 7035.0}, "temperature"),
+        ({"Fe": 0.3}, "Fe \\+ Co"),
+        ({"Fe": -0.1}, "Fe to be 0 to 1"),
+        ({"binder": "PVC"}, "binder"),
+        ({"pressure": 1e-3}, "pressure only when"),
+        ({"wter": 3}, "did you mean 'water'"),
+    ]:
+        with pytest.raises(InvalidPoint, match=message):
+            space.check_measured(DONE | change)
+
+
+def test_children_of_what_was_really_done_are_allowed():
+    space, rng = synthesis(), np.random.default_rng(0)
+    for _ in range(60):
+        space.check(space.mutate(DONE, rng))
+        space.check(space.cross(DONE, space.sample(rng), rng))
+        space.check(space.decode(space.encode([DONE])[0]))
+
+
 def test_draws_are_uniform_given_the_constraints():
     space = Experiment(parameters=dict.fromkeys("ab", UNIT), constraints=["a + b <= 1"])
     rng = np.random.default_rng(0)
