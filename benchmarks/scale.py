@@ -270,7 +270,7 @@ def main() -> None:
     shares_keeping = note(keeping, "1 min")
     curves["evaluations of 10 min"].append((summit.workers, shares_long["busy"]))
     curves["evaluations of 1 min"].append((summit.workers, shares_keeping["busy"]))
-    flooded = alone(flood, trials=summit.workers + answers // 2, sample_s=1.0)
+    flooded = alone(flood, trials=summit.workers + answers // 2, sample_s=0.1)
     capacity = note(flooded, f"{summit.workers / FLOOD_PER_S:.2g} s")["answers_per_s"]
     for nodes in (10,) if arguments.quick else (100, 1000, 16_800):
         for points, mean_s in zip(curves.values(), (600.0, 60.0), strict=True):
