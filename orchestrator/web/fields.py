@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.randomness import derive
-from orchestrator.report import text
 from orchestrator.trial import Point
 from orchestrator.web.numbers import number
 
@@ -21,6 +20,7 @@ class Field:
         name: key in a point.
         kind: how it is typed.
         low, high: ends of its range, None where there are none.
+        step: distance of neighbouring values, 0 where there is none.
         unit: for people.
         choices: values of a choice.
         when: values of earlier inputs, by name, that make this one part of an experiment.
@@ -31,6 +31,7 @@ class Field:
     kind: Literal["number", "integer", "choice"]
     low: float | None = None
     high: float | None = None
+    step: float = 0.0
     unit: str = ""
     choices: tuple[Any, ...] = ()
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -63,7 +64,8 @@ class Field:
         """Its range in words."""
         if self.low is None or self.high is None:
             return ""
-        return f"{text.number(self.low)} to {text.number(self.high)}"
+        steps = f" in steps of {shown(self.step)}" if self.step else ""
+        return f"{shown(self.low)} to {shown(self.high)}{steps}"
 
 
 def fields_of(space: Any) -> tuple[Field, ...]:
@@ -73,7 +75,10 @@ def fields_of(space: Any) -> tuple[Field, ...]:
         amounts = [(mixture, component) for mixture in product.mixtures for component in mixture.components]
         return (
             *(_declared(parameter) for parameter in (product.box.parameters if product.box else ())),
-            *(Field(name=name, kind="number", low=0.0, high=m.total, unit=m.unit, default=0.0) for m, name in amounts),
+            *(
+                Field(name=name, kind="number", low=0.0, high=m.total, step=m.step or 0.0, unit=m.unit, default=0.0)
+                for m, name in amounts
+            ),
         )
     declared = getattr(space, "parameters", None)
     if declared:
@@ -95,6 +100,7 @@ def _declared(parameter: Any) -> Field:
         kind="integer" if parameter.type == "integer" else "number",
         low=parameter.low,
         high=parameter.high,
+        step=parameter.step if parameter.type != "integer" or parameter.step != 1 else 0.0,
         unit=parameter.unit,
         when=parameter.when,
     )
@@ -111,9 +117,10 @@ def _seen(name: str, values: Sequence[Any]) -> Field | None:
 
 
 def shown(value: Any) -> str:
-    """A value as a person reads it: five significant digits."""
+    """A value as a person reads it, and may type it: five significant digits."""
     if isinstance(value, float):
-        return f"{value:.5g}".replace("-", "−") if value != round(value) or abs(value) >= 1e15 else text.number(value)
+        whole = value == round(value) and abs(value) < 1e15
+        return f"{value:.{'0f' if whole else '5g'}}".replace("-", "−")
     if isinstance(value, list):
         return f"[{', '.join(map(shown, value))}]"
     return str(value)

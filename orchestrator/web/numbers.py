@@ -15,7 +15,7 @@ def number(written: str, unit: str = "") -> float:
     bare = written.replace("−", "-").replace("\u202f", "").strip()
     if unit and bare.endswith(unit):
         bare = bare[: -len(unit)].rstrip()
-    if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?", bare):
+    if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?", bare, re.ASCII):
         raise ValueError(
             f"{written!r} may mean two numbers; write {bare.replace(',', '')}"
             + ("" if "." in bare or bare.count(",") > 1 else f" or {bare.replace(',', '.')}")
@@ -23,7 +23,7 @@ def number(written: str, unit: str = "") -> float:
     if bare.count(",") == 1 and "." not in bare:
         bare = bare.replace(",", ".")
     try:
-        value = float(bare) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", bare) else math.nan
+        value = float(bare) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", bare, re.ASCII) else math.nan
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

@@ -131,17 +131,19 @@ def events(lab: Lab) -> int:
 class Server:
     """`matloop serve` in a process of its own."""
 
-    def __init__(self, campaign: Path, *options: str, port: int = 0) -> None:
+    def __init__(self, campaign: Path, *options: str, port: int = 0, directory: str | None = "run") -> None:
         self.campaign = campaign
+        self.directory = ["--dir", directory] if directory else []
         self.options = options
         self.start(port)
 
     def start(self, port: int = 0) -> None:
         """Start, and wait until it answers."""
-        command = [MATLOOP, "serve", str(self.campaign), "--dir", str(self.campaign.parent / "run")]
+        command = [MATLOOP, "serve", self.campaign.name, *self.directory]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
             [*command, "--port", str(port), *self.options],
+            cwd=self.campaign.parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
