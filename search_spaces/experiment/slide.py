@@ -59,10 +59,9 @@ class Slider:
         values = dict(point)
         for step in range(STEPS):
             violated = [c for c in self._constraints if c.violation(values) > 0]
-            if not violated:
-                break
-            slope = self._slope(violated[step % len(violated)], values)
-            if slope is None:
+            order = violated[step % len(violated) :] + violated[: step % len(violated)] if violated else []
+            slope = next((slope for c in order if (slope := self._slope(c, values)) is not None), None)
+            if slope is None:  # all hold, or nothing that can slide
                 break
             amount, moves = slope
             for name, move in moves.items():

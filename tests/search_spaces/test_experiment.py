@@ -8,6 +8,8 @@ from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.stats import kstest
 
@@ -43,9 +45,46 @@ SYNTHESIS = {
 }  # fmt: skip
 
 
+WHOLE = {"type": "integer", "low": 0, "high": 10}
+NARROW = {"parameters": dict.fromkeys("abcdef", UNIT), "constraints": ["a + b + c + d + e + f <= 1"]}
+EQUAL = {
+    "parameters": {**dict.fromkeys("abc", UNIT), "n": {"type": "integer", "low": 0, "high": 3}},
+    "constraints": ["a + 2 * b == 1", "a ** 2 + c ** 2 <= 1"],
+}
+SCATTERED = {
+    "parameters": {"a": WHOLE, "b": WHOLE, "kind": {"type": "categorical", "choices": list("uvw")}},
+    "constraints": ["a == b * b and b >= 2 or kind == 'u' and a == 10 - b and b >= 9"],
+}
+
+
 @cache
 def synthesis():
     return Experiment(**SYNTHESIS)
+
+
+@cache
+def unconstrained():
+    return Experiment(parameters=SYNTHESIS["parameters"], mixtures=SYNTHESIS["mixtures"])
+
+
+@cache
+def alloy():
+    return Experiment(mixtures={"alloy": SYNTHESIS["mixtures"]["alloy"]}, constraints=["Fe >= 2 * Co or Cr == 0"])
+
+
+@cache
+def narrow():
+    return Experiment(**NARROW)
+
+
+@cache
+def equal():
+    return Experiment(**EQUAL)
+
+
+@cache
+def scattered():
+    return Experiment(**SCATTERED)
 
 
 class TestSynthesis(SpaceContract):
@@ -57,13 +96,13 @@ class TestSynthesis(SpaceContract):
 class TestWithoutConstraints(SpaceContract):
     @pytest.fixture
     def space(self):
-        return Experiment(parameters=SYNTHESIS["parameters"], mixtures=SYNTHESIS["mixtures"])
+        return unconstrained()
 
 
 class TestMixtureAlone(SpaceContract):
     @pytest.fixture
     def space(self):
-        return Experiment(mixtures={"alloy": SYNTHESIS["mixtures"]["alloy"]}, constraints=["Fe >= 2 * Co or Cr == 0"])
+        return alloy()
 
 
 class TestNarrow(SpaceContract):
@@ -71,16 +110,13 @@ class TestNarrow(SpaceContract):
 
     @pytest.fixture
     def space(self):
-        return Experiment(parameters=dict.fromkeys("abcdef", UNIT), constraints=["a + b + c + d + e + f <= 1"])
+        return narrow()
 
 
 class TestEquality(SpaceContract):
     @pytest.fixture
     def space(self):
-        return Experiment(
-            parameters={**dict.fromkeys("abc", UNIT), "n": {"type": "integer", "low": 0, "high": 3}},
-            constraints=["a + 2 * b == 1", "a ** 2 + c ** 2 <= 1"],
-        )
+        return equal()
 
 
 class TestScattered(SpaceContract):
@@ -88,11 +124,7 @@ class TestScattered(SpaceContract):
 
     @pytest.fixture
     def space(self):
-        whole = {"type": "integer", "low": 0, "high": 10}
-        return Experiment(
-            parameters={"a": whole, "b": whole, "kind": {"type": "categorical", "choices": list("uvw")}},
-            constraints=["a == b * b and b >= 2 or kind == 'u' and a == 10 - b and b >= 9"],
-        )
+        return scattered()
 
 
 def test_columns_and_units():
@@ -153,7 +185,7 @@ def test_what_was_really_done_may_lie_between_steps_and_outside_constraints():
 
 def test_children_of_what_was_really_done_are_allowed():
     space, rng = synthesis(), np.random.default_rng(0)
-    for _ in range(60):
+    for _ in range(20):
         space.check(space.mutate(DONE, rng))
         space.check(space.cross(DONE, space.sample(rng), rng))
         space.check(space.decode(space.encode([DONE])[0]))
@@ -167,9 +199,8 @@ def test_draws_are_uniform_given_the_constraints():
 
 def test_rare_draws_come_close_to_uniform():
     """Six numbers that add up to at most 1: each is Beta(1, 6). Draws are independent walks."""
-    space = Experiment(parameters=dict.fromkeys("abcdef", UNIT), constraints=["a + b + c + d + e + f <= 1"])
     rng = np.random.default_rng(1)
-    points = [space.sample(rng) for _ in range(300)]
+    points = [narrow().sample(rng) for _ in range(300)]
     for name in "af":
         assert kstest([p[name] for p in points], lambda a: 1 - (1 - a) ** 6).statistic < 0.1
     assert kstest([sum(p.values()) for p in points], lambda s: s**6).statistic < 0.1
@@ -252,6 +283,44 @@ def test_it_is_never_listed():
     space = Experiment(parameters={f"x{i}": levels for i in range(20)}, constraints=["x0 + x1 <= x2 + 20"])
     assert not isinstance(space, Finite)
     space.check(space.sample(np.random.default_rng(0)))
+
+
+@st.composite
+def experiments(draw):
+    """Small spaces of every kind, with constraints that hold somewhere."""
+    parameters = {
+        "t": {"type": "float", "low": 0, "high": 10, **draw(st.sampled_from([{}, {"step": 0.5}]))},
+        "n": {"type": "integer", "low": 1, "high": 9, **draw(st.sampled_from([{}, {"step": 2}, {"log": True}]))},
+        "g": draw(
+            st.sampled_from(
+                [
+                    {"type": "ordinal", "choices": [1, 2, 5]},
+                    {"type": "categorical", "choices": [1, 2, 5]},
+                    {"type": "categorical", "descriptors": {1: [0, 1], 2: [1, 1], 5: [0.2, 0.3]}},
+                ]
+            )
+        ),
+        "h": {"type": "float", "low": 1, "high": 3, "when": {"g": [1, 5]}},
+    }
+    mixture = {"components": ["A", "B", "C", "D"], "at_most": draw(st.integers(2, 4))}
+    mixture |= draw(st.sampled_from([{}, {"minimum": 0.1}, {"step": 0.1}, {"step": 0.05, "minimum": 0.15}]))
+    some = ["A + B >= 0.5", "t <= 4 * n", "h * t <= 12", "g != 2 or C <= 0.4", "A ** 2 + D ** 2 <= 0.6", "t + n >= 4"]
+    constraints = draw(st.lists(st.sampled_from(some), unique=True))
+    return Experiment(parameters=parameters, mixtures={"m": mixture}, constraints=constraints)
+
+
+@settings(deadline=None, derandomize=True, max_examples=20)
+@given(experiments(), st.integers(0, 10**6))
+def test_whatever_it_gives_is_allowed(space, seed):
+    rng = np.random.default_rng(seed)
+    a, b = space.sample(rng), space.sample(rng)
+    lower, upper = space.bounds
+    decoded = [space.decode(rng.uniform(lower, upper)) for _ in range(3)]
+    for point in (a, b, space.mutate(a, rng), space.cross(a, b, rng), *decoded):
+        space.check(point)
+        space.check_measured(point)
+        again = space.decode(space.encode([point])[0])
+        assert again == pytest.approx(point, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize(
