@@ -107,7 +107,7 @@ class ActiveLearning(ModelBased):
             choice = Choice(
                 name=self.acquisition, points=points, x=x[len(known) :], values=score, chosen=best, logarithmic=False
             )
-            extras.append({"origin": self.name, **self._explain(model, points[best], x[len(known) + best], choice)})
+            extras.append(self._notes(model, points[best], x[len(known) + best], choice))
             picks.append(best)
             covariance = condition(covariance, noise, best)
         predictions = self._predict(model, x[len(known) :][picks])

@@ -157,7 +157,7 @@ class Bayesian(ModelBased):
                 feasible = float(weights.feasibility.log_probability(place[None])[0].exp())
             prediction = self._predict(model, place[None])[0]
             reason = self._reason(prediction, value, utility, feasible)
-            extra = {"origin": self.name, **self._explain(model, point, place, choice, feasible)}
+            extra = self._notes(model, point, place, choice, feasible)
             proposals.append(Proposal(point=point, prediction=prediction, reason=reason, extra=extra))
         return proposals
 
@@ -173,13 +173,18 @@ class Bayesian(ModelBased):
         """Classifier of all finished trials whose outcome says something about their points."""
         counts = len(self._answered), len(self._failed)
         if self._classifier is None or self._classifier[:2] != counts:
-            story = [(i, True, t.point) for i, t in enumerate(self._answered)]
+            story = [(float(i), True, t.point) for i, t in enumerate(self._answered)]
             story += [(i - 0.5, False, p) for i, p in self._failed]  # before the answer that came next
             story.sort(key=lambda event: event[0])
             bounds = np.asarray(self.space.bounds) if isinstance(self.space, Vectorised) else None
             x = self._encode([p for *_, p in story]).numpy()
             self._classifier = *counts, Feasibility(x, [worked for _, worked, _ in story], bounds)
         return self._classifier[2]
+
+    def _works(self, x: torch.Tensor) -> torch.Tensor | None:
+        if not (self.feasibility and self._failed):
+            return None
+        return self._feasibility().log_probability(x).exp()
 
     def _candidates(self, utilities: torch.Tensor, taken: Taken, rng: np.random.Generator) -> list[Point]:
         """Untried points: all of a Finite space, else random ones and mutants of the best measured."""

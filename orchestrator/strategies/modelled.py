@@ -271,11 +271,16 @@ class ModelBased(ABC):
             candidates=x,
             answered=self._answered,
             objective=self.objectives[0],
+            works=self._works(x),
             delta=delta,
             q=q,
             most=most,
             seed=derive_seed(self._seed, "outlook", count),
         )
+
+    def _works(self, x: torch.Tensor) -> torch.Tensor | None:
+        """(c,) probability that the experiment works at (c, d) encoded points; None if nothing speaks against it."""
+        return None
 
     def _check(self, trial: Trial) -> None:
         try:

@@ -52,14 +52,9 @@ def prospects(
     for round_ in range(ROUNDS):
         x = encode(points)
         with torch.no_grad():
-            leaders = _where(x, promising(model, x, LEADERS))
+            leaders = promising(model, x, LEADERS).tolist()
         points += _varied(space, [points[i] for i in leaders], 0.1 / 4**round_, encode, tried, rng)
     return encode(list({key(p): p for p in points}.values()))
-
-
-def _where(x: torch.Tensor, rows: torch.Tensor) -> list[int]:
-    """First index in x of each row."""
-    return [int((x == row).all(dim=1).nonzero()[0]) for row in rows]
 
 
 def _varied(

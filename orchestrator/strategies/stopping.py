@@ -75,6 +75,7 @@ def outlook(
     candidates: torch.Tensor,
     answered: Sequence[Trial],
     objective: Objective,
+    works: torch.Tensor | None = None,
     delta: float | None = None,
     q: int = 1,
     most: int = CANDIDATES,
@@ -89,6 +90,7 @@ def outlook(
         answered: n trials with values, at the known points; their record of predictions says how far the model can be
             trusted, their costs what an experiment costs.
         objective: what is improved.
+        works: (c,) float64 in [0, 1], probability that the experiment works at each candidate; None if all will.
         delta: > 0, objective's unit; None for the noise of a measurement, or 1 % of the range measured if that is more.
         q: experiments to come, >= 1; fewer if there are fewer candidates.
         most: candidates, those with the highest plausible values, at which functions are drawn, >= 1.
@@ -107,7 +109,7 @@ def outlook(
     probability, gain = 0.0, 0.0
     if len(candidates):
         with torch_seed(seed), torch.no_grad():
-            best, others = draw(model, known, candidates, most, misses(answered, objective))
+            best, others = draw(model, known, candidates, most, misses(answered, objective), works)
         probability = float((others.amax(dim=1) >= best + delta).double().mean())
         gain = gain_of_next(best, others, q)
     cost = sum(1.0 if t.cost is None else t.cost for t in answered) / max(1, len(answered))
@@ -146,7 +148,12 @@ def misses(answered: Sequence[Trial], objective: Objective) -> float:
 
 
 def draw(
-    model: Model, known: torch.Tensor, candidates: torch.Tensor, most: int = CANDIDATES, spread: float = 1.0
+    model: Model,
+    known: torch.Tensor,
+    candidates: torch.Tensor,
+    most: int = CANDIDATES,
+    spread: float = 1.0,
+    works: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Functions at the points that matter.
 
@@ -156,12 +163,16 @@ def draw(
         candidates: (c, d) float64, c >= 1.
         most: of them that are drawn at.
         spread: factor on the deviation of each function from their mean.
+        works: (c,) probabilities that the experiment works. Neighbours work or fail together: in each function those
+            candidates fail, and are worth -inf, whose probability is below a common random level.
 
     Returns:
         Of each function the best value at known points, (s,), and its values at the k most promising candidates,
         (s, k), both gains in the objective's unit.
     """
-    known, candidates = promising(model, known, MEASURED), promising(model, candidates, most)
+    known = known[promising(model, known, MEASURED)]
+    kept = promising(model, candidates, most)
+    candidates = candidates[kept]
     posterior: Any = model.posterior(torch.cat([known, candidates]))
     if isinstance(posterior, EnsemblePosterior):
         functions = posterior.values[..., 0]
@@ -169,16 +180,20 @@ def draw(
         functions = posterior.rsample(torch.Size([DRAWS]))[..., 0]
     centre = posterior.mean[:, 0]
     functions = centre + spread * (functions - centre)
-    return functions[:, : len(known)].amax(dim=1), functions[:, len(known) :]
+    others = functions[:, len(known) :]
+    if works is not None:
+        level = torch.rand(len(functions), 1, dtype=works.dtype)
+        others = torch.where(level < works[kept], others, -torch.inf)
+    return functions[:, : len(known)].amax(dim=1), others
 
 
 def promising(model: Model, x: torch.Tensor, most: int) -> torch.Tensor:
-    """The `most` of (n, d) points with the highest mean plus two standard deviations."""
+    """Indices, in order, of the `most` of (n, d) points with the highest mean plus two standard deviations."""
     if len(x) <= most:
-        return x
+        return torch.arange(len(x))
     parts: list[Any] = [model.posterior(part.unsqueeze(1)) for part in torch.split(x, 512)]
     high = torch.cat([(p.mean + 2 * p.variance.sqrt())[:, 0, 0] for p in parts])
-    return x[high.topk(most).indices.sort().values]
+    return high.topk(most).indices.sort().values
 
 
 def gain_of_next(best: torch.Tensor, others: torch.Tensor, q: int) -> float:

@@ -14,7 +14,7 @@ from orchestrator.randomness import derive
 from orchestrator.strategies.active import ActiveLearning
 from orchestrator.strategies.bayes import Bayesian
 from orchestrator.strategies.stopping import Outlook, draw, gain_of_next, misses, outlook, promising
-from orchestrator.trial import Objective, Prediction, Trial
+from orchestrator.trial import Failure, Objective, Prediction, Trial
 from search_spaces.pool import Pool
 from surrogates.dropout import MCDropout
 from surrogates.gp import GP
@@ -127,7 +127,7 @@ def test_the_most_promising_are_kept() -> None:
     family, x, told = fitted()
     model = family.fit(x, column(np.array([t.values["f0"] for t in told])), 0)  # type: ignore[index]
     many = column(np.linspace(0, 1, 700))
-    kept = promising(model, many, 20)
+    kept = many[promising(model, many, 20)]
     assert len(kept) == 20
     with torch.no_grad():
         everything, some = (model.posterior(part.unsqueeze(1)) for part in (many, kept))
@@ -209,3 +209,40 @@ def test_who_does_not_seek_one_best_has_no_outlook() -> None:
         several.tell(trial)
     assert learner.outlook(derive("x")) is None
     assert several.outlook(derive("x")) is None
+
+
+def test_what_will_fail_is_not_better() -> None:
+    family, x, told = fitted(4)
+    model = family.fit(x, column(np.array([t.values["f0"] for t in told])), 0)  # type: ignore[index]
+    rest = column(np.linspace(0, 1, 40))
+
+    def chance(works: float | None) -> float:
+        given = None if works is None else torch.full((40,), works, dtype=torch.float64)
+        found = outlook(model, known=x, candidates=rest, answered=told, objective=UP, works=given, q=2)
+        assert math.isfinite(found.expected_gain) and found.expected_gain >= 0
+        return found.probability_better
+
+    assert chance(0.0) == 0.0
+    assert chance(1.0) == chance(None) > 0.1
+    assert chance(0.5) == pytest.approx(0.5 * chance(None), abs=0.08)
+
+
+def test_failures_dim_the_outlook() -> None:
+    """All points of the better half failed: what remains there is not to be had."""
+
+    def told(failing: bool) -> Outlook:
+        space = Pool(points=[{"x": i} for i in range(60)])
+        strategy = Bayesian(space=space, objectives=(UP,), surrogate=GP(space=space), initial=4)
+        for i in range(0, 30, 3):
+            values = {"f0": float(i)}
+            strategy.tell(Trial(id=i, study="s", number=i, point={"x": i}, seed=0, state="answered", values=values))
+        for i in range(30, 60, 3) if failing else ():
+            failure = Failure(cause="experiment", message="cracked")
+            strategy.tell(Trial(id=i, study="s", number=i, point={"x": i}, seed=0, state="failed", failure=failure))
+        found = strategy.outlook(derive("dim"))
+        assert found is not None
+        return found
+
+    free, barred = told(False), told(True)
+    assert barred.probability_better < 0.7 * free.probability_better
+    assert barred.expected_gain < free.expected_gain

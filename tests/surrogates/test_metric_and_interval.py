@@ -9,6 +9,7 @@ from botorch.models.transforms import Normalize
 from scipy import stats
 
 from orchestrator.randomness import derive
+from surrogates.blend import Blend
 from surrogates.dropout import MCDropout
 from surrogates.gp import GP
 from surrogates.interval import interval
@@ -85,3 +86,10 @@ def test_interval_of_an_ensemble_holds_its_share_of_samples() -> None:
     drawn = functions[:, :, None] + noise * torch.as_tensor(rng.normal(size=(*functions.shape[:2], 400, 2)))
     for share, expected in (((drawn < low[:, None, None]), 0.05), ((drawn > high[:, None, None]), 0.05)):
         assert torch.allclose(share.double().mean(dim=(1, 2)), torch.full((4, 2), expected).double(), atol=0.015)
+
+
+def test_a_blend_measures_as_its_process_does() -> None:
+    x, y = data(20)
+    x = x * torch.tensor([1.0, 10.0, 100.0])
+    model = Blend().fit(x, y[:, :1], 0)
+    assert torch.allclose(weights(model, x), weights(model.processes[0], x))
