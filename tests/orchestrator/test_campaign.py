@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -425,7 +426,11 @@ def test_evolution_in_the_background_resumes_and_repeats_no_point(tmp_path):
         return replace(study(strategy=strategy, driver=Bowl(sleep_s=sleep_s), budget=Budget(trials=total)), space=space)
 
     screened = []
-    for total, sleep_s in ((40, 0.01), (120, 0.1), (200, 1.0)):  # the last for a machine that is slow to start a process
+    for total, sleep_s in (
+        (40, 0.01),
+        (120, 0.1),
+        (200, 1.0),
+    ):  # the last for a machine that is slow to start a process
         if not screened:
             with ThreadPoolExecutor(4) as pool:
                 run(tmp_path, partial(made, total, sleep_s), executor=pool, slots=4)
@@ -449,3 +454,13 @@ def test_replay_tells_in_recorded_order_and_never_asks(tmp_path):
     run(tmp_path, lambda: study(strategy=witness, budget=Budget(trials=20)), executor=InPlace())
     assert [t.id for t in witness.told] == order and order != sorted(order)
     assert np.isfinite([t.values["loss"] for t in witness.told]).all()
+
+
+def test_garbage_is_looked_for_seldom_while_a_study_runs_and_as_before_afterwards(tmp_path):
+    class Looking(Silent):
+        def finished(self, trial):
+            thresholds.append(gc.get_threshold())
+
+    before, thresholds = gc.get_threshold(), []
+    run(tmp_path, partial(study, budget=Budget(trials=2)), executor=InPlace(), observer=Looking())
+    assert thresholds[0][:2] == before[:2] and thresholds[0][2] > before[2] and gc.get_threshold() == before

@@ -47,6 +47,15 @@ def test_keys_know_values_and_not_their_dress() -> None:
         key({"a": object()})
 
 
+def test_the_key_of_what_was_really_done() -> None:
+    pending = Pending()
+    planned, done = trial(0, 1), trial(0, 2)
+    pending.add(planned)
+    assert pending.key(planned) == key({"x": 1})
+    assert pending.holds(key({"x": 1})) and pending.key(planned) == key({"x": 1})
+    assert pending.key(done) == key({"x": 2}) and pending.key(trial(1, 3)) == key({"x": 3})
+
+
 def test_costs_the_same_however_many_there_are() -> None:
     def seconds(n: int) -> float:
         pending = Pending()
