@@ -84,19 +84,34 @@ class Pool:
 
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the column, unless the point is one of the candidates."""
-        if not isinstance(point, Mapping):
-            raise InvalidPoint(f"expected a mapping with {self.inputs}, got {point!r}")
-        for name in point:
-            if name not in self.inputs:
-                raise InvalidPoint(f"unknown column {name!r}; {suggest(name, self.inputs)}")
+        self._check_names(point)
         for column in self._columns:
-            if column.name not in point:
-                raise InvalidPoint(f"expected a value for {column.name}, got none; add it")
             column.check(point[column.name])
         if tuple(point[name] for name in self.inputs) not in self._rows:
             raise InvalidPoint(
                 f"expected one of the {len(self._points)} candidates, got {dict(point)}; take a listed row"
             )
+
+    def check_measured(self, point: Point) -> None:
+        """As `check`, for what was really done: numbers may be any within the range of their column.
+
+        With `features` only candidates are accepted, since nothing is known of the features of other points.
+        """
+        if self._features is not None:
+            return self.check(point)
+        self._check_names(point)
+        for column in self._columns:
+            column.check_measured(point[column.name])
+
+    def _check_names(self, point: Point) -> None:
+        if not isinstance(point, Mapping):
+            raise InvalidPoint(f"expected a mapping with {self.inputs}, got {point!r}")
+        for name in point:
+            if name not in self.inputs:
+                raise InvalidPoint(f"unknown column {name!r}; {suggest(name, self.inputs)}")
+        for name in self.inputs:
+            if name not in point:
+                raise InvalidPoint(f"expected a value for {name}, got none; add it")
 
     @property
     def dimension(self) -> int:
@@ -146,6 +161,12 @@ class _Column:
         if not known:
             some = ", ".join(repr(v) for v in list(self.known)[:5]) + (", …" if len(self.known) > 5 else "")
             raise InvalidPoint(f"expected {self.name} to be one of {some}, got {value!r}")
+
+    def check_measured(self, value: Any) -> None:
+        if not self.numeric:
+            self.check(value)
+        elif not _is_number(value) or not self.low <= value <= self.high:
+            raise InvalidPoint(f"expected {self.name} to be {self.low:g} to {self.high:g}, got {value!r}")
 
     def encode(self, values: Sequence[Any]) -> Array:
         if self.numeric:

@@ -83,9 +83,7 @@ class Slider:
                 probe = PROBE * (high - low)
                 up = constraint.violation({**values, name: values[name] + probe}) - here
                 down = constraint.violation({**values, name: values[name] - probe}) - here
-                slopes[name] = (
-                    max(up, 0.0) / PROBE if up >= down else -max(down, 0.0) / PROBE
-                )  # there is no kink uphill
+                slopes[name] = (max(up, 0.0) if up >= down else -max(down, 0.0)) / PROBE  # uphill there is no kink
         for mixture in self._product.mixtures:  # only directions that keep the total
             if any(slopes.get(name) for name in mixture.components):
                 mean = sum(slopes.get(name, 0.0) for name in mixture.components) / mixture.dimension

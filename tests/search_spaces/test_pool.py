@@ -164,3 +164,15 @@ def test_bad_options_are_named(options, message):
 def test_points_that_are_not_listed_are_refused(change, message):
     with pytest.raises(InvalidPoint, match=message):
         Pool(points=ROWS).check(ROWS[0] | change)
+
+
+def test_what_was_really_done_may_lie_between_the_candidates():
+    pool, done = Pool(points=ROWS), {"anneal": 341.5, "solvent": "water", "batch": 7}
+    pool.check_measured(done)
+    assert pool.encode([done])[0].tolist() == [0.2075, 1, 0, 0, 0]
+    for change, message in [({"anneal": 3415}, "anneal to be 300 to 500"), ({"solvent": "wine"}, "solvent")]:
+        with pytest.raises(InvalidPoint, match=message):
+            pool.check_measured(done | change)
+    described = Pool(points=ROWS, inputs=["anneal", "solvent"], features=["anneal"])
+    with pytest.raises(InvalidPoint, match="anneal"):
+        described.check_measured({"anneal": 341.5, "solvent": "water"})
