@@ -16,6 +16,7 @@ from gpytorch.utils.warnings import NumericalWarning
 from orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
 from orchestrator.protocols import Encodable, Finite, Space, Surrogate, Vectorised, require
 from orchestrator.randomness import derive_seed, torch_seed
+from orchestrator.strategies import stopping
 from orchestrator.strategies.explanation import Choice, Explainer
 from orchestrator.strategies.prospects import prospects
 from orchestrator.strategies.random import Random, Sampler
@@ -151,11 +152,11 @@ class ModelBased(ABC):
         stated = zip(self.objectives, stretch, strict=True)
         self._misses.append([(trial.values[o.name] - mean[o.name]) / (std[o.name] / s) for o, s in stated])
 
-    def _stretch(self) -> list[float]:
+    def _stretch(self, prior: float = RECORD) -> list[float]:
         """By objective, the factor on the model's standard deviations that the record of its predictions calls for."""
         misses = np.array(self._misses).reshape(-1, len(self.objectives))
         zero, one = np.zeros(len(misses)), np.ones(len(misses))
-        return [recorded_scale(zero, one, column, prior=RECORD) for column in misses.T]
+        return [recorded_scale(zero, one, column, prior=prior) for column in misses.T]
 
     @abstractmethod
     def _propose(
@@ -272,6 +273,7 @@ class ModelBased(ABC):
             answered=self._answered,
             objective=self.objectives[0],
             works=self._works(x),
+            spread=max(1.0, self._stretch(stopping.RECORD)[0]),
             delta=delta,
             q=q,
             most=most,

@@ -37,7 +37,7 @@ MEASURED, CANDIDATES = 128, 640
 """Most points of each kind that functions are drawn at: those with the highest plausible values."""
 
 RECORD = 10.0
-"""Predictions that came true exactly as promised, with which the record of misses is diluted."""
+"""Predictions that came true exactly as promised, with which the record of misses is diluted for `spread`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,7 @@ def outlook(
     answered: Sequence[Trial],
     objective: Objective,
     works: torch.Tensor | None = None,
+    spread: float = 1.0,
     delta: float | None = None,
     q: int = 1,
     most: int = CANDIDATES,
@@ -87,10 +88,11 @@ def outlook(
         model: of gains, i.e. of values with the sign that makes larger better; one output.
         known: (n, d) float64, measured points, n >= 1.
         candidates: (c, d) float64, untried points; all of a finite space, else as many as are worth a look.
-        answered: n trials with values, at the known points; their record of predictions says how far the model can be
-            trusted, their costs what an experiment costs.
+        answered: n trials with values, at the known points.
         objective: what is improved.
         works: (c,) float64 in [0, 1], probability that the experiment works at each candidate; None if all will.
+        spread: factor >= 1 on the deviation of each function from their mean: by how much predictions made before the
+            measurement missed more than they promised.
         delta: > 0, objective's unit; None for the noise of a measurement, or 1 % of the range measured if that is more.
         q: experiments to come, >= 1; fewer if there are fewer candidates.
         most: candidates, those with the highest plausible values, at which functions are drawn, >= 1.
@@ -109,7 +111,7 @@ def outlook(
     probability, gain = 0.0, 0.0
     if len(candidates):
         with torch_seed(seed), torch.no_grad():
-            best, others = draw(model, known, candidates, most, misses(answered, objective), works)
+            best, others = draw(model, known, candidates, most, spread, works)
         probability = float((others.amax(dim=1) >= best + delta).double().mean())
         gain = gain_of_next(best, others, q)
     cost = sum(1.0 if t.cost is None else t.cost for t in answered) / max(1, len(answered))
@@ -131,20 +133,6 @@ def least_difference(model: Model, known: torch.Tensor, values: Sequence[float])
         function: Any = model.posterior(known[:1])
         noise = float((measured.variance - function.variance).clamp_min(0.0).sqrt().max())
     return max(noise, 0.01 * (max(values) - min(values)), 1e-12 * max(1.0, *(abs(v) for v in values)))
-
-
-def misses(answered: Sequence[Trial], objective: Objective) -> float:
-    """Factor >= 1 by which predictions made before the measurement were surer of themselves than they should have been.
-
-    Root mean square of the standardised errors, diluted with `RECORD` honest ones. A point that was measured elsewhere
-    than planned says nothing about the prediction.
-    """
-    squares = [
-        ((t.values[objective.name] - t.prediction.mean[objective.name]) / t.prediction.std[objective.name]) ** 2
-        for t in answered
-        if t.values and t.prediction and t.prediction.std.get(objective.name, 0.0) > 0 and t.planned is None
-    ]
-    return math.sqrt(max(1.0, (RECORD + sum(squares)) / (RECORD + len(squares))))
 
 
 def draw(

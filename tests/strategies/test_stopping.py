@@ -13,7 +13,7 @@ from scipy import stats
 from orchestrator.randomness import derive
 from orchestrator.strategies.active import ActiveLearning
 from orchestrator.strategies.bayes import Bayesian
-from orchestrator.strategies.stopping import Outlook, draw, gain_of_next, misses, outlook, promising
+from orchestrator.strategies.stopping import Outlook, draw, gain_of_next, outlook, promising
 from orchestrator.trial import Failure, Objective, Prediction, Trial
 from search_spaces.pool import Pool
 from surrogates.dropout import MCDropout
@@ -102,14 +102,22 @@ def test_when_everything_was_tried_nothing_remains() -> None:
 
 
 def test_predictions_that_missed_make_it_cautious_and_good_ones_do_not_make_it_bold() -> None:
-    def record(error: float, planned: dict[str, float] | None = None) -> list[Trial]:
-        prediction = Prediction(mean={"f0": 0.0}, std={"f0": 1.0})
-        return trials(np.zeros(20), np.full(20, error), prediction=prediction, planned=planned)
+    def chance(error: float, planned: dict[str, float] | None = None) -> float:
+        space = Pool(points=[{"x": i} for i in range(60)])
+        strategy = Bayesian(space=space, objectives=(DOWN,), surrogate=GP(space=space), initial=4)
+        for i in range(0, 60, 4):
+            values = {"f0": (i - 20) ** 2 / 100}
+            prediction = Prediction(mean={"f0": values["f0"] - error}, std={"f0": 2.0})
+            strategy.tell(
+                Trial(id=i, study="s", number=i, point={"x": i}, seed=0, state="answered", values=values,
+                      prediction=prediction, extra={"stretch": [2.0]}, planned=planned)
+            )  # fmt: skip
+        found = strategy.outlook(derive("record"))
+        assert found is not None
+        return found.probability_better
 
-    assert misses(record(0.0), UP) == 1.0
-    assert misses(record(3.0), UP) == pytest.approx(math.sqrt((10 + 20 * 9) / 30))
-    assert misses(record(3.0, planned={"x": 1.0}), UP) == 1.0  # measured elsewhere than predicted
-    assert misses(trials(np.zeros(3), np.ones(3)), UP) == 1.0
+    assert chance(20.0) > chance(1.0) == chance(0.0)
+    assert chance(20.0, planned={"x": 1.0}) == chance(0.0)  # measured elsewhere than predicted
 
 
 def test_functions_are_drawn_jointly() -> None:
