@@ -37,14 +37,12 @@ class Access:
         required: whether a visitor must show the token.
         open_to_network: whether the server listens beyond this machine.
         names: host names that it answers to, besides its addresses, in lower case.
-        secure: whether browsers reach it over TLS, so that the cookie is kept to that.
     """
 
     secret: str = field(repr=False)
     required: bool
     open_to_network: bool
     names: frozenset[str] = LOCAL_NAMES
-    secure: bool = False
 
     @property
     def cookie(self) -> str:

@@ -69,8 +69,10 @@ class Gate:
         if refusal is None and request.method not in SAFE:
             try:
                 body = await asyncio.wait_for(_read(request), BODY_TIMEOUT_S)
-            except (ClientDisconnect, TimeoutError):
+            except ClientDisconnect:
                 return
+            except TimeoutError:
+                body, refusal = b"", self.refuse(request, 408, "the request came too slowly")
             if body is None:
                 refusal = self.refuse(request, 413, f"expected at most {BODY_LIMIT // 2**20} MB, got more; send less")
             else:
@@ -118,8 +120,7 @@ class Gate:
 def cookie(access: Access, session: str) -> str:
     """The Set-Cookie header of a session; an empty one ends it."""
     age = SESSION_S if session else 0
-    secure = "; Secure" if access.secure else ""
-    return f"{access.cookie}={session}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
+    return f"{access.cookie}={session}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict"
 
 
 class _Headers:

@@ -44,7 +44,7 @@ class Site:
             campaign=lab.name,
             study=lab.study.name,
             path=request.url.path,
-            version=self.desk.version,
+            version=self.desk.version if status == 200 else "",  # a page that answers a form is not to be refreshed
             token_required=self.access.required,
             csrf=self.access.form_token(request.scope["session"]),
             who=unquote(request.cookies.get(WHO, ""))[:80],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 
+import anyio
 import pytest
 
 from orchestrator.errors import ConfigError
@@ -186,6 +187,19 @@ def test_a_large_body_is_refused_before_it_is_parsed(client, lab):
 
     streamed = client.post("/api/results", content=parts(), headers={"content-type": "application/json"})
     assert [declared.status_code, streamed.status_code] == [413, 413] and events(lab) == before
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(client, lab, monkeypatch):
+    monkeypatch.setattr("orchestrator.web.gate.BODY_TIMEOUT_S", 0.05)
+    before = events(lab)
+
+    async def drip():
+        yield b'{"n": '
+        await anyio.sleep(5)
+        yield b"1}"
+
+    answer = client.post("/api/recommendations", content=drip(), headers={"content-type": "application/json"})
+    assert answer.status_code == 408 and events(lab) == before
 
 
 def test_what_people_type_is_shown_as_text(client, lab):

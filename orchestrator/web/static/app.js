@@ -27,7 +27,10 @@ function restoreDrafts(root) {
   for (const form of root.querySelectorAll("form[data-draft]")) {
     if (form.querySelector("[aria-invalid]")) continue; // the server has sent back what was typed
     const draft = JSON.parse(sessionStorage.getItem(key(form)) || "{}");
-    for (const element of typed(form)) if (element.name in draft) element.value = draft[element.name];
+    for (const element of typed(form)) if (element.name in draft) {
+      element.value = draft[element.name];
+      for (let around = element.closest("details"); around; around = around.parentElement.closest("details")) around.open = true;
+    }
   }
 }
 
@@ -127,5 +130,5 @@ for (const form of document.querySelectorAll("form[data-draft]")) {
 if (location.search.includes("done=")) history.replaceState(null, "", location.pathname); // so that it is said once
 restoreDrafts(document);
 localTimes(document);
-if (indicator) poll();
+if (version) poll();
 requestAnimationFrame(() => (started = true));

@@ -1,1 +1,0 @@
-"""What browsers load besides the page: one style sheet, one script, one icon; nothing comes from elsewhere."""
