@@ -56,7 +56,11 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "optuna": "orchestrator.strategies.optuna:OptunaSampler",
     },
     "surrogate": {
+        "blend": "surrogates.blend:Blend",
+        "auto": "surrogates.auto:Auto",
+        "conv_gp": "surrogates.conv_gp:ConvGP",
         "ensemble": "surrogates.ensemble:Ensemble",
+        "forest": "surrogates.forest:Forest",
         "gp": "surrogates.gp:GP",
         "mc_dropout": "surrogates.dropout:MCDropout",
     },

@@ -13,13 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
-from scipy.special import ndtr
+from scipy.special import log_ndtr
 
 from surrogates.metrics import checked
 
 Array = npt.NDArray[np.float64]
 
 TINY = 1e-12
+
+SMALLEST = 1e-12
+"""Probability that is told from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +118,10 @@ class Quantiles:
         z, n = (y - mean) / std, len(self.z)
         inside = np.interp(z, self.z, np.arange(1, n + 1) / (n + 1))
         edge = 1 / (n + 1)
-        below = edge * ndtr(z) / ndtr(self.z[0])
-        above = 1 - edge * ndtr(-z) / ndtr(-self.z[-1])
+        below = edge * np.exp(log_ndtr(np.minimum(z, self.z[0])) - log_ndtr(self.z[0]))
+        above = 1 - edge * np.exp(log_ndtr(-np.maximum(z, self.z[-1])) - log_ndtr(-self.z[-1]))
         level: Array = np.where(z < self.z[0], below, np.where(z > self.z[-1], above, inside))
-        return level
+        return np.clip(level, SMALLEST, 1 - SMALLEST)
 
     def interval(self, mean: Array, std: Array, level: float = 0.9) -> Array:
         """(2, n) float64: bounds that leave out as much below as above."""

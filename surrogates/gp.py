@@ -72,7 +72,13 @@ class GP:
         self._named = getattr(space, "columns", None)
 
     def fit(
-        self, x: torch.Tensor, y: torch.Tensor, seed: int, *, noise: npt.NDArray[np.float64] | None = None
+        self,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        seed: int,
+        *,
+        noise: npt.NDArray[np.float64] | None = None,
+        rows: npt.NDArray[np.int_] | None = None,
     ) -> SingleTaskGP:
         """Fit by maximum a posteriori; where the data cannot tell (one point, constant y) the prior stands.
 
@@ -83,6 +89,7 @@ class GP:
             noise: (n, m) float64, standard deviation of each measurement in the unit of y, >= 0; NaN where unknown.
                 Unknown ones share one that is fitted; a new measurement is expected to be as noisy as those seen
                 (mean of their variances).
+            rows: (r,) int, rows by which length scales and noise are fitted; None for all of them.
 
         Returns:
             A model with posterior in the units of y.
@@ -99,9 +106,9 @@ class GP:
         standardise: Any = model.outcome_transform
         scale = standardise.stdvs.reshape(-1).numpy()
         variances = np.maximum((spread.numpy() / scale) ** 2, LEAST_VARIANCE).T  # (m, n), NaN stays
-        rows = np.arange(len(x))
-        if len(x) > self.subset:
-            rows = np.sort(derive(seed, "subset").permutation(len(x))[: self.subset])
+        rows = np.arange(len(x)) if rows is None else rows
+        if len(rows) > self.subset:
+            rows = np.sort(derive(seed, "subset").permutation(rows)[: self.subset])
         columns = self._columns(x.shape[1])
         found = [
             hyperparameters.fit(

@@ -1,17 +1,11 @@
-"""Recalibration and calibration metrics against closed forms, scipy and numerical integration."""
+"""Recalibration: the truth is found again, and fresh predictions become honest."""
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy.special import ndtri
 
-from surrogates.calibration import recalibrate
-from surrogates.metrics import (
-    coverage,
-    crps,
-    miscalibration_area,
-    nll,
-    sharpness,
-)
+from surrogates.calibration import Quantiles, recalibrate
+from surrogates.metrics import coverage, miscalibration_area, nll
 
 
 def draws(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -51,39 +45,42 @@ def test_recalibration_of_degenerate_predictions() -> None:
     assert 0 < perfect.noise < 1e-10
 
 
-def test_coverage_matches_scipy_intervals() -> None:
-    mean, std, y = draws(500)
-    for level, found in coverage(mean, std, y).items():
-        low, high = stats.norm.interval(level, loc=mean, scale=std)
-        assert found == np.mean((low <= y) & (y <= high))
+def test_recalibration_finds_a_noise_that_varies_as_the_model_says() -> None:
+    rng = np.random.default_rng(0)
+    mean, spread, shape = rng.normal(size=20_000), rng.uniform(0.05, 1, size=20_000), rng.uniform(0.1, 3, size=20_000)
+    y = mean + rng.normal(size=20_000) * np.hypot(2 * spread, 0.5 * shape)
+    found = recalibrate(mean, spread, y, shape=shape, prior=0.0)
+    assert (found.scale, found.noise) == (pytest.approx(2.0, rel=0.03), pytest.approx(0.5, rel=0.03))
+    assert found.std(spread, shape) == pytest.approx(np.hypot(2 * spread, 0.5 * shape), rel=0.05)
 
 
-def test_miscalibration_area_in_closed_form() -> None:
-    zeros, ones = np.zeros(10), np.ones(10)
-    assert miscalibration_area(zeros, ones, zeros) == pytest.approx(0.5)
-    assert miscalibration_area(zeros, ones, 100 * ones) == pytest.approx(0.5)
-    # Levels at the midpoints of n equal cells: n triangles on either side, each of area (1 / 2n)² / 2.
-    levels = (np.arange(10) + 0.5) / 10
-    assert miscalibration_area(zeros, ones, stats.norm.ppf(0.5 + levels / 2)) == pytest.approx(1 / 40)
+def heavy(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean 1, standard deviation 2 and skewed, heavy-tailed values around them."""
+    rng = np.random.default_rng(seed)
+    z = rng.standard_t(2.5, size=n)
+    return np.ones(n), np.full(n, 2.0), 1 + 2 * np.where(z > 0, 2 * z, 0.3 * z)
 
 
-def test_miscalibration_area_matches_a_fine_grid() -> None:
-    mean, std, y = draws(60)
-    grid = np.linspace(0, 1, 200_001)
-    held = np.searchsorted(np.sort(2 * stats.norm.cdf(np.abs(y - mean) / std) - 1), grid, side="right") / len(y)
-    assert miscalibration_area(mean, std, y) == pytest.approx(integrate.trapezoid(np.abs(held - grid), grid), abs=1e-5)
+def test_quantiles_of_held_out_residuals_make_intervals_honest_where_a_gaussian_is_not() -> None:
+    mean, std, y = heavy(1000, 0)
+    quantiles = Quantiles.of((y - mean) / std)
+    fresh = heavy(5000, 1)
+    level = quantiles.level(*fresh)
+    recalibrated = miscalibration_area(np.zeros(5000), np.ones(5000), ndtri(level))
+    assert recalibrated < 0.02 < miscalibration_area(*fresh)
+    for wanted in (0.5, 0.9):
+        low, high = quantiles.interval(fresh[0], fresh[1], wanted)
+        inside = (low <= fresh[2]) & (fresh[2] <= high)
+        assert inside.mean() == pytest.approx(wanted, abs=0.03)
+        assert inside == pytest.approx(np.abs(2 * level - 1) <= wanted)
 
 
-def test_nll_sharpness_and_crps() -> None:
-    mean, std, y = draws(20)
-    assert nll(mean, std, y) == pytest.approx(-np.mean(stats.norm.logpdf((y - mean) / std) - np.log(std)))
-    assert sharpness(std) == pytest.approx(np.linalg.norm(std) / np.sqrt(20))
-    by_definition = []
-    for m, s, v in zip(mean, std, y, strict=True):
-        below = integrate.quad(lambda t, m=m, s=s: stats.norm.cdf(t, m, s) ** 2, -60, v, limit=200, points=[m])[0]
-        above = integrate.quad(lambda t, m=m, s=s: stats.norm.sf(t, m, s) ** 2, v, 60, limit=200, points=[m])[0]
-        by_definition.append(below + above)
-    assert crps(mean, std, y) == pytest.approx(np.mean(by_definition), rel=1e-6)
+def test_quantiles_reach_beyond_what_was_seen() -> None:
+    quantiles = Quantiles.of(np.array([1.0, -1.0, 0.0]))
+    level = quantiles.level(np.zeros(5), np.ones(5), np.array([-60.0, -2.0, 0.0, 2.0, 60.0]))
+    assert (np.diff(level) > 0).all() and level[2] == 0.5 and level[0] > 0 and level[-1] < 1
+    with pytest.raises(ValueError, match="two"):
+        Quantiles.of(np.array([1.0]))
 
 
 def test_bad_input_is_refused() -> None:

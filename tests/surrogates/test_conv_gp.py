@@ -1,0 +1,37 @@
+"""A process over a network's features: the shared contract, images, and hyperparameters from rows not trained on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from orchestrator.errors import ConfigError
+from orchestrator.protocols import Surrogate
+from surrogates.conv_gp import ConvGP
+from tests.contracts.surrogate import SurrogateContract
+from tests.surrogates.test_dropout import Waves, wave_data
+
+
+class TestConvGP(SurrogateContract):
+    learned = 0.3
+    unit_tolerance = 0.05  # single precision inside
+
+    @pytest.fixture
+    def surrogate(self) -> Surrogate:
+        return ConvGP(steps=150)
+
+
+def test_gradients_flow_through_the_image_to_the_latent_vector() -> None:
+    model = ConvGP(space=Waves(), steps=30).fit(*wave_data(24), 0).double()  # type: ignore[arg-type]
+    z = wave_data(2, seed=1)[0].unsqueeze(1).requires_grad_()
+
+    def summary(z: torch.Tensor) -> torch.Tensor:
+        posterior = model.posterior(z)
+        return torch.cat([posterior.mean, posterior.variance], dim=-1)
+
+    assert torch.autograd.gradcheck(summary, (z,), eps=1e-6, atol=1e-5, rtol=1e-4)
+
+
+def test_bad_options_are_refused() -> None:
+    with pytest.raises(ConfigError, match="features"):
+        ConvGP(features=0)
