@@ -120,7 +120,7 @@ def day(browser, server, robot, file):
     form.get_by_label("Note").fill("late")
     own = {"point": {**point, "hours": 6}, "values": {"yield": 11}}
     robot.post("/api/results", json={"by": "robot", "results": [own]}).raise_for_status()
-    phone.wait_for_function("document.querySelector('[data-live=summary]').innerText.includes('5')")  # measured
+    phone.locator('.recent a[href="/experiments/7"]').wait_for()
     assert form.get_by_label("yield", exact=True).input_value() == "55.5"
     server.kill()
     phone.wait_for_selector(".live.off")
