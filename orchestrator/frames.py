@@ -12,7 +12,20 @@ from markupsafe import escape
 from orchestrator.errors import MissingExtra, Problem
 from orchestrator.filled import Filled, read_cells
 from orchestrator.report import text
-from orchestrator.tables import HIGH, LOW, NOISE, PREDICTED, REASON, TRIAL, Layout, interval, rows_of
+from orchestrator.tables import (
+    COST,
+    FAILED,
+    HIGH,
+    LOW,
+    NOISE,
+    NOTE,
+    PREDICTED,
+    REASON,
+    TRIAL,
+    Layout,
+    interval,
+    rows_of,
+)
 from orchestrator.trial import Trial, best
 
 if TYPE_CHECKING:
@@ -29,6 +42,8 @@ def recommended(trials: Sequence[Trial], layout: Layout) -> DataFrame:
     for objective in layout.objectives:
         for name in (objective.name, f"{objective.name} {NOISE}"):
             frame[name] = frame[name].astype(float)
+    frame[COST] = frame[COST].astype(float)
+    frame[[FAILED, NOTE]] = ""
     return frame
 
 

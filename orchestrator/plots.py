@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,15 @@ from orchestrator.trial import Objective, Trial
 
 SIZE = (7.0, 4.2)
 """Of a figure, inches."""
+
+
+class Drawing(Figure):
+    """A figure that a notebook shows by itself: made without pyplot, it needs no backend and is never kept open."""
+
+    def _repr_png_(self) -> bytes:
+        out = io.BytesIO()
+        self.savefig(out, format="png", dpi=110)
+        return out.getvalue()
 
 
 def chosen(objectives: Sequence[Objective], name: str | None) -> Objective:
@@ -133,7 +143,7 @@ def parameter(trials: Sequence[Trial], layout: Layout, name: str, objective: Obj
 
 def _draw(paint: Callable[[Axes], None]) -> Figure:
     with style.context(["default", fig.STYLE]):
-        figure = Figure(figsize=SIZE, layout="constrained")
+        figure = Drawing(figsize=SIZE, layout="constrained")
         paint(figure.subplots())
     return figure
 
