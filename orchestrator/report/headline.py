@@ -15,6 +15,9 @@ from orchestrator.trial import in_full
 
 State = Literal["empty", "open", "interrupted", "finished"]
 
+WAITING = "waiting for results"
+"""How a session of a lab ends: people have work to do."""
+
 DEEDS = {
     "random": ("{n} was drawn at random", "{n} were drawn at random"),
     "space_filling": ("{n} was placed evenly over the space", "{n} were placed evenly over the space"),
@@ -47,6 +50,9 @@ def state_sentence(history: History, studies: list[Study]) -> str:
     """The state in words."""
     at = text.moment(history.sessions[-1].last_at) if history.sessions else ""
     reason = history.sessions[-1].ended if history.sessions else ""
+    waiting = sum(len(s.running) for s in studies)
+    if reason == WAITING and waiting:
+        return f"Waiting for {text.plural(waiting, 'result')} since {at}."
     return {
         "empty": "Nothing has been run yet.",
         "finished": f"Finished {at}.",

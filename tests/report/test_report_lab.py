@@ -90,7 +90,7 @@ def bench(tmp_path: Path) -> History:
     own = ledger.report("bench", {**POINT, "solvent": "water"}, seed=9, extra={"origin": "reported"})
     ledger.answer(own, answer(30.0, "Ben", 60.0))
     ledger.amend(ledger.history.trials[0], answer(52.0, "Chen", 10.0))
-    ledger.close("interrupted")
+    ledger.close("waiting for results")
     return read(tmp_path / "ledger.db")
 
 
@@ -200,6 +200,7 @@ def test_what_is_not_done_is_not_a_failure_and_people_are_no_slots(bench: Histor
     study = only(bench)
     assert [t.id for t in study.failed] == [2] and [t.id for t in study.cancelled] == [4]
     assert occupancy.section(bench) is None
+    assert headline.state_sentence(bench, [study]) == "Waiting for 1 result since 1970-01-01 00:16:40 UTC."
     assert "chose 4 points, people added 1 of their own; 1 failed" in headline.sentence(study)
 
 
