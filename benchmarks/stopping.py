@@ -3,9 +3,9 @@
 Campaigns of the recommender (all defaults, 5 random starts) run to a fixed number of experiments or the end of the
 pool, and note after every answer what `outlook` says: the probability p that an untried candidate is truly better than
 the truly best tried one by at least delta (its default: the noise that the model sees, or 1 % of the range measured).
-The truth is known, so each p can be held against it. The rule "stop as soon as p is below a threshold" is then applied
-to the record, which is fair because the rule does not change what is proposed. `blend` is the default surrogate, `gp` a
-Gaussian process alone, with log expected improvement.
+The truth is known, so each p can be held against it. The rule "stop as soon as p is below a threshold" (or has been in
+three answers in a row) is then applied to the record, which is fair because the rule does not change what is proposed.
+`blend` is the default surrogate, `gp` a Gaussian process alone, with log expected improvement.
 
     false stops   share of the campaigns that the rule stopped where something better by delta remained, with the 95 %
                   Wilson interval
@@ -55,6 +55,7 @@ STARTS = 5
 SIZE = 400
 NOISE = 0.02
 THRESHOLDS = (0.2, 0.1, 0.05, 0.01)
+PATIENCE = (1, 3)
 BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 VARIANTS = ("record", "model")
 SYNTHETIC = {"smooth2": 2, "rough2": 2, "anisotropic4": 4, "branin": 2, "hartmann6": 6}
@@ -185,11 +186,12 @@ def at_its_word(strategy: Bayesian, pool: Pool, told: Sequence[Trial], untried: 
     return float((others.amax(dim=1) >= best + delta).double().mean())
 
 
-def stops(records: Sequence[dict[str, Any]], variant: str, threshold: float) -> dict[str, float]:
-    """What the rule would have done."""
+def stops(records: Sequence[dict[str, Any]], variant: str, threshold: float, patience: int = 1) -> dict[str, Any]:
+    """What the rule would have done that stops after `patience` probabilities in a row below the threshold."""
     false, stopped, used, regrets, whole = 0, 0, [], [], []
     for r in records:
-        below = np.flatnonzero(np.array(r[variant]) < threshold)
+        low = np.convolve(np.array(r[variant]) < threshold, np.ones(patience))[: len(r["n"])]
+        below = np.flatnonzero(low >= patience)
         at = int(below[0]) if len(below) else len(r["n"]) - 1
         stopped += len(below) > 0
         false += bool(len(below) and r["better"][at])
@@ -252,14 +254,14 @@ def show(console: Console, surrogate: str, everything: list[dict[str, Any]]) -> 
         summary["problems"][name] = row
         table.add_row(name, *_cells(row))
     console.print(table)
-    table = Table("outlook", "threshold", "campaigns", "stopped", "false stops", "95 %", "used of", "regret %, mean",
-                  "90th", title=f"{surrogate}: all problems together")  # fmt: skip
+    table = Table("outlook", "threshold", "in a row", "campaigns", "stopped", "false stops", "95 %", "used of",
+                  "regret %, mean", "90th", title=f"{surrogate}: all problems together")  # fmt: skip
     for variant in VARIANTS:
         summary["rules"][variant] = {}
-        for threshold in THRESHOLDS:
-            row = stops(everything, variant, threshold)
-            summary["rules"][variant][str(threshold)] = row
-            table.add_row(variant, f"{threshold:.2f}", *_cells(row))
+        for threshold, patience in itertools.product(THRESHOLDS, PATIENCE):
+            row = stops(everything, variant, threshold, patience)
+            summary["rules"][variant][f"{threshold} x {patience}"] = row
+            table.add_row(variant, f"{threshold:.2f}", str(patience), *_cells(row))
     console.print(table)
     table = Table("outlook", "stated", "came true", "± over campaigns", "answers", title=f"{surrogate}: reliability")
     for variant in VARIANTS:
