@@ -18,8 +18,7 @@ three answers in a row) is then applied to the record, which is fair because the
 `model` takes the model at its word. Synthetic pools are 400 points of a cube, each seed with a new function (drawn from
 a Gaussian process whose kind and length scales the model is not told, or Branin, or Hartmann in six dimensions) and
 noise of 2 % of its range. With --data FOLDER (the five data sets of PV-Lab, pvlab_NAME_dataset.csv) pools of real
-measurements are added; there the mean over repetitions is both what is measured and the truth. How strongly the record
-counts was chosen on seeds 100 and 101.
+measurements are added; there the mean over repetitions is both what is measured and the truth.
 
     python benchmarks/stopping.py [--data FOLDER] [--seeds 20] [--length 45] [--quick] [--results FILE]
 """
