@@ -25,7 +25,10 @@ from surrogates.dropout_model import DropoutModel, Render
 from surrogates.fitting import Transform, fit
 
 BETWEEN = 128
-"""Points at which the disagreement of the networks is measured."""
+"""Points at which the disagreement of the networks is measured where data are too few to keep some aside."""
+
+ENOUGH = 400
+"""Rows from which on one in twenty is kept aside from all networks."""
 
 STEPS = 240
 """Of the training of one network at a time, where none were asked for."""
@@ -46,6 +49,7 @@ class Prepared:
         prepare: makes inputs of points.
         folds: (n,) int, which fold each row belongs to.
         k: number of folds; 1 if there is a single row, which is then not held out.
+        aside: (n,) bool, rows that no network is trained on.
     """
 
     x: torch.Tensor
@@ -56,6 +60,7 @@ class Prepared:
     prepare: Render
     folds: torch.Tensor
     k: int
+    aside: torch.Tensor
 
     @classmethod
     def of(cls, x: torch.Tensor, y: torch.Tensor, *, render: Render | None, folds: int, seed: int) -> Prepared:
@@ -72,11 +77,12 @@ class Prepared:
             inputs = prepare(x.to(torch.float32))
         k = min(folds, len(x))
         numbers = torch.as_tensor(derive(seed, "folds").permutation(len(x)) % k)
-        return cls(x, inputs, ((y - y_mean) / y_std).to(torch.float32), y_mean, y_std, prepare, numbers, k)
+        aside = torch.as_tensor(derive(seed, "aside").permutation(len(x)) % 20 == 0) & (len(x) >= ENOUGH)
+        return cls(x, inputs, ((y - y_mean) / y_std).to(torch.float32), y_mean, y_std, prepare, numbers, k, aside)
 
     def held(self) -> torch.Tensor:
         """(k, n) bool, the rows that each fold holds out."""
-        return (self.folds == torch.arange(self.k)[:, None]) & (self.k > 1)
+        return ((self.folds == torch.arange(self.k)[:, None]) & (self.k > 1)) | self.aside
 
 
 def train_one(
@@ -148,10 +154,10 @@ def _untrained(
 def set_scale(model: DropoutModel, data: Prepared, seed: int) -> None:
     """Set the model's scale and noise from residuals of held-out data.
 
-    A residual is that of one member, whereas the model predicts by the mean of all. The squared error of that mean is
-    smaller by the variance between the members (Krogh & Vedelsby, NIPS 1995), taken where no member has seen the
-    answer: at random points between pairs of data. There also the raw variance of all functions is measured, which the
-    scale turns into the explained part of the squared error.
+    A residual is that of one member, whereas the model predicts by the mean of all, whose error is smaller. By how much
+    is seen on the rows kept aside. Where data are too few for that, it is the variance between the members (Krogh &
+    Vedelsby, NIPS 1995), taken where no member has seen the answer: at random points between pairs of data. In the same
+    places the raw variance of all functions is measured, which the scale turns into the explained part of the error.
 
     Args:
         model: raw; changed in place. Its members are in the order of the folds.
@@ -161,9 +167,12 @@ def set_scale(model: DropoutModel, data: Prepared, seed: int) -> None:
     if data.k == 1:
         return
     x, folds, n = data.x, data.folds, len(data.x)
-    rng = derive(seed, "between")
-    left, right = x[torch.as_tensor(rng.integers(n, size=(2, BETWEEN)))]
-    fresh = left + torch.as_tensor(rng.random((BETWEEN, 1))) * (right - left)
+    if data.aside.any():
+        fresh = x[data.aside]
+    else:
+        rng = derive(seed, "between")
+        left, right = x[torch.as_tensor(rng.integers(n, size=(2, BETWEEN)))]
+        fresh = left + torch.as_tensor(rng.random((BETWEEN, 1))) * (right - left)
     with torch.no_grad():
         raw, shapes = (values.to(torch.float64) for values in model.raw(torch.cat([x, fresh])))
     own = raw[folds, :, torch.arange(n)]  # (n, s / k, m)
@@ -179,7 +188,11 @@ def set_scale(model: DropoutModel, data: Prepared, seed: int) -> None:
         explained = float(np.mean((member.scale * spread) ** 2))
         unexplained = float(np.mean((member.noise * own_shape) ** 2))
         squared_error = explained + unexplained
-        less = 1 - min(float(between[j]), squared_error / 2) / squared_error
+        if data.aside.any():
+            errors = unseen[..., j].mean(dim=1) - y[data.aside, j]  # (k, rows)
+            less = float(errors.mean(dim=0).abs().mean() / errors.abs().mean()) ** 2
+        else:
+            less = 1 - min(float(between[j]), squared_error / 2) / squared_error
         model.scale[j] = math.sqrt(less * explained / max(float(total[j]), TINY))
         model.held_out[:, j] = torch.as_tensor((y[:, j].numpy() - mean) / member.std(spread, own_shape))
         model.noise[j] = math.sqrt(less) * member.noise * float(model.y_std[j])

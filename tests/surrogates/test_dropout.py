@@ -150,6 +150,31 @@ def test_network_for_another_input_is_refused() -> None:
         MCDropout(space=Waves(), network=genome(0, [1, 8, 8])).fit(*wave_data(8), 0)  # type: ignore[arg-type]
 
 
+def rate_of(model: DropoutModel) -> float:
+    (rate,) = {layer.p for network in model.networks for layer in network.layers.values()}  # type: ignore[union-attr]
+    return round(float(rate), 6)
+
+
+def test_the_rate_is_fitted_noise_wants_more_of_it() -> None:
+    rng = derive("rates", 0)
+    x = torch.as_tensor(rng.random((60, 3)))
+    smooth, noise = 3 * x[:, :1] + x[:, 1:2] ** 2, torch.as_tensor(rng.normal(size=(60, 1)))
+    assert rate_of(MCDropout(steps=150).fit(x, smooth, 0)) < rate_of(MCDropout(steps=150).fit(x, noise, 0))
+    assert rate_of(MCDropout(rate=0.25, steps=5).fit(x, smooth, 0)) == 0.25
+
+
+def test_held_out_residuals_are_kept_in_standard_deviations() -> None:
+    model = MCDropout(steps=100).fit(*wave_data(60), 0)
+    assert model.held_out is not None and model.held_out.shape == (60, 1)
+    assert 0.8 < float(model.held_out.square().mean()) < 1.25
+
+
+def test_bad_rates_are_refused() -> None:
+    for rate in (0.0, 1.0, "best"):
+        with pytest.raises(ConfigError, match="rate"):
+            MCDropout(rate=rate)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("option", ["samples", "members", "steps"])
 def test_bad_options_are_refused(option: str) -> None:
     with pytest.raises(ConfigError, match=option):
