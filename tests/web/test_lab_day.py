@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from orchestrator.lab import Result
 from orchestrator.ledger import read
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'dev'")
@@ -166,47 +165,48 @@ def check(trials):
     assert trials[6].planned is None and trials[6].info["note"] == "by hand"
 
 
-def test_signing_in_from_a_phone(browser, serve):
+def test_signing_in_and_pages_that_fit_with_and_without_scripts(browser, serve, lab):
     server = serve("--host", "0.0.0.0")
-    token = server.campaign.parent.joinpath("run", "serve.token").read_text().strip()
+    token = server.campaign.parent.joinpath("run", "serve.token").read_text(encoding="utf-8").strip()
     assert token in server.said
-    phone = visit(browser, server.url, **PHONE)
-    assert "furnace" not in phone.content()
-    phone.fill("#token", token)
-    phone.get_by_role("button", name="Sign in").click()
+    phone = sign_in(visit(browser, server.url, **PHONE), token)
+    phone.fill("#n", "2")
     phone.get_by_role("button", name="Recommend").click()
-    assert phone.locator("article.card").count() == 1
-    phone.get_by_role("button", name="Sign out").click()
-    assert phone.locator("#token").count() == 1
-    phone.goto(f"{server.url}/history")
-    assert phone.locator("#token").count() == 1
+    assert phone.locator("article.card").count() == 2
 
-
-def test_the_page_works_without_scripts(browser, serve, lab):
-    server = serve()
-    page = visit(browser, server.url, java_script_enabled=False)
-    page.get_by_role("button", name="Recommend").click()
-    form = open_form(page, 0, "Enter result")
+    plain = sign_in(visit(browser, server.url, java_script_enabled=False), token)
+    form = open_form(plain, 0, "Enter result")
     form.get_by_label("yield", exact=True).fill("12")
     form.get_by_role("button", name="Record result").click()
-    assert flash(page) == "The result of experiment 0 is recorded."
+    assert flash(plain) == "The result of experiment 0 is recorded."
     assert lab.trials()[0].values == {"yield": 12}
 
-
-def test_nothing_is_wider_than_the_screen_and_fingers_find_the_buttons(browser, serve, lab):
-    for value in (5.0, 7.0, 6.0):
-        trial = lab.recommend(1, by="Ana")[0]
-        lab.tell([Result(trial=trial.id, values={"yield": value})], by="Ben")
-    lab.recommend(2, by="Ana")
-    url = serve().url
-    for width, scheme in ((320, "light"), (390, "dark"), (1280, "light")):
-        page = visit(browser, url, viewport={"width": width, "height": 800}, color_scheme=scheme)
-        for path in ("/", "/history", "/experiments/0", "/api/docs"):
-            page.goto(url + path)
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-            heights = page.eval_on_selector_all(
-                "main button, main summary.button, main input:not([type=hidden]):not([type=checkbox]), main select",
-                "found => found.filter(e => e.offsetParent).map(e => e.getBoundingClientRect().height)",
-            )
-            assert all(height >= 44 for height in heights), (path, heights)
+    for width, scheme in ((320, "dark"), (1280, "light")):
+        page = sign_in(visit(browser, server.url, viewport={"width": width, "height": 800}, color_scheme=scheme), token)
+        for path in ("/history", "/experiments/0", "/api/docs", "/"):
+            page.goto(server.url + path)
+            fits(page, width)
         assert page.problems == []
+
+    phone.get_by_role("button", name="Sign out").click()
+    phone.goto(f"{server.url}/history")
+    assert phone.locator("#token").count() == 1 and "furnace" not in phone.content()
+
+
+def sign_in(page, token):
+    """Show the token."""
+    assert "furnace" not in page.content()
+    page.fill("#token", token)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_selector("#n")
+    return page
+
+
+def fits(page, width):
+    """Nothing is wider than the screen, and fingers find the buttons."""
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, page.url
+    heights = page.eval_on_selector_all(
+        "main button, main summary.button, main input:not([type=hidden]):not([type=checkbox]), main select",
+        "found => found.filter(e => e.offsetParent).map(e => e.getBoundingClientRect().height)",
+    )
+    assert all(height >= 44 for height in heights), (page.url, heights)

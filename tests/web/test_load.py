@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from orchestrator.ledger import read
+from tests.web.conftest import CAMPAIGN
 
 CLIENTS = 50
 
@@ -67,38 +68,43 @@ def one_turn(client: httpx.Client, rng: random.Random, number: int, turn: int) -
     return [(entry["id"], entry["values"]["yield"]) for entry in answer.json()]
 
 
-def test_results_do_not_wait_for_recommendations(tmp_path):
-    """A strategy that thinks for seconds keeps nobody from reporting."""
-    from tests.web.conftest import CAMPAIGN, Server
+SLOW = """
+import time
+from pathlib import Path
 
-    (tmp_path / "slow.py").write_text(
-        "import time\nfrom orchestrator.strategies.random import Random\n\n\n"
-        "class Slow(Random):\n    def ask(self, n, pending, rng):\n        if pending:\n            time.sleep(3)\n"
-        "        return super().ask(n, pending, rng)\n",
-        encoding="utf-8",
-    )
-    campaign = tmp_path / "campaign.yaml"
+from orchestrator.strategies.random import Random
+
+
+class Slow(Random):
+    def ask(self, n, pending, rng):
+        while pending and not Path("thought").exists():
+            Path("thinking").touch()
+            time.sleep(0.01)
+        return super().ask(n, pending, rng)
+"""
+
+
+def test_results_do_not_wait_for_recommendations(campaign, serve):
+    """A strategy that goes on thinking until it is told to stop keeps nobody from reporting or looking."""
+    (campaign.parent / "slow.py").write_text(SLOW, encoding="utf-8")
     campaign.write_text(CAMPAIGN % '"slow:Slow"', encoding="utf-8")
-    server = Server(campaign)
-    try:
-        with httpx.Client(base_url=server.url, timeout=60) as client:
-            trials = [e["id"] for e in client.post("/api/recommendations", json={"n": 10}).json()]
-            finished: list[str] = []
+    server = serve()
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        trials = [e["id"] for e in client.post("/api/recommendations", json={"n": 3}).json()]
+        answers: list[int] = []
 
-            def ask() -> None:
-                assert httpx.post(f"{server.url}/api/recommendations", json={}, timeout=60).status_code == 201
-                finished.append("recommendation")
+        def ask() -> None:
+            answers.append(httpx.post(f"{server.url}/api/recommendations", json={}, timeout=60).status_code)
 
-            asking = threading.Thread(target=ask)
-            asking.start()
-            time.sleep(0.3)
-            for trial in trials:
-                client.post(
-                    "/api/results", json={"results": [{"trial": trial, "values": {"yield": 5}}]}
-                ).raise_for_status()
-                assert client.get("/").status_code == 200
-            finished.append("results")
-            asking.join()
-        assert finished == ["results", "recommendation"]
-    finally:
-        server.stop()
+        asking = threading.Thread(target=ask)
+        asking.start()
+        while not (campaign.parent / "thinking").exists():
+            time.sleep(0.01)
+        for trial in trials[:2]:
+            body = {"results": [{"trial": trial, "values": {"yield": 5}}]}
+            assert client.post("/api/results", json=body).status_code == 200
+            assert client.get("/").status_code == 200
+        assert answers == []
+        (campaign.parent / "thought").touch()
+        asking.join()
+    assert answers == [201]
