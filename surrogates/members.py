@@ -190,7 +190,7 @@ def set_scale(model: DropoutModel, data: Prepared, seed: int) -> None:
         squared_error = explained + unexplained
         if data.aside.any():
             errors = unseen[..., j].mean(dim=1) - y[data.aside, j]  # (k, rows)
-            less = float(errors.mean(dim=0).abs().mean() / errors.abs().mean()) ** 2
+            less = float(errors.mean(dim=0).abs().mean() / errors.abs().mean().clamp_min(TINY)) ** 2
         else:
             less = 1 - min(float(between[j]), squared_error / 2) / squared_error
         model.scale[j] = math.sqrt(less * explained / max(float(total[j]), TINY))

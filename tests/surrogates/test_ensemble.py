@@ -11,7 +11,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.protocols import Surrogate
 from orchestrator.randomness import derive
 from surrogates.ensemble import Ensemble
-from tests.contracts.surrogate import SurrogateContract, data
+from tests.contracts.surrogate import SurrogateContract, data, predict
 
 
 class TestEnsemble(SurrogateContract):
@@ -52,6 +52,15 @@ def test_with_enough_data_the_scatter_is_learned_where_it_is() -> None:
     with torch.no_grad():
         std = model.posterior(x, observation_noise=True).variance.sqrt().flatten()
     assert 0.08 < std[0] < 0.35 and 0.7 < std[1] < 1.5
+    fresh, y = scattered(1000, 1)
+    mean, variance = predict(model, fresh)
+    assert 0.86 < float(((y - mean).abs() < 1.645 * variance.sqrt()).double().mean()) < 0.94
+
+
+def test_many_constant_values_are_no_trouble() -> None:
+    x, _ = scattered(400, 0)
+    mean, variance = predict(Ensemble(steps=5).fit(x, torch.full((400, 1), 3.0, dtype=torch.float64), 0), x)
+    assert torch.allclose(mean, torch.tensor(3.0, dtype=torch.float64), atol=0.5) and (variance > 0).all()
 
 
 @pytest.mark.parametrize("option", ["folds", "members", "steps"])
