@@ -96,7 +96,7 @@ class BlendModel(Model):
     def __init__(self, pairs: list[tuple[Any, ForestModel]], shares: list[float]) -> None:
         super().__init__()
         self.processes = nn.ModuleList([process for process, _ in pairs])
-        self.forests = nn.ModuleList([forest for _, forest in pairs])
+        self.pairs = pairs
         self.shares = shares
 
     @property
@@ -124,9 +124,9 @@ class BlendModel(Model):
         return posterior if posterior_transform is None else posterior_transform(posterior=posterior, X=X)
 
     def _output(self, j: int, x: torch.Tensor, measured: bool) -> MultivariateNormal:
-        smooth = self.processes[j].posterior(x, observation_noise=measured)
-        stepped = self.forests[j].posterior(x)
-        assert isinstance(stepped.mean, torch.Tensor)
+        process, forest = self.pairs[j]
+        smooth = process.posterior(x, observation_noise=measured)
+        stepped: Any = forest.posterior(x)
         share, count = self.shares[j], stepped.values.shape[-3]
         gap = (stepped.mean - smooth.mean)[..., 0]  # (b, q)
         votes = (stepped.values - stepped.mean.unsqueeze(-3))[..., 0]  # (b, s, q)
@@ -136,7 +136,7 @@ class BlendModel(Model):
             + share * (1 - share) * gap.unsqueeze(-1) * gap.unsqueeze(-2)
         )
         if measured:
-            covariance = covariance + share * float(self.forests[j].noise[0]) ** 2 * torch.eye(x.shape[-2]).to(x)
+            covariance = covariance + share * float(forest.noise[0]) ** 2 * torch.eye(x.shape[-2]).to(x)
         scale = covariance.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None]
         covariance = covariance + JITTER * scale * torch.eye(x.shape[-2]).to(x)
         return MultivariateNormal(smooth.mean[..., 0] + share * gap, covariance)
@@ -153,9 +153,9 @@ class BlendModel(Model):
         for j, share in enumerate(self.shares):
             if float(torch.rand(())) < share:
                 tree = int(torch.randint(2**31, ()))
-                drawn.append(_tree(self.forests[j], tree))
+                drawn.append(_tree(self.pairs[j][1], tree))
             else:
-                path = draw_matheron_paths(self.processes[j], torch.Size([1]))
+                path = draw_matheron_paths(self.pairs[j][0], torch.Size([1]))
                 drawn.append(lambda x, path=path: path(x).reshape(-1, 1))
         return lambda x: torch.cat([function(x) for function in drawn], dim=1)
 
@@ -198,8 +198,10 @@ def _leave_one_out(process: Any, x: torch.Tensor) -> Array:
         variance = 1 / inverse.diagonal()
         scale = float(process.outcome_transform.stdvs)
         density = _log_density(0.0, (weighed * variance).numpy(), variance.numpy())
-    return density - np.log(scale)
+    found: Array = density - np.log(scale)
+    return found
 
 
 def _log_density(value: Any, mean: Array, variance: Array) -> Array:
-    return -0.5 * (np.log(2 * np.pi * variance) + (value - mean) ** 2 / variance)
+    density: Array = -0.5 * (np.log(2 * np.pi * variance) + (value - mean) ** 2 / variance)
+    return density

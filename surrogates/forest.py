@@ -124,7 +124,7 @@ class ForestModel(EnsembleModel):
         posterior = super().posterior(X, output_indices, **kwargs)
         if observation_noise:
             noise = self.noise if output_indices is None else self.noise[output_indices]
-            posterior = MeasuredPosterior(posterior.values, noise.to(X))
+            posterior = MeasuredPosterior(posterior.values, noise.to(X).expand(*X.shape[:-1], len(noise)))
         return posterior if posterior_transform is None else posterior_transform(posterior=posterior, X=X)
 
 

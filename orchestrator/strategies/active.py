@@ -18,6 +18,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.protocols import Space, Surrogate
 from orchestrator.strategies.covariance import condition, joint_covariance
 from orchestrator.strategies.explanation import Choice
+from orchestrator.strategies.information import information
 from orchestrator.strategies.modelled import ModelBased
 from orchestrator.strategies.tried import Taken
 from orchestrator.trial import Objective, Proposal, Trial
@@ -40,7 +41,7 @@ class ActiveLearning(ModelBased):
         surrogate: Surrogate | None = None,
         initial: int = 10,
         data: Sequence[Trial] = (),
-        acquisition: Literal["integrated_variance", "variance"] = "integrated_variance",
+        acquisition: Literal["integrated_variance", "variance", "bald"] = "integrated_variance",
         candidates: int = 512,
         refit_every: int = 1,
         explain: bool = True,
@@ -55,15 +56,16 @@ class ActiveLearning(ModelBased):
             initial: answered trials before the model is asked, >= 2; until then points fill the space.
             data: finished trials of an earlier study; they count towards `initial`.
             acquisition: integrated_variance reduces the mean variance over the space; variance goes where it is
-                largest (for one objective with constant noise that is also where the information gain is).
+                largest; bald where a measurement tells most about the model (Houlsby et al., 2011), which for one
+                objective with constant noise and a Gaussian process is the same place.
             candidates: points of the space considered at each ask, and over which the variance is averaged, >= 2.
             refit_every: answers between fits, >= 1; answers in between count as places that are known.
             explain: record with each proposal why it was made; false saves the time.
             seed: of the fits and the space-filling points.
         """
-        if acquisition not in ("integrated_variance", "variance"):
+        if acquisition not in ("integrated_variance", "variance", "bald"):
             raise ConfigError(
-                f"{self.name}: expected acquisition 'integrated_variance' or 'variance', got {acquisition!r}"
+                f"{self.name}: expected acquisition 'integrated_variance', 'variance' or 'bald', got {acquisition!r}"
             )
         if candidates < 2:
             raise ConfigError(f"{self.name}: expected candidates >= 2, got {candidates}")
@@ -100,7 +102,13 @@ class ActiveLearning(ModelBased):
         for _ in range(min(n, len(points))):
             variance = covariance.diagonal(dim1=1, dim2=2)
             gain = (covariance**2).mean(dim=2) / (variance + noise[:, None])
-            score = ((gain if self.acquisition == "integrated_variance" else variance) * weight).sum(dim=0)
+            match self.acquisition:
+                case "integrated_variance":
+                    score = (gain * weight).sum(dim=0)
+                case "variance":
+                    score = (variance * weight).sum(dim=0)
+                case _:
+                    score = information(model, x[len(known) :], variance, noise)
             score[picks] = -torch.inf
             best = int(score.argmax())
             reasons.append(self._reason(variance, gain, weight, best))

@@ -9,7 +9,7 @@ Reference: Frazier, Powell & Dayanik, INFORMS J. Comput. 21 (2009) 599.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -52,16 +52,21 @@ def worth_repeating(model: Model, measured: torch.Tensor, new: torch.Tensor, pen
         new: (d,) float64, the point that the acquisition function has chosen.
         pending: (p, d) float64; counted as measured already.
     """
-    with torch.no_grad():
-        expected = model.posterior(measured.unsqueeze(1)).mean[:, 0, 0]
+    expected = _mean(model, measured)
     first = {tuple(row): i for i, row in reversed(list(enumerate(measured.tolist())))}
     order = sorted(first.values(), key=lambda i: -float(expected[i]))[:MOST]
     x = torch.cat([pending, measured[order], new[None]])
     covariance, noise = joint_covariance(model, x)
     for i in range(len(pending)):
         covariance = condition(covariance, noise, i)
-    with torch.no_grad():
-        mean = model.posterior(x.unsqueeze(1)).mean[len(pending) :, 0, 0]
+    mean = _mean(model, x[len(pending) :])
     gradient = knowledge_gradient(mean, covariance[0, len(pending) :, len(pending) :], float(noise[0]))
     best = int(gradient[:-1].argmax())
     return order[best] if float(gradient[best]) > float(gradient[-1]) else None
+
+
+def _mean(model: Model, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        posterior: Any = model.posterior(x.unsqueeze(1))
+        mean: torch.Tensor = posterior.mean[:, 0, 0]
+    return mean

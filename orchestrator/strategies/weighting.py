@@ -2,6 +2,10 @@
 
 Logarithms of non-negative acquisition values add: log acquisition + log probability - exponent x log cost. A bound or a
 sample function is a utility, which may have either sign; there a failure counts as the worst that was measured.
+
+Once the best of what works is nearly found, hardly any improvement is expected there, and even an all but hopeless
+experiment beyond the edge, where the model extrapolates, would look better. What is more likely to fail than to work is
+therefore held back by a steep slope, which leaves the edge itself to be explored.
 """
 
 from __future__ import annotations
@@ -17,6 +21,9 @@ from botorch.utils.transforms import t_batch_mode_transform
 from orchestrator.strategies.candidates import evaluate
 from orchestrator.strategies.feasibility import Feasibility
 from orchestrator.trial import Point
+
+STEEPNESS = 60.0
+"""Of the slope below a probability of one half, in nats or spreads of the measured values."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +67,12 @@ class Weights:
         if self.feasibility is None:
             return values
         log_probability = self.feasibility.log_probability(x)
+        probability = log_probability.exp()
+        reluctance = STEEPNESS * (probability - 0.5).clamp_max(0.0)
         if self.logarithmic:
-            return values + log_probability
-        return torch.where(values.isfinite(), self.worst + log_probability.exp() * (values - self.worst), values)
+            return values + log_probability + reluctance
+        weighed = self.worst + probability * (values - self.worst) + reluctance
+        return torch.where(values.isfinite(), weighed, values)
 
 
 class _Weighed(AcquisitionFunction):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from orchestrator.strategies.acquisitions import Utility, acquisition
 from orchestrator.strategies.analytic import log_improvement
 from orchestrator.strategies.bayes import Bayesian
 from orchestrator.strategies.tried import key
-from orchestrator.trial import Objective, Point, Trial
+from orchestrator.trial import Objective, Point, Proposal, Trial
 from search_spaces.box import Box
 from surrogates.dropout import MCDropout
 from surrogates.gp import GP
@@ -266,3 +268,95 @@ def test_bad_options_are_refused(option: dict[str, Any]) -> None:
 def test_bounds_need_one_objective() -> None:
     with pytest.raises(ConfigError, match="one objective"):
         Bayesian(space=square(), objectives=toys.loss(m=2), surrogate=GP(), acquisition="ucb")
+
+
+def test_needs_no_surrogate_to_be_named_and_says_so_in_a_pool() -> None:
+    space, objectives = small_pool(), toys.loss()
+    strategy = Bayesian(space=space, objectives=objectives, initial=4, data=told(space, 6, objectives))
+    proposal = strategy.ask(1, (), derive(0))[0]
+    assert strategy.acquisition == "ucb"
+    assert "highest plausible value" in proposal.reason and proposal.prediction is not None
+    assert Bayesian(space=square(), objectives=toys.loss()).acquisition == "log_ei"
+    assert Bayesian(space=square(), objectives=toys.loss(m=2)).acquisition == "log_nehvi"
+
+
+def test_a_target_range_is_found_rather_than_the_best() -> None:
+    space, objective = square(), Objective("hardness", "maximise", "HV")
+    strategy = Bayesian(
+        space=space, objectives=(objective,), surrogate=GP(space=space), initial=6, candidates=64, explain=False,
+        target={"hardness": (200.0, 220.0)},
+    )  # fmt: skip
+    done = optimise(strategy, lambda p: 400 * p["x"] + 30 * math.sin(6 * p["y"]), 16, objective)
+    inside = [200 <= (t.values or {})["hardness"] <= 220 for t in done]
+    assert sum(inside[6:]) >= 6
+    assert "target range" in done[-1].reason
+
+
+def test_a_batch_of_eight_is_diverse() -> None:
+    space, objectives = toys.reals(3), toys.loss()
+    data = told(space, 15, objectives)
+    for kind in ("ucb", "log_ei"):
+        strategy = Bayesian(
+            space=space, objectives=objectives, surrogate=GP(space=space), data=data, acquisition=kind, candidates=64,
+            iterations=8, explain=False,
+        )  # fmt: skip
+        x = space.encode([p.point for p in strategy.ask(8, (), derive(1))])
+        distances = np.linalg.norm(x[:, None] - x, axis=2)[np.triu_indices(8, 1)]
+        assert distances.min() > 0.01, kind
+
+
+def test_a_product_space_of_1e14_points_is_not_listed() -> None:
+    space = Box(
+        parameters={f"x{i}": {"type": "categorical", "choices": list("abcde")} for i in range(20)}  # 5²⁰ = 9.5e13
+        | {"y": {"type": "integer", "low": 0, "high": 9}}
+    )
+    objective = Objective("f", "maximise")
+
+    def value(point: Point) -> float:
+        return sum(point[f"x{i}"] == "abcde"[i % 5] for i in range(20)) + 0.1 * point["y"]
+
+    strategy = Bayesian(space=space, objectives=(objective,), surrogate=GP(space=space), initial=8, explain=False)
+    for number in range(12):
+        point = space.sample(derive("start", number))
+        trial = as_trial(number, Proposal(point=point))
+        strategy.tell(answered(trial, {"f": value(point)}))
+    proposals = strategy.ask(2, (), derive(0))
+    assert len({key(p.point) for p in proposals}) == 2
+    lucky = np.mean([value(space.sample(derive("lucky", i))) for i in range(200)])
+    assert np.mean([value(p.point) for p in proposals]) > lucky
+
+
+def test_noise_of_measurements_reaches_the_surrogate() -> None:
+    space, objectives = toys.reals(2), toys.loss()
+    seen: list[Any] = []
+
+    class Listening(GP):
+        def fit(self, x: Any, y: Any, seed: int, *, noise: Any = None) -> Any:
+            seen.append(noise)
+            return super().fit(x, y, seed, noise=noise)
+
+    data = [replace(t, noise={"f0": 0.1} if t.number % 2 else {}) for t in told(space, 12, objectives)]
+    strategy = Bayesian(space=space, objectives=objectives, surrogate=Listening(space=space), data=data, explain=False)
+    strategy.ask(1, (), derive(0))
+    assert [bool(np.isfinite(row[0])) for row in seen[0]] == [bool(t.number % 2) for t in data]
+
+
+def test_intervals_are_stretched_by_the_record_of_misses() -> None:
+    space, objective = toys.reals(2), Objective("f0")
+    strategy = Bayesian(space=space, objectives=(objective,), surrogate=GP(space=space), initial=6, candidates=32)
+    for number in range(6):
+        trial = as_trial(number, strategy.ask(1, (), derive(number))[0])
+        strategy.tell(answered(trial, measure(space, (objective,), trial.point)))
+    stretches = []
+    for number in range(6, 10):
+        proposal = strategy.ask(1, (), derive(number))[0]
+        stretches.append(proposal.extra["stretch"][0])
+        low, high = proposal.extra["explanation"]["interval"]["f0"]
+        assert proposal.prediction is not None
+        assert high - low == pytest.approx(2 * 1.6449 * proposal.prediction.std["f0"], rel=1e-3)
+        trial = as_trial(number, proposal)
+        assert trial.prediction is not None
+        missed = trial.prediction.mean["f0"] + 5 * trial.prediction.std["f0"]  # each a far miss
+        strategy.tell(answered(trial, {"f0": missed}))
+    assert stretches[0] == 1.0
+    assert all(b > a for a, b in itertools.pairwise(stretches))
