@@ -68,10 +68,16 @@ def test_the_guide(tmp_path):
     assert history.trials[1].point["temperature"] == 803.0 and history.trials[1].planned is not None
     assert (tmp_path / "runs/furnace/report.html").is_file() and (tmp_path / "trials.csv").is_file()
 
-    (python,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+@pytest.mark.slow
+def test_the_guides_python(tmp_path):
+    matloop("init lab.yaml --template lab", tmp_path)
+    (python,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "lab.md").read_text(encoding="utf-8"), re.DOTALL)
     done = subprocess.run([sys.executable, "-c", python], cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
-    assert [t.state for t in read(tmp_path / "runs/furnace/ledger.db").trials][6:] == ["answered", "answered", "failed"]
+    history = read(tmp_path / "runs/furnace/ledger.db")
+    assert [t.state for t in history.trials] == ["answered", "answered", "failed"]
+    assert history.trials[0].noise == {"hardness": 6.0}
 
 
 def test_the_example_is_what_init_writes():
