@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PEERS ?= .venv-peers
+PEERS_BO ?= .venv-peers-bo
 MPICH ?= .venv-mpich
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -48,12 +49,17 @@ bench: $(STAMP)
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script $(if $(MATLOOP_DATA),--data $(MATLOOP_DATA)) || exit 1; done
 
 # Other optimisers, in an environment of their own; benchmarks use it where it exists.
-peers: $(PEERS)/.installed
+peers: $(PEERS)/.installed $(PEERS_BO)/.installed
 
 $(PEERS)/.installed: benchmarks/peers/requirements.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet -r $<
 	touch $@
 
+$(PEERS_BO)/.installed: benchmarks/peers/recommendation.txt
+	test -x $(PEERS_BO)/bin/python || $(PYTHON) -m venv $(PEERS_BO)
+	$(PEERS_BO)/bin/python -m pip install --quiet -r $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(PEERS) $(MPICH) build dist *.egg-info
+	rm -rf $(VENV) $(PEERS) $(PEERS_BO) $(MPICH) build dist *.egg-info
