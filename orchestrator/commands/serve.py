@@ -10,6 +10,7 @@ from pathlib import Path
 from orchestrator.errors import ConfigError, MissingExtra
 
 try:
+    import python_multipart  # noqa: F401  forms need it
     import uvicorn
 
     from orchestrator.web.access import Access, is_local, names, read_token

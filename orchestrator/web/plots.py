@@ -63,17 +63,21 @@ def predictions(finished: Sequence[Trial], objective: Objective) -> tuple[Markup
         return None
     mean, std, measured = (np.array(column, dtype=np.float64) for column in list(zip(*rows, strict=True))[1:])
     known = np.isfinite(std) & (std > 0)
-    low, high = (f(np.concatenate([mean, measured])) for f in (np.min, np.max))
+    low, high = (float(f(np.concatenate([mean, measured]))) for f in (np.min, np.max))
+    half = 1.645 * np.where(known, std, 0.0)
+    least, most = (
+        max(float((mean - half).min()), 1.5 * low - 0.5 * high),
+        min(float((mean + half).max()), 1.5 * high - 0.5 * low),
+    )
     canvas = Canvas(WIDTH, HEIGHT, f"{text.name(objective)} predicted and measured", "predictions")
-    x, y = padded(float(low), float(high), 48, WIDTH - 10), padded(float(low), float(high), HEIGHT - 42, 26)
+    x, y = padded(low, high, 48, WIDTH - 10), padded(min(low, least), max(high, most), HEIGHT - 42, 26, 0.03)
     axes(canvas, x, y, labels=(f"measured {text.axis(objective)}", f"predicted {text.axis(objective)}"))
-    canvas.line(x(x.low), y(y.low), x(x.high), y(y.high), "diagonal")
+    canvas.line(x(low), y(low), x(high), y(high), "diagonal")
     for i in np.union1d(
         statistics.thin(measured - mean, POINTS // 2), statistics.even(len(rows), POINTS // 2)
     ).tolist():
         if known[i]:
-            half = 1.645 * std[i]
-            canvas.line(x(measured[i]), y(mean[i] - half), x(measured[i]), y(mean[i] + half), "interval")
+            canvas.line(x(measured[i]), y(mean[i] - half[i]), x(measured[i]), y(mean[i] + half[i]), "interval")
         tip = (
             f"experiment {rows[i][0].id}: predicted {text.spread(mean[i], std[i])}, measured {text.number(measured[i])}"
         )

@@ -101,19 +101,25 @@ def axes(canvas: Canvas, x: Scale, y: Scale, *, labels: tuple[str, str], whole: 
         labels: of the horizontal axis (below, at the right) and of the vertical one (above, at the left).
         whole: whether the horizontal axis counts things.
     """
-    for value in y.ticks(5):
+    ticks = y.ticks(5)
+    for value, label in zip(ticks, labelled(ticks), strict=True):
         canvas.line(x.start, y(value), x.end, y(value), "grid")
-        canvas.text(x.start - 6, y(value) + 4, text.number(_clean(value)), "tick", "end")
+        canvas.text(x.start - 6, y(value) + 4, label, "tick", "end")
     canvas.line(x.start, y.start, x.end, y.start, "axis")
-    for value in x.ticks(6):
-        if not whole or (value == round(value) and value >= 1):
-            canvas.text(x(value), y.start + 16, text.number(_clean(value)), "tick", "middle")
+    ticks = [value for value in x.ticks(6) if not whole or (value == round(value) and value >= 1)]
+    for value, label in zip(ticks, labelled(ticks), strict=True):
+        canvas.text(x(value), y.start + 16, label, "tick", "middle")
     canvas.text(x.end, y.start + 32, labels[0], "label", "end")
     canvas.text(4, 13, labels[1], "label")
 
 
-def _clean(value: float) -> float:
-    return float(f"{value:.10g}") + 0.0
+def labelled(ticks: Sequence[float]) -> list[str]:
+    """Evenly spaced values in words, all with as many decimals as the most exact one needs."""
+    size = max(map(abs, ticks), default=0.0)
+    if not 1e-3 <= size < 1e6:
+        return [text.number(value) for value in ticks]
+    decimals = next(d for d in range(10) if all(abs(round(v, d) - v) < 1e-6 * size for v in ticks))
+    return [f"{value + 0.0:.{decimals}f}".replace("-", "−") for value in ticks]
 
 
 def _title(tip: str) -> str:

@@ -14,6 +14,7 @@ from orchestrator.web import plots
 from orchestrator.web.fields import fields_of, shown
 from orchestrator.web.forms import outcome, read
 from orchestrator.web.numbers import number
+from orchestrator.web.svg import Scale, labelled
 from search_spaces.experiment.space import Experiment
 from search_spaces.pool import Pool
 from tests.web.conftest import form_token
@@ -201,6 +202,16 @@ def test_progress_is_drawn_where_it_was_measured():
     _, sentence = plots.predictions(trials, HARDNESS)
     assert "3 of 6 of the 90 % intervals held: too few" in sentence
     assert 'style="' not in svg and plots.progress([], HARDNESS) is None
+
+
+def test_ticks_are_round_and_within_the_range_and_labels_agree_with_them():
+    for low, high in ((7.2, 18.4), (-0.03, 0.04), (0.998, 1.002), (1e-5, 5e-5), (-1e7, 1e7), (0.1234561, 0.1234569)):
+        ticks = Scale(low, high, 0.0, 1.0).ticks(5)
+        assert 3 <= len(ticks) <= 6 and ticks == sorted(set(ticks))
+        slack = 1e-9 * (high - low)
+        assert low - slack <= ticks[0] and ticks[-1] <= high + slack
+        said = [float(t.replace("−", "-").replace(",", "")) for t in labelled(ticks)]
+        assert said == pytest.approx(ticks, rel=1e-6, abs=1e-9 * (high - low))
 
 
 def test_labs_that_are_not_there(tmp_path):
