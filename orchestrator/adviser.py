@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from orchestrator.artifacts import ArtifactStore
@@ -43,7 +45,8 @@ class Adviser:
         number, pending = self._listen()
         allowed = self._allowed(n)
         rng = derive(self._seed, self.study.name, "strategy", number)
-        proposals = self.strategy.ask(allowed, pending, rng)[:allowed]
+        with self._speaking("ask"):
+            proposals = self.strategy.ask(allowed, pending, rng)[:allowed]
         for proposal in proposals:
             self._check(proposal)
         return number, proposals
@@ -73,13 +76,27 @@ class Adviser:
                 pending.add(trial)
             number = history.asks.get(name, 0)
         try:
-            for trial in news:
-                if trial.study == name:
-                    self.strategy.tell(trial)
+            with self._speaking("tell"):
+                for trial in news:
+                    if trial.study == name:
+                        self.strategy.tell(trial)
         except BaseException:
             self._version = NEVER  # it may have heard half of it
             raise
         return number, pending
+
+    @contextmanager
+    def _speaking(self, method: str) -> Iterator[None]:
+        """Turn a strategy's own bug into an error that says so."""
+        try:
+            yield
+        except MatloopError:
+            raise
+        except Exception as error:
+            raise MatloopError(
+                f"study {self.study.name!r}: the strategy {type(self.strategy).__name__} failed in `{method}`: "
+                f"{type(error).__name__}: {error}. All results are recorded; correct it and ask again"
+            ) from error
 
     def _now(self) -> tuple[int, int]:
         """Changes where the past has changed, so that the strategy has to hear all of it again."""

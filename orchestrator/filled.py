@@ -19,8 +19,9 @@ from typing import Any
 from orchestrator.errors import Problem
 from orchestrator.plain import to_json
 from orchestrator.results import Result, same
-from orchestrator.tables import COST, FAILED, NOISE, NOTE, TRIAL, Layout
+from orchestrator.tables import COST, FAILED, NOISE, NOTE, TRIAL, Layout, cell
 from orchestrator.trial import Trial
+from orchestrator.web.fields import Field
 from orchestrator.web.numbers import number
 
 YES, NO = {"yes", "y", "x", "true", "1", "failed"}, {"no", "n", "false", "0"}
@@ -163,7 +164,7 @@ class _Rows:
             if not cells[name]:
                 continue
             try:
-                value = column.read(self._decimal(cells[name]) if column.kind != "choice" else cells[name])
+                value = _choice(column, cells[name]) if column.choices else column.read(self._decimal(cells[name]))
             except ValueError as error:
                 problems.append(Problem(row, self._title(name), str(error)))
             else:
@@ -258,6 +259,17 @@ def _text(content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("cp1252")
+
+
+def _choice(field: Field, text: str) -> Any:
+    """The choice that a text means, as it was written to a table or as people write it.
+
+    Raises:
+        ValueError: it means none.
+    """
+    alike = [choice for choice in field.choices if str(choice).casefold() == text.casefold()]
+    written = [choice for choice in field.choices if str(cell(choice)) == text]
+    return field.read(str(alike[0] if len(alike) == 1 else written[0] if written else text))
 
 
 def _failure(text: str) -> str:

@@ -113,7 +113,7 @@ def write(trials: Sequence[Trial], layout: Layout) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(titles)
-    writer.writerows([_cell(value) for value in row] for row in rows)
+    writer.writerows([cell(value) for value in row] for row in rows)
     return out.getvalue().encode("utf-8-sig")
 
 
@@ -122,7 +122,7 @@ def _beside(objective: Objective) -> Iterator[str]:
     return (f"{objective.name} {what}" for what in (NOISE, PREDICTED, LOW, HIGH))
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
     """As written to a file: seven digits are what people read."""
     return f"{value:.7g}" if isinstance(value, float) else "" if value is None else value
 

@@ -25,6 +25,8 @@ from orchestrator.progress import duration, per_time, quantity
 from orchestrator.report.text import compact
 from orchestrator.trial import best
 
+WAITING = 20  # recommendations that are listed
+
 
 def locate(target: Path) -> Path:
     """Folder of a campaign, from that folder, its ledger, or its campaign file (run without `--dir`).
@@ -85,7 +87,12 @@ def page(history: History, writer: str | None, now: float) -> RenderableType:
     waiting = [t for t in history.trials if t.state == "running" and _by_people(config, t.study)]
     if waiting:
         parts.append(Text("\nwaiting for results"))
-        parts += [Text(f"  trial {t.id}: {compact(t.point)}, recommended {_ago(now - t.proposed_at)}") for t in waiting]
+        parts += [
+            Text(f"  trial {t.id}: {compact(t.point)}, recommended {_ago(now - t.proposed_at)}")
+            for t in waiting[:WAITING]
+        ]
+        if len(waiting) > WAITING:
+            parts.append(Text(f"  and {len(waiting) - WAITING} more"))
     failures = Counter((t.study, t.failure.cause, t.failure.message) for t in history.trials if t.failure)
     if failures:
         parts.append(Text("\nfailures"))

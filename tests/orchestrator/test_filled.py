@@ -239,3 +239,23 @@ def _spoil(text: str, rng: random.Random) -> bytes:
         text = text or "x"
     content = text.encode("utf-8", errors="replace")
     return bytes(rng.randrange(256) if rng.random() < 0.002 else byte for byte in content)
+
+
+def test_choices_are_known_as_they_were_written_and_as_people_write_them(tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        "name: Choices\nstudies:\n  s:\n    space:\n      kind: box\n      parameters:\n"
+        "        ratio: {type: categorical, choices: [100.0, 0.333333333333, 2]}\n"
+        "        gas: {type: categorical, choices: [argon, Air, 'AIR']}\n"
+        "    driver: manual\n    strategy: space_filling\n    objectives: {y: minimise}\n",
+        encoding="utf-8",
+    )
+    with Lab.open(tmp_path / "c.yaml", directory=tmp_path / "run") as lab:
+        content = b"ratio,gas,y\n100,Argon,1\n0.3333333,Air,2\n2,AIR,3\n"
+        points = [r.trial.point for r in tell(lab, content)]
+        assert points == [
+            {"ratio": 100.0, "gas": "argon"},
+            {"ratio": 0.333333333333, "gas": "Air"},
+            {"ratio": 2, "gas": "AIR"},
+        ]
+        with pytest.raises(RejectedResults, match="expected one of argon, Air, AIR, got 'aIR'"):
+            tell(lab, b"ratio,gas,y\n2,aIR,3\n")

@@ -334,3 +334,30 @@ def test_a_study_that_a_machine_measures_is_refused(tmp_path):
 def test_a_senseless_number_is_refused(lab, n):
     with pytest.raises(MatloopError, match="whole number >= 1"):
         lab.recommend(n)
+
+
+def test_a_strategy_with_a_bug_says_so_and_loses_nothing(lab):
+    class Broken:
+        def ask(self, n, pending, rng):
+            raise ZeroDivisionError("by zero")
+
+        def tell(self, trial):
+            raise KeyError("x")
+
+    lab.recommend()
+    lab._adviser.strategy = Broken()
+    with pytest.raises(MatloopError, match=r"Broken failed in `ask`: ZeroDivisionError: by zero. All results are rec"):
+        lab.recommend()
+    lab.tell([Result(trial=0, values=value(1))])
+    with pytest.raises(MatloopError, match="Broken failed in `tell`: KeyError"):
+        lab.recommend()
+    assert len(lab.recommend()) == 1  # built again from the record
+
+
+def test_a_study_of_people_needs_neither_strategy_nor_budget(tmp_path):
+    from orchestrator.config import load
+
+    file = furnace(tmp_path)
+    file.write_text(file.read_text(encoding="utf-8").replace("    strategy: space_filling\n", ""), encoding="utf-8")
+    study = load(file).studies["anneal"]
+    assert study.strategy == {"kind": "bayesian"} and study.budget.trials is None
