@@ -25,7 +25,10 @@ RARE = 0.02
 """Share of allowed points below which draws are walks rather than trials and errors."""
 
 WALK = 60
-"""Steps of a walk."""
+"""Steps of a walk, or five for each dimension if these are more."""
+
+MOBILE = 0.05
+"""Share of moves that must stay inside for a walk to get anywhere."""
 
 DESCENT = 300
 """Random changes at most in search of an allowed point."""
@@ -73,9 +76,7 @@ class Feasible:
                 "relax one of them or widen the ranges"
             )
         self._codes = product.encode(self._anchors)
-        if self.share < RARE:  # they lie where they came in: let them walk
-            self._anchors = [self._walk(anchor, WALK, rng) for anchor in self._anchors]
-            self._codes = product.encode(self._anchors)
+        self._mobile = self.share < RARE and self._spread(rng) > MOBILE
 
     def holds(self, point: Point) -> bool:
         """Whether all constraints hold."""
@@ -84,16 +85,20 @@ class Feasible:
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """A draw from the product, given that the constraints hold.
 
-        Exactly so where they hold for at least 2 % of the space. Elsewhere a random point slides in and then walks by
-        moves that are as likely as their reverse and stay inside, which comes close to it.
+        Exactly so where they hold for at least 2 % of the space. Elsewhere an anchor walks by moves that are as likely
+        as their reverse and stay inside, which comes close to it; or, where hardly any move does, a random point slides
+        in.
         """
         if self.share >= RARE:
             for _ in range(math.ceil(20 / self.share)):
                 point = self._product.sample(rng)
                 if self.holds(point):
                     return point
-        start = self._enter(self._product.sample(rng), rng)
-        return self._walk(self._anchor(rng) if start is None else start, WALK, rng)
+        current = None if self._mobile else self._enter(self._product.sample(rng), rng)
+        current = dict(self._anchors[int(rng.integers(len(self._anchors)))]) if current is None else current
+        for _ in range(max(WALK, 5 * self._product.dimension)):
+            current = self._step(current, self._codes, rng) or current
+        return current
 
     def near(self, x: Array) -> dict[str, Any]:
         """An allowed point near (d,) float64: the nearest of the product, if that violates nothing.
@@ -117,7 +122,7 @@ class Feasible:
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A mutant of the product that is allowed; failing that, one that was made so."""
         for _ in range(WALK):
-            mutant = self._step(point, rng)
+            mutant = self._step(point, self._codes, rng)
             if mutant is not None and mutant != point:
                 return mutant
         for _ in range(20):
@@ -159,23 +164,33 @@ class Feasible:
         violations = [c.violation(point) / scale for c, scale in zip(self._constraints, self._scales, strict=True)]
         return sum(min(violation, 10.0) for violation in violations)
 
-    def _walk(self, point: Point, steps: int, rng: np.random.Generator) -> dict[str, Any]:
-        current = dict(point)
-        for _ in range(steps):
-            current = self._step(current, rng) or current
-        return current
+    def _spread(self, rng: np.random.Generator) -> float:
+        """Let the anchors walk from where they came in all over the region; the share of moves that stay inside.
 
-    def _step(self, point: Point, rng: np.random.Generator) -> dict[str, Any] | None:
-        """A change that stays inside: a mutation, or a move along the difference of two anchors."""
-        if rng.random() < 0.5 or len(self._anchors) < 2:
+        Half of the moves are along differences of two others, which take after the region's shape (ter Braak,
+        Statistics and Computing 16 (2006) 239).
+        """
+        sweeps, moves = max(WALK, 6 * self._product.dimension), 0
+        for _ in range(sweeps):
+            for i, anchor in enumerate(self._anchors):
+                moved = self._step(anchor, np.delete(self._codes, i, axis=0), rng)
+                if moved is not None:
+                    self._anchors[i], self._codes[i] = moved, self._product.encode([moved])[0]
+                    moves += 1
+        return moves / (sweeps * len(self._anchors))
+
+    def _step(self, point: Point, codes: Array, rng: np.random.Generator) -> dict[str, Any] | None:
+        """A change that stays inside: a mutation, or a move along the difference of two of the codes."""
+        if rng.random() < 0.5 or len(codes) < 2:
             moved = self._product.mutate(point, rng)
-        else:
-            i, j = rng.integers(len(self._anchors), size=2)
-            lower, upper = self._product.bounds
-            x = self._product.encode([point])[0] + rng.uniform(-1, 1) * (self._codes[i] - self._codes[j])
-            if (x < lower).any() or (x > upper).any():
-                return None
-            moved = self._product.decode(x)
+            return moved if self.holds(moved) else None
+        i, j = rng.integers(len(codes), size=2)
+        share = rng.uniform(-1, 1) * rng.random()
+        x = self._product.encode([point])[0] + share * (codes[i] - codes[j])
+        lower, upper = self._product.bounds
+        if (x < lower).any() or (x > upper).any():  # reflected, a move along a line would not be like its reverse
+            return None
+        moved = self._product.decode(x)
         return moved if self.holds(moved) else None
 
     def _towards(self, x: Array, anchor: Array) -> dict[str, Any]:
@@ -198,6 +213,3 @@ class Feasible:
             if moved != point and self._product.contains(moved) and self.holds(moved):
                 point = moved
         return point
-
-    def _anchor(self, rng: np.random.Generator) -> Point:
-        return self._anchors[int(rng.integers(len(self._anchors)))]
