@@ -70,7 +70,7 @@ def predict(model: Any, x: Array) -> tuple[Array, Array]:
     parts = []
     with torch.no_grad():
         for chunk in torch.as_tensor(x).split(CHUNK):
-            posterior = model.posterior(chunk.unsqueeze(1), observation_noise=True)
+            posterior = model.posterior(chunk, observation_noise=True)
             parts.append((posterior.mean.flatten(), posterior.variance.sqrt().flatten()))
     mean, std = (torch.cat(columns).numpy() for columns in zip(*parts, strict=True))
     return mean, std

@@ -136,8 +136,8 @@ class Auto:
             out = folds == i
             model = _fit(surrogate, x[~out], y[~out], spread[~out], derive_seed("auto", i, len(x)))
             with torch.no_grad():
-                posterior: Any = model.posterior(x[out].unsqueeze(1), observation_noise=True)
-            mean, variance = posterior.mean[:, 0], posterior.variance[:, 0].clamp_min(1e-18)
+                posterior: Any = model.posterior(x[out], observation_noise=True)
+                mean, variance = posterior.mean, posterior.variance.clamp_min(1e-18)
             density = -0.5 * ((y[out] - mean) ** 2 / variance + (2 * math.pi * variance / unit**2).log())
             found[out] = density.sum(dim=1).numpy()
         return found
