@@ -161,15 +161,16 @@ def test_what_init_writes_is_valid_and_is_never_overwritten(
     assert len(before) == (1 if template == "lab" else 2)
     assert matloop(monkeypatch, "validate", file) == 0
     capsys.readouterr()
-    file.unlink()
+    if len(before) == 2:  # the other file alone keeps it from being written too
+        file.unlink()
     assert matloop(monkeypatch, "init", file, "--template", template) == 2
-    assert "already there" in capsys.readouterr().err and not file.exists()
+    assert "already there" in capsys.readouterr().err and file.exists() == (len(before) == 1)
     assert matloop(monkeypatch, "init", file, "--template", "functoin") == 2
     assert all(path.read_text() == text for path, text in before.items() if path != file)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("template", sorted(init.TEMPLATES))
+@pytest.mark.parametrize("template", [name for name, python in sorted(init.TEMPLATES.items()) if python])
 def test_what_init_writes_runs_as_it_is(template: str, tmp_path: Path) -> None:
     for arguments in (["init", "--template", template], ["run", "campaign.yaml"]):
         subprocess.run([*MATLOOP, *arguments], cwd=tmp_path, env=environment(), check=True)
