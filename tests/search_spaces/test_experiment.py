@@ -309,7 +309,7 @@ def experiments(draw):
     return Experiment(parameters=parameters, mixtures={"m": mixture}, constraints=constraints)
 
 
-@settings(deadline=None, derandomize=True, max_examples=20)
+@settings(deadline=None, derandomize=True, max_examples=12)
 @given(experiments(), st.integers(0, 10**6))
 def test_whatever_it_gives_is_allowed(space, seed):
     rng = np.random.default_rng(seed)
