@@ -35,7 +35,7 @@ def test_smooth_functions_go_to_the_process_and_cliffs_to_the_networks() -> None
     auto = Auto(candidates=("gp", "ensemble"), folds=3)
     x, y = data(124)
     assert auto.fit(x, y[:, :1], 0).choice.startswith("gp: chosen on 121 measurements by held-out log score (gp ")
-    model = auto.fit(*cliffs(240), 0)
+    model = auto.fit(*cliffs(470), 0)
     assert model.choice.startswith("ensemble: ") and isinstance(model, DropoutModel)
 
 
