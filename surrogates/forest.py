@@ -62,7 +62,7 @@ class Forest:
         x, y = check_data(x, y)
         centre, spread = y.mean(dim=0), y.std(dim=0, correction=0)
         spread = torch.where(spread > 1e-12 * (1 + centre.abs()), spread, torch.ones_like(spread))
-        targets = ((y - centre) / spread).numpy()
+        targets = ((y - centre) / spread).numpy().round(9)  # ties between cuts must not depend on the unit of y
         grown = ExtraTreesRegressor(
             self.trees, bootstrap=True, max_features=1.0, random_state=derive_seed(seed, "forest") % 2**32
         )
