@@ -31,6 +31,7 @@ def cliffs(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.as_tensor(x), torch.as_tensor(y)[:, None]
 
 
+@pytest.mark.slow
 def test_smooth_functions_go_to_the_process_and_cliffs_to_the_networks() -> None:
     auto = Auto(candidates=("gp", "ensemble"), folds=3)
     x, y = data(124)
