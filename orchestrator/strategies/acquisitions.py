@@ -34,9 +34,13 @@ from botorch.utils.multi_objective.pareto import is_non_dominated
 from botorch.utils.safe_math import logmeanexp
 from botorch.utils.transforms import t_batch_mode_transform
 
+from orchestrator.errors import ConfigError
+from orchestrator.protocols import Finite, Space
 from orchestrator.strategies.analytic import Bound, Improvement, InRange, log_improvement
 from orchestrator.strategies.covariance import unexplained
 from orchestrator.trial import Objective
+
+KINDS = ("auto", "log_ei", "log_nei", "log_nehvi", "ucb", "thompson", "target_range")
 
 DRAWS = 128
 """Samples of a Gaussian posterior."""
@@ -204,6 +208,53 @@ def acquisition(
     if waiting is None:
         return Improvement(model, best=y.max(), spread=utility.spread)
     return qLogExpectedImprovement(model, best, sampler=sampler, objective=objective, X_pending=waiting)
+
+
+def suitable(
+    kind: str,
+    space: Space,
+    objectives: tuple[Objective, ...],
+    target: dict[str, tuple[float, float]] | None,
+    cost: str | None,
+) -> str:
+    """The acquisition function that is meant, if the options of `bayesian` fit together.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"bayesian: expected acquisition to be one of {list(KINDS)}, got {kind!r}")
+    if kind == "auto":
+        several = "log_nehvi" if len(objectives) > 1 else "log_ei"
+        greedy = isinstance(space, Finite) and several == "log_ei" and cost is None
+        kind = "target_range" if target is not None else "ucb" if greedy else several
+    if (kind == "target_range") != (target is not None):
+        raise ConfigError(
+            f"bayesian: expected a target with target_range and with nothing else, got {kind!r} and {target}"
+        )
+    for name, (low, high) in (target or {}).items():
+        if name not in [o.name for o in objectives]:
+            raise ConfigError(
+                f"bayesian: unknown objective {name!r} in target; known are {[o.name for o in objectives]}"
+            )
+        if not low < high:
+            raise ConfigError(f"bayesian: expected target {name} from lower to higher, got {[low, high]}")
+    if target is not None and not target:
+        raise ConfigError(
+            "bayesian: expected target: at least one objective with its lowest and highest value, got none"
+        )
+    if len(objectives) > 1 and kind in ("ucb", "thompson"):
+        raise ConfigError(
+            f"bayesian: expected one objective for acquisition {kind!r}, got {len(objectives)}; "
+            "use log_nehvi, which trades several off by hypervolume"
+        )
+    if cost is not None and kind in ("ucb", "thompson"):
+        raise ConfigError(f"bayesian: expected acquisition log_ei, log_nei or target_range with a cost, got {kind!r}")
+    if len(objectives) > 1 and kind in ("log_ei", "log_nei"):
+        return "log_nehvi"
+    if len(objectives) == 1 and kind == "log_nehvi":
+        raise ConfigError("bayesian: expected several objectives for acquisition 'log_nehvi', got one; use log_nei")
+    return kind
 
 
 def gain_interval(target: Mapping[str, Sequence[float]], objectives: Sequence[Objective]) -> torch.Tensor:

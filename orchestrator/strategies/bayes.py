@@ -16,7 +16,7 @@ from botorch.acquisition.acquisition import AcquisitionFunction
 
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Evolvable, Finite, Space, Surrogate, Vectorised
-from orchestrator.strategies.acquisitions import Utility, acquisition, gain_interval
+from orchestrator.strategies.acquisitions import Utility, acquisition, gain_interval, suitable
 from orchestrator.strategies.candidates import Found, climb
 from orchestrator.strategies.cost import LEARNED, Cost
 from orchestrator.strategies.explanation import Choice
@@ -29,8 +29,6 @@ from orchestrator.trial import Objective, Point, Prediction, Proposal, Trial
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
-
-KINDS = ("auto", "log_ei", "log_nei", "log_nehvi", "ucb", "thompson", "target_range")
 
 LEADERS = 5
 """Best measured points whose mutants are considered."""
@@ -100,7 +98,7 @@ class Bayesian(ModelBased):
             raise ConfigError(f"{self.name}: expected replicate to be never or auto, got {replicate!r}")
         if replicate == "auto" and len(objectives) > 1:
             raise ConfigError(f"{self.name}: expected one objective for replicate: auto, got {len(objectives)}")
-        self.acquisition = _acquisition(acquisition, space, objectives, target, cost)
+        self.acquisition = suitable(acquisition, space, objectives, target, cost)
         self.seeks_best = self.acquisition != "target_range"
         self.candidates = candidates
         self.restarts = restarts
@@ -255,46 +253,3 @@ class Bayesian(ModelBased):
                 return f"{expected}; highest plausible value at {self.beta**0.5:.2g} standard deviations{caution}"
             case _:
                 return f"{expected}; best point of one function drawn from the model{caution}"
-
-
-def _acquisition(
-    kind: str,
-    space: Space,
-    objectives: tuple[Objective, ...],
-    target: dict[str, tuple[float, float]] | None,
-    cost: str | None,
-) -> str:
-    """The acquisition function that is meant, if the options fit together."""
-    if kind not in KINDS:
-        raise ConfigError(f"bayesian: expected acquisition to be one of {list(KINDS)}, got {kind!r}")
-    if kind == "auto":
-        several = "log_nehvi" if len(objectives) > 1 else "log_ei"
-        greedy = isinstance(space, Finite) and several == "log_ei" and cost is None
-        kind = "target_range" if target is not None else "ucb" if greedy else several
-    if (kind == "target_range") != (target is not None):
-        raise ConfigError(
-            f"bayesian: expected a target with target_range and with nothing else, got {kind!r} and {target}"
-        )
-    for name, (low, high) in (target or {}).items():
-        if name not in [o.name for o in objectives]:
-            raise ConfigError(
-                f"bayesian: unknown objective {name!r} in target; known are {[o.name for o in objectives]}"
-            )
-        if not low < high:
-            raise ConfigError(f"bayesian: expected target {name} from lower to higher, got {[low, high]}")
-    if target is not None and not target:
-        raise ConfigError(
-            "bayesian: expected target: at least one objective with its lowest and highest value, got none"
-        )
-    if len(objectives) > 1 and kind in ("ucb", "thompson"):
-        raise ConfigError(
-            f"bayesian: expected one objective for acquisition {kind!r}, got {len(objectives)}; "
-            "use log_nehvi, which trades several off by hypervolume"
-        )
-    if cost is not None and kind in ("ucb", "thompson"):
-        raise ConfigError(f"bayesian: expected acquisition log_ei, log_nei or target_range with a cost, got {kind!r}")
-    if len(objectives) > 1 and kind in ("log_ei", "log_nei"):
-        return "log_nehvi"
-    if len(objectives) == 1 and kind == "log_nehvi":
-        raise ConfigError("bayesian: expected several objectives for acquisition 'log_nehvi', got one; use log_nei")
-    return kind

@@ -20,20 +20,14 @@ from orchestrator.strategies import stopping
 from orchestrator.strategies.explanation import Choice, Explainer
 from orchestrator.strategies.prospects import prospects
 from orchestrator.strategies.random import Random, Sampler
+from orchestrator.strategies.record import STRETCH, Record
 from orchestrator.strategies.space_filling import SpaceFilling
 from orchestrator.strategies.stopping import CANDIDATES, Outlook, outlook
 from orchestrator.strategies.tried import Taken, Tried
 from orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, losses
-from surrogates.calibration import recorded_scale
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
-
-STRETCH = "stretch"
-"""Key in `Trial.extra` of the factor, by objective, that the model's standard deviation was multiplied by."""
-
-RECORD = 20.0
-"""Predictions that came true exactly as stated, with which the record of misses is diluted."""
 
 LOOKED_AT = 160
 """Candidates that the outlook recorded with a proposal is taken over: an ask must not wait for it."""
@@ -80,7 +74,7 @@ class ModelBased(ABC):
         self._tried = Tried()
         self._answered: list[Trial] = []
         self._fitted: tuple[int, Model] | None = None
-        self._misses: list[list[float]] = []  # of predictions: (measured - mean) / std as the model gave it
+        self._record = Record(objectives)
         self._explainer: tuple[Model, int, Explainer] | None = None
         self._considered: torch.Tensor | None = None  # candidates of an ask's first choice, encoded
         for trial in data:
@@ -141,22 +135,7 @@ class ModelBased(ABC):
         self._tried.add(trial)
         if trial.values is not None and all(o.name in trial.values for o in self.objectives):
             self._answered.append(trial)
-            self._judge(trial)
-
-    def _judge(self, trial: Trial) -> None:
-        """Remember by how much a prediction of this strategy's own missed."""
-        stretch = trial.extra.get(STRETCH)
-        if stretch is None or trial.prediction is None or trial.values is None or trial.planned is not None:
-            return
-        mean, std = trial.prediction.mean, trial.prediction.std
-        stated = zip(self.objectives, stretch, strict=True)
-        self._misses.append([(trial.values[o.name] - mean[o.name]) / (std[o.name] / s) for o, s in stated])
-
-    def _stretch(self, prior: float = RECORD) -> list[float]:
-        """By objective, the factor on the model's standard deviations that the record of its predictions calls for."""
-        misses = np.array(self._misses).reshape(-1, len(self.objectives))
-        zero, one = np.zeros(len(misses)), np.ones(len(misses))
-        return [recorded_scale(zero, one, column, prior=prior) for column in misses.T]
+            self._record.add(trial)
 
     @abstractmethod
     def _propose(
@@ -208,7 +187,7 @@ class ModelBased(ABC):
         with torch.no_grad():
             posterior: Any = model.posterior(x.unsqueeze(1), observation_noise=True)
             means, stds = posterior.mean[:, 0].tolist(), posterior.variance.clamp_min(1e-300).sqrt()[:, 0].tolist()
-        stretch = self._stretch()
+        stretch = self._record.stretch()
         return [
             Prediction(
                 mean={o.name: -o.loss(value) for o, value in zip(self.objectives, mean, strict=True)},
@@ -226,7 +205,7 @@ class ModelBased(ABC):
         feasible: float | None = None,
     ) -> dict[str, Any]:
         """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
-        stretch = self._stretch()
+        stretch = self._record.stretch()
         notes = {"origin": self.name, STRETCH: stretch, **self._explain(model, point, place, choice, feasible)}
         if "explanation" in notes:
             intervals = notes["explanation"]["interval"]
@@ -273,7 +252,7 @@ class ModelBased(ABC):
             answered=self._answered,
             objective=self.objectives[0],
             works=self._works(x),
-            spread=max(1.0, self._stretch(stopping.RECORD)[0]),
+            spread=max(1.0, self._record.stretch(stopping.RECORD)[0]),
             delta=delta,
             q=q,
             most=most,
