@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.errors import InvalidPoint, Problem
 from orchestrator.plain import to_json
 from orchestrator.protocols import Space
-from orchestrator.results import LONGEST, SAME, Entry, Result, is_number, same
+from orchestrator.results import LONGEST, Entry, Result, is_number, same
 from orchestrator.trial import Objective, Trial
 
 
@@ -121,7 +121,7 @@ class Rules:
         if not _storable(point):
             return [("point", "expected numbers and text")]
         try:
-            self.space.check(_to_steps(self.space, point))
+            getattr(self.space, "check_measured", self.space.check)(point)  # what was done, not what may be planned
         except InvalidPoint as error:
             return [(_named(str(error), point), str(error))]
         except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:  # a space of the user's
@@ -196,32 +196,6 @@ def _differences(result: Result, trial: Trial, point: Mapping[str, Any]) -> list
         changed = [k for k in dict.fromkeys([*point, *trial.point]) if not same(point.get(k), trial.point.get(k))]
         found.append((changed[0], str(point.get(changed[0])), str(trial.point.get(changed[0]))))
     return found
-
-
-def _to_steps(space: Any, point: Mapping[str, Any]) -> dict[str, Any]:
-    """The point with numbers moved to the nearest step: what is planned in steps may come out between them."""
-    product = getattr(space, "product", None)  # of parameters and mixtures
-    box, mixtures = (space, ()) if product is None else (product.box, product.mixtures)
-    moved = dict(point)
-    for parameter in getattr(box, "parameters", ()):
-        value: Any = moved.get(parameter.name)
-        if parameter.step and is_number(value) and parameter.low <= value <= parameter.high:
-            nearest = parameter.low + round((value - parameter.low) / parameter.step) * parameter.step
-            moved[parameter.name] = type(value)(min(nearest, parameter.high))
-    for mixture in mixtures:
-        amounts = {name: moved.get(name) for name in mixture.components}
-        if mixture.step and all(is_number(amount) for amount in amounts.values()):
-            moved |= _weighed(amounts, mixture.step, mixture.total)  # type: ignore[arg-type]
-    return moved
-
-
-def _weighed(amounts: Mapping[str, float], step: float, total: float) -> dict[str, float]:
-    """Amounts to the nearest step; if they still add up to the total, the largest takes up what rounding left over."""
-    rounded = {name: round(amount / step) * step for name, amount in amounts.items()}
-    if abs(sum(amounts.values()) - total) <= SAME * total:
-        largest = max(rounded, key=lambda name: rounded[name])
-        rounded[largest] = round((rounded[largest] + total - sum(rounded.values())) / step) * step
-    return rounded
 
 
 def _named(message: str, point: Mapping[str, Any]) -> str:

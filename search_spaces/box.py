@@ -133,5 +133,5 @@ class Box:
         for parameter in self.parameters:
             if parameter.active(point):
                 name = parameter.name
-                point[name] = parameter.nearest(values[name]) if name in values else parameter.sample(rng)
+                point[name] = parameter.snap(values[name]) if name in values else parameter.sample(rng)
         return point

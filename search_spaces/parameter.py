@@ -91,7 +91,7 @@ class Parameter:
             raise InvalidPoint(f"expected {self.name} to be {word} in [{self.low:g}, {self.high:g}], got {value!r}")
 
     def snap(self, value: Any) -> Any:
-        """The value itself, or the nearest step."""
+        """What can be planned nearest to a value: itself, or the nearest step."""
         return self._at(round((value - self.low) / self.step)) if self.step else value
 
     def to_unit(self, value: Any) -> list[float]:
@@ -131,10 +131,6 @@ class Parameter:
             up = value <= self.low or (value < self.high and rng.random() < 0.5)
             return self._at(round((value - self.low) / self.step) + (1 if up else -1))
         return moved
-
-    def nearest(self, value: Any) -> Any:
-        """What can be planned nearest to a value that came out between the steps."""
-        return self._at(round((value - self.low) / self.step)) if self.step else value
 
     def _at(self, place: int) -> Any:
         """The value so many steps from the low end, or the nearest end: the float that is nearest to the decimal."""

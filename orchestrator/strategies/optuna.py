@@ -182,6 +182,7 @@ class _Parameter(Protocol):
     @property
     def choices(self) -> Sequence[Any]: ...
     def active(self, point: Point) -> bool: ...
+    def snap(self, value: Any) -> Any: ...
 
 
 class _Named:
@@ -213,7 +214,8 @@ class _Named:
         for parameter, distribution in self._parameters:
             if parameter.active(point):
                 value = _suggest(trial, parameter.name, distribution)
-                point[parameter.name] = parameter.choices[value] if parameter.type == "categorical" else value
+                categorical = parameter.type == "categorical"
+                point[parameter.name] = parameter.choices[value] if categorical else parameter.snap(value)
         return point
 
     def describe(self, point: Point) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
@@ -223,7 +225,7 @@ class _Named:
     @staticmethod
     def _value(parameter: _Parameter, value: Any) -> Any:
         if parameter.type != "categorical":
-            return value
+            return parameter.snap(value) if parameter.type == "integer" else value
         same = [isinstance(c, bool) == isinstance(value, bool) and c == value for c in parameter.choices]
         return same.index(True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -13,6 +14,7 @@ from orchestrator.randomness import derive
 from orchestrator.strategies.optuna import OptunaSampler
 from orchestrator.strategies.tried import key
 from orchestrator.trial import Proposal
+from search_spaces.box import Box
 from tests.contracts.strategy import Make, StrategyContract, answered, as_trial, failed
 from tests.strategies import toys
 
@@ -106,6 +108,24 @@ def test_searches_a_vectorised_space_by_coordinates() -> None:
         return sum((z - 0.5) ** 2 for z in point["z"])
 
     assert min(run(OptunaSampler(space=Latent(), objectives=toys.loss()), 50, f)) < 0.1
+
+
+def test_proposes_on_steps_and_learns_from_between_them() -> None:
+    space = Box(
+        parameters={
+            "t": {"type": "float", "low": 700, "high": 1000, "step": 7.5},
+            "n": {"type": "integer", "low": 2, "high": 20, "step": 3},
+        }
+    )
+    strategy = OptunaSampler(space=space, objectives=toys.loss())
+    between = {"t": 703.2, "n": 3.4}
+    space.check_measured(between)
+    trial = replace(as_trial(0, strategy.ask(1, (), derive(0))[0]), point=between)
+    strategy.tell(answered(trial, {toys.loss()[0].name: 1.0}))
+    for number in range(1, 30):
+        proposal = strategy.ask(1, (), derive(number))[0]
+        space.check(proposal.point)
+        strategy.tell(answered(as_trial(number, proposal), {toys.loss()[0].name: float(proposal.point["t"])}))
 
 
 def test_failed_trials_reach_the_sampler_as_failed() -> None:
