@@ -15,7 +15,7 @@ from tests.web.conftest import CAMPAIGN
 CLIENTS = 50
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_fifty_clients_lose_nothing(serve, lab, rounds):
     server = serve()
     acknowledged: list[tuple[int, float]] = []
