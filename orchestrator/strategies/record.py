@@ -12,7 +12,7 @@ from surrogates.calibration import recorded_scale
 STRETCH = "stretch"
 """Key in `Trial.extra` of the factor, by objective, that the model's standard deviation was multiplied by."""
 
-DILUTION = 20.0
+DILUTION = 5.0
 """Predictions that came true exactly as stated, with which the record of misses is diluted."""
 
 
