@@ -88,9 +88,9 @@ def _ours(problem: Problem, seed: int, **options: Any) -> Strategy:
 
 METHODS: dict[str, Callable[[Problem, int], Strategy] | None] = {
     "matloop": _ours,
-    "matloop_blind": lambda problem, seed: _ours(problem, seed, feasibility=False),
-    "random": lambda problem, seed: Random(space=_box(problem)),
     "ax": None,
+    "random": lambda problem, seed: Random(space=_box(problem)),
+    "matloop_blind": lambda problem, seed: _ours(problem, seed, feasibility=False),
 }
 
 
