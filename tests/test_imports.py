@@ -18,24 +18,12 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 
 BOTTOM = {"trial", "pending", "protocols", "errors", "randomness", "plain"}
 """Modules of `orchestrator` that anything may import."""
-RECORDS = {"artifacts", "evaluation", "history", "ledger", "ledger_file", "lock", "budget", "shared", "study", "trials"}
+RECORDS = {"artifacts", "evaluation", "history", "ledger", "ledger_file", "lock", "budget", "study", "trials"}
+RECORDS |= {"shared_ledger"}
 LOOP = RECORDS | {"asker", "proposer", "campaign", "inbox", "interrupts", "loop", "walltime"}
 ROOTS = {"config", "source", "binding", "build", "outcomes", "executors", "environment", "export", "progress", "cli"}
 ROOTS |= {"commands", "networks", "templates", "web"}
-ROOTS |= {
-    "adviser",
-    "cli_lab",
-    "door",
-    "filled",
-    "frames",
-    "lab",
-    "people",
-    "plots",
-    "results",
-    "rules",
-    "tables",
-    "terminal",
-}
+ROOTS |= {"cli_lab", "lab", "terminal"}
 
 ALLOWED: dict[str, set[str]] = {
     "bottom": {"bottom"},

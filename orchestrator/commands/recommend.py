@@ -12,10 +12,10 @@ from rich.text import Text
 
 from orchestrator.errors import MatloopError
 from orchestrator.lab import Lab
+from orchestrator.lab.fields import shown
+from orchestrator.lab.tables import interval
 from orchestrator.report import text
-from orchestrator.tables import interval
 from orchestrator.trial import Objective, Trial
-from orchestrator.web.fields import shown
 
 
 def recommend(

@@ -10,8 +10,8 @@ from orchestrator import build, environment, executors
 from orchestrator.campaign import Campaign
 from orchestrator.config import directory_of, load
 from orchestrator.errors import ConfigError
+from orchestrator.lab.people import by_people, invitation, waiting_for_people
 from orchestrator.ledger import Ledger
-from orchestrator.people import by_people, invitation, waiting_for_people
 from orchestrator.progress import observer
 from orchestrator.walltime import WallTime
 

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from orchestrator.errors import MatloopError, RejectedResults
 from orchestrator.lab import Lab
+from orchestrator.lab.results import Action
 from orchestrator.report import text
-from orchestrator.results import Action
 
 WORDS: dict[Action, str] = {
     "answered": "recorded",

@@ -9,13 +9,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from orchestrator.lab.fields import shown
+from orchestrator.lab.tables import interval
 from orchestrator.report import text
-from orchestrator.tables import interval
 from orchestrator.trial import Objective, Trial, best
 from orchestrator.web import plots
 from orchestrator.web.cards import Cards
 from orchestrator.web.desk import Desk
-from orchestrator.web.fields import shown
 from orchestrator.web.schemas import MOST_RECOMMENDED
 
 LATEST = 6

@@ -10,11 +10,11 @@ from typing import Any
 from markupsafe import Markup
 
 from orchestrator.history import Amendment
+from orchestrator.lab.fields import Field, shown
+from orchestrator.lab.tables import interval
 from orchestrator.report import text
-from orchestrator.tables import interval
 from orchestrator.trial import Objective, Point, Trial
 from orchestrator.web import plots
-from orchestrator.web.fields import Field, shown
 
 
 @dataclass(frozen=True, slots=True)

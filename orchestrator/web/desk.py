@@ -11,8 +11,8 @@ from typing import Any
 
 from orchestrator.errors import MatloopError
 from orchestrator.lab import Lab
+from orchestrator.lab.fields import fields_of
 from orchestrator.trial import Trial
-from orchestrator.web.fields import fields_of
 
 MOST_WAITING = 20
 """Requests for recommendations that may wait at once."""

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from orchestrator.errors import Problem
 from orchestrator.lab import Result
+from orchestrator.lab.fields import Field
+from orchestrator.lab.numbers import number
 from orchestrator.trial import Objective, Trial
-from orchestrator.web.fields import Field
-from orchestrator.web.numbers import number
 
 Outcome = Literal["value", "failure", "either"]
 

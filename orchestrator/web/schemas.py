@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from orchestrator.lab import Lab, Result
-from orchestrator.tables import interval
+from orchestrator.lab.tables import interval
 from orchestrator.trial import Trial
 
 MOST_RESULTS = 1000

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.history import Amendment
+from orchestrator.lab.fields import shown
 from orchestrator.trial import Trial
 from orchestrator.web.cards import Cards, moment
-from orchestrator.web.fields import shown
 
 
 @dataclass(frozen=True, slots=True)

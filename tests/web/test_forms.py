@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.lab import Lab
+from orchestrator.lab.fields import fields_of, shown
+from orchestrator.lab.numbers import number
 from orchestrator.trial import Objective, Prediction, Trial
 from orchestrator.web import plots
-from orchestrator.web.fields import fields_of, shown
 from orchestrator.web.forms import outcome, read
-from orchestrator.web.numbers import number
 from orchestrator.web.svg import Scale, labelled
 from search_spaces.experiment.space import Experiment
 from search_spaces.pool import Pool

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.errors import LedgerError, LedgerLocked
 from orchestrator.ledger import read
 from orchestrator.lock import WriterLock
-from orchestrator.shared import SharedLedger
+from orchestrator.shared_ledger import SharedLedger
 from orchestrator.trial import Proposal
 from tests.contracts.ledger import CONFIG
 

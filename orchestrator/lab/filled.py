@@ -17,12 +17,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.errors import Problem
+from orchestrator.lab.fields import Field
+from orchestrator.lab.numbers import number
+from orchestrator.lab.results import Result, same
+from orchestrator.lab.tables import COST, FAILED, NOISE, NOTE, TRIAL, Layout, cell
 from orchestrator.plain import to_json
-from orchestrator.results import Result, same
-from orchestrator.tables import COST, FAILED, NOISE, NOTE, TRIAL, Layout, cell
 from orchestrator.trial import Trial
-from orchestrator.web.fields import Field
-from orchestrator.web.numbers import number
 
 YES, NO = {"yes", "y", "x", "true", "1", "failed"}, {"no", "n", "false", "0"}
 DELIMITERS = (",", ";", "\t")

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import escape
 
 from orchestrator.errors import MissingExtra, Problem
-from orchestrator.filled import Filled, read_cells
-from orchestrator.report import text
-from orchestrator.tables import (
+from orchestrator.lab.filled import Filled, read_cells
+from orchestrator.lab.tables import (
     COST,
     FAILED,
     HIGH,
@@ -26,6 +25,7 @@ from orchestrator.tables import (
     interval,
     rows_of,
 )
+from orchestrator.report import text
 from orchestrator.trial import Trial, best
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Recommendations as a table that a lab fills in with any spreadsheet program; `orchestrator.filled` reads it back.
+"""Recommendations as a table that a lab fills in with any spreadsheet program; `orchestrator.lab.filled` reads it back.
 
 One row is one experiment. `trial` says which recommendation it is; a row without is an experiment of the lab's own.
 """
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import ConfigError
+from orchestrator.lab.fields import Field
 from orchestrator.trial import Objective, Trial
-from orchestrator.web.fields import Field
 
 NOISE, PREDICTED, LOW, HIGH = "±", "predicted", "low", "high"
 TRIAL, FAILED, NOTE, COST, REASON = "trial", "failed", "note", "cost", "reason"

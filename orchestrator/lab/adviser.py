@@ -11,7 +11,7 @@ from orchestrator.budget import Spending
 from orchestrator.errors import InvalidPoint, MatloopError
 from orchestrator.pending import Pending
 from orchestrator.randomness import derive
-from orchestrator.shared import SharedLedger
+from orchestrator.shared_ledger import SharedLedger
 from orchestrator.study import Plan, Study
 from orchestrator.trial import Proposal
 

@@ -16,18 +16,18 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from orchestrator import build
-from orchestrator.adviser import Adviser
 from orchestrator.artifacts import ArtifactStore
 from orchestrator.config import Config
 from orchestrator.errors import LedgerLocked, MatloopError, Problem, RejectedResults
 from orchestrator.history import History
+from orchestrator.lab.adviser import Adviser
+from orchestrator.lab.people import parts, parts_as_before, record, study_of_people
+from orchestrator.lab.results import LONGEST, Action, Entry, Result
+from orchestrator.lab.rules import Rules
 from orchestrator.pending import key
-from orchestrator.people import parts, parts_as_before, record, study_of_people
 from orchestrator.protocols import Space
 from orchestrator.randomness import derive_seed
-from orchestrator.results import LONGEST, Action, Entry, Result
-from orchestrator.rules import Rules
-from orchestrator.shared import WAIT_S, SharedLedger
+from orchestrator.shared_ledger import WAIT_S, SharedLedger
 from orchestrator.study import Study
 from orchestrator.trial import Objective, Proposal, Trial
 

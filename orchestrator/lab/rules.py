@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import InvalidPoint, Problem
+from orchestrator.lab.results import LONGEST, Entry, Result, is_number, same
 from orchestrator.plain import to_json
 from orchestrator.protocols import Space
-from orchestrator.results import LONGEST, Entry, Result, is_number, same
 from orchestrator.trial import Objective, Trial
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.config import directory_of, load
-from orchestrator.door import Door, Recorded
 from orchestrator.errors import Problem, RejectedResults
-from orchestrator.filled import Filled, read
-from orchestrator.people import file_of, write_file
-from orchestrator.results import Entry, Result
-from orchestrator.tables import Layout, write
+from orchestrator.lab.door import Door, Recorded
+from orchestrator.lab.fields import fields_of
+from orchestrator.lab.filled import Filled, read
+from orchestrator.lab.people import file_of, write_file
+from orchestrator.lab.results import Entry, Result
+from orchestrator.lab.tables import Layout, write
 from orchestrator.trial import Trial
-from orchestrator.web.fields import fields_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,7 +131,7 @@ class Lab(Door):
         if isinstance(results, Sequence):
             recorded = self.record(results, by, amend=amend, allow_outside=allow_outside)
         else:
-            from orchestrator.frames import filled
+            from orchestrator.lab.frames import filled
 
             table = filled(results, self.layout, self.trials())
             recorded = self.record_filled(table, by, amend=amend, allow_outside=allow_outside)
@@ -180,35 +180,35 @@ class Lab(Door):
         between them) where there is a prediction, and, to be filled in, for every objective `NAME` and `NAME ±`, then
         `failed`, `note` and `cost`.
         """
-        from orchestrator.frames import recommended
+        from orchestrator.lab.frames import recommended
 
         return recommended(self.recommend(n, by), self.layout)
 
     def frame(self) -> DataFrame:
         """Every trial as a row, with the trial as index: what was done, planned, predicted and measured, by whom."""
-        from orchestrator.frames import history
+        from orchestrator.lab.frames import history
 
         return history(self.trials(), self.layout)
 
     def plot_progress(self, objective: str | None = None) -> Figure:
         """Every measured value in order, and the best so far."""
-        from orchestrator import plots
+        from orchestrator.lab import plots
 
         return plots.progress(self.trials(), plots.chosen(self.objectives, objective))
 
     def plot_predictions(self, objective: str | None = None) -> Figure:
         """Measured values against what was predicted of them before, with 90 % intervals."""
-        from orchestrator import plots
+        from orchestrator.lab import plots
 
         return plots.predictions(self.trials(), plots.chosen(self.objectives, objective))
 
     def plot_parameter(self, parameter: str, objective: str | None = None) -> Figure:
         """Measured values against one input; failures below."""
-        from orchestrator import plots
+        from orchestrator.lab import plots
 
         return plots.parameter(self.trials(), self.layout, parameter, plots.chosen(self.objectives, objective))
 
     def _repr_html_(self) -> str:
-        from orchestrator.frames import summary
+        from orchestrator.lab.frames import summary
 
         return summary(self.name, self.parts.study, self.trials(), self.layout)

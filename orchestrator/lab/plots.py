@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from orchestrator.errors import MatloopError
+from orchestrator.lab.tables import Layout, interval
 from orchestrator.report import figure as fig
 from orchestrator.report import text
 from orchestrator.source import suggest
-from orchestrator.tables import Layout, interval
 from orchestrator.trial import Objective, Trial
 
 SIZE = (7.0, 4.2)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestrator.lab.numbers import number
 from orchestrator.randomness import derive
 from orchestrator.trial import Point
-from orchestrator.web.numbers import number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
