@@ -12,7 +12,7 @@ surrogate, networks being trained afresh after every fifth answer only. `gp_lcb`
 process with a bound at two standard deviations. BayBE and Ax run at their defaults in an environment of their own
 (`make peers`; `peers/recommendation.py`).
 
-What was tuned on what: kind of prior, acquisition, transforms and blending were compared in about 30 combinations on
+What was tuned on what: kind of prior, acquisition, transforms and blending were compared in about 20 combinations on
 four of these five pools (not CrossedBarrel) with 4 to 20 other random starts, so scores on these four are optimistic.
 How much the record of earlier predictions counts for later intervals (`orchestrator/strategies/record.py`) was chosen
 among three values on the first 13 of the reported runs of `matloop`; it changes no recommendation.
