@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import subprocess
 from collections.abc import Sequence
@@ -75,7 +76,9 @@ class Peer:
 @cache
 def _server(python: Path) -> subprocess.Popen[str]:
     """One server a process; it ends when its input does."""
-    return subprocess.Popen([python, SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([python, SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(server.communicate)  # closes its input and waits
+    return server
 
 
 def _exchange(server: subprocess.Popen[str], message: dict[str, Any]) -> dict[str, Any]:
