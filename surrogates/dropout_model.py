@@ -5,17 +5,15 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from botorch.acquisition.objective import PosteriorTransform
-from botorch.models.ensemble import EnsembleModel
-from botorch.posteriors.ensemble import EnsemblePosterior
 from torch import nn
 
 from orchestrator.randomness import derive
 from surrogates.masks import Masks
+from surrogates.measured import MeasuredEnsemble
 from surrogates.stack import LEAST_LOG_VARIANCE
 
 Render = Callable[[torch.Tensor], torch.Tensor]
@@ -33,26 +31,7 @@ class Member(Protocol):
         ...
 
 
-class MeasuredPosterior(EnsemblePosterior):
-    """Posterior of a measurement rather than of the function: adds what the functions leave unexplained."""
-
-    def __init__(self, values: torch.Tensor, noise: torch.Tensor) -> None:
-        """Args: values: (b) x s x q x m; noise: (b) x q x m, standard deviations."""
-        super().__init__(values)
-        self.noise = noise
-
-    @property
-    def variance(self) -> torch.Tensor:
-        """(b) x q x m."""
-        return super().variance + self.noise**2
-
-    def rsample_from_base_samples(self, sample_shape: torch.Size, base_samples: torch.Tensor) -> torch.Tensor:
-        """Functions picked by index, plus independent noise."""
-        values = super().rsample_from_base_samples(sample_shape, base_samples)
-        return values + self.noise * torch.randn_like(values)
-
-
-class DropoutModel(EnsembleModel):
+class DropoutModel(MeasuredEnsemble):
     """s fixed functions of the encoded point, with posterior in the units of y.
 
     `posterior(X)` is that of the function, `posterior(X, observation_noise=True)` that of a measurement.
@@ -136,22 +115,10 @@ class DropoutModel(EnsembleModel):
         values = (centre + self.scale.to(X) * (values - centre)) * self.y_std.to(X) + self.y_mean.to(X)
         return values.reshape(len(values), *X.shape[:-1], self.num_outputs).movedim(0, -3)
 
-    def posterior(  # type: ignore[override]
-        self,
-        X: torch.Tensor,
-        output_indices: list[int] | None = None,
-        posterior_transform: PosteriorTransform | None = None,
-        observation_noise: bool = False,
-        **kwargs: Any,
-    ) -> EnsemblePosterior:
-        """Posterior over the s functions at (b) x q x d points; with observation noise, that of measurements."""
-        posterior = super().posterior(X, output_indices, **kwargs)
-        if observation_noise:
-            noise = self.noise.to(X).expand(*X.shape[:-1], self.num_outputs)
-            if self.heads:
-                _, shapes = self.raw(X.reshape(-1, X.shape[-1]))
-                noise = noise * shapes.square().mean(dim=0).sqrt().to(X).reshape(noise.shape)
-            if output_indices is not None:
-                noise = noise[..., output_indices]
-            posterior = MeasuredPosterior(posterior.values, noise)
-        return posterior if posterior_transform is None else posterior_transform(posterior=posterior, X=X)
+    def scatter(self, X: torch.Tensor) -> torch.Tensor:
+        """See `MeasuredEnsemble`."""
+        noise = self.noise.to(X).expand(*X.shape[:-1], self.num_outputs)
+        if not self.heads:
+            return noise
+        _, shapes = self.raw(X.reshape(-1, X.shape[-1]))
+        return noise * shapes.square().mean(dim=0).sqrt().to(X).reshape(noise.shape)

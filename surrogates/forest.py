@@ -14,16 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from botorch.acquisition.objective import PosteriorTransform
-from botorch.models.ensemble import EnsembleModel
-from botorch.posteriors.ensemble import EnsemblePosterior
 from sklearn.ensemble import ExtraTreesRegressor
 
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Space
 from orchestrator.randomness import derive_seed
 from surrogates.checks import check_data
-from surrogates.dropout_model import MeasuredPosterior
+from surrogates.measured import MeasuredEnsemble
 
 Array = npt.NDArray[np.float64]
 
@@ -90,7 +87,7 @@ class HeldOut:
     variance: Array
 
 
-class ForestModel(EnsembleModel):
+class ForestModel(MeasuredEnsemble):
     """s piecewise constant functions of the encoded point, with posterior in the units of y."""
 
     held_out: HeldOut
@@ -112,20 +109,9 @@ class ForestModel(EnsembleModel):
         values = values + 0.0 * X.sum() if X.requires_grad else values
         return values.reshape(len(values), *X.shape[:-1], self.num_outputs).movedim(0, -3)
 
-    def posterior(  # type: ignore[override]
-        self,
-        X: torch.Tensor,
-        output_indices: list[int] | None = None,
-        posterior_transform: PosteriorTransform | None = None,
-        observation_noise: bool = False,
-        **kwargs: Any,
-    ) -> EnsemblePosterior:
-        """Posterior over the s functions at (b) x q x d points; with observation noise, that of measurements."""
-        posterior = super().posterior(X, output_indices, **kwargs)
-        if observation_noise:
-            noise = self.noise if output_indices is None else self.noise[output_indices]
-            posterior = MeasuredPosterior(posterior.values, noise.to(X).expand(*X.shape[:-1], len(noise)))
-        return posterior if posterior_transform is None else posterior_transform(posterior=posterior, X=X)
+    def scatter(self, X: torch.Tensor) -> torch.Tensor:
+        """See `MeasuredEnsemble`."""
+        return self.noise.to(X).expand(*X.shape[:-1], self.num_outputs)
 
 
 def _held_out(values: Array, unseen: npt.NDArray[np.bool_]) -> HeldOut:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from math import pi
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.protocols import Array
 from orchestrator.trial import Point
 from search_spaces.columns import Column
+from search_spaces.formulas.described import Described, one_of
 from search_spaces.formulas.elements import PROPERTIES, table
 from search_spaces.formulas.features import feature_names, featurise
 from search_spaces.formulas.space import standardise
@@ -37,7 +38,7 @@ TOLERANCE = 0.1
 """Å within which positions count as symmetric: computed structures are relaxed to about this."""
 
 
-class Crystals:
+class Crystals(Described):
     """Space of crystal structures; a point is `{"crystal": name}`.
 
     Args:
@@ -58,10 +59,7 @@ class Crystals:
         label: str = "material_id",
         directory: Path | None = None,
     ) -> None:
-        if (csv is None) == (directory is None):
-            raise ConfigError(
-                "expected either csv or directory, got " + ("neither" if csv is None else "both") + "; give one of them"
-            )
+        one_of(csv=csv, directory=directory)
         texts = _from_table(Path(csv), column, label) if csv is not None else _from_files(Path(directory or ""))
         self._pool = Pool(points=[{"crystal": name} for name in texts])
         self._places = {name: i for i, name in enumerate(texts)}
@@ -70,24 +68,6 @@ class Crystals:
         self.columns = tuple(
             Column("crystal", "descriptor", name) for name, keep in zip(names, kept, strict=True) if keep
         )
-
-    @property
-    def points(self) -> Sequence[Point]:
-        """Every candidate, each once, in the order of the table or of the names of the files."""
-        return self._pool.points
-
-    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
-        """A random candidate."""
-        return self._pool.sample(rng)
-
-    def check(self, point: Point) -> None:
-        """Raise InvalidPoint unless the point names one of the candidates."""
-        self._pool.check(point)
-
-    @property
-    def dimension(self) -> int:
-        """Length of an encoded point."""
-        return len(self.columns)
 
     def encode(self, points: Sequence[Point]) -> Array:
         """(n, d) float64: features with mean 0 and standard deviation 1 over the pool."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,11 +11,12 @@ from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.protocols import Array
 from orchestrator.trial import Point
 from search_spaces.columns import Column
+from search_spaces.formulas.described import Described, one_of
 from search_spaces.formulas.features import feature_names, featurise
 from search_spaces.pool import Pool
 
 
-class Formulas:
+class Formulas(Described):
     """Space of the chemical formulas of a list or of a CSV file.
 
     A formula is encoded by the features of `featurise`, standardised over the pool (those that are the same for all are
@@ -40,10 +40,7 @@ class Formulas:
         column: str = "formula",
         inputs: list[str] | None = None,
     ) -> None:
-        if (formulas is None) == (csv is None):
-            raise ConfigError(
-                "expected either formulas or csv, got " + ("neither" if csv is None else "both") + "; give one of them"
-            )
+        one_of(formulas=formulas, csv=csv)
         if inputs and csv is None:
             raise ConfigError("expected inputs together with csv, in which these columns are; got formulas")
         listed = None if formulas is None else [{column: formula} for formula in formulas]
@@ -58,31 +55,10 @@ class Formulas:
             raise ConfigError(f"{column}: {error}") from error
         self._places = {name: i for i, name in enumerate(names)}
         self._codes, kept = standardise(codes)
-        self._labels = [label for label, keep in zip(feature_names(), kept, strict=True) if keep]
-
-    @property
-    def points(self) -> Sequence[Point]:
-        """Every candidate, each once, in the order given."""
-        return self._pool.points
-
-    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
-        """A random candidate."""
-        return self._pool.sample(rng)
-
-    def check(self, point: Point) -> None:
-        """Raise InvalidPoint, naming the column, unless the point is one of the candidates."""
-        self._pool.check(point)
-
-    @property
-    def dimension(self) -> int:
-        """Length of an encoded point."""
-        return len(self.columns)
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """Features of the formula, then the other inputs."""
-        own = tuple(Column(self._column, "descriptor", label) for label in self._labels)
-        return own + (self._settings.columns if self._settings else ())
+        own = tuple(
+            Column(column, "descriptor", name) for name, keep in zip(feature_names(), kept, strict=True) if keep
+        )
+        self.columns = own + (self._settings.columns if self._settings else ())
 
     def encode(self, points: Sequence[Point]) -> Array:
         """(n, d) float64: features with mean 0 and standard deviation 1 over the pool; other inputs in [0, 1]."""

@@ -1,0 +1,51 @@
+"""A listed space whose candidates are seen as descriptors: what pools of formulas and of crystals share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from orchestrator.errors import ConfigError
+from orchestrator.trial import Point
+from search_spaces.columns import Column
+from search_spaces.pool import Pool
+
+
+class Described:
+    """A pool with columns of its own; a subclass sets both and encodes.
+
+    Attributes:
+        columns: what each column of an encoded point stands for.
+    """
+
+    _pool: Pool
+    columns: tuple[Column, ...]
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """Every candidate, each once, in the order given."""
+        return self._pool.points
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        """A random candidate."""
+        return self._pool.sample(rng)
+
+    def check(self, point: Point) -> None:
+        """Raise InvalidPoint, naming the column, unless the point is one of the candidates."""
+        self._pool.check(point)
+
+    @property
+    def dimension(self) -> int:
+        """Length of an encoded point."""
+        return len(self.columns)
+
+
+def one_of(**given: object) -> None:
+    """Raise ConfigError unless exactly one of the options is given."""
+    present = [name for name, value in given.items() if value is not None]
+    if len(present) != 1:
+        raise ConfigError(
+            f"expected either {' or '.join(given)}, got {'both' if present else 'neither'}; give one of them"
+        )
