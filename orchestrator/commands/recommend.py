@@ -13,8 +13,8 @@ from rich.text import Text
 from orchestrator.errors import MatloopError
 from orchestrator.lab import Lab
 from orchestrator.lab.fields import shown
-from orchestrator.lab.tables import interval
 from orchestrator.report import text
+from orchestrator.report.interval import interval
 from orchestrator.trial import Objective, Trial
 
 

@@ -22,10 +22,10 @@ from orchestrator.lab.tables import (
     REASON,
     TRIAL,
     Layout,
-    interval,
     rows_of,
 )
 from orchestrator.report import text
+from orchestrator.report.interval import interval
 from orchestrator.trial import Trial, best
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.config import directory_of, load
-from orchestrator.errors import Problem, RejectedResults
+from orchestrator.errors import MatloopError, Problem, RejectedResults
 from orchestrator.lab.door import Door, Recorded
 from orchestrator.lab.fields import fields_of
 from orchestrator.lab.filled import Filled, read
@@ -201,6 +201,23 @@ class Lab(Door):
         from orchestrator.lab import plots
 
         return plots.predictions(self.trials(), plots.chosen(self.objectives, objective))
+
+    def plot_pareto(self, first: str | None = None, second: str | None = None) -> Figure:
+        """Two objectives against each other, the Pareto front, and what is expected of pending experiments.
+
+        Args:
+            first: horizontal; the first objective if left out.
+            second: vertical; the second objective if left out.
+
+        Raises:
+            MatloopError: the study has one objective, or there is none of that name.
+        """
+        from orchestrator.lab import plots
+
+        if len(self.objectives) < 2:
+            raise MatloopError("expected a study with several objectives, got one; see plot_progress for that")
+        pair = plots.chosen(self.objectives, first), plots.chosen(self.objectives, second or self.objectives[1].name)
+        return plots.pareto(self.trials(), self.objectives, pair)
 
     def plot_parameter(self, parameter: str, objective: str | None = None) -> Figure:
         """Measured values against one input; failures below."""

@@ -12,9 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from orchestrator.errors import MatloopError
-from orchestrator.lab.tables import Layout, interval
+from orchestrator.lab.tables import Layout
 from orchestrator.report import figure as fig
+from orchestrator.report import pareto as trade
 from orchestrator.report import text
+from orchestrator.report.fronts import Pair
+from orchestrator.report.interval import interval
 from orchestrator.source import suggest
 from orchestrator.trial import Objective, Trial
 
@@ -103,6 +106,24 @@ def predictions(trials: Sequence[Trial], objective: Objective) -> Figure:
             axes.set_title(f"{sum(held)} of {len(held)} measurements within their 90 % interval", loc="left")
         axes.set_xlabel(f"measured {text.axis(objective)}")
         axes.set_ylabel(f"predicted {text.axis(objective)}")
+
+    return _draw(paint)
+
+
+def pareto(trials: Sequence[Trial], objectives: Sequence[Objective], pair: Pair) -> Figure:
+    """Two objectives against each other: what was measured, the front, and what is expected of pending ones.
+
+    Raises:
+        MatloopError: it is twice the same objective.
+    """
+    if pair[0] == pair[1]:
+        raise MatloopError(f"expected two different objectives, got {pair[0].name!r} twice; name another one")
+
+    def paint(axes: Axes) -> None:
+        if any(t.values for t in trials):
+            trade.paint_pair(axes, trials, objectives, pair)
+        else:
+            axes.text(0.5, 0.5, "nothing has been measured yet", ha="center", transform=axes.transAxes)
 
     return _draw(paint)
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from orchestrator.errors import ConfigError
 from orchestrator.lab.fields import Field
+from orchestrator.report.interval import interval
 from orchestrator.trial import Objective, Trial
 
 NOISE, PREDICTED, LOW, HIGH = "±", "predicted", "low", "high"
 TRIAL, FAILED, NOTE, COST, REASON = "trial", "failed", "note", "cost", "reason"
-Z90 = 1.6448536269514722  # of a normal distribution, 90 % lie within that many standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +92,6 @@ def rows_of(trials: Sequence[Trial], layout: Layout, *, units: bool = True) -> t
             cells |= {f"{objective.name} {what}": v for what, v in ((PREDICTED, mean), (LOW, low), (HIGH, high))}
         rows.append([cells.get(name) for name in names])
     return [layout.title(name) if units else name for name in names], rows
-
-
-def interval(trial: Trial, objective: str) -> tuple[float, float] | None:
-    """Where 90 % of measurements were expected to lie; None if the model did not say."""
-    explained = (trial.extra.get("explanation") or {}).get("interval") or {}
-    if objective in explained:
-        low, high = explained[objective]
-        return float(low), float(high)
-    prediction = trial.prediction
-    if prediction is None or objective not in prediction.std:
-        return None
-    mean, half = prediction.mean[objective], Z90 * prediction.std[objective]
-    return mean - half, mean + half
 
 
 def write(trials: Sequence[Trial], layout: Layout) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -10,8 +11,10 @@ from matplotlib.axes import Axes
 from orchestrator.report import figure as fig
 from orchestrator.report import statistics, text
 from orchestrator.report.content import Figure, Section, Table
+from orchestrator.report.fronts import Pair, expected, front
+from orchestrator.report.interval import interval
 from orchestrator.report.study import Study
-from orchestrator.trial import Objective, Trial, losses
+from orchestrator.trial import Objective, Trial, comparable
 
 POINTS = 1200
 ROWS = 12
@@ -19,22 +22,16 @@ PANELS = 3
 """Pairs of objectives that are drawn: all of three objectives, the first ones of more."""
 
 
-def front(study: Study) -> list[Trial]:
-    """Non-dominated answered trials, best in the first objective first."""
-    answered = study.answered
-    return [answered[i] for i in statistics.front(losses(answered, study.objectives))]
-
-
 def section(study: Study) -> Section | None:
     """Figure and table; None unless the study has several objectives and answers."""
     if len(study.objectives) < 2 or not study.answered:
         return None
-    members = front(study)
+    members = front(study.finished, study.objectives)
     pairs = list(combinations(study.objectives, 2))[:PANELS]
 
     def paint(*panels: Axes) -> None:
-        for axes, (first, second) in zip(panels, pairs, strict=True):
-            _paint(axes, study, members, first, second)
+        for axes, pair in zip(panels, pairs, strict=True):
+            paint_pair(axes, [*study.finished, *study.running], study.objectives, pair)
 
     wide = len(pairs) > 1
     size = {"width": fig.WIDE, "height": 340} if wide else {"height": 330}
@@ -52,16 +49,18 @@ def section(study: Study) -> Section | None:
 
 
 def _caption(study: Study, members: list[Trial]) -> str:
+    waiting = len(expected(study.running, (study.objectives[0], study.objectives[1])))
+    under_way = f" Rings: what is expected of {waiting} under way, with 90\u202f% intervals." if waiting else ""
     n, named = len(members), [f"{text.name(o)} ({_wish(o)})" for o in study.objectives]
     if len(named) == 2:
         return (
             f"Each point is a trial; the line joins the {text.plural(n, 'trial')} that no other beats in both "
-            f"{named[0]} and {named[1]}."
+            f"{named[0]} and {named[1]}.{under_way}"
         )
     return (
         f"Each point is a trial; the {n:,} blue ones are those that no other beats in all of "
         f"{', '.join(named[:-1])} and {named[-1]} at once. A panel shows two of these, so that a blue point may look "
-        "beaten where it is ahead in another."
+        f"beaten where it is ahead in another.{under_way}"
     )
 
 
@@ -69,24 +68,52 @@ def _wish(objective: Objective) -> str:
     return "lower is better" if objective.direction == "minimise" else "higher is better"
 
 
-def _paint(axes: Axes, study: Study, members: list[Trial], first: Objective, second: Objective) -> None:
-    answered, x, y = study.answered, study.values(first), study.values(second)
+def paint_pair(axes: Axes, trials: Sequence[Trial], objectives: Sequence[Objective], pair: Pair) -> None:
+    """Two objectives against each other: measured trials, the front, and what is expected of those under way.
+
+    Args:
+        axes: to paint on.
+        trials: with at least one answer among them.
+        objectives: all of them, by which the front is chosen.
+        pair: horizontal and vertical.
+    """
+    answered, members, waiting = comparable(trials), front(trials, objectives), expected(trials, pair)
+    x, y = (np.array([(t.values or {})[o.name] for t in answered]) for o in pair)
     shown = np.union1d(statistics.thin(x, POINTS // 2), statistics.thin(y, POINTS // 2))
     tips = [
-        f"trial {answered[i].id}: {text.value(first, float(x[i]))}, {text.value(second, float(y[i]))}" for i in shown
+        f"trial {answered[i].id}: {text.value(pair[0], float(x[i]))}, {text.value(pair[1], float(y[i]))}" for i in shown
     ]
     fig.dots(axes, x[shown], y[shown], tips, color=fig.SKY, s=18, linewidths=0, label="measured", zorder=3)
-    fx = [(t.values or {})[first.name] for t in members]
-    fy = [(t.values or {})[second.name] for t in members]
-    if len(study.objectives) == 2:
+    fx, fy = ([(t.values or {})[o.name] for t in members] for o in pair)
+    if len(objectives) == 2:
         axes.step(fx, fy, where="post", color=fig.BLUE, linewidth=1.4, zorder=4)
     axes.plot(fx, fy, "o", color=fig.BLUE, markersize=5.5, label="front", zorder=5)
     axes.grid(axis="x")
     for values, axis, scale in ((x, axes.xaxis, axes.set_xscale), (y, axes.yaxis, axes.set_yscale)):
-        logarithmic = bool(values.min() > 0 and values.max() / values.min() > 50)
+        logarithmic = not waiting and bool(values.min() > 0 and values.max() / values.min() > 50)
         if logarithmic:
             scale("log")
         fig.ticks(axis, logarithmic=logarithmic)
-    axes.set_xlabel(text.axis(first))
-    axes.set_ylabel(text.axis(second))
+    _paint_expected(axes, waiting, pair)
+    axes.set_xlabel(text.axis(pair[0]))
+    axes.set_ylabel(text.axis(pair[1]))
     fig.legend(axes)
+
+
+def _paint_expected(axes: Axes, waiting: Sequence[tuple[Trial, tuple[float, float]]], pair: Pair) -> None:
+    """Rings at the predictions with bars for their 90 % intervals."""
+    for i, (trial, centre) in enumerate(waiting):
+        spans = [interval(trial, o.name) or (mean, mean) for o, mean in zip(pair, centre, strict=True)]
+        bars = [[[mean - low], [high - mean]] for mean, (low, high) in zip(centre, spans, strict=True)]
+        axes.errorbar(
+            *centre,
+            xerr=bars[0],
+            yerr=bars[1],
+            fmt="o",
+            color=fig.ORANGE,
+            markerfacecolor=fig.PAPER,
+            markersize=5.5,
+            elinewidth=1.2,
+            label="expected" if i == 0 else None,
+            zorder=6,
+        )

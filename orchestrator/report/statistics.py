@@ -8,10 +8,11 @@ References:
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
+
 import numpy as np
 import numpy.typing as npt
-from scipy.special import erf
-from scipy.stats import norm
 
 Array = npt.NDArray[np.float64]
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -21,7 +22,7 @@ def wilson(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of a binomial share; (0, 1) if n = 0."""
     if n == 0:
         return 0.0, 1.0
-    z = float(norm.ppf(0.5 + confidence / 2))
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = hits / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -44,7 +45,7 @@ def levels(z: Array) -> Array:
     Returns:
         (n,) in [0, 1]; uniform if the predictions are calibrated.
     """
-    return np.asarray(erf(np.abs(z) / np.sqrt(2.0)), dtype=np.float64)
+    return np.array([math.erf(abs(value) / math.sqrt(2.0)) for value in z.tolist()], dtype=np.float64)
 
 
 def miscalibration_area(z: Array) -> float:

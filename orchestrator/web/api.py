@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from orchestrator.report.fronts import front
 from orchestrator.trial import best
 from orchestrator.web.desk import Desk
 from orchestrator.web.schemas import (
@@ -74,6 +75,7 @@ def routes(desk: Desk) -> APIRouter:
             instructions=str(getattr(lab.study.driver, "instructions", "")),
             counts={state: states.count(state) for state in ("to do", "answered", "failed", "cancelled")},
             best=champion.id if champion else None,
+            front=[t.id for t in front(trials, lab.objectives)],
             version=desk.version,
         )
 

@@ -5,20 +5,28 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from markupsafe import Markup
 
 from orchestrator.lab.fields import shown
-from orchestrator.lab.tables import interval
 from orchestrator.report import text
+from orchestrator.report.fronts import front
+from orchestrator.report.interval import interval
 from orchestrator.trial import Objective, Trial, best
-from orchestrator.web import plots
+from orchestrator.web import pareto, plots
 from orchestrator.web.cards import Cards
 from orchestrator.web.desk import Desk
 from orchestrator.web.schemas import MOST_RECOMMENDED
 
 LATEST = 6
+
+MOST_BEST = 3
+"""Objectives whose best value has a tile of its own."""
+
+PAIRS = 3
+"""Pairs of objectives that are drawn against each other: all of three objectives, the first ones of more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ def content(desk: Desk) -> dict[str, Any]:
         "instructions": str(getattr(desk.lab.study.driver, "instructions", "")),
         "causes": causes(trials),
         "outlook": outlook(desk.outlook(), desk.lab.objectives[0]),
-        "figures": _figures(desk, finished),
+        "figures": _figures(desk, trials, finished),
         "recent": [cards.card(t, strips=False) for t in latest],
         "most": MOST_RECOMMENDED,
         "submission": secrets.token_hex(8),
@@ -93,12 +101,15 @@ def outlook(found: Mapping[str, Any], objective: Objective) -> list[tuple[str, s
 
 
 def _tiles(desk: Desk, trials: list[Trial]) -> list[Tile]:
-    objective = desk.lab.objectives[0]
-    champion = best(trials, objective)
+    objective, objectives = desk.lab.objectives[0], desk.lab.objectives
     tiles = []
-    if champion is not None and champion.values is not None:
-        value = shown(champion.values[objective.name])
-        tiles.append(Tile(f"best {text.name(objective)}", value, objective.unit, plots.link(champion)))
+    for one in objectives[:MOST_BEST]:
+        champion = best(trials, one)
+        if champion is not None and champion.values is not None:
+            value = shown(champion.values[one.name])
+            tiles.append(Tile(f"best {text.name(one)}", value, one.unit, plots.link(champion)))
+    if len(objectives) > 1 and tiles:
+        tiles.append(Tile("on the Pareto front", str(len(front(trials, objectives)))))
     tiles.append(Tile("measured", str(sum(t.state == "answered" for t in trials))))
     if failed := sum(t.state == "failed" for t in trials):
         tiles.append(Tile("failed", str(failed)))
@@ -121,9 +132,13 @@ def _held(trials: list[Trial], objective: Objective) -> str:
     return f"{sum(low <= value <= high for (low, high), value in spans)} of {len(spans)}"
 
 
-def _figures(desk: Desk, finished: list[Trial]) -> list[Figure]:
-    figures = []
-    for objective in desk.lab.objectives:
+def _figures(desk: Desk, trials: list[Trial], finished: list[Trial]) -> list[Figure]:
+    objectives, figures = desk.lab.objectives, []
+    for pair in list(combinations(objectives, 2))[:PAIRS]:
+        if (drawn := pareto.pareto(trials, objectives, pair)) is not None:
+            title = f"{text.name(pair[0])} against {text.name(pair[1])}"
+            figures.append(Figure(f"{title[0].upper()}{title[1:]}", *drawn))
+    for objective in objectives:
         better = "lower" if objective.direction == "minimise" else "higher"
         if (svg := plots.progress(finished, objective)) is not None:
             name = text.name(objective)

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from orchestrator.history import Amendment
 from orchestrator.lab.fields import Field, shown
-from orchestrator.lab.tables import interval
 from orchestrator.report import text
+from orchestrator.report.interval import interval
 from orchestrator.trial import Objective, Point, Trial
 from orchestrator.web import plots
 

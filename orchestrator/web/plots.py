@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from orchestrator.lab.tables import interval
 from orchestrator.report import statistics, text
+from orchestrator.report.interval import interval
 from orchestrator.trial import Objective, Trial
 from orchestrator.web.svg import Canvas, Scale, axes, padded
 

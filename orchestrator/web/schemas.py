@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from orchestrator.lab import Lab, Result
-from orchestrator.lab.tables import interval
+from orchestrator.report.interval import interval
 from orchestrator.trial import Trial
 
 MOST_RESULTS = 1000
@@ -136,6 +136,7 @@ class StudyOut(BaseModel):
     instructions: str
     counts: dict[str, int]
     best: int | None = Field(description="id of the best experiment by the first objective")
+    front: list[int] = Field(description="ids of the experiments that no other beats in all objectives at once")
     version: str = Field(description="changes with every event on record")
 
 

@@ -136,6 +136,25 @@ def test_drawings_show_what_is_on_record(lab):
         lab.plot_progress("x")
 
 
+def test_a_study_of_two_objectives_shows_what_trades_against_what(tmp_path, lab):
+    two = {"strength": "maximise", "loss": {"direction": "minimise", "unit": "%"}}
+    with Lab.create(
+        tmp_path / "two", space={"x": {"type": "float", "low": 0, "high": 1}}, objectives=two, strategy="random"
+    ) as both:
+        both.plot_pareto().canvas.draw()
+        rows = [(1.0, 1.0), (2.0, 2.0), (1.5, 3.0)]
+        both.tell([Result(point={"x": i / 4}, values={"strength": s, "loss": v}) for i, (s, v) in enumerate(rows)])
+        axes = both.plot_pareto().axes[0]
+        (front,) = [line for line in axes.lines if line.get_label() == "front"]
+        assert list(zip(front.get_xdata(), front.get_ydata(), strict=True)) == [(2.0, 2.0), (1.0, 1.0)]
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("strength", "loss (%)")
+        assert both.plot_pareto("loss", "strength").axes[0].get_xlabel() == "loss (%)"
+        with pytest.raises(MatloopError, match="twice"):
+            both.plot_pareto("loss", "loss")
+    with pytest.raises(MatloopError, match="several objectives"):
+        lab.plot_pareto()
+
+
 def test_a_notebook_shows_where_it_stands(lab):
     lab.recommend(2)
     lab.tell([Result(trial=0, values={"hardness": 412.0}, note="<b>")])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from orchestrator.artifacts import ArtifactStore
 from orchestrator.history import History, Session
 from orchestrator.report import (
     failures,
+    fronts,
     glyph,
     headline,
     hits,
@@ -220,10 +223,30 @@ def test_three_objectives_are_drawn_in_pairs() -> None:
         for i, row in enumerate(rows)
     ]
     three = Study(name="s", config={}, objectives=objectives, finished=trials, running=[], ended=None)
-    assert [t.id for t in pareto.front(three)] == [0, 1, 2]
+    assert [t.id for t in fronts.front(three.finished, three.objectives)] == [0, 1, 2]
     section = pareto.section(three)
     assert section is not None
     figure, table = section.blocks
     assert getattr(figure, "svg", "").count("latency") >= 2 and "3 blue ones" in getattr(figure, "caption", "")
     assert [row[0] for row in getattr(table, "rows", ())] == ["0", "1", "2"]
     assert len(getattr(table, "head", ())) == 4
+
+
+def test_what_is_under_way_is_drawn_beside_the_front() -> None:
+    objectives = (DOWN, Objective("latency_ms", "minimise", "ms"))
+    names = [o.name for o in objectives]
+
+    def trial(i: int, **options: Any) -> Trial:
+        return Trial(id=i, study="s", number=i, point={}, seed=0, **options)
+
+    done = [trial(i, values=dict(zip(names, row, strict=True))) for i, row in enumerate([(1.0, 3.0), (2.0, 1.0)])]
+    mean = dict.fromkeys(names, 2.0)
+    running = [trial(2, prediction=Prediction(mean=mean, std=dict.fromkeys(names, 0.5))), trial(3)]
+    study = Study(name="s", config={}, objectives=objectives, finished=done, running=running, ended=None)
+    axes = Figure().subplots()
+    pareto.paint_pair(axes, [*done, *running], objectives, objectives)
+    (bars,) = axes.containers
+    ends = sorted(point for line in bars.lines[2] for path in line.get_segments() for point in path.ravel().tolist())
+    assert ends[0] == pytest.approx(2 - 1.6449 * 0.5, abs=1e-3) and ends[-1] == pytest.approx(2.8224, abs=1e-3)
+    section = pareto.section(study)
+    assert section is not None and "of 1 under way" in getattr(section.blocks[0], "caption", "")
