@@ -278,6 +278,7 @@ def serve(
 
 app.command()(cli_lab.recommend)
 app.command()(cli_lab.tell)
+app.command()(cli_lab.outlook)
 app.command()(cli_lab.cancel)
 
 

@@ -1,4 +1,4 @@
-"""The commands of a lab: recommend, tell, cancel. They open the ledger for a moment, beside any number of others."""
+"""The commands of a lab: recommend, tell, outlook, cancel. They open the ledger for a moment, beside any others."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ By = Annotated[str, typer.Option("--by", help="Who asks or reports.", metavar="N
 Changes = Annotated[
     bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed since the last time.")
 ]
+
+NO_OUTLOOK = (
+    "the strategy cannot say: it looks ahead where one objective is to be as high or as low as possible, "
+    "once its model has enough results"
+)
 
 
 def recommend(
@@ -65,6 +70,25 @@ def tell(
 
     with Lab.open(campaign, study, directory, accept_changes=accept_changes) as lab:
         start(lab, file, by=by, dry_run=dry_run, amend=amend, allow_outside=allow_outside, console=console())
+
+
+def outlook(
+    campaign: CampaignFile,
+    delta: Annotated[
+        float | None,
+        typer.Option("--delta", help="Least difference that counts, in the objective's unit; else that of the noise."),
+    ] = None,
+    number: Annotated[int, typer.Option("-n", "--number", help="How many experiments are to come.", min=1)] = 1,
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
+) -> None:
+    """Say what further experiments are worth: the chance of something better, and the gain to be expected."""
+    from orchestrator.lab import Lab
+
+    with Lab.open(campaign, study, directory, accept_changes=accept_changes) as lab:
+        found = lab.outlook(delta, number)
+        typer.echo(found.get("text", NO_OUTLOOK))
 
 
 def cancel(

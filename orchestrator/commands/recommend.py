@@ -51,6 +51,8 @@ def recommend(
         console.print(f"nothing to show: {waits}")
         return trials
     console.print(page(trials, lab))
+    if outlook := next((t.extra["outlook"] for t in reversed(trials) if "outlook" in t.extra), None):
+        console.print(f"{outlook['text']}\n", highlight=False, markup=False)
     if lab.instructions:
         console.print(lab.instructions, highlight=False, markup=False)
     if csv:

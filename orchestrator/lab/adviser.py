@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.artifacts import ArtifactStore
 from orchestrator.budget import Spending
 from orchestrator.errors import InvalidPoint, MatloopError
+from orchestrator.lab.results import is_number
 from orchestrator.pending import Pending
 from orchestrator.randomness import derive
 from orchestrator.shared_ledger import SharedLedger
@@ -16,6 +17,9 @@ from orchestrator.study import Plan, Study
 from orchestrator.trial import Proposal
 
 NEVER = (-1, -1)
+
+MOST_AHEAD = 100
+"""Experiments that an outlook looks ahead, at most."""
 
 
 class Adviser:
@@ -51,13 +55,19 @@ class Adviser:
             self._check(proposal)
         return number, proposals
 
-    def outlook(self) -> dict[str, Any]:
+    def outlook(self, delta: float | None = None, q: int = 1) -> dict[str, Any]:
         """See `orchestrator.lab.Lab.outlook`."""
+        if delta is not None and not (is_number(delta) and delta > 0):
+            raise MatloopError(f"expected delta, a number > 0 in the objective's unit, got {delta!r}")
+        if isinstance(q, bool) or not isinstance(q, int) or not 1 <= q <= MOST_AHEAD:
+            raise MatloopError(f"expected q, a whole number of experiments from 1 to {MOST_AHEAD}, got {q!r}")
         outlook = getattr(self.strategy, "outlook", None)
         if outlook is None:
             return {}
         number, _ = self._listen()
-        found = outlook(derive(self._seed, self.study.name, "outlook", number, self._told))
+        rng = derive(self._seed, self.study.name, "outlook", number, self._told)
+        with self._speaking("outlook"):
+            found = outlook(rng, delta=delta, q=q)
         return {} if found is None else dict(found.as_json())
 
     def _listen(self) -> tuple[int, Pending]:

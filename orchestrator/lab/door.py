@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from orchestrator import build
 from orchestrator.artifacts import ArtifactStore
@@ -22,7 +22,7 @@ from orchestrator.errors import LedgerLocked, MatloopError, Problem, RejectedRes
 from orchestrator.history import History
 from orchestrator.lab.adviser import Adviser
 from orchestrator.lab.people import parts, parts_as_before, record, study_of_people
-from orchestrator.lab.results import LONGEST, Action, Entry, Result
+from orchestrator.lab.results import LONGEST, Entry, Recorded, Result, check_text
 from orchestrator.lab.rules import Rules
 from orchestrator.pending import key
 from orchestrator.protocols import Space
@@ -35,13 +35,6 @@ ROUNDS = 8
 """How often the strategy is asked again because another door has recommended in the meantime."""
 
 LONGEST_NAME = 200
-
-
-class Recorded(NamedTuple):
-    """A trial with its result, and what had to be done for it; `known` ones were on record already."""
-
-    trial: Trial
-    action: Action
 
 
 class Door:
@@ -182,7 +175,7 @@ class Door:
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise MatloopError(f"expected n, a whole number >= 1, got {n!r}")
-        _check_text("by", by, LONGEST_NAME)
+        check_text("by", by, LONGEST_NAME)
         name = self.parts.study
         with self._asking:
             for remaining in reversed(range(ROUNDS)):
@@ -210,7 +203,7 @@ class Door:
         Raises:
             RejectedResults: every problem by row, from 0, and column.
         """
-        _check_text("by", by, LONGEST_NAME)
+        check_text("by", by, LONGEST_NAME)
         results = list(results)
         _reject(self.review(results, amend=amend, allow_outside=allow_outside)[1])  # without keeping others waiting
         with self._ledger.turn():
@@ -232,8 +225,8 @@ class Door:
         Raises:
             MatloopError: there is no such trial, or it has a result.
         """
-        _check_text("by", by, LONGEST_NAME)
-        _check_text("reason", reason, LONGEST)
+        check_text("by", by, LONGEST_NAME)
+        check_text("reason", reason, LONGEST)
         with self._ledger.turn():
             trials = self.history.trials
             known = isinstance(trial_id, int) and 0 <= trial_id < len(trials)
@@ -246,10 +239,18 @@ class Door:
                 raise MatloopError(f"trial {trial_id} has a result already; amend that instead")
             return self._ledger.cancel(trial, at=self._clock(), worker=by, reason=reason)
 
-    def outlook(self) -> dict[str, Any]:
-        """What further experiments are worth, by the strategy's model; empty if it cannot say. May take seconds."""
+    def outlook(self, delta: float | None = None, q: int = 1) -> dict[str, Any]:
+        """What further experiments are worth, by the strategy's model; empty if it cannot say. May take seconds.
+
+        Args:
+            delta: least difference that counts, > 0, in the objective's unit; None for one of the size of the noise.
+            q: number of experiments to come, from 1 to 100.
+
+        Raises:
+            MatloopError: delta or q is out of range.
+        """
         with self._asking:
-            return self._adviser.outlook()
+            return self._adviser.outlook(delta, q)
 
     def close(self) -> None:
         """Let go of the ledger; harmless when called twice."""
@@ -297,12 +298,3 @@ class Door:
 def _reject(problems: Sequence[Problem]) -> None:
     if problems:
         raise RejectedResults(problems)
-
-
-def _check_text(what: str, text: str, longest: int) -> None:
-    try:
-        good = isinstance(text, str) and len(text.encode()) <= longest
-    except UnicodeEncodeError:
-        good = False
-    if not good:
-        raise MatloopError(f"expected {what!r} to be text of at most {longest} characters, got {str(text)[:40]!r}")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.config import directory_of, load
 from orchestrator.errors import MatloopError, Problem, RejectedResults
-from orchestrator.lab.door import Door, Recorded
+from orchestrator.lab.door import Door
 from orchestrator.lab.fields import fields_of
 from orchestrator.lab.filled import Filled, read
 from orchestrator.lab.people import file_of, write_file
-from orchestrator.lab.results import Entry, Result
+from orchestrator.lab.results import Entry, Recorded, Result
 from orchestrator.lab.tables import Layout, write
 from orchestrator.trial import Trial
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from orchestrator.errors import MatloopError
 from orchestrator.trial import Answer, Failure, Point, Trial
 
 LONGEST = 10_000
@@ -71,6 +72,13 @@ class Entry(NamedTuple):
     point: Point | None
 
 
+class Recorded(NamedTuple):
+    """A trial with its result, and what had to be done for it; `known` ones were on record already."""
+
+    trial: Trial
+    action: Action
+
+
 def same(a: object, b: object) -> bool:
     """Whether two points, or values in them, are the same to within what people read and write."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -92,3 +100,13 @@ def is_number(value: object) -> bool:
 
 def _numbers(values: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
+
+
+def check_text(what: str, text: str, longest: int) -> None:
+    """Raise MatloopError unless it is text that can be stored, of at most so many bytes."""
+    try:
+        good = isinstance(text, str) and len(text.encode()) <= longest
+    except UnicodeEncodeError:
+        good = False
+    if not good:
+        raise MatloopError(f"expected {what!r} to be text of at most {longest} characters, got {str(text)[:40]!r}")

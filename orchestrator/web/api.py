@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from orchestrator.lab.adviser import MOST_AHEAD
 from orchestrator.report.fronts import front
 from orchestrator.trial import best
 from orchestrator.web.desk import Desk
@@ -16,6 +17,7 @@ from orchestrator.web.schemas import (
     ExperimentOut,
     ImportOut,
     Name,
+    OutlookOut,
     RecommendIn,
     ResultsIn,
     StudyOut,
@@ -66,13 +68,13 @@ def routes(desk: Desk) -> APIRouter:
         states = ["to do" if t.state == "running" else t.state for t in trials]
         return StudyOut(
             campaign=lab.name,
-            study=lab.study.name,
+            study=desk.study,
             objectives=[{"name": o.name, "direction": o.direction, "unit": o.unit} for o in lab.objectives],
             inputs=[
                 {"name": f.name, "kind": f.kind, "low": f.low, "high": f.high, "unit": f.unit, "choices": f.choices}
                 for f in desk.fields
             ],
-            instructions=str(getattr(lab.study.driver, "instructions", "")),
+            instructions=lab.instructions,
             counts={state: states.count(state) for state in ("to do", "answered", "failed", "cancelled")},
             best=champion.id if champion else None,
             front=[t.id for t in front(trials, lab.objectives)],
@@ -148,9 +150,15 @@ def routes(desk: Desk) -> APIRouter:
             raise HTTPException(415, f"expected the header 'Content-Type: text/csv', got {kind[:80]!r}")
         return await run_in_threadpool(imported, desk, await request.body(), by, amend, allow_outside)
 
-    @router.get("/outlook")
-    async def outlook() -> dict[str, Any]:
+    @router.get("/outlook", response_model_exclude_unset=True)
+    async def outlook(
+        delta: Annotated[
+            float | None,
+            Query(gt=0, allow_inf_nan=False, description="least difference that counts, in the first objective's unit"),
+        ] = None,
+        q: Annotated[int, Query(ge=1, le=MOST_AHEAD, description="experiments to come")] = 1,
+    ) -> OutlookOut:
         """What further experiments are worth; empty if the strategy cannot say. May take seconds."""
-        return dict(await desk.outlook_now())
+        return OutlookOut(**await desk.outlook_for(delta, q))
 
     return router

@@ -59,7 +59,7 @@ def content(desk: Desk) -> dict[str, Any]:
         "queue": [cards.card(t) for t in trials if t.state == "running"],
         "fields": desk.fields,
         "objectives": desk.lab.objectives,
-        "instructions": str(getattr(desk.lab.study.driver, "instructions", "")),
+        "instructions": desk.lab.instructions,
         "causes": causes(trials),
         "outlook": outlook(desk.outlook(), desk.lab.objectives[0]),
         "figures": _figures(desk, trials, finished),
@@ -115,9 +115,8 @@ def _tiles(desk: Desk, trials: list[Trial]) -> list[Tile]:
         tiles.append(Tile("failed", str(failed)))
     if held := _held(trials, objective):
         tiles.append(Tile("90\u202f% intervals held", held))
-    budget = desk.lab.study.budget.trials
-    if budget is not None:
-        tiles.append(Tile("planned in all", str(budget)))
+    if desk.planned is not None:
+        tiles.append(Tile("planned in all", str(desk.planned)))
     return tiles
 
 

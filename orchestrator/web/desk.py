@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.errors import MatloopError
 from orchestrator.lab import Lab
 from orchestrator.lab.fields import fields_of
 from orchestrator.trial import Trial
 
+T = TypeVar("T")
+
 MOST_WAITING = 20
 """Requests for recommendations that may wait at once."""
 
+MOST_LOOKING = 4
+"""Requests for outlooks of somebody's own choice that may wait at once; recommendations come first."""
+
 
 class Busy(MatloopError):
-    """Too many recommendations are being asked for."""
+    """Too much that takes seconds is being asked for."""
 
 
 class Desk:
@@ -27,14 +32,22 @@ class Desk:
 
     Args:
         lab: open; closed by `close`.
+
+    Attributes:
+        lab: whose strategy is built when it is first asked: that takes seconds, and pages do without.
+        fields: the inputs of an experiment.
+        study: name of the study.
+        planned: number of trials in the budget, None if there is no limit.
     """
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self.fields = fields_of(lab.study.space)
+        self.fields = fields_of(lab.space)
+        self.study = lab.parts.study
+        self.planned = lab.config.studies[self.study].budget.trials
         self._thinking = ThreadPoolExecutor(1, thread_name_prefix="thinking")
         self._lock = threading.Lock()
-        self._waiting = 0
+        self._waiting = {"recommendations": 0, "outlooks": 0}
         self._outlook: tuple[int, Mapping[str, Any]] = -1, {}
         self._looking: Future[None] | None = None
 
@@ -50,16 +63,17 @@ class Desk:
         Raises:
             Busy: too many wait already.
         """
-        with self._lock:
-            if self._waiting >= MOST_WAITING:
-                raise Busy(f"{MOST_WAITING} requests for recommendations are waiting already; try again in a minute")
-            self._waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thinking, self.lab.recommend, n, by)
-        finally:
-            with self._lock:
-                self._waiting -= 1
+        return await self._think("recommendations", MOST_WAITING, self.lab.recommend, n, by)
+
+    async def outlook_for(self, delta: float | None, q: int) -> Mapping[str, Any]:
+        """As `Lab.outlook`, for a difference and a number of experiments of somebody's choice, likewise.
+
+        Raises:
+            Busy: too many wait already.
+        """
+        if delta is None and q == 1:
+            return await self.outlook_now()
+        return await self._think("outlooks", MOST_LOOKING, self.lab.outlook, delta, q)
 
     def outlook(self) -> Mapping[str, Any]:
         """The latest that is known; a newer one is worked out meanwhile if results have come since."""
@@ -81,6 +95,17 @@ class Desk:
         """Stop thinking and let go of the ledger."""
         self._thinking.shutdown(wait=True, cancel_futures=True)
         self.lab.close()
+
+    async def _think(self, what: str, most: int, work: Callable[..., T], *args: Any) -> T:
+        with self._lock:
+            if self._waiting[what] >= most:
+                raise Busy(f"{most} requests for {what} are waiting already; try again in a minute")
+            self._waiting[what] += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thinking, work, *args)
+        finally:
+            with self._lock:
+                self._waiting[what] -= 1
 
     def _told(self) -> int:
         """Changes when the outlook may."""

@@ -1,7 +1,8 @@
 """What every request passes before any page or route sees it: host, origin, token, size; and headers on every answer.
 
 - Host: only names and addresses of this server, so that a stranger's page cannot rebind its own name to it.
-- Origin: a browser's request that changes something must come from our own pages.
+- Origin: a browser's request that changes something must come from our own pages. Others may link here, but not load
+  anything: what takes seconds to answer could be asked for in their visitors' name, over and over.
 - Token: in the header `Authorization: Bearer …`, or as a session cookie. A cookie alone may read and send forms (which
   carry a token of their own, see `pages`), but never change anything through the REST interface.
 - Size: bodies are read here, up to a limit, before anything parses them.
@@ -86,12 +87,11 @@ class Gate:
             return self.refuse(
                 request, 400, f"this server does not answer to the name {host[:80]!r}; start it with --allow-host NAME"
             )
-        if request.method in SAFE:
-            return None
         origin = request.headers.get("origin")
-        if origin is not None and not _same_origin(origin, host):
+        if request.method not in SAFE and origin is not None and not _same_origin(origin, host):
             return self.refuse(request, 403, f"the request was made by a page of {origin[:80]}, not by ours")
-        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        link = request.method in SAFE and request.headers.get("sec-fetch-dest") == "document"
+        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site") and not link:
             return self.refuse(request, 403, "the request was made by a page of another site")
         return None
 

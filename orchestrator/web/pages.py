@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 
+from orchestrator.lab.adviser import MOST_AHEAD
 from orchestrator.report import text
 from orchestrator.web import bench, reference, rendering
 from orchestrator.web.access import Access
@@ -42,7 +43,7 @@ class Site:
             template,
             status,
             campaign=lab.name,
-            study=lab.study.name,
+            study=self.desk.study,
             path=request.url.path,
             version=self.desk.version if status == 200 else "",  # a page that answers a form is not to be refreshed
             token_required=self.access.required,
@@ -91,6 +92,25 @@ class Site:
             filled=filled,
         )
 
+    async def outlook(self, request: Request, delta: str, q: str) -> Response:
+        """What further experiments are worth, for a difference and a number of them as somebody has typed them."""
+        objective = self.desk.lab.objectives[0]
+        filled = Filled({"delta": delta.strip(), "q": q.strip()})
+        least, coming = filled.number("delta", objective.unit), filled.number("q")
+        if least is not None and not least > 0:
+            filled.problems["delta"] = f"expected more than 0, got {delta[:40]}"
+        if coming is not None and not (coming == int(coming) and 1 <= coming <= MOST_AHEAD):
+            filled.problems["q"] = f"expected a whole number from 1 to {MOST_AHEAD}, got {q[:40]}"
+        found = {} if filled.problems else await self.desk.outlook_for(least, int(coming or 1))
+        return self.page(
+            request,
+            "outlook.html",
+            422 if filled.problems else 200,
+            outlook=bench.outlook(found, objective),
+            unit=objective.unit,
+            filled=filled,
+        )
+
     def history(self, request: Request, page: int) -> Response:
         """All experiments, the latest first."""
         trials = self.desk.lab.trials()
@@ -122,6 +142,10 @@ def routes(site: Site, app: FastAPI) -> APIRouter:
     @router.get("/experiments/{id}")
     def experiment_page(request: Request, id: int) -> Response:
         return site.experiment(request, id)
+
+    @router.get("/outlook")
+    async def outlook_page(request: Request, delta: str = "", q: str = "") -> Response:
+        return await site.outlook(request, delta, q)
 
     @router.get("/api/docs")
     def reference_page(request: Request) -> Response:

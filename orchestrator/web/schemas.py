@@ -140,6 +140,20 @@ class StudyOut(BaseModel):
     version: str = Field(description="changes with every event on record")
 
 
+class OutlookOut(BaseModel):
+    """What there is still to be had; all of it is absent if the strategy cannot say."""
+
+    model_config = ConfigDict(extra="allow")
+
+    probability_better: float | None = Field(None, description="that something better by at least delta remains")
+    delta: float | None = Field(None, description="least difference that counts, in the objective's unit")
+    expected_gain: float | None = Field(None, description="of the next q experiments, in the objective's unit")
+    q: int | None = Field(None, description="number of those experiments")
+    expected_gain_per_cost: float | None = Field(None, description="the same per unit of cost")
+    objective: str | None = Field(None, description="that this is about")
+    text: str | None = Field(None, description="all of this in a sentence")
+
+
 class Problem(BaseModel):
     """What is wrong, and where."""
 

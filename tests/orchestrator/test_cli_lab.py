@@ -158,3 +158,10 @@ def test_what_a_strategy_reads_is_compared_before_it_is_asked(folder, matloop):
         assert code == 2 and "the campaign differs" in err and "1100" in err
     assert matloop("recommend", "furnace.yaml", "--accept-changes")[0] == 0
     assert matloop("tell", "furnace.yaml", "r.csv")[0] == 0
+
+
+def test_the_outlook_of_a_strategy_that_cannot_say(folder, matloop):
+    code, out, _ = matloop("outlook", "furnace.yaml", "--delta", 5, "-n", 3)
+    assert code == 0 and "the strategy cannot say" in out
+    code, _, err = matloop("outlook", "furnace.yaml", "--delta", 0)
+    assert code == 1 and "expected delta, a number > 0" in err

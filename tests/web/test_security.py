@@ -51,6 +51,15 @@ def test_browsers_that_say_where_a_request_comes_from_are_believed(client):
     assert answer.status_code == 403
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_pages_of_other_sites_may_link_here_but_not_load_what_takes_seconds(client, site):
+    for dest in ("image", "script", "iframe", "empty"):
+        for path in ("/api/outlook?q=50", "/outlook?q=50", "/"):
+            assert client.get(path, headers={"sec-fetch-site": site, "sec-fetch-dest": dest}).status_code == 403
+    assert client.get("/", headers={"sec-fetch-site": site, "sec-fetch-dest": "document"}).status_code == 200
+    assert client.get("/api/study", headers={"sec-fetch-site": "same-origin"}).status_code == 200
+
+
 def test_json_must_be_declared_so_that_plain_forms_cannot_pose_as_it(client, lab):
     before = events(lab)
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
