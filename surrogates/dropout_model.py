@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from orchestrator.randomness import derive
-from surrogates.masks import Masks
+from surrogates.masks import CHUNK, Masks
 from surrogates.measured import MeasuredEnsemble
 from surrogates.stack import LEAST_LOG_VARIANCE
 
@@ -24,6 +24,10 @@ class Member(Protocol):
 
     def draw(self, samples: int, rng: np.random.Generator) -> Masks:
         """Masks that make that many functions; empty if their number is the member's own."""
+        ...
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, *input) -> (n, p): what the last layers see, without dropout."""
         ...
 
     def __call__(self, x: torch.Tensor, masks: Masks) -> torch.Tensor:
@@ -107,6 +111,22 @@ class DropoutModel(MeasuredEnsemble):
             return outputs, torch.ones_like(outputs[:, 0])
         functions, log_variance = outputs[..., : self.num_outputs], outputs[..., self.num_outputs :]
         return functions, log_variance.clamp_min(LEAST_LOG_VARIANCE).exp().mean(dim=1).sqrt()
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Where the networks see points: what their last layers are given, from all of them side by side.
+
+        Points that are close there get similar values whatever the last layers weigh, so that measuring one tells about
+        the other.
+
+        Args:
+            x: (n, d), encoded points.
+
+        Returns:
+            (n, p) in the networks' dtype.
+        """
+        inputs = self.prepare(x.to(next(self.networks.parameters()).dtype))
+        parts = [torch.cat([net.features(part) for net in self.networks], dim=1) for part in torch.split(inputs, CHUNK)]  # type: ignore[operator]
+        return torch.cat(parts)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """(b) x q x d, encoded points -> (b) x s x q x m, units of y; dtype follows X."""

@@ -19,6 +19,7 @@ from orchestrator.protocols import Space
 from orchestrator.randomness import derive_seed
 from surrogates.augmentation import Augmentation, augmentation
 from surrogates.dropout_model import DropoutModel, Render
+from surrogates.last_layer import last_features
 from surrogates.masks import Masks
 from surrogates.members import STEPS, Prepared, member_seed, set_scale, train_one
 from surrogates.stack import Recipe, train
@@ -34,6 +35,10 @@ class Networks(nn.Module):
     def draw(self, samples: int, rng: np.random.Generator) -> Masks:
         """Nothing: the functions are what they are."""
         return {}
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, *input) -> (n, p): what the last layers see."""
+        return torch.cat([last_features(network, x) for network in self.networks], dim=1)
 
     def forward(self, x: torch.Tensor, masks: Masks) -> torch.Tensor:
         """(n, *input) -> (s, n, outputs)."""

@@ -15,6 +15,7 @@ from torch import nn
 from torch.func import functional_call, vmap
 
 from orchestrator.errors import ConfigError
+from surrogates.last_layer import last_features
 
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -75,6 +76,10 @@ class MaskedNetwork(nn.Module):
             keep = rng.random((samples, *layer.shape)) >= layer.p
             masks[name] = torch.as_tensor(keep / (1 - layer.p), dtype=torch.float32)
         return masks
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, *input) -> (n, p): what the last layer sees with nothing dropped."""
+        return last_features(self.network, x)
 
     def forward(self, x: torch.Tensor, masks: Masks) -> torch.Tensor:
         """Evaluate every function at every point; layers before the first dropout are computed once.

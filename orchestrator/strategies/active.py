@@ -1,30 +1,52 @@
 """Active learning: measure where knowing the answer most improves the model over the whole space.
 
-The default criterion, active learning Cohn (Cohn, Ghahramani & Jordan, JAIR 1996), counts how much a measurement
-reduces the variance averaged over the space, pending measurements included. It needs only the joint covariance of
-the function at a sample of points, which a Gaussian process gives in closed form and a network with fixed dropout
-masks as the covariance of its sample functions. The largest variance alone is drawn to remote corners.
+What is most uncertain is rarely what is most worth knowing: the largest variance is drawn to remote corners. Two
+criteria ask instead how much of the space a measurement says something about. Active learning Cohn (Cohn, Ghahramani &
+Jordan, JAIR 1996) counts by how much it reduces the variance averaged over the space, which a Gaussian process knows in
+closed form. The features of a network are clustered around what is known (`orchestrator.strategies.clusters`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
 
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Space, Surrogate
-from orchestrator.strategies.covariance import condition, joint_covariance
+from orchestrator.strategies.clusters import Clusters, embedding
 from orchestrator.strategies.explanation import Choice
-from orchestrator.strategies.information import information
 from orchestrator.strategies.modelled import ModelBased
 from orchestrator.strategies.tried import Taken
-from orchestrator.trial import Objective, Proposal, Trial
+from orchestrator.strategies.variances import Variances
+from orchestrator.trial import Objective, Point, Proposal, Trial
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
+
+
+Acquisition = Literal["integrated_variance", "largest_cluster", "variance", "bald"]
+
+MOST: Mapping[Acquisition, int] = {"integrated_variance": 512, "largest_cluster": 2000, "variance": 512, "bald": 512}
+"""Candidates considered at an ask where none were asked for; the joint covariance costs their number squared."""
+
+
+class Criterion(Protocol):
+    """What candidates are judged by, one after the other."""
+
+    def score(self) -> torch.Tensor:
+        """(n,) float64, larger is better; -inf for what is not to be chosen now."""
+        ...
+
+    def reason(self, i: int) -> str:
+        """Why candidate i, before it is added."""
+        ...
+
+    def add(self, i: int) -> None:
+        """Count candidate i among the places that will be known."""
+        ...
 
 
 class ActiveLearning(ModelBased):
@@ -41,8 +63,8 @@ class ActiveLearning(ModelBased):
         surrogate: Surrogate | None = None,
         initial: int = 10,
         data: Sequence[Trial] = (),
-        acquisition: Literal["integrated_variance", "variance", "bald"] = "integrated_variance",
-        candidates: int = 512,
+        acquisition: Acquisition | None = None,
+        candidates: int | None = None,
         refit_every: int = 1,
         explain: bool = True,
         seed: int = 0,
@@ -55,19 +77,20 @@ class ActiveLearning(ModelBased):
             surrogate: fitted to what was measured.
             initial: answered trials before the model is asked, >= 2; until then points fill the space.
             data: finished trials of an earlier study; they count towards `initial`.
-            acquisition: integrated_variance reduces the mean variance over the space; variance goes where it is
-                largest; bald where a measurement tells most about the model (Houlsby et al., 2011), which for one
-                objective with constant noise and a Gaussian process is the same place.
-            candidates: points of the space considered at each ask, and over which the variance is averaged, >= 2.
+            acquisition: integrated_variance reduces the mean variance over the space; largest_cluster stands for the
+                part of the space that is known worst (Holzmüller et al., 2023); variance goes where it is largest;
+                bald where a measurement tells most about the model (Houlsby et al., 2011), which for one objective
+                with constant noise and a Gaussian process is the same place. None for largest_cluster with networks
+                and integrated_variance with any other surrogate.
+            candidates: points of the space considered at each ask, and over which the variance is averaged, >= 2. None
+                for 512 and, with largest_cluster, which costs less, 2,000.
             refit_every: answers between fits, >= 1; answers in between count as places that are known.
             explain: record with each proposal why it was made; false saves the time.
             seed: of the fits and the space-filling points.
         """
-        if acquisition not in ("integrated_variance", "variance", "bald"):
-            raise ConfigError(
-                f"{self.name}: expected acquisition 'integrated_variance', 'variance' or 'bald', got {acquisition!r}"
-            )
-        if candidates < 2:
+        if acquisition not in (None, *MOST):
+            raise ConfigError(f"{self.name}: expected acquisition to be one of {', '.join(MOST)}, got {acquisition!r}")
+        if candidates is not None and candidates < 2:
             raise ConfigError(f"{self.name}: expected candidates >= 2, got {candidates}")
         self.acquisition = acquisition
         self.candidates = candidates
@@ -85,52 +108,38 @@ class ActiveLearning(ModelBased):
     def _propose(
         self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
     ) -> list[Proposal]:
-        points = self._samples(self.candidates, taken, rng)
+        name: Acquisition = self.acquisition or (
+            "largest_cluster" if hasattr(model, "features") else "integrated_variance"
+        )
+        points = self._samples(self.candidates or MOST[name], taken, rng)
         if not points:
             return []
-        known = [t.point for t in self._answered[self._count_fitted() :]] + [t.point for t in pending]
-        x = self._encode(known + points)
-        covariance, noise = joint_covariance(model, x)
-        weight = 1 / self._gains().var(dim=0, correction=0).clamp_min(1e-300)
-        weight = torch.where(weight < 1e299, weight, torch.ones_like(weight))[:, None]  # an objective seen constant
-        for i in range(len(known)):
-            covariance = condition(covariance, noise, i)
-        covariance = covariance[:, len(known) :, len(known) :]
+        x = self._encode(points)
+        criterion = self._criterion(name, model, x, [t.point for t in pending])
         picks: list[int] = []
         reasons: list[str] = []
         extras: list[dict[str, Any]] = []
         for _ in range(min(n, len(points))):
-            variance = covariance.diagonal(dim1=1, dim2=2)
-            gain = (covariance**2).mean(dim=2) / (variance + noise[:, None])
-            match self.acquisition:
-                case "integrated_variance":
-                    score = (gain * weight).sum(dim=0)
-                case "variance":
-                    score = (variance * weight).sum(dim=0)
-                case _:
-                    score = information(model, x[len(known) :], variance, noise)
+            score = criterion.score()
             score[picks] = -torch.inf
             best = int(score.argmax())
-            reasons.append(self._reason(variance, gain, weight, best))
-            choice = Choice(
-                name=self.acquisition, points=points, x=x[len(known) :], values=score, chosen=best, logarithmic=False
-            )
-            extras.append(self._notes(model, points[best], x[len(known) + best], choice))
+            reasons.append(criterion.reason(best))
+            choice = Choice(name=name, points=points, x=x, values=score, chosen=best, logarithmic=False)
+            extras.append(self._notes(model, points[best], x[best], choice))
             picks.append(best)
-            covariance = condition(covariance, noise, best)
-        predictions = self._predict(model, x[len(known) :][picks])
+            criterion.add(best)
+        predictions = self._predict(model, x[picks])
         return [
             Proposal(point=points[i], prediction=prediction, reason=reason, extra=extra)
             for i, prediction, reason, extra in zip(picks, predictions, reasons, extras, strict=True)
         ]
 
-    def _reason(self, variance: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, best: int) -> str:
-        before = (variance * weight).sum(dim=0)
-        after = (before.mean() - (gain * weight).sum(dim=0)[best]).clamp_min(0.0)
-        cut = 100 * (1 - float((after / before.mean().clamp_min(1e-300)).sqrt()))
-        if len(self.objectives) == 1:
-            here, mean, unit = variance[0, best], variance[0].mean(), self.objectives[0].unit
-        else:
-            here, mean, unit = before[best], before.mean(), "spreads of the measured values"
-        numbers = f"{float(here.sqrt()):.3g} here against {float(mean.sqrt()):.3g} on average"
-        return f"expected to reduce the mean uncertainty by {cut:.1f} % ({numbers}{unit and ' ' + unit})"
+    def _criterion(self, name: Acquisition, model: Model, x: torch.Tensor, pending: list[Point]) -> Criterion:
+        """For candidates at (n, d) encoded points."""
+        if name == "largest_cluster":
+            known = self._encode([t.point for t in self._answered] + pending)
+            places = embedding(model, torch.cat([known, x]))
+            return Clusters(places[len(known) :], places[: len(known)])
+        unseen = self._encode([t.point for t in self._answered[self._count_fitted() :]] + pending)
+        spread = self._gains().var(dim=0, correction=0)
+        return Variances(model, x, unseen, measure=name, spread=spread, objectives=self.objectives)

@@ -43,6 +43,7 @@ NOUNS = {
     "thompson": "value in one function drawn from the model",
     "target_range": "probability of lying in the target range",
     "integrated_variance": "reduction of the mean variance",
+    "largest_cluster": "distance to what is known",
     "variance": "variance",
     "bald": "information about the model",
 }

@@ -97,7 +97,8 @@ def test_conditioning_equals_the_block_formula() -> None:
 
 @pytest.mark.parametrize("surrogate", [GP(), light()], ids=["gp", "dropout"])
 def test_proposals_carry_prediction_and_reason(surrogate: Surrogate) -> None:
-    proposals = learner(toys.reals(2), surrogate).ask(2, (), derive(0))
+    strategy = learner(toys.reals(2), surrogate, acquisition="integrated_variance")
+    proposals = strategy.ask(2, (), derive(0))
     for proposal in proposals:
         assert proposal.prediction is not None
         assert proposal.prediction.std["f0"] > 0
