@@ -70,8 +70,8 @@ class Clusters:
         own = self.owners == self.owners[i]
         share = 100 * float(self.distances[own].sum() / self.distances.sum().clamp_min(1e-300))
         return (
-            f"stands for {int(own.sum())} of {len(own)} candidates, which hold {share:.2g} % of what known points leave "
-            "uncovered"
+            f"stands for {int(own.sum())} of {len(own)} candidates, "
+            f"which hold {share:.2g} % of what known points leave uncovered"
         )
 
 
