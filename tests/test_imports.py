@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "search_spaces": {"bottom", "search_spaces"},
     "surrogates": {"bottom", "surrogates", "search_spaces"},
     "drivers": {"bottom", "drivers", "search_spaces", "surrogates"},
-    "strategies": {"bottom", "strategies", "surrogates"},
+    "strategies": {"bottom", "strategies", "surrogates", "search_spaces"},
     "report": {"bottom", "report", "loop"},
 }
 """Layers, and those that each may import; the composition root may import all of them."""

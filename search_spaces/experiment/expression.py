@@ -1,8 +1,8 @@
-"""Conditions on a point as text, such as `0.3 * a + b <= 10 and solvent != "water"`.
+"""Conditions on a point as text, such as `0.3 * a + b <= 10 and solvent != "water"`, and numbers worked out from one.
 
 The text is parsed by Python's own parser, then only these are let through: numbers and texts, names of parameters,
-arithmetic, comparisons, `in`, `and`, `or`, `not`, and the functions below. Nothing in it is executed as Python. A name
-that is no Python name goes between backticks: `` `speed (rpm)` * 2 <= 1000 ``.
+arithmetic, comparisons, `in`, `and`, `or`, `not`, `x if condition else y`, and the functions below. Nothing in it is
+executed as Python. A name that is no Python name goes between backticks: `` `speed (rpm)` * 2 <= 1000 ``.
 """
 
 from __future__ import annotations
@@ -54,25 +54,8 @@ class Expression:
 
     def __init__(self, text: str, names: Mapping[str, Sequence[Any]]) -> None:
         self.text = text
-        quoted: dict[str, str] = {}
-
-        def stand_in(match: re.Match[str]) -> str:
-            quoted[f"_quoted{len(quoted)}"] = match[1].strip()
-            return f" _quoted{len(quoted) - 1} "
-
-        try:
-            tree = ast.parse(re.sub(r"`([^`]*)`", stand_in, text).strip(), mode="eval")
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise ConfigError(f"constraint {text!r} cannot be read: {getattr(error, 'msg', error)}") from error
         self._known = dict(names)
-        reader = _Reader(text, names, quoted)
-        try:
-            self._violation = reader.condition(tree.body)
-        except RecursionError as error:
-            raise ConfigError(f"constraint {text!r} is nested too deeply; split it") from error
-        self.names = tuple(reader.mentioned)
-        if not self.names:
-            raise ConfigError(f"constraint {text!r} mentions no parameter; known are {list(names)}")
+        self._violation, self.names = _read(f"constraint {text!r}", text, names, _Reader.condition)
 
     def violation(self, point: Point) -> float:
         """0 if the condition holds, else > 0; infinite where it cannot be computed, as log(0) cannot.
@@ -91,11 +74,66 @@ class Expression:
         return Expression, (self.text, self._known)
 
 
+class Formula:
+    """A number worked out from a point, such as `0.5 + 0.02 * hours` or `9 if gas == "argon" else 1`.
+
+    Args:
+        text: see above.
+        names: as of an `Expression`.
+        what: what it is for, in errors.
+
+    Attributes:
+        names: those that it mentions.
+
+    Raises:
+        ConfigError: what in the text is wrong, and the remedy.
+    """
+
+    def __init__(self, text: str, names: Mapping[str, Sequence[Any]], what: str = "formula") -> None:
+        self.text = text
+        self._known, self._what = dict(names), what
+        self._term, self.names = _read(f"{what} {text!r}", text, names, _Reader.number)
+
+    def __call__(self, point: Point) -> float:
+        """Its value, in which what is not part of the point counts 0; not a number where it cannot be computed."""
+        try:
+            return float(self._term({**dict.fromkeys(self.names, 0), **point}))
+        except (ArithmeticError, ValueError):
+            return math.nan
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Formula, (self.text, self._known, self._what)
+
+
+def _read(
+    what: str, text: str, names: Mapping[str, Sequence[Any]], read: Callable[[_Reader, ast.expr], Term]
+) -> tuple[Term, tuple[str, ...]]:
+    """The function that a text stands for, and the names that it mentions."""
+    quoted: dict[str, str] = {}
+
+    def stand_in(match: re.Match[str]) -> str:
+        quoted[f"_quoted{len(quoted)}"] = match[1].strip()
+        return f" _quoted{len(quoted) - 1} "
+
+    try:
+        tree = ast.parse(re.sub(r"`([^`]*)`", stand_in, text).strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ConfigError(f"{what} cannot be read: {getattr(error, 'msg', error)}") from error
+    reader = _Reader(what, names, quoted)
+    try:
+        found = read(reader, tree.body)
+    except RecursionError as error:
+        raise ConfigError(f"{what} is nested too deeply; split it") from error
+    if not reader.mentioned:
+        raise ConfigError(f"{what} mentions no parameter; known are {list(names)}")
+    return found, tuple(reader.mentioned)
+
+
 class _Reader:
     """From syntax to functions of a point."""
 
-    def __init__(self, text: str, names: Mapping[str, Sequence[Any]], quoted: Mapping[str, str]) -> None:
-        self._text, self._names, self._quoted = text, names, quoted
+    def __init__(self, what: str, names: Mapping[str, Sequence[Any]], quoted: Mapping[str, str]) -> None:
+        self._what, self._names, self._quoted = what, names, quoted
         self.mentioned: dict[str, None] = {}
 
     def condition(self, node: ast.expr, wanted: bool = True) -> Violation:
@@ -125,7 +163,7 @@ class _Reader:
             raise self._error("expected one of < <= > >= == != in")
         if kind in (ast.Eq, ast.NotEq) and (self._is_choice(left) or self._is_choice(right)):
             return self._equal(left, right, kind is ast.Eq)
-        return _numeric(kind, self._number(left), self._number(right))
+        return _numeric(kind, self.number(left), self.number(right))
 
     def _equal(self, left: ast.expr, right: ast.expr, wanted: bool) -> Violation:
         """Equality of a choice and a text, or of two choices."""
@@ -154,7 +192,8 @@ class _Reader:
             return operator.itemgetter(self._name(node))
         raise self._error(f"expected a parameter or a text, got `{ast.unparse(node)}`")
 
-    def _number(self, node: ast.expr) -> Term:
+    def number(self, node: ast.expr) -> Term:
+        """Its value."""
         if isinstance(node, ast.Constant) and type(node.value) in (int, float):
             number = float(node.value)  # type: ignore[arg-type]
             return lambda point: number
@@ -164,11 +203,14 @@ class _Reader:
                 raise self._error(f"expected a number, got {name!r}, whose values are {list(self._choices(node))}")
             return operator.itemgetter(name)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-            inner, sign = self._number(node.operand), -1.0 if isinstance(node.op, ast.USub) else 1.0
+            inner, sign = self.number(node.operand), -1.0 if isinstance(node.op, ast.USub) else 1.0
             return lambda point: sign * inner(point)
         if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
-            combine, a, b = ARITHMETIC[type(node.op)], self._number(node.left), self._number(node.right)
+            combine, a, b = ARITHMETIC[type(node.op)], self.number(node.left), self.number(node.right)
             return lambda point: combine(a(point), b(point))
+        if isinstance(node, ast.IfExp):
+            broken, then, otherwise = self.condition(node.test), self.number(node.body), self.number(node.orelse)
+            return lambda point: otherwise(point) if broken(point) else then(point)
         if isinstance(node, ast.Call):
             return self._call(node)
         raise self._error(f"expected a number, got `{ast.unparse(node)}`")
@@ -180,7 +222,7 @@ class _Reader:
         several = called in ("min", "max")
         if node.keywords or (len(node.args) < 2 if several else len(node.args) != 1):
             raise self._error(f"expected {called} with {'two or more numbers' if several else 'one number'}")
-        function, arguments = FUNCTIONS[called], [self._number(argument) for argument in node.args]
+        function, arguments = FUNCTIONS[called], [self.number(argument) for argument in node.args]
         return lambda point: function(*(argument(point) for argument in arguments))
 
     def _choices(self, node: ast.Name) -> Sequence[Any]:
@@ -194,7 +236,7 @@ class _Reader:
         return name
 
     def _error(self, text: str) -> ConfigError:
-        return ConfigError(f"constraint {self._text!r}: {text}")
+        return ConfigError(f"{self._what}: {text}")
 
 
 def _numeric(kind: type[ast.cmpop], left: Term, right: Term) -> Violation:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import ConfigError
-from search_spaces.experiment.expression import Expression
+from search_spaces.experiment.expression import Expression, Formula
 
 NAMES = {
     "a": (),
@@ -51,6 +51,8 @@ POINT = {"a": 3.0, "b": 4.0, "Fe": 0.2, "solvent": "DMF", "anneal": True, "grade
         ("anneal == False", 1.0),
         ("`speed (rpm)` / 1000 <= 0.25", 0.25),
         ("(a\n <= 3)", 0.0),
+        ("b <= (3 if solvent == 'DMF' else 5)", 1.0),
+        ("b <= (3 if solvent == 'water' and a > 1 else 5)", 0.0),
     ],
 )
 def test_violations_by_hand(text, violation):
@@ -85,6 +87,38 @@ def test_what_mentions_an_absent_parameter_does_not_apply():
     assert expression.violation({"a": 5.0}) == 0
     assert expression.violation({"a": 5.0, "b": 1.0}) == pytest.approx(5)
     assert expression.names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0.5 + a * 2", 6.5), ("`speed (rpm)` if anneal else 0", 500.0), ("max(a, b) ** 2", 16.0), ("a / Fe", 15.0)],
+)
+def test_formulas_by_hand(text, value):
+    formula = pickle.loads(pickle.dumps(Formula(text, NAMES)))
+    assert formula(POINT) == pytest.approx(value)
+
+
+def test_in_a_formula_what_is_absent_counts_nothing():
+    assert Formula("a + 2 * b", NAMES)({"a": 5.0}) == 5.0
+    assert Formula("9 if solvent == 'DMF' else a", NAMES)({"a": 5.0}) == 5.0
+    assert math.isnan(Formula("a / b", NAMES)({"a": 5.0})) and math.isnan(Formula("log(a)", NAMES)({"a": -1.0}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a < 1", "price 'a < 1': expected a number"),
+        ("1", "mentions no parameter"),
+        ("c + 1", "unknown name 'c'"),
+        ("a if a", "cannot be read"),
+        ("1 if a else 2", "expected a comparison"),
+        ("(lambda: a)()", "unknown function"),
+        ("a if anneal else (yield)", "cannot be read|expected a number"),
+    ],
+)
+def test_formulas_that_are_none(text, message):
+    with pytest.raises(ConfigError, match=message):
+        Formula(text, NAMES, "price")
 
 
 def test_it_survives_pickling():
