@@ -14,11 +14,14 @@ three answers in a row) is then applied to the record, which is fair because the
                   mean and 90th percentile, over all campaigns
     reliability   in bins of p, how often something better did remain; equal to the mean p if calibrated
 
-`record` is the outlook as it is, with the functions spread by how far the campaign's own earlier predictions missed;
-`model` takes the model at its word. Synthetic pools are 400 points of a cube, each seed with a new function (drawn from
-a Gaussian process whose kind and length scales the model is not told, or Branin, or Hartmann in six dimensions) and
-noise of 2 % of its range. With --data FOLDER (the five data sets of PV-Lab, pvlab_NAME_dataset.csv) pools of real
-measurements are added; there the mean over repetitions is both what is measured and the truth.
+`outlook` is the outlook as it is, over models with other hyperparameters that the data allow; `fitted` takes the
+fitted model at its word; `record` spreads the fitted model's functions by how far the campaign's own earlier
+predictions missed. The method was chosen on seeds from 100 on, the ones run here count from 0.
+
+Synthetic pools are 400 points of a cube, each seed with a new function (drawn from a Gaussian process whose kind and
+length scales the model is not told, or Branin, or Hartmann in six dimensions) and noise of 2 % of its range. With
+--data FOLDER (the five data sets of PV-Lab, pvlab_NAME_dataset.csv) pools of real measurements are added; there the
+mean over repetitions is both what is measured and the truth.
 
     python benchmarks/stopping.py [--data FOLDER] [--seeds 20] [--length 45] [--quick] [--results FILE]
 """
@@ -56,7 +59,7 @@ NOISE = 0.02
 THRESHOLDS = (0.2, 0.1, 0.05, 0.01)
 PATIENCE = (1, 3)
 BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
-VARIANTS = ("record", "model")
+VARIANTS = ("outlook", "fitted", "record")
 SYNTHETIC = {"smooth2": 2, "rough2": 2, "anisotropic4": 4, "branin": 2, "hartmann6": 6}
 DATA = {
     "P3HT": ("maximise", "P3HT"),
@@ -145,7 +148,7 @@ def campaign(surrogate: str, pool: Pool, truth: Array, noise: float, seed: int, 
     index = {json.dumps(p): i for i, p in enumerate(pool.points)}
     starts = derive("starts", seed).permutation(len(truth))[:STARTS]
     untried = np.ones(len(truth), dtype=bool)
-    record: dict[str, list[float]] = {k: [] for k in ("n", "record", "model", "better", "regret", "delta")}
+    record: dict[str, list[float]] = {k: [] for k in ("n", *VARIANTS, "better", "regret", "delta")}
     told: list[Trial] = []
     for number in range(min(length, len(truth) - 1)):
         proposal = None
@@ -168,20 +171,25 @@ def campaign(surrogate: str, pool: Pool, truth: Array, noise: float, seed: int, 
         assert ahead is not None
         best = float(truth[~untried].max())
         record["n"].append(number + 1)
-        record["record"].append(ahead.probability_better)
-        record["model"].append(at_its_word(strategy, pool, told, untried, ahead.delta))
+        record["outlook"].append(ahead.probability_better)
+        stretch = max(1.0, strategy._record.stretch(stopping.RECORD)[0])
+        for variant, spread in (("fitted", 1.0), ("record", stretch)):
+            record[variant].append(of_the_fitted(strategy, pool, told, untried, ahead.delta, spread))
         record["better"].append(float(truth[untried].max() >= best + ahead.delta))
         record["delta"].append(ahead.delta)
         record["regret"].append((float(truth.max()) - best) / float(np.ptp(truth)))
     return record
 
 
-def at_its_word(strategy: Bayesian, pool: Pool, told: Sequence[Trial], untried: Array, delta: float) -> float:
-    """The probability without regard to the record."""
+def of_the_fitted(
+    strategy: Bayesian, pool: Pool, told: Sequence[Trial], untried: Array, delta: float, spread: float
+) -> float:
+    """The probability by functions of the fitted model alone."""
     known = torch.as_tensor(pool.encode([t.point for t in told]))
     rest = torch.as_tensor(pool.encode([p for p, free in zip(pool.points, untried, strict=True) if free]))
     with torch_seed(len(told)), torch.no_grad():
-        best, others = stopping.draw(strategy._model(), known, rest, most=200)
+        model = strategy._model()
+        best, others = stopping.draw([model], known, rest[stopping.promising(model, rest, 200)], spread)
     return float((others.amax(dim=1) >= best + delta).double().mean())
 
 
@@ -247,9 +255,9 @@ def show(console: Console, surrogate: str, everything: list[dict[str, Any]]) -> 
     for record in everything:
         results.setdefault(record["problem"], []).append(record)
     table = Table("problem", "campaigns", "stopped", "false stops", "95 %", "used of", "regret %, mean", "90th",
-                  title=f"{surrogate}: stop when the probability is below 5 % (with the record)")  # fmt: skip
+                  title=f"{surrogate}: stop when the probability is below 5 %")  # fmt: skip
     for name, records in results.items():
-        row = stops(records, "record", 0.05)
+        row = stops(records, "outlook", 0.05)
         summary["problems"][name] = row
         table.add_row(name, *_cells(row))
     console.print(table)

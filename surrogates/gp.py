@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import gpytorch
@@ -28,13 +29,16 @@ from orchestrator.errors import ConfigError
 from orchestrator.protocols import Space, Vectorised
 from orchestrator.randomness import derive
 from search_spaces.columns import blocks
-from surrogates import hyperparameters
+from surrogates import hyperparameters, hyperposterior
 from surrogates.checks import check_data, check_noise
-from surrogates.hyperparameters import Columns, Hyperparameters
+from surrogates.hyperparameters import Columns, Hyperparameters, Objective
 from surrogates.mixed_kernel import MixedKernel
 
 LEAST_VARIANCE = 1e-6
 """Of a measurement, in squared spreads of the data: where noise is stated to be less, factorisation would fail."""
+
+DRAWN_AT_MOST = 300
+"""Rows up to which hyperparameters are drawn from their posterior: beyond, data leave them little freedom."""
 
 
 class GP:
@@ -79,7 +83,7 @@ class GP:
         *,
         noise: npt.NDArray[np.float64] | None = None,
         rows: npt.NDArray[np.int_] | None = None,
-    ) -> SingleTaskGP:
+    ) -> ExactGP:
         """Fit by maximum a posteriori; where the data cannot tell (one point, constant y) the prior stands.
 
         Args:
@@ -110,25 +114,19 @@ class GP:
         if len(rows) > self.subset:
             rows = np.sort(derive(seed, "subset").permutation(rows)[: self.subset])
         columns = self._columns(x.shape[1])
-        found = [
-            hyperparameters.fit(
-                inputs[rows], z[j, rows], columns=columns, kernel=self.kernel, variances=variances[j, rows],
-                iterations=self.max_iterations,
-            )
+        objectives = [
+            Objective(inputs[rows], z[j, rows], columns=columns, kernel=self.kernel, variances=variances[j, rows])
             for j in range(len(z))
-        ]  # fmt: skip
-        if not np.isnan(variances).all():
-            filled = np.where(np.isnan(variances), np.array([[one.noise] for one in found]), variances)
-            model = self._untrained(x, y, torch.as_tensor(filled.T * scale**2))
-        _load(model, found, columns)
-        return model.eval()
+        ]
+        task = _Task(self, x, y, scale, variances, objectives)
+        return task.model([hyperparameters.fit(one, self.max_iterations) for one in objectives])
 
-    def _untrained(self, x: torch.Tensor, y: torch.Tensor, variances: torch.Tensor | None) -> SingleTaskGP:
+    def _untrained(self, x: torch.Tensor, y: torch.Tensor, variances: torch.Tensor | None) -> ExactGP:
         d, m = x.shape[1], y.shape[1]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InputDataWarning)  # constant or single outputs cannot be standardised
             warnings.simplefilter("ignore", NumericalWarning)  # of measurements that are all but exact
-            model = _ExactGP(
+            model = ExactGP(
                 x,
                 y,
                 variances,
@@ -177,13 +175,71 @@ class GP:
         return Columns(groups, category)
 
 
-class _ExactGP(SingleTaskGP):
-    """Factorises its matrix whatever the number of rows; GPyTorch would turn to approximations at 800."""
+class ExactGP(SingleTaskGP):
+    """Factorises its matrix whatever the number of rows; GPyTorch would turn to approximations at 800.
+
+    Attributes:
+        task: what it was fitted to.
+        found: its hyperparameters, by output.
+    """
+
+    task: _Task
+    found: Sequence[Hyperparameters]
 
     def posterior(self, *args: Any, **kwargs: Any) -> Any:
         """As SingleTaskGP's."""
         with gpytorch.settings.max_cholesky_size(10**6):
             return super().posterior(*args, **kwargs)
+
+    def hyperparameter_draws(self, count: int, seed: int) -> list[ExactGP]:
+        """Models of the same data whose hyperparameters are drawn from their posterior; this one has its mode.
+
+        Args:
+            count: how many.
+            seed: all randomness comes from it.
+
+        Returns:
+            `count` models; with more than `DRAWN_AT_MOST` rows this one alone, since each costs their number cubed.
+        """
+        if len(self.task.x) > DRAWN_AT_MOST:
+            return [self]
+        drawn = [
+            hyperposterior.draw(objective, mode, count, derive(seed, "hyperparameters", j))
+            for j, (objective, mode) in enumerate(zip(self.task.objectives, self.found, strict=True))
+        ]
+        return [self.task.model(found) for found in zip(*drawn, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """The data of a fit, made ready.
+
+    Attributes:
+        family: options.
+        x: (n, d) float64.
+        y: (n, m) float64.
+        scale: (m,) float64, by which y is standardised.
+        variances: (m, n) float64, known variance of each measurement, standardised; NaN where unknown.
+        objectives: of the hyperparameters, one per output.
+    """
+
+    family: GP
+    x: torch.Tensor
+    y: torch.Tensor
+    scale: npt.NDArray[np.float64]
+    variances: npt.NDArray[np.float64]
+    objectives: Sequence[Objective]
+
+    def model(self, found: Sequence[Hyperparameters]) -> ExactGP:
+        """The process with these hyperparameters, one entry per output."""
+        variances = None
+        if not np.isnan(self.variances).all():
+            filled = np.where(np.isnan(self.variances), np.array([[one.noise] for one in found]), self.variances)
+            variances = torch.as_tensor(filled.T * self.scale**2)
+        model = self.family._untrained(self.x, self.y, variances)
+        _load(model, found, self.family._columns(self.x.shape[1]))
+        model.task, model.found = self, found
+        return model.eval()
 
 
 def _load(model: SingleTaskGP, found: Sequence[Hyperparameters], columns: Columns) -> None:

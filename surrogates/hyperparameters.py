@@ -97,60 +97,92 @@ class Columns:
         return (3, *PART_PRIOR) if self.mixed else (1, *WEIGHT_PRIOR)
 
 
-def fit(x: Array, z: Array, *, columns: Columns, kernel: str, variances: Array, iterations: int) -> Hyperparameters:
-    """Find the most probable hyperparameters, from two starts: bending sharply with little noise, smooth with more.
+def fit(objective: Objective, iterations: int) -> Hyperparameters:
+    """Find the most probable hyperparameters, from two starts.
 
     Args:
-        x: (n, d) float64, in the unit cube.
-        z: (n,) float64, standardised.
-        columns: which share a length scale and which belong to categories.
-        kernel: matern52 or rbf.
-        variances: (n,) float64, known variance of each measurement; NaN where it is to be fitted.
+        objective: of the data.
         iterations: most steps of L-BFGS from each start.
     """
-    objective = Objective(x, z, columns=columns, kernel=kernel, variances=variances)
-    location, width = columns.prior()
-    count, (weights, weight, _) = len(location), columns.weight_prior()
-    lower = np.full(count + weights + 1, -12.0)
-    lower[:count], lower[-1] = math.log(LEAST_SCALE), math.log(LEAST_NOISE)
+    lower, upper = objective.bounds()
     options = {"maxiter": iterations, "ftol": TOLERANCE}
     best = None
-    for scale, noise in ((location - width**2, -1.0), (location, 2.0)):
-        start = np.concatenate([scale, np.full(weights, weight), [NOISE_PRIOR[0] + noise * NOISE_PRIOR[1]]])
+    for start in objective.starts():
         found = minimize(
             objective, np.maximum(start, lower), jac=True, method="L-BFGS-B",
-            bounds=list(zip(lower, lower + 25, strict=True)), options=options,
+            bounds=list(zip(lower, upper, strict=True)), options=options,
         )  # fmt: skip
         if best is None or found.fun < best.fun - 1e-9:
             best = found
     assert best is not None
     objective(best.x)
-    return Hyperparameters(
-        length_scales=np.exp(best.x[:count])[columns.groups],
-        weights=np.exp(best.x[count:-1]),
-        noise=float(np.exp(best.x[-1])),
-        mean=objective.mean,
-        objective=float(best.fun),
-    )
+    return objective.hyperparameters(best.x, float(best.fun))
 
 
 class Objective:
     """Negative log posterior of the logarithms of length scales, weights and noise variance."""
 
     def __init__(self, x: Array, z: Array, *, columns: Columns, kernel: str, variances: Array) -> None:
-        """See `fit`."""
+        """Hold data against hyperparameters.
+
+        Args:
+            x: (n, d) float64, in the unit cube.
+            z: (n,) float64, standardised.
+            columns: which share a length scale and which belong to categories.
+            kernel: matern52 or rbf.
+            variances: (n,) float64, known variance of each measurement; NaN where it is to be fitted.
+        """
         self.x, self.z, self.variances = x - x.mean(axis=0), z, variances
         self.groups = columns.groups
         self.location, self.width = columns.prior()
-        self.weight_prior = columns.weight_prior()[1:]
+        self.weight_count, *prior = columns.weight_prior()
+        self.weight_prior: tuple[float, float] = (prior[0], prior[1])
         sorts = [~columns.category, columns.category] if columns.mixed else [np.ones(len(self.groups), dtype=bool)]
         self.parts = [np.flatnonzero(sort) for sort in sorts]
         self.unknown = np.isnan(variances)
         self.shape: Callable[[Array], tuple[Array, Array]] = {"matern52": _matern52, "rbf": _rbf}[kernel]
-        self.mean = 0.0
+        self.mean, self.mean_deviation = 0.0, 0.0
+
+    def bounds(self) -> tuple[Array, Array]:
+        """Lowest and highest logarithms: length scales by group, weights, noise."""
+        count = len(self.location)
+        lower = np.full(count + self.weight_count + 1, -12.0)
+        lower[:count], lower[-1] = math.log(LEAST_SCALE), math.log(LEAST_NOISE)
+        return lower, lower + 25
+
+    def starts(self) -> list[Array]:
+        """Of a search: bending sharply with little noise, smooth with more."""
+        starts = []
+        for scale, noise in ((self.location - self.width**2, -1.0), (self.location, 2.0)):
+            weights = np.full(self.weight_count, self.weight_prior[0])
+            starts.append(np.concatenate([scale, weights, [NOISE_PRIOR[0] + noise * NOISE_PRIOR[1]]]))
+        return starts
+
+    def logs(self, found: Hyperparameters) -> Array:
+        """The place of hyperparameters."""
+        _, first = np.unique(self.groups, return_index=True)
+        logs: Array = np.log(np.concatenate([found.length_scales[first], found.weights, [found.noise]]))
+        return logs
+
+    def hyperparameters(self, logs: Array, value: float, deviation: float = 0.0) -> Hyperparameters:
+        """What the place that was evaluated last means.
+
+        Args:
+            logs: (groups + weights + 1,).
+            value: of the objective there.
+            deviation: of the constant mean from the most probable one, in its standard deviations.
+        """
+        count = len(self.location)
+        return Hyperparameters(
+            length_scales=np.exp(logs[:count])[self.groups],
+            weights=np.exp(logs[count:-1]),
+            noise=float(np.exp(logs[-1])),
+            mean=self.mean + deviation * self.mean_deviation,
+            objective=value,
+        )
 
     def __call__(self, logs: Array) -> tuple[float, Array]:
-        """(groups + weights + 1,) -> value and gradient; keeps the best constant mean in `mean`."""
+        """(groups + weights + 1,) -> value and gradient; keeps the best constant mean and its deviation."""
         n, count = len(self.z), len(self.location)
         noise, weights = math.exp(logs[-1]), np.exp(logs[count:-1])
         scaled = self.x / np.exp(logs[:count])[self.groups]
@@ -164,7 +196,7 @@ class Objective:
         inverse, _ = dpotri(factor, lower=1)
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
         sums = inverse.sum(axis=0)
-        self.mean = float(sums @ self.z / sums.sum())
+        self.mean, self.mean_deviation = float(sums @ self.z / sums.sum()), 1 / math.sqrt(abs(sums.sum()))
         alpha = inverse @ (self.z - self.mean)
         value = 0.5 * alpha @ (self.z - self.mean) + np.log(factor.diagonal()).sum() + 0.5 * n * math.log(2 * math.pi)
         inverse -= np.outer(alpha, alpha)

@@ -5,9 +5,11 @@ each function some measured point is truly the best; the probability is the shar
 beats it by at least delta, the gain is how much the next q experiments beat it by on average. Noise is thereby taken
 out: a lucky measurement is not a better material.
 
-A model is asked about its own ignorance here, so its word is held against its record: if predictions made before the
-measurement missed by more than they promised, the drawn functions are spread by as much. The experiments are chosen on
-one half of the functions and judged on the other, so that the gain is not flattered by the choice.
+A model is asked about its own ignorance here, and the one that was fitted takes its length scales for certain. A model
+that can say what else the data allow (`hyperparameter_draws`) is therefore asked for several like itself, and functions
+are drawn from each. The word of any other is held against its record: if predictions made before the measurement missed
+by more than they promised, the drawn functions are spread by as much. The experiments are chosen on one half of the
+functions and judged on the other, so that the gain is not flattered by the choice.
 
 References:
     Makarova et al., AutoML 2022: stopping when the gap that remains is below the noise.
@@ -30,10 +32,13 @@ from orchestrator.trial import Objective, Trial
 if TYPE_CHECKING:
     from botorch.models.model import Model
 
-DRAWS = 512
+MODELS = 16
+"""Models with other hyperparameters, if the fitted one can draw them."""
+
+DRAWS = 1024
 """Functions drawn (of an ensemble, all that it has); half of them choose, half judge."""
 
-MEASURED, CANDIDATES = 128, 640
+MEASURED, CANDIDATES = 128, 400
 """Most points of each kind that functions are drawn at: those with the highest plausible values."""
 
 RECORD = 10.0
@@ -85,14 +90,15 @@ def outlook(
     """Look ahead.
 
     Args:
-        model: of gains, i.e. of values with the sign that makes larger better; one output.
+        model: of gains, i.e. of values with the sign that makes larger better; one output. If it has a method
+            `hyperparameter_draws(count, seed)`, functions are drawn from the models that it returns.
         known: (n, d) float64, measured points, n >= 1.
         candidates: (c, d) float64, untried points; all of a finite space, else as many as are worth a look.
         answered: n trials with values, at the known points.
         objective: what is improved.
         works: (c,) float64 in [0, 1], probability that the experiment works at each candidate; None if all will.
-        spread: factor >= 1 on the deviation of each function from their mean: by how much predictions made before the
-            measurement missed more than they promised.
+        spread: factor >= 1 on the deviation of each function from their mean, if the fitted model stands alone: by how
+            much predictions made before the measurement missed more than they promised.
         delta: > 0, objective's unit; None for the noise of a measurement, or 1 % of the range measured if that is more.
         q: experiments to come, >= 1; fewer if there are fewer candidates.
         most: candidates, those with the highest plausible values, at which functions are drawn, >= 1.
@@ -111,7 +117,11 @@ def outlook(
     probability, gain = 0.0, 0.0
     if len(candidates):
         with torch_seed(seed), torch.no_grad():
-            best, others = draw(model, known, candidates, most, spread, works)
+            models = alternatives(model, seed)
+            known = known[promising(model, known, MEASURED)]
+            kept = promising(model, candidates, most)
+            works = None if works is None else works[kept]
+            best, others = draw(models, known, candidates[kept], spread if len(models) == 1 else 1.0, works)
         probability = float((others.amax(dim=1) >= best + delta).double().mean())
         gain = gain_of_next(best, others, q)
     cost = sum(1.0 if t.cost is None else t.cost for t in answered) / max(1, len(answered))
@@ -135,43 +145,49 @@ def least_difference(model: Model, known: torch.Tensor, values: Sequence[float])
     return max(noise, 0.01 * (max(values) - min(values)), 1e-12 * max(1.0, *(abs(v) for v in values)))
 
 
+def alternatives(model: Model, seed: int) -> Sequence[Model]:
+    """The models that the data allow: such as the fitted one can draw, else itself."""
+    drawn: Any = getattr(model, "hyperparameter_draws", None)
+    models: Sequence[Model] = drawn(MODELS, seed) if drawn else [model]
+    return models
+
+
 def draw(
-    model: Model,
+    models: Sequence[Model],
     known: torch.Tensor,
     candidates: torch.Tensor,
-    most: int = CANDIDATES,
     spread: float = 1.0,
     works: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Functions at the points that matter.
+    """Functions of all models alike, in random order.
 
     Args:
-        model: one output.
+        models: of one output each.
         known: (n, d) float64.
         candidates: (c, d) float64, c >= 1.
-        most: of them that are drawn at.
-        spread: factor on the deviation of each function from their mean.
+        spread: factor on the deviation of each function from the models' mean.
         works: (c,) probabilities that the experiment works. Neighbours work or fail together: in each function those
             candidates fail, and are worth -inf, whose probability is below a common random level.
 
     Returns:
-        Of each function the best value at known points, (s,), and its values at the k most promising candidates,
-        (s, k), both gains in the objective's unit.
+        Of each function the best value at known points, (s,), and its values at candidates, (s, c), both gains in the
+        objective's unit.
     """
-    known = known[promising(model, known, MEASURED)]
-    kept = promising(model, candidates, most)
-    candidates = candidates[kept]
-    posterior: Any = model.posterior(torch.cat([known, candidates]))
-    if isinstance(posterior, EnsemblePosterior):
-        functions = posterior.values[..., 0]
-    else:
-        functions = posterior.rsample(torch.Size([DRAWS]))[..., 0]
-    centre = posterior.mean[:, 0]
-    functions = centre + spread * (functions - centre)
+    places, drawn, means = torch.cat([known, candidates]), [], []
+    for model in models:
+        posterior: Any = model.posterior(places)
+        if isinstance(posterior, EnsemblePosterior):
+            drawn.append(posterior.values[..., 0])
+        else:
+            drawn.append(posterior.rsample(torch.Size([DRAWS // len(models)]))[..., 0])
+        means.append(posterior.mean[:, 0])
+    centre = torch.stack(means).mean(dim=0)
+    functions = torch.cat(drawn)
+    functions = centre + spread * (functions[torch.randperm(len(functions))] - centre)
     others = functions[:, len(known) :]
     if works is not None:
         level = torch.rand(len(functions), 1, dtype=works.dtype)
-        others = torch.where(level < works[kept], others, -torch.inf)
+        others = torch.where(level < works, others, -torch.inf)
     return functions[:, : len(known)].amax(dim=1), others
 
 

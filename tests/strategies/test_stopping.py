@@ -8,15 +8,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from botorch.models import SingleTaskGP
 from scipy import stats
 
 from orchestrator.randomness import derive
 from orchestrator.strategies.active import ActiveLearning
 from orchestrator.strategies.bayes import Bayesian
-from orchestrator.strategies.stopping import Outlook, draw, gain_of_next, outlook, promising
+from orchestrator.strategies.stopping import MODELS, Outlook, draw, gain_of_next, outlook, promising
 from orchestrator.trial import Failure, Objective, Prediction, Trial
 from search_spaces.pool import Pool
 from surrogates.dropout import MCDropout
+from surrogates.forest import Forest
 from surrogates.gp import GP
 from tests.strategies import toys
 
@@ -104,7 +106,7 @@ def test_when_everything_was_tried_nothing_remains() -> None:
 def test_predictions_that_missed_make_it_cautious_and_good_ones_do_not_make_it_bold() -> None:
     def chance(error: float, planned: dict[str, float] | None = None) -> float:
         space = Pool(points=[{"x": i} for i in range(60)])
-        strategy = Bayesian(space=space, objectives=(DOWN,), surrogate=GP(space=space), initial=4)
+        strategy = Bayesian(space=space, objectives=(DOWN,), surrogate=Forest(), initial=4)
         for i in range(0, 60, 4):
             values = {"f0": (i - 20) ** 2 / 100}
             prediction = Prediction(mean={"f0": values["f0"] - error}, std={"f0": 2.0})
@@ -120,13 +122,51 @@ def test_predictions_that_missed_make_it_cautious_and_good_ones_do_not_make_it_b
     assert chance(20.0, planned={"x": 1.0}) == chance(0.0)  # measured elsewhere than predicted
 
 
+def test_several_models_are_averaged_and_need_no_record() -> None:
+    """Of two models that the data allow, each has half a say; a record of misses is of the fitted one alone."""
+    family, x, told = fitted(5)
+    y = column(np.array([t.values["f0"] for t in told]))  # type: ignore[index]
+    sure, unsure = family.fit(x, y, 0), family.fit(x[:2], y[:2], 0)
+    rest = column(np.linspace(0, 1, 12))
+
+    def chance(model: object, spread: float = 1.0) -> float:
+        found = outlook(
+            model,
+            known=x,
+            candidates=rest,
+            answered=told,
+            objective=UP,
+            delta=0.05,
+            spread=spread,  # type: ignore[arg-type]
+        )
+        return found.probability_better
+
+    class Both(torch.nn.Module):
+        def hyperparameter_draws(self, count: int, seed: int) -> list[object]:
+            assert count == MODELS
+            return [sure, unsure]
+
+        posterior = staticmethod(sure.posterior)
+
+    class Alone(torch.nn.Module):
+        def __init__(self, model: SingleTaskGP) -> None:
+            super().__init__()
+            self.posterior = model.posterior
+
+    both, first, second = chance(Both()), chance(Alone(sure)), chance(Alone(unsure))
+    assert abs(first - second) > 0.3
+    assert both == pytest.approx((first + second) / 2, abs=0.05)
+    assert chance(Both(), spread=9.0) == both
+    assert chance(Alone(sure), spread=9.0) > first
+
+
 def test_functions_are_drawn_jointly() -> None:
     family, x, told = fitted(4)
     model = family.fit(x, column(np.array([t.values["f0"] for t in told])), 0)  # type: ignore[index]
     torch.manual_seed(0)
     with torch.no_grad():
-        _, others = draw(model, x, column(np.array([0.5, 0.501])))
-        _, spread = draw(model, x, column(np.array([0.5, 0.501])), spread=3.0)
+        _, others = draw([model], x, column(np.array([0.5, 0.501])))
+        _, spread = draw([model], x, column(np.array([0.5, 0.501])), spread=3.0)
     assert np.corrcoef(others.numpy().T)[0, 1] > 0.95
     assert float(spread.std()) == pytest.approx(3 * float(others.std()), rel=0.2)
 

@@ -19,7 +19,7 @@ from search_spaces.box import Box
 from search_spaces.columns import Column
 from surrogates import hyperparameters
 from surrogates.gp import GP
-from surrogates.hyperparameters import Columns
+from surrogates.hyperparameters import Columns, Objective
 from tests.contracts.surrogate import SurrogateContract, data
 
 
@@ -128,8 +128,8 @@ def test_objective_is_that_of_gpytorch_and_the_optimum_at_least_as_good(kind: st
 
     ours = loss()
     found = hyperparameters.fit(
-        x, z, columns=Columns.numbers(3), kernel=kind, variances=np.full(40, np.nan), iterations=200
-    )  # fmt: skip
+        Objective(x, z, columns=Columns.numbers(3), kernel=kind, variances=np.full(40, np.nan)), 200
+    )
     assert found.objective == pytest.approx(ours, abs=1e-5)
     fit_gpytorch_mll(likelihood)
     assert ours <= loss() + 1e-2
@@ -143,7 +143,7 @@ def test_gradient_equals_finite_differences(kind: str, groups: list[int], catego
     x, z = noisy_data(20)
     variances = np.where(np.arange(20) < 5, 0.04, np.nan)
     columns = Columns(np.array(groups), np.array(category, dtype=bool))
-    objective = hyperparameters.Objective(x, z, columns=columns, kernel=kind, variances=variances)
+    objective = Objective(x, z, columns=columns, kernel=kind, variances=variances)
     for seed in range(3):
         logs = np.random.default_rng(seed).normal(scale=0.5, size=max(groups) + 3 + 2 * columns.mixed)
         assert check_grad(lambda q: objective(q)[0], lambda q: objective(q)[1], logs) < 1e-4
@@ -154,7 +154,7 @@ def test_likelihood_with_known_noise_equals_that_of_scikit_learn() -> None:
     x, z = noisy_data(25)
     variances = np.linspace(0.01, 0.3, 25)
     logs = np.log([0.4, 0.9, 2.0, 1.7, 1e-2])
-    objective = hyperparameters.Objective(x, z, columns=Columns.numbers(3), kernel="matern52", variances=variances)
+    objective = Objective(x, z, columns=Columns.numbers(3), kernel="matern52", variances=variances)
     value = objective(logs)[0]
     priors = [*(float(each) for each in Columns.numbers(3).prior()[0]), hyperparameters.WEIGHT_PRIOR[0]]
     width = np.array([hyperparameters.LENGTH_SCALE_PRIOR[1]] * 3 + [hyperparameters.WEIGHT_PRIOR[1]])
