@@ -108,7 +108,7 @@ class Evolution:
         return proposals
 
     def tell(self, trial: Trial) -> None:
-        """Take a measured trial into the population; remember a failed one's point."""
+        """Take a measured trial into the population; of one that failed or was cancelled, remember the point."""
         self._tried.add(trial)
         if trial.values is None:
             return

@@ -87,8 +87,10 @@ class OptunaSampler:
         return found
 
     def tell(self, trial: Trial) -> None:
-        """Take the trial into the history that the sampler sees."""
+        """Take the trial into the history that the sampler sees; one that was cancelled never was in it."""
         self._tried.add(trial)
+        if trial.state == "cancelled":
+            return
         params, distributions = self._parameters.describe(trial.point)
         failed = trial.values is None
         finished = create_trial(

@@ -269,3 +269,20 @@ def test_bad_options_are_config_errors(bad: dict[str, Any]) -> None:
 def test_needs_a_space_that_can_be_evolved() -> None:
     with pytest.raises(ConfigError, match="Evolvable"):
         Evolution(space=toys.pool(), objectives=toys.loss())
+
+
+@pytest.mark.parametrize("case", ["mixed", "aging", "two", "svm", "svm_two"])
+def test_what_was_cancelled_was_never_run(case: str) -> None:
+    """Told or not, it changes nothing but that its point is not proposed again."""
+    make_space, m, options = CASES[case]
+    space, objectives = make_space(), toys.loss(m=m)
+    heard, spared = (Evolution(space=space, objectives=objectives, population=8, **options) for _ in range(2))
+    for number in range(30):
+        proposal = heard.ask(1, (), derive("cancelled", number))[0]
+        assert spared.ask(1, (), derive("cancelled", number))[0] == proposal
+        trial = as_trial(number, proposal, ask=number)
+        away = replace(as_trial(100 + number, Proposal(point=space.sample(derive("away", number)))), state="cancelled")
+        heard.tell(away)
+        for strategy in (heard, spared):
+            strategy.tell(answered(trial, {o.name: float((number * 7) % 11 + i) for i, o in enumerate(objectives)}))
+        assert key(away.point) not in {key(p.point) for p in heard.ask(3, (), derive("again", number))}

@@ -164,3 +164,25 @@ def test_leaves_logging_as_it_was() -> None:
 def test_bad_options_are_config_errors(bad: dict) -> None:
     with pytest.raises(ConfigError, match="expected"):
         OptunaSampler(space=toys.reals(), objectives=toys.loss(), **bad)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_was_cancelled_was_never_run(case: str) -> None:
+    """Told or not, it changes nothing but that its point is not proposed again."""
+    make_space, m, sampler, options = CASES[case]
+    space, objectives = make_space(), toys.loss(m=m)
+    heard, spared = (
+        OptunaSampler(space=space, objectives=objectives, sampler=sampler, options=options) for _ in range(2)
+    )
+    proposals = []
+    for number in range(24):
+        proposal = heard.ask(1, (), derive("cancelled", number))[0]
+        assert spared.ask(1, (), derive("cancelled", number))[0] == proposal
+        trial = as_trial(number, proposal, ask=number)
+        done = answered(trial, {o.name: float(number % 7 + i) for i, o in enumerate(objectives)})
+        away = replace(as_trial(100 + number, Proposal(point=space.sample(derive("away", number)))), state="cancelled")
+        for strategy in (heard, spared):
+            strategy.tell(done)
+        heard.tell(away)
+        proposals.append(proposal)
+    assert len({key(p.point) for p in proposals}) == 24
