@@ -24,6 +24,12 @@ _KEYS = {
 Rows = Mapping[Any, Mapping[str, float]]
 """Choice to descriptor to value."""
 
+FINEST = 1e-9
+"""Least step, and least range, as a share of the larger end: finer ones a float does not tell apart reliably."""
+
+LARGEST = {"float": 1e100, "integer": 2**53}
+"""Magnitudes beyond which arithmetic would overflow, or a float not hold every integer."""
+
 
 def read_parameters(parameters: Mapping[str, Any], files: Sequence[Path]) -> tuple[Parameter, ...]:
     """Check the options of all parameters.
@@ -92,12 +98,16 @@ def read_parameter(
         raise ConfigError(
             f"expected parameter {name!r} to have type: float, integer, categorical or ordinal, got {got!r}"
         )
+    if not isinstance(name, str) or not name or name != name.strip():
+        raise ConfigError(
+            f"expected names of parameters to be texts without spaces around them, got {name!r}; quote it"
+        )
     kind = options["type"]
     for key in options:
         if key not in _KEYS[kind]:
             raise ConfigError(f"unknown key {key!r} in parameter {name!r} of type {kind}; {suggest(key, _KEYS[kind])}")
     when = _conditions(name, options.get("when") or {}, earlier, names)
-    unit = str(options.get("unit", ""))
+    unit = read_unit(f"parameter {name!r}", options.get("unit"))
     if not isinstance(options.get("log", False), bool):
         raise ConfigError(f"expected log: true or false for parameter {name!r}, got {options['log']!r}")
     log = bool(options.get("log", False))
@@ -112,6 +122,13 @@ def read_parameter(
     return Parameter(name=name, type=kind, low=low, high=high, log=log, step=step, unit=unit, when=when)
 
 
+def read_unit(owner: str, unit: Any) -> str:
+    """Unit as text; empty for None, and numbers such as 1 are let through."""
+    if unit is not None and (isinstance(unit, bool) or not isinstance(unit, str | int | float)):
+        raise ConfigError(f"expected unit of {owner} to be a text such as 'mg/l', got {unit!r}; quote it")
+    return "" if unit is None else str(unit).strip()
+
+
 def _range(name: str, kind: str, options: Mapping[str, Any]) -> tuple[float, float]:
     ends = []
     for key in ("low", "high"):
@@ -120,10 +137,19 @@ def _range(name: str, kind: str, options: Mapping[str, Any]) -> tuple[float, flo
             raise ConfigError(f"expected a finite number for {key} of parameter {name!r}, got {value!r}")
         if kind == "integer" and value != int(value):
             raise ConfigError(f"expected a whole number for {key} of integer parameter {name!r}, got {value!r}")
+        if abs(value) > LARGEST[kind]:
+            raise ConfigError(
+                f"expected {key} of {kind} parameter {name!r} within ±{LARGEST[kind]:g}, got {value:g}; change its unit"
+            )
         ends.append(int(value) if kind == "integer" else float(value))
     low, high = ends
     if low >= high:
         raise ConfigError(f"expected low < high for parameter {name!r}, got {low} and {high}; swap or widen them")
+    if high - low < FINEST * max(abs(low), abs(high)):
+        raise ConfigError(
+            f"expected a range of parameter {name!r} that numbers of this size can resolve, got {low!r} to {high!r}; "
+            "write it as the difference from a reference"
+        )
     if options.get("log") and low <= 0:
         raise ConfigError(f"expected low > 0 for parameter {name!r} with log: true, got {low}; raise low or drop log")
     return low, high
@@ -138,6 +164,11 @@ def _step(name: str, kind: str, low: float, high: float, options: Mapping[str, A
         raise ConfigError(f"expected step > 0 for parameter {name!r}, got {step!r}")
     if kind == "integer" and step != int(step):
         raise ConfigError(f"expected a whole number for step of integer parameter {name!r}, got {step!r}")
+    if kind == "float" and step < FINEST * max(abs(low), abs(high)):
+        raise ConfigError(
+            f"expected a step of parameter {name!r} that can be told from none, got {step:g} from {low:g} to {high:g}; "
+            "leave it out"
+        )
     if options.get("log"):
         raise ConfigError(
             f"expected either step or log for parameter {name!r}, got both; "
@@ -202,6 +233,9 @@ def _choices(name: str, choices: Any) -> tuple[Any, ...]:
     plain = (str, int, float, bool)
     if not isinstance(choices, list | tuple) or not choices or not all(isinstance(c, plain) for c in choices):
         raise ConfigError(f"expected choices: a list of texts or numbers for parameter {name!r}, got {choices!r}")
+    for choice in choices:
+        if isinstance(choice, int | float) and not abs(choice) <= LARGEST["float"]:
+            raise ConfigError(f"expected finite choices for parameter {name!r}, got {choice!r}; remove it")
     seen: set[tuple[bool, Any]] = set()
     for choice in choices:
         if (isinstance(choice, bool), choice) in seen:

@@ -136,7 +136,8 @@ class Parameter:
         """The value so many steps from the low end, or the nearest end: the float that is nearest to the decimal."""
         if self.type == "integer":
             return int(min(max(self.low + place * self.step, self.low), self.high))
-        exact = Decimal(repr(self.low)) + max(place, 0) * Decimal(repr(self.step))
+        last = round((self.high - self.low) / self.step)
+        exact = Decimal(repr(self.low)) + min(max(place, 0), last) * Decimal(repr(self.step))
         return min(float(exact), self.high)
 
     def _ends(self) -> tuple[float, float]:

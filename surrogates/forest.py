@@ -90,6 +90,7 @@ class HeldOut:
 class ForestModel(MeasuredEnsemble):
     """s piecewise constant functions of the encoded point, with posterior in the units of y."""
 
+    stepped = True  # gradients say nothing about it
     held_out: HeldOut
     noise: torch.Tensor
 

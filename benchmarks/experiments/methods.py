@@ -90,7 +90,7 @@ def _random(table: Table, seed: int) -> Recommender:
 
 def _peer(table: Table, seed: int, method: str) -> Any:
     sign = -table.objective.loss(1.0)
-    return Peer(method, seed, sign=sign, points=table.space.points)
+    return Peer(method, seed, sign=sign, points=table.space.points, starts=STARTS)
 
 
 @dataclass(frozen=True)

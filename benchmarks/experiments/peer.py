@@ -22,7 +22,8 @@ class Peer:
         seed: of the peer.
         sign: 1 if the outcome is to be maximised, -1 if minimised.
         points: a pool, in which points are named by their index.
-        bounds: a box instead, by parameter: lowest and highest value.
+        bounds: a box instead, by parameter: lowest and highest value, or the choices of a category.
+        starts: measurements that the caller will tell before asking; 0 leaves the start to the peer.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Peer:
         *,
         sign: float = 1.0,
         points: Sequence[Mapping[str, float]] | None = None,
-        bounds: Mapping[str, tuple[float, float]] | None = None,
+        bounds: Mapping[str, tuple[float, float] | Sequence[str]] | None = None,
+        starts: int = 0,
     ) -> None:
         self.sign = sign
         self._server = _server()
-        start = {"method": method, "seed": seed, "points": points and [dict(p) for p in points], "bounds": bounds}
+        known = None if points is None else [dict(point) for point in points]
+        start = {"method": method, "seed": seed, "points": known, "bounds": bounds, "starts": starts}
         self._exchange({"start": start})
 
     def tell(self, place: Any, value: float | None) -> None:

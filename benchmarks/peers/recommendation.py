@@ -3,16 +3,17 @@
 One JSON object a line each way, exactly one reply to each request:
 
     {"start": {"method": "baybe" | "ax", "points": [{name: number}], "seed": 0}}   a pool, one value to be maximised
-    {"start": {"method": "ax", "bounds": {name: [low, high]}, "seed": 0}}          a box
+    {"start": {"method": …, "bounds": {name: [low, high] or [choices]}, "seed": 0}}      a box instead; either may
+        have "starts", the number of measurements that are told before the first ask, instead of the peer's own start
     {"tell": [index or point, value or null]}     null: the experiment failed
     {"ask": 1}     -> {"index" or "point": …, "mean": …, "std": …, "seconds": …, "memory_mb": …}
 
 BayBE is given the pool as the search space, which is how it is meant to be used; its default recommender turns to its
-model at once, since the caller tells the initial points, which it is kept from measuring again. Ax proposes in boxes
-only, so in a pool its default model is fitted and its default acquisition function evaluated at each point that is
-left, which favours it over rounding what it would propose. `seconds` is the processor time of recommending, without
-that of the prediction, which is asked for only so that its coverage can be checked; it is the function's, as both
-report it, without the noise of a measurement.
+model at once, since the caller tells the initial points, which in a pool it is kept from measuring again. Ax proposes
+in boxes only, so in a pool its default model is fitted and its default acquisition function evaluated at each point
+that is left, which favours it over rounding what it would propose. `seconds` is the processor time of recommending,
+without that of the prediction, which is asked for only so that its coverage can be checked; it is the function's, as
+both report it, without the noise of a measurement.
 """
 
 from __future__ import annotations
@@ -31,33 +32,55 @@ import torch
 warnings.filterwarnings("ignore")
 
 
-class BayBE:
-    """A pool under BayBE's `Campaign`."""
+Bounds = dict[str, list[Any]]
+"""By parameter: lowest and highest value, or choices, which are texts."""
 
-    def __init__(self, points: list[dict[str, float]], seed: int) -> None:
+
+def _categorical(values: list[Any]) -> bool:
+    return isinstance(values[0], str)
+
+
+class BayBE:
+    """A pool or a box under BayBE's `Campaign`."""
+
+    def __init__(self, points: list[dict[str, float]] | None, bounds: Bounds | None, seed: int) -> None:
         import pandas as pd
         from baybe import Campaign
-        from baybe.parameters import NumericalDiscreteParameter
+        from baybe.parameters import CategoricalParameter, NumericalContinuousParameter, NumericalDiscreteParameter
         from baybe.searchspace import SearchSpace
         from baybe.settings import Settings
         from baybe.targets import NumericalTarget
 
         Settings(random_seed=seed).activate()
+        objective = NumericalTarget("value").to_objective()
+        self.asked: Any = None
+        if bounds is not None:
+            self.table = None
+            ranges = [
+                CategoricalParameter(name, values)
+                if _categorical(values)
+                else NumericalContinuousParameter(name, (float(values[0]), float(values[1])))
+                for name, values in bounds.items()
+            ]
+            self.campaign = Campaign(SearchSpace.from_product(ranges), objective)
+            return
         self.table = pd.DataFrame(points)
         parameters = [NumericalDiscreteParameter(name, sorted(set(self.table[name]))) for name in self.table]
         space = SearchSpace.from_dataframe(self.table, parameters)
-        self.campaign = Campaign(
-            space, NumericalTarget("value").to_objective(), allow_recommending_already_measured=False
-        )
-        self.asked: Any = None
+        self.campaign = Campaign(space, objective, allow_recommending_already_measured=False)
 
-    def tell(self, index: int, value: float) -> None:
-        """Add a measurement."""
-        self.campaign.add_measurements(self.table.iloc[[index]].assign(value=value))
+    def tell(self, place: Any, value: float) -> None:
+        """Add a measurement of a row of the pool, or of a point of the box."""
+        import pandas as pd
+
+        row = pd.DataFrame([place]) if self.table is None else self.table.iloc[[place]]
+        self.campaign.add_measurements(row.assign(value=value))
 
     def ask(self) -> dict[str, Any]:
-        """Recommend one row."""
+        """Recommend a row of the pool, or a point of the box."""
         self.asked = self.campaign.recommend(1)
+        if self.table is None:
+            return {"point": self.asked.iloc[0].to_dict()}
         return {"index": int(self.asked.index[0])}
 
     def predict(self) -> tuple[float, float]:
@@ -69,29 +92,31 @@ class BayBE:
 class Ax:
     """A pool or a box under Ax's `Client`, with its default model and acquisition function."""
 
-    def __init__(
-        self, points: list[dict[str, float]] | None, bounds: dict[str, tuple[float, float]] | None, seed: int
-    ) -> None:
+    def __init__(self, points: list[dict[str, float]] | None, bounds: Bounds | None, seed: int, starts: int) -> None:
         from ax.api.client import Client
-        from ax.api.configs import RangeParameterConfig
+        from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
 
         torch.manual_seed(seed)
         self.points = points
         if bounds is None:
             assert points is not None
             columns = {name: [p[name] for p in points] for name in points[0]}
-            bounds = {name: (min(column), max(column)) for name, column in columns.items()}
+            bounds = {name: [min(column), max(column)] for name, column in columns.items()}
         self.client = Client(random_seed=seed)
         self.names = {name: f"p{i}" for i, name in enumerate(bounds)}
         self.client.configure_experiment(
             [
-                RangeParameterConfig(name=self.names[name], parameter_type="float", bounds=(float(low), float(high)))
-                for name, (low, high) in bounds.items()
+                ChoiceParameterConfig(name=self.names[name], parameter_type="str", values=values, is_ordered=False)
+                if _categorical(values)
+                else RangeParameterConfig(
+                    name=self.names[name], parameter_type="float", bounds=(float(values[0]), float(values[1]))
+                )
+                for name, values in bounds.items()
             ]
         )
         self.client.configure_optimization(objective="value")
-        if points is not None:  # the caller tells the first two
-            self.client.configure_generation_strategy(initialization_budget=2, initialize_with_center=False)
+        if starts:  # the caller tells them
+            self.client.configure_generation_strategy(initialization_budget=starts, initialize_with_center=False)
         self.running: dict[str, int] = {}
         self.told: set[int] = set()
         self.adapter: Any = None
@@ -104,7 +129,9 @@ class Ax:
         known = json.dumps(point, sort_keys=True)
         trial = self.running.pop(known, None)
         if trial is None:
-            trial = self.client.attach_trial({self.names[name]: float(v) for name, v in point.items()})
+            trial = self.client.attach_trial(
+                {self.names[name]: v if isinstance(v, str) else float(v) for name, v in point.items()}
+            )
         if value is None:
             self.client.mark_trial_failed(trial)
         else:
@@ -147,7 +174,8 @@ def main() -> None:
         if "start" in request:
             start = request["start"]
             points, seed = start.get("points"), start["seed"]
-            peer = BayBE(points, seed) if start["method"] == "baybe" else Ax(points, start.get("bounds"), seed)
+            bounds, starts = start.get("bounds"), start.get("starts", 0)
+            peer = BayBE(points, bounds, seed) if start["method"] == "baybe" else Ax(points, bounds, seed, starts)
         elif "tell" in request:
             peer.tell(*request["tell"])
         else:

@@ -13,7 +13,7 @@ from orchestrator.errors import ConfigError, InvalidPoint
 from orchestrator.protocols import Array
 from orchestrator.trial import Point
 from search_spaces.columns import Column
-from search_spaces.experiment.simplex import Simplex
+from search_spaces.experiment.simplex import Simplex, Unreachable
 from search_spaces.parameter import suggest
 
 SLACK = 1e-6
@@ -21,6 +21,9 @@ SLACK = 1e-6
 
 WEIGHED = 0.02
 """The same for what was really weighed and poured."""
+
+DIGITS = 12
+"""Decimals of a share: what arithmetic leaves beyond them would make one mixture look like two."""
 
 STEP = 0.1
 """Mean share of the total that a mutation moves from one component to another."""
@@ -89,8 +92,10 @@ class Mixture:
                 most=self.at_most,
                 whole=self._whole,
             )
-        except ConfigError as error:
+        except Unreachable as error:
             raise ConfigError(self._impossible(str(error))) from error
+        except ConfigError as error:
+            raise ConfigError(f"mixture {name!r}: {error}") from error
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """A mixture drawn evenly.
@@ -229,7 +234,7 @@ class Mixture:
         """Amount of so many units: the float nearest to the exact value."""
         if self._whole:
             return float(Fraction(repr(self.total)) * int(units) / int(self._units))
-        return float(units) * self.total
+        return round(float(units), DIGITS) * self.total
 
     def _in_units(self, amount: float, *, up: bool) -> float:
         if not self._whole:

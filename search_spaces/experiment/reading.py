@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.errors import ConfigError
 from search_spaces.experiment.mixture import Mixture
+from search_spaces.options import read_unit
 from search_spaces.parameter import suggest
 
 OPTIONS = ("components", "total", "at_most", "at_least", "minimum", "step", "limits", "unit")
@@ -47,6 +48,7 @@ def read_mixture(name: str, options: Any) -> Mixture:
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ConfigError(f"expected {key} of mixture {name!r} to be a whole number >= 1, got {value!r}")
     given = {key: value for key, value in options.items() if value is not None}
+    given["unit"] = read_unit(f"mixture {name!r}", options.get("unit"))
     if given.get("at_least", 1) > min(given.get("at_most", len(components)), len(components)):
         raise ConfigError(
             f"expected at_least of mixture {name!r} to be no more than at_most and the {len(components)} components, "

@@ -27,6 +27,10 @@ Set = npt.NDArray[np.bool_]
 """(m,) bool: the components that may be present."""
 
 
+class Unreachable(ConfigError):
+    """No amounts within the limits add up to the total."""
+
+
 class Simplex:
     """The (m,) float64 vectors with a given sum, in which each component is either 0 or between its limits.
 
@@ -38,7 +42,8 @@ class Simplex:
         whole: whether amounts are whole numbers.
 
     Raises:
-        ConfigError: there is no such vector, or there are too many steps.
+        Unreachable: there is no such vector.
+        ConfigError: there are too many steps.
     """
 
     def __init__(
@@ -48,7 +53,7 @@ class Simplex:
         self._least, self._most = least, most
         self._sizes = self._possible_sizes()
         if not self._sizes:
-            raise ConfigError("no amounts add up to the total")
+            raise Unreachable("no amounts add up to the total")
         optional = {(a, b) for a, b, must in zip(low, high, forced, strict=True) if not must}
         self._alike = len(optional) <= 1
         few = not self._alike and self._sets() <= FEW

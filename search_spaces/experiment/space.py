@@ -55,6 +55,10 @@ class Experiment:
         self.product = Product(box, [read_mixture(name, options) for name, options in (mixtures or {}).items()])
         known: dict[str, Sequence[Any]] = dict.fromkeys(self.product.names, ())
         known |= {parameter.name: parameter.choices for parameter in box.parameters} if box else {}
+        if isinstance(constraints, str):
+            raise ConfigError(
+                f"expected constraints to be a list of texts, got the text {constraints!r}; put it in a list"
+            )
         self.constraints: tuple[Constraint, ...] = tuple(
             _constraint(text, known, folder or Path.cwd()) for text in constraints or ()
         )

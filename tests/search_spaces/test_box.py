@@ -182,11 +182,47 @@ KIND = {"type": "categorical", "choices": ["a", "b"]}
         ({"x": {"type": "categorical", "descriptors": {"a": [1], "b": [1, 2]}}}, "every choice of parameter 'x'"),
         ({"x": {"type": "categorical", "descriptors": {"a": ["one"]}}}, "finite number"),
         ({"x": {"type": "categorical", "descriptors": {"a": [1]}, "choices": ["a", "c"]}}, "choice 'c'"),
+        ({"x": FLOAT | {"low": -1e308, "high": 1e308}}, "low of float parameter 'x' within ±1e\\+100"),
+        ({"x": FLOAT | {"low": 1e16, "high": 1e16 + 2}}, "numbers of this size can resolve"),
+        ({"x": {"type": "integer", "low": 0, "high": 10**18}}, "high of integer parameter 'x' within"),
+        ({"x": FLOAT | {"step": 1e-12}}, "told from none"),
+        ({"x": FLOAT | {"step": 5e-324}}, "told from none"),
+        ({"x": FLOAT | {"unit": ["mg", "l"]}}, "unit of parameter 'x' to be a text"),
+        ({"x": {"type": "ordinal", "choices": [1, math.inf]}}, "finite choices for parameter 'x', got inf"),
+        ({"x": {"type": "categorical", "choices": [1, math.nan]}}, "finite choices for parameter 'x', got nan"),
+        ({3: FLOAT}, "names of parameters to be texts .* got 3"),
+        ({" x": FLOAT}, "names of parameters to be texts .* got ' x'"),
     ],
 )
 def test_bad_parameters_are_named(parameters, message):
     with pytest.raises(ConfigError, match=message):
         Box(parameters=parameters)
+
+
+@pytest.mark.parametrize(
+    ("unit", "read"), [("µg·cm⁻² / h % <b>", "µg·cm⁻² / h % <b>"), (None, ""), (1, "1"), (" K ", "K")]
+)
+def test_units_are_texts(unit, read):
+    assert Box(parameters={"x": FLOAT | {"unit": unit}}).parameters[0].unit == read
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(
+    low=st.floats(-1e9, 1e9, allow_subnormal=False),
+    step=st.sampled_from([0.05, 0.1, 0.25, 1 / 3, 2.5, 7.0]),
+    steps=st.integers(1, 400),
+)
+def test_whatever_range_in_steps_is_accepted_gives_points_of_its_own(low, step, steps):
+    try:
+        box = Box(parameters={"x": {"type": "float", "low": low, "high": low + steps * step, "step": step}})
+    except ConfigError:  # the decimals do not add up
+        return
+    rng = np.random.default_rng(0)
+    for point in [box.sample(rng) for _ in range(20)] + [box.decode(end) for end in box.bounds]:
+        box.check(point)
+        box.check(box.mutate(point, rng))
+        assert box.decode(box.encode([point])[0]) == point
+    assert box.decode(box.bounds[0])["x"] == low
 
 
 SOLVENTS = {"DMF": [36.7, 0.92], "DMSO": [46.7, 2.0], "toluene": [2.38, 0.56], "water": [80.1, 0.89]}

@@ -333,6 +333,8 @@ def test_whatever_it_gives_is_allowed(space, seed):
         ({"parameters": {"a": UNIT}, "constraints": ["a <= 0.3", "a >= 0.4"]}, "all constraints hold"),
         ({"parameters": {"a": UNIT}, "constraints": ["A <= 0.3"]}, "unknown name 'A'"),
         ({"parameters": {"a": UNIT}, "constraints": [3]}, "expected constraints to be texts"),
+        ({"parameters": {"a": UNIT}, "constraints": "a <= 0.3"}, "a list of texts, got the text 'a <= 0.3'"),
+        ({"mixtures": {"m": {"components": ["Fe", "Co"], "unit": [1]}}}, "unit of mixture 'm'"),
         ({"mixtures": {"m": {"components": ["Fe", "Co"]}}, "descriptors": ["x.csv"]}, "expected parameters"),
     ],
 )

@@ -291,3 +291,21 @@ def test_rounded_amounts_are_accepted():
 def test_bad_options_are_named(change, message):
     with pytest.raises(ConfigError, match=message):
         read_mixture("alloy", ALLOY | change)
+
+
+def test_a_corner_is_one_mixture_however_it_is_reached():
+    mixture = Mixture("mix", components=list("abc"), at_most=1, minimum=0.3)
+    rng = np.random.default_rng(0)
+    points = [mixture.sample(rng) for _ in range(60)] + [mixture.decode(rng.random(3)) for _ in range(60)]
+    assert {max(point.values()) for point in points} == {1.0}
+    free = Mixture("mix", components=list("abcde"), total=37.5)
+    for x in rng.random((40, 5)):
+        point = free.decode(x)
+        assert free.decode(free.encode([point])[0]) == point
+
+
+def test_too_fine_a_step_is_not_blamed_on_limits():
+    with pytest.raises(ConfigError) as caught:
+        Mixture("alloy", components=list("abcdefg"), step=1e-6)
+    assert "mixture 'alloy': expected at most" in str(caught.value)
+    assert "limits" not in str(caught.value)
