@@ -65,7 +65,8 @@ class Bayesian(ModelBased):
 
         Args:
             space: Encodable. A Finite one is searched point by point, any other from random points and mutants of the
-                best measured ones, by gradients if it is Vectorised and by mutation if it is Evolvable.
+                best measured ones; from the best one climbs, see `candidates.climb`, if it is Vectorised and by
+                mutation if it is Evolvable.
             objectives: what to optimise; several are traded off by hypervolume.
             surrogate: fitted to what was measured; by default a Gaussian process and trees, `surrogates.blend`.
             acquisition: log_ei improves on the best measured value, log_nei on the best true value where
@@ -78,7 +79,7 @@ class Bayesian(ModelBased):
             data: finished trials of an earlier study; they count towards `initial`.
             candidates: random points, and mutants of the best, at which a search begins, >= 1 of each.
             restarts: of them the best, from which one climbs, >= 1.
-            iterations: most steps of that climb (L-BFGS-B), >= 1.
+            iterations: most steps of that climb, by L-BFGS-B or, where the model has steps, by trials, >= 1.
             beta: see ucb; > 0.
             refit_every: answers between fits, >= 1.
             feasibility: learn from failed trials where the next would fail, and weigh by the probability that it works.
@@ -212,7 +213,7 @@ class Bayesian(ModelBased):
         if not isinstance(self.space, Finite):
             if isinstance(self.space, Vectorised):
                 starts = found.x[found.leaders(self.restarts)]
-                climbed = climb(weights.differentiable(function), starts, self.space, self.iterations)
+                climbed = climb(weights.differentiable(function), starts, self.space, self.iterations, rng)
                 found.add(self._untried(climbed, taken))
             if isinstance(self.space, Evolvable):
                 found.mutate(self.space, self.restarts, lambda points: self._untried(points, taken), rng)
