@@ -186,3 +186,12 @@ def test_what_was_cancelled_was_never_run(case: str) -> None:
         heard.tell(away)
         proposals.append(proposal)
     assert len({key(p.point) for p in proposals}) == 24
+
+
+def test_a_sampler_that_visits_each_point_once_has_not_visited_a_cancelled_one() -> None:
+    space = Box(parameters={"x": {"type": "integer", "low": 0, "high": 9}})
+    strategy = OptunaSampler(space=space, objectives=toys.loss(), sampler="BruteForceSampler", repeats=True)
+    for x in range(9):
+        strategy.tell(answered(as_trial(x, Proposal(point={"x": x})), {"f0": 1.0}))
+    strategy.tell(replace(as_trial(9, Proposal(point={"x": 9})), state="cancelled"))
+    assert [strategy.ask(1, (), derive("left", i))[0].point["x"] for i in range(5)] == [9] * 5
