@@ -95,8 +95,6 @@ class BlendModel(Model):
 
     stepped = True  # by the trees, to which gradients are blind
 
-    stepped = True  # by the trees, to which gradients are blind
-
     def __init__(self, pairs: list[tuple[Any, ForestModel]], shares: list[float]) -> None:
         super().__init__()
         self.processes = nn.ModuleList([process for process, _ in pairs])
