@@ -1,4 +1,4 @@
-"""Honest uncertainty on formation energies from composition, and whether it pays in choosing what to measure.
+"""Honest uncertainty on formation energies from composition, and whether it pays in looking for the best of them.
 
 Formation energies of OQMD compounds (eV/atom) from some 140 statistics of their elements: 10,000 rows to learn from,
 10,000 others to be tested on, drawn anew for each seed. A few entries up to 43.5 are not physical; values are clipped
@@ -10,8 +10,8 @@ mc_dropout_recalibrated  the same standard deviations, intervals from held-out q
 ensemble                 3 folds of 2 networks with variance heads, scaled
 gp                       exact, on 3,000 of the rows, length scales from 1,000
 
-Active learning starts from 100 rows of the 10,000 and adds 100 at a time; MAE is on 2,000 others. The search for the
-most stable 1 % starts from 100 and adds 50 at a time. Both by MC dropout; random choice beside them.
+The search for the most stable 1 % of the 10,000 starts from 100 rows and adds 50 at a time by MC dropout; random choice
+beside it. Whether uncertainty pays in learning all of them is for `active_learning.py` to say.
 
 Run: python benchmarks/calibration.py --data FOLDER [--quick] [--results FILE]
 A results file is added to after each part and read at the start, so that a long run can be continued.
@@ -58,9 +58,11 @@ class Problem:
         with (data / FILE).open(newline="") as file:
             rows = list(csv.DictReader(file))
         order = derive("calibration", seed).permutation(len(rows))[: 2 * size]
-        x = featurise([rows[i]["formula"] for i in order])
+        formulas = [rows[i]["formula"] for i in order]
+        x = featurise(formulas)
         y = np.clip([float(rows[i]["target"]) for i in order], -CLIP, CLIP)
         x = x[:, x.std(axis=0) > 1e-9]
+        self.formulas = formulas[:size]
         self.x, self.y = x[:size], y[:size]
         self.x_test, self.y_test = x[size:], y[size:]
 
@@ -131,27 +133,6 @@ def as_dict(score: Scores) -> dict[str, float]:
     }
 
 
-def learn(problem: Problem, policy: str, seed: int, most: int) -> dict[str, float]:
-    """MAE after each number of rows learned from, chosen by uncertainty or at random."""
-    rng = derive("active", policy, seed)
-    known = derive("start", seed).permutation(len(problem.y))[:100]
-    curve: dict[str, float] = {}
-    while True:
-        model = fit(MCDropout(rate=0.1), problem.x[known], problem.y[known], seed)
-        mean, _ = predict(model, problem.x_test[:2000])
-        curve[str(len(known))] = float(np.mean(np.abs(mean - problem.y_test[:2000])))
-        if len(known) >= most:
-            return curve
-        rest = np.setdiff1d(np.arange(len(problem.y)), known)
-        weight = np.zeros(len(rest))
-        if policy == "uncertainty":
-            weight = np.log(predict(model, problem.x[rest])[1])
-            weight = 4 * (weight - weight.mean()) / weight.std()
-        # Gumbel noise spreads a batch out (Kirsch et al., TMLR 2023); alone, it is random choice.
-        chosen = np.argsort(-(weight + rng.gumbel(size=len(rest))))[:100]
-        known = np.concatenate([known, rest[chosen]])
-
-
 def search(problem: Problem, policy: str, seed: int, most: int) -> dict[str, float]:
     """Share of the most stable 1 % found after each number of rows measured."""
     rng = derive("search", policy, seed)
@@ -173,7 +154,6 @@ def search(problem: Problem, policy: str, seed: int, most: int) -> dict[str, flo
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "calibration": ("dropout", "gp", "ensemble"),
-    "learn": ("random", "uncertainty"),
     "search": ("random", "prediction", "uncertainty"),
 }
 
@@ -200,24 +180,12 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
             if part == "calibration":
                 figures: Any = calibration(problem, name, seed, steps)
             else:
-                figures = (learn if part == "learn" else search)(problem, name, seed, most)
+                figures = search(problem, name, seed, most)
             records.append({"part": part, "name": name, "seed": seed, "size": size, "figures": figures})
             if options.results:
                 with options.results.open("a") as file:
                     file.write(json.dumps(records[-1]) + "\n")
     return [r for r in records if r["size"] == size]
-
-
-def needed(curve: Mapping[str, float], value: float) -> float:
-    """Number at which a falling curve first reaches the value, linear in between; NaN if it does not."""
-    counts, values = [int(n) for n in curve], list(curve.values())
-    for i, v in enumerate(values):
-        if v <= value:
-            if i == 0:
-                return float(counts[0])
-            share = (values[i - 1] - value) / (values[i - 1] - v)
-            return counts[i - 1] + share * (counts[i] - counts[i - 1])
-    return float("nan")
 
 
 def summary(records: list[dict[str, Any]], console: Console) -> dict[str, Any]:
@@ -236,34 +204,20 @@ def summary(records: list[dict[str, Any]], console: Console) -> dict[str, Any]:
         cells = [f"{mean[name]:.3f}±{spread[name]:.3f}" for name in names]
         table.add_row(method, *cells, f"{mean['seconds']:.0f}", str(len(found)))
     console.print(table)
-    for part, title in (("learn", "MAE by rows learned from"), ("search", "share of the most stable 1 % found")):
-        curves: dict[str, dict[int, dict[str, float]]] = {}
-        for record in records:
-            if record["part"] == part:
-                curves.setdefault(record["name"], {})[record["seed"]] = record["figures"]
-        if not curves:
-            continue
-        counts = list(next(iter(next(iter(curves.values())).values())))
-        table = Table(title, *counts, "seeds")
-        result[part] = {}
-        for name, by_seed in curves.items():
-            values = np.array([[curve[n] for n in counts] for curve in by_seed.values()])
+    curves: dict[str, list[dict[str, float]]] = {}
+    for record in records:
+        if record["part"] == "search":
+            curves.setdefault(record["name"], []).append(record["figures"])
+    if curves:
+        counts = list(next(iter(curves.values()))[0])
+        table = Table("share of the most stable 1 % found", *counts, "seeds")
+        result["search"] = {}
+        for name, seeds in curves.items():
+            values = np.array([[curve[n] for n in counts] for curve in seeds])
             table.add_row(name, *(f"{m:.3f}±{s:.3f}" for m, s in zip(values.mean(0), values.std(0), strict=True)),
                           str(len(values)))  # fmt: skip
-            result[part][name] = dict(zip(counts, values.mean(axis=0).round(4).tolist(), strict=True))
+            result["search"][name] = dict(zip(counts, values.mean(axis=0).round(4).tolist(), strict=True))
         console.print(table)
-        if part == "learn" and len(curves) == 2:
-            pairs = [(curves["random"][s], curves["uncertainty"][s]) for s in curves["uncertainty"]]
-            rows = [needed(chosen, list(random.values())[-1]) for random, chosen in pairs]
-            reached = [r for r in rows if np.isfinite(r)]
-            result[part]["rows_for_the_mae_of_random"] = {
-                "random": int(counts[-1]), "uncertainty": float(np.mean(reached)) if reached else None,
-                "reached_in": f"{len(reached)} of {len(rows)} seeds",
-            }  # fmt: skip
-            console.print(
-                f"rows for the MAE that {counts[-1]} random ones give: "
-                f"{', '.join(f'{r:.0f}' if np.isfinite(r) else 'not reached' for r in rows)} chosen by uncertainty"
-            )
     return result
 
 
