@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from botorch.acquisition.objective import PosteriorTransform
 from botorch.models.model import Model
+from botorch.sampling.pathwise import draw_matheron_paths
 from torch import nn
 
 from orchestrator.errors import ConfigError
@@ -152,3 +153,12 @@ class FeatureModel(Model):
             observation_noise=observation_noise,
             posterior_transform=posterior_transform,
         )
+
+    def draw_function(self) -> Any:
+        """One function drawn from the process, seen through the network; by torch's generator.
+
+        Returns:
+            (n, d) -> (n, m).
+        """
+        path: Any = draw_matheron_paths(self.model, torch.Size([1]))
+        return lambda x: path(self.trunk(x)).reshape(self.num_outputs, len(x)).mT
