@@ -25,13 +25,17 @@ LONGEST = 64  # longer lists of numbers within a point stay JSON text
 FIRST = ("id", "study", "number", "state", "attempt", "seed", "ask", "fidelity")
 LAST = ("cost", "reason", "parents", "cause", "message", "proposed_at", "started_at", "finished_at", "worker")
 
+PEOPLES = ("reason", "message", "worker")
+"""Columns of text that people may have written; besides `info` and `extra`."""
+
 
 def trials_csv(history: History, file: Path, study: str | None = None) -> int:
     """Write one row per trial.
 
     Columns `point.*`, `planned.*` (what was recommended, where a person did something else), `value.*`,
     `predicted.*`, `predicted_std.*`, `noise.*`, `info.*`, `inputs.*` and `extra.*` hold what their names say, lists of
-    numbers spread over `name[0]`, `name[1]`, …; nested structures are JSON text, times Unix seconds.
+    numbers spread over `name[0]`, `name[1]`, …; nested structures are JSON text, times Unix seconds. Before what people
+    wrote stands an apostrophe where a spreadsheet program would take it for a formula.
 
     Returns:
         Number of rows.
@@ -72,7 +76,16 @@ def _row(trial: Trial) -> dict[str, Any]:
     for group, content in groups.items():
         for key, value in flat(content):
             row[f"{group}.{key}"] = value
-    return row
+    written = [name for name in row if name in PEOPLES or name.startswith(("info.", "extra."))]
+    return row | {name: inert(row[name]) for name in written}
+
+
+def inert(value: Any) -> Any:
+    """Text that no spreadsheet program takes for a formula, which could send the table elsewhere; else as it is.
+
+    Reference: OWASP, CSV injection.
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
 
 
 def flat(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

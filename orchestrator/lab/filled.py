@@ -27,6 +27,9 @@ from orchestrator.trial import Trial
 YES, NO = {"yes", "y", "x", "true", "1", "failed"}, {"no", "n", "false", "0"}
 DELIMITERS = (",", ";", "\t")
 
+MOST_PROBLEMS = 200
+"""Problems after which the rest of a table is not read: nobody reads more, and a file of another kind has millions."""
+
 
 @dataclass(slots=True)
 class Filled:
@@ -91,6 +94,9 @@ def read_cells(
         return filled
     reader = _Rows(layout, planned, columns, filled, decimal_comma)
     for row, content in enumerate(cells[place + 1 :], first + place + 1):
+        if len(filled.problems) >= MOST_PROBLEMS:
+            filled.problems.append(Problem(row, "", "was not read, nor was what follows; correct the rows above first"))
+            break
         texts = [cell.strip() for cell in content]
         if any(texts):
             reader.read(row, texts)
@@ -110,11 +116,13 @@ class _Rows:
     def read(self, row: int, texts: Sequence[str]) -> None:
         cells = {name: texts[i] if i < len(texts) else "" for i, name in self.columns.items()}
         problems: list[Problem] = []
-        for i in range(len(texts)):
-            if texts[i] and i not in self.columns and i not in self.filled.passed_over:
-                problems.append(
-                    Problem(row, "", f"expected a title above {texts[i][:40]!r} in column {i + 1}, got none")
-                )
+        untitled = (i for i, text in enumerate(texts) if text and not self._known(i))
+        if (i := next(untitled, None)) is not None:
+            more = sum(1 for _ in untitled)
+            others = f", nor above {more} more" if more else ""
+            problems.append(
+                Problem(row, "", f"expected a title above {texts[i][:40]!r} in column {i + 1}, got none{others}")
+            )
         result = self._result(row, cells, problems)
         self.filled.problems += problems
         if result is None:
@@ -122,6 +130,9 @@ class _Rows:
         elif not problems:
             self.filled.results.append(result)
             self.filled.rows.append(row)
+
+    def _known(self, place: int) -> bool:
+        return place in self.columns or place in self.filled.passed_over
 
     def _result(self, row: int, cells: Mapping[str, str], problems: list[Problem]) -> Result | None:
         """None if there is no result in the row."""
@@ -203,6 +214,8 @@ def _columns(titles: Sequence[str], layout: Layout, filled: Filled, row: int) ->
     """Names of columns by place."""
     columns: dict[int, str] = {}
     for i, written in enumerate(titles):
+        if len(filled.problems) >= MOST_PROBLEMS:
+            break
         title = " ".join(unicodedata.normalize("NFC", written).split())
         if title.startswith("#"):
             filled.passed_over.add(i)

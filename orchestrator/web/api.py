@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from orchestrator.errors import Problem, RejectedResults
 from orchestrator.lab.adviser import MOST_AHEAD
 from orchestrator.report.fronts import front
 from orchestrator.trial import best
@@ -41,8 +42,22 @@ CSV = {
 }
 
 
+MOST_LINES = 10_000
+"""Lines of a file that is sent: they are recorded in one go, which others wait for."""
+
+
 def imported(desk: Desk, content: bytes, by: str, amend: bool = False, allow_outside: bool = False) -> ImportOut:
-    """Record what a CSV file says."""
+    """Record what a CSV file says.
+
+    Raises:
+        RejectedResults: there is something wrong with it, or it is too long.
+    """
+    lines = max(content.count(b"\n"), content.count(b"\r"))
+    if lines > MOST_LINES:
+        text = (
+            f"expected a file of at most {MOST_LINES:,} lines, got {lines:,}; send it in parts, or use `matloop tell`"
+        )
+        raise RejectedResults([Problem(MOST_LINES, "", text)])
     table = desk.lab.read_csv(content)
     done = desk.lab.record_filled(table, by, amend=amend, allow_outside=allow_outside)
     return ImportOut(

@@ -25,6 +25,9 @@ DESCRIPTION = (
     "Ask what to do next and report what came of it. Bodies are JSON; errors are "
     '`{"error": …, "problems": [{"row", "column", "message"}]}`, and nothing of a refused request is recorded.'
 )
+MOST_PROBLEMS = 300
+"""Of a refused request, that are named in the answer."""
+
 TITLES = {
     400: "That did not work",
     401: "Please sign in",
@@ -74,14 +77,16 @@ def create(lab: Lab, access: Access) -> Any:
     @app.exception_handler(MatloopError)
     def _refused(request: Request, error: MatloopError) -> Response:
         if isinstance(error, RejectedResults):
-            rows = [{"row": p.row, "column": p.column or None, "message": p.message} for p in error.problems]
+            rows = [
+                {"row": p.row, "column": p.column or None, "message": p.message} for p in error.problems[:MOST_PROBLEMS]
+            ]
             return refuse(request, 422, str(error).partition("\n")[0], rows)
         status = 503 if isinstance(error, LedgerLocked | Busy) else 500 if isinstance(error, LedgerError) else 409
         return refuse(request, status, str(error))
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> Response:
-        rows = [_problem(details) for details in error.errors()[:100]]
+        rows = [_problem(details) for details in error.errors()[:MOST_PROBLEMS]]
         return refuse(request, 422, "the request is not as described at /api/docs; nothing was recorded", rows)
 
     @app.exception_handler(HTTPException)

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from orchestrator.errors import MatloopError
+from orchestrator.history import Amendment
 from orchestrator.lab import Lab
 from orchestrator.lab.fields import fields_of
 from orchestrator.trial import Trial
@@ -56,6 +57,11 @@ class Desk:
         """Text that changes whenever the page would look different."""
         self.lab.refresh()
         return f"{self.lab.history.last_seq}.{self._outlook[0]}"
+
+    def amendments(self, id: int) -> list[Amendment]:
+        """Corrections of an experiment, in order."""
+        self.lab.refresh()
+        return [amendment for amendment in list(self.lab.history.amendments) if amendment.trial == id]
 
     async def recommend(self, n: int, by: str) -> list[Trial]:
         """As `Lab.recommend`, without keeping the server waiting.

@@ -78,13 +78,14 @@ class Site:
         if trial is None:
             raise HTTPException(404, f"There is no experiment {id}.")
         cards = bench.cards_of(self.desk, trials)
-        amendments = [a for a in list(self.desk.lab.history.amendments) if a.trial == id]
+        amendments = self.desk.amendments(id)
         return self.page(
             request,
             "experiment.html",
             422 if open else 200,
             card=cards.card(trial),
             story=story(trial, amendments, cards),
+            corrections=len(amendments),
             fields=self.desk.fields,
             objectives=self.desk.lab.objectives,
             causes=bench.causes(trials),

@@ -79,8 +79,13 @@ def routes(site: Site, access: Access) -> APIRouter:
                 filled.problems[""] = rendering.sentence(str(error))
                 return site.experiment(request, id, "cancel", filled)
             return done(filled, "cancelled", id)
-        kind = KINDS[what]
-        told = tell(filled, forms.outcome(filled, kind, desk.fields, lab.objectives, trial), amend=what == "amend")
+        result = forms.outcome(filled, KINDS[what], desk.fields, lab.objectives, trial)
+        if what == "amend" and filled.get("seen") not in ("", str(len(desk.amendments(id)))):
+            filled.problems[""] = (
+                "Somebody has corrected it while this form was open. Look at what it says now, and send."
+            )
+            result = None
+        told = tell(filled, result, amend=what == "amend")
         if told is None:
             over = what != "amend" and find(id).state != "running"  # somebody has reported on it meanwhile
             return site.experiment(request, id, "amend" if over else what, filled)

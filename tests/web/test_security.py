@@ -9,9 +9,10 @@ import pytest
 
 from orchestrator.errors import ConfigError
 from orchestrator.web.access import Access, hostname, is_local, names, read_token
-from orchestrator.web.gate import BODY_LIMIT
+from orchestrator.web.gate import BODY_LIMIT, JSON_LIMIT
 from tests.web.conftest import GUARDED, OPEN, SECRET, events, form_token
 
+JSON = {"content-type": "application/json"}
 BEARER = {"authorization": f"Bearer {SECRET}"}
 
 
@@ -196,6 +197,59 @@ def test_a_large_body_is_refused_before_it_is_parsed(client, lab):
 
     streamed = client.post("/api/results", content=parts(), headers={"content-type": "application/json"})
     assert [declared.status_code, streamed.status_code] == [413, 413] and events(lab) == before
+
+
+def test_json_has_a_limit_of_its_own(client, lab):
+    before = events(lab)
+    body = b'{"n": 1, "by": "' + b"x" * JSON_LIMIT + b'"}'
+    assert client.post("/api/recommendations", content=body, headers=JSON).status_code == 413
+    table = b"trial,yield,note\n" + b"0,,\n" + b"#" * JSON_LIMIT
+    assert client.post("/api/csv", content=table, headers={"content-type": "text/csv"}).status_code == 422
+    assert events(lab) == before
+
+
+def test_a_thousand_results_fit_into_one_request(client, lab):
+    point = {"temperature": 512.54321, "solvent": "ethanol", "hours": 3}
+    results = [
+        {
+            "point": point,
+            "values": {"yield": 61.54321},
+            "noise": {"yield": 0.87654},
+            "note": "n" * 500,
+            "request": f"r{i}",
+        }
+        for i in range(1000)
+    ]
+    assert client.post("/api/results", json={"by": "robot", "results": results}).status_code == 200
+    assert len(lab.trials()) == 1000
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"trial,yield\n" + b"9,x\n" * 9_000,
+        b"trial,yield\n" + b"0," * 2_000_000,
+        b"".join(b"y%x," % i for i in range(400_000)),
+        b"temperature,solvent,hours,yield\n" + b"400,water,3,5\n" * 20_000,
+    ],
+    ids=["rows", "cells", "titles", "lines"],
+)
+def test_a_file_full_of_mistakes_gets_a_short_answer(client, lab, table):
+    before = events(lab)
+    answer = client.post("/api/csv", content=table, headers={"content-type": "text/csv"})
+    assert answer.status_code == 422 and 0 < len(answer.json()["problems"]) <= 300 and len(answer.content) < 60_000
+    assert events(lab) == before
+    page = client.post("/csv", data={"csrf": form_token(client.get("/").text)}, files={"file": ("t.csv", table)})
+    assert page.status_code == 422 and len(page.content) < 100_000
+    assert events(lab) == before
+
+
+def test_an_objection_names_an_input_once(client):
+    body = {"results": [{"trial": 0, "point": {"temperature": {}, "hours": [True], "solvent": "x" * 2001}}]}
+    answer = client.post("/api/results", json=body)
+    assert [p["column"] for p in answer.json()["problems"]] == [
+        f"point.{n}" for n in ("temperature", "hours", "solvent")
+    ]
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(client, lab, monkeypatch):
