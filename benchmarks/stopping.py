@@ -1,10 +1,11 @@
 """Is it safe to stop when the outlook says so? False stops, experiments saved, and whether the chances came true.
 
 Campaigns of the recommender (all defaults, 5 random starts) run to a fixed number of experiments or the end of the
-pool, and note after every answer what `outlook` says: the probability p that an untried candidate is truly better than
-the truly best tried one by at least delta (its default: the noise that the model sees, or 1 % of the range measured).
-The truth is known, so each p can be held against it. The rule "stop as soon as p is below a threshold" (or has been in
-three answers in a row) is then applied to the record, which is fair because the rule does not change what is proposed.
+pool, and note after every fourth answer (--every) what `outlook` says: the probability p that an untried candidate is
+truly better than the truly best tried one by at least delta (its default: the noise that the model sees, or 1 % of the
+range measured). The truth is known, so each p can be held against it. The rule "stop as soon as p is below a threshold"
+(or has been at two looks in a row) is then applied to the record, which is fair because the rule does not change what
+is proposed.
 `blend` is the default surrogate, `gp` a Gaussian process alone, with log expected improvement.
 
     false stops   share of the campaigns that the rule stopped where something better by delta remained, with the 95 %
@@ -23,7 +24,8 @@ length scales the model is not told, or Branin, or Hartmann in six dimensions) a
 --data FOLDER (the five data sets of PV-Lab, pvlab_NAME_dataset.csv) pools of real measurements are added; there the
 mean over repetitions is both what is measured and the truth.
 
-    python benchmarks/stopping.py [--data FOLDER] [--seeds 20] [--length 45] [--quick] [--results FILE]
+    python benchmarks/stopping.py [--data FOLDER] [--seeds 20] [--length 45] [--every 4] [--quick]
+        [--results FILE]
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ STARTS = 5
 SIZE = 400
 NOISE = 0.02
 THRESHOLDS = (0.2, 0.1, 0.05, 0.01)
-PATIENCE = (1, 3)
+PATIENCE = (1, 2)
 BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 VARIANTS = ("outlook", "fitted", "record")
 SYNTHETIC = {"smooth2": 2, "rough2": 2, "anisotropic4": 4, "branin": 2, "hartmann6": 6}
@@ -142,7 +144,9 @@ def recommender(surrogate: str, pool: Pool, seed: int) -> Bayesian:
     return Bayesian(**common, surrogate=GP(space=pool), acquisition="log_ei", seed=seed)
 
 
-def campaign(surrogate: str, pool: Pool, truth: Array, noise: float, seed: int, length: int) -> dict[str, list[float]]:
+def campaign(
+    surrogate: str, pool: Pool, truth: Array, noise: float, seed: int, length: int, every: int
+) -> dict[str, list[float]]:
     """One campaign's record, from the first answer at which the model is asked."""
     strategy = recommender(surrogate, pool, seed)
     index = {json.dumps(p): i for i, p in enumerate(pool.points)}
@@ -165,7 +169,7 @@ def campaign(surrogate: str, pool: Pool, truth: Array, noise: float, seed: int, 
                   extra=proposal.extra if proposal else {})
         )  # fmt: skip
         strategy.tell(told[-1])
-        if number + 1 < STARTS:
+        if number + 1 < STARTS or (number + 1 - STARTS) % every:
             continue
         ahead = strategy.outlook(derive("outlook", seed, number))
         assert ahead is not None
@@ -298,6 +302,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with pvlab_NAME_dataset.csv")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--length", type=int, default=45, help="experiments of a campaign")
+    parser.add_argument("--every", type=int, default=4, help="answers between two looks at the outlook")
     parser.add_argument("--surrogates", nargs="+", choices=("blend", "gp"), default=["blend", "gp"])
     parser.add_argument("--quick", action="store_true", help="2 seeds of 25 experiments")
     parser.add_argument("--results", type=Path, help="JSON lines that a later run goes on from")
@@ -309,14 +314,15 @@ def main() -> None:
     records: list[dict[str, Any]] = []
     if options.results and options.results.exists():
         records = [json.loads(line) for line in options.results.read_text(encoding="utf-8").splitlines()]
-        records = [r for r in records if r["seed"] < seeds and r["length"] == length]
+        records = [r for r in records if r["seed"] < seeds and (r["length"], r["every"]) == (length, options.every)]
     done = {(r["surrogate"], r["problem"], r["seed"]) for r in records}
     for seed, surrogate, name in itertools.product(range(seeds), options.surrogates, problems(options.data)):
         if (surrogate, name, seed) in done or time.monotonic() - began > options.seconds:
             continue
         pool, truth, noise = real(name, options.data) if name in DATA else synthetic(name, seed)
-        found = campaign(surrogate, pool, truth, noise, seed, length)
-        records.append({"surrogate": surrogate, "problem": name, "seed": seed, "length": length, **found})
+        found = campaign(surrogate, pool, truth, noise, seed, length, options.every)
+        about = {"surrogate": surrogate, "problem": name, "seed": seed, "length": length, "every": options.every}
+        records.append({**about, **found})
         if options.results:
             with options.results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(records[-1]) + "\n")

@@ -81,7 +81,7 @@ def draw(
     for number in range(-WARM_UP, count * apart):
         new = _path(evaluate, place, step * rng.uniform(0.7, 1.3), rng)
         if number < 0:
-            step *= 0.75 if new is None else 1.15
+            step *= 0.7 if new is None else 1.12
         place = new or place
         if number >= 0 and number % apart == apart - 1:
             logs = start + round_to_logs @ place.u

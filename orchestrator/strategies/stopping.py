@@ -32,13 +32,13 @@ from orchestrator.trial import Objective, Trial
 if TYPE_CHECKING:
     from botorch.models.model import Model
 
-MODELS = 16
+MODELS = 32
 """Models with other hyperparameters, if the fitted one can draw them."""
 
 DRAWS = 1024
 """Functions drawn (of an ensemble, all that it has); half of them choose, half judge."""
 
-MEASURED, CANDIDATES = 128, 400
+MEASURED, CANDIDATES = 128, 320
 """Most points of each kind that functions are drawn at: those with the highest plausible values."""
 
 RECORD = 10.0
