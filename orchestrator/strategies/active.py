@@ -8,14 +8,14 @@ closed form. The features of a network are clustered around what is known (`orch
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
 
 from orchestrator.errors import ConfigError
-from orchestrator.protocols import Space, Surrogate
+from orchestrator.protocols import Finite, Space, Surrogate
 from orchestrator.strategies.clusters import Clusters, embedding
 from orchestrator.strategies.explanation import Choice
 from orchestrator.strategies.modelled import ModelBased
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 Acquisition = Literal["integrated_variance", "largest_cluster", "variance", "bald"]
 
-MOST: Mapping[Acquisition, int] = {"integrated_variance": 512, "largest_cluster": 2000, "variance": 512, "bald": 512}
-"""Candidates considered at an ask where none were asked for; the joint covariance costs their number squared."""
+CANDIDATES = 512
+"""Where none were asked for; the joint covariance costs their number squared."""
+
+SAMPLED, LISTED = 2000, 10_000
+"""The same for clusters of a network's features, which cost less: of a space that is sampled, and of a listed one."""
 
 
 class Criterion(Protocol):
@@ -83,13 +86,15 @@ class ActiveLearning(ModelBased):
                 with constant noise and a Gaussian process is the same place. None for largest_cluster with networks
                 and integrated_variance with any other surrogate.
             candidates: points of the space considered at each ask, and over which the variance is averaged, >= 2. None
-                for 512 and, with largest_cluster, which costs less, 2,000.
+                for 512; for clusters of a network's features, which cost less, 2,000 and of a listed space up to
+                10,000, since the more there are, the better is known what a candidate stands for.
             refit_every: answers between fits, >= 1; answers in between count as places that are known.
             explain: record with each proposal why it was made; false saves the time.
             seed: of the fits and the space-filling points.
         """
-        if acquisition not in (None, *MOST):
-            raise ConfigError(f"{self.name}: expected acquisition to be one of {', '.join(MOST)}, got {acquisition!r}")
+        known = get_args(Acquisition)
+        if acquisition not in (None, *known):
+            raise ConfigError(f"{self.name}: expected acquisition to be one of {', '.join(known)}, got {acquisition!r}")
         if candidates is not None and candidates < 2:
             raise ConfigError(f"{self.name}: expected candidates >= 2, got {candidates}")
         self.acquisition = acquisition
@@ -108,10 +113,12 @@ class ActiveLearning(ModelBased):
     def _propose(
         self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
     ) -> list[Proposal]:
-        name: Acquisition = self.acquisition or (
-            "largest_cluster" if hasattr(model, "features") else "integrated_variance"
-        )
-        points = self._samples(self.candidates or MOST[name], taken, rng)
+        network = hasattr(model, "features")
+        name: Acquisition = self.acquisition or ("largest_cluster" if network else "integrated_variance")
+        most = CANDIDATES
+        if network and name == "largest_cluster":
+            most = LISTED if isinstance(self.space, Finite) else SAMPLED
+        points = self._samples(self.candidates or most, taken, rng)
         if not points:
             return []
         x = self._encode(points)

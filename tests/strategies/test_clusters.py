@@ -150,6 +150,16 @@ def test_the_criterion_suits_the_surrogate_unless_one_is_named(surrogate: Surrog
     assert proposal.extra["explanation"]["acquisition"]["name"] == name
 
 
+@pytest.mark.parametrize(("surrogate", "most"), [(GP(), 512), (light(), 700)], ids=["process", "network"])
+def test_a_network_considers_more_of_a_listed_space(surrogate: Surrogate, most: int) -> None:
+    space, objectives = toys.pool(712), toys.loss()
+    strategy = ActiveLearning(space=space, objectives=objectives, surrogate=surrogate, data=told(space, 12, objectives))
+    seen: list[int] = []
+    strategy._explain = lambda model, point, place, choice, feasible: seen.append(len(choice.points)) or {}  # type: ignore
+    strategy.ask(1, (), derive(0))
+    assert seen == [most]
+
+
 def test_pending_points_are_known_places() -> None:
     space, objectives = toys.reals(1), (Objective("f0"), Objective("f1", "maximise"))
     surrogate = MCDropout(rate=0.1, samples=12, members=2, steps=60)
