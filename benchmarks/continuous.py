@@ -1,6 +1,6 @@
 """Recommendations where nothing is listed: regret and what an ask costs in continuous, mixed and mixture spaces.
 
-Four problems (`experiments/functions.py`), 40 measurements each, with noise of 2 % of what lies between the median
+Five problems (`experiments/functions.py`), 40 measurements each, with noise of 2 % of what lies between the median
 random point and the best. From the same five random measurements, experiments are recommended one at a time. Regret is
 how far the true value of the best point tried stays below the best there is, in the same unit. Seconds are of one
 processor, explanations left out.

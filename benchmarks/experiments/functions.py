@@ -1,4 +1,4 @@
-"""Test functions over spaces that nobody can list: two classics, a reaction with categories, a mixture in steps.
+"""Test functions over spaces that nobody can list: two classics, a reaction, a cliff, a mixture in steps.
 
 All are maximised. A unit of value is what lies between the median random point and the best there is, so that regret
 of 1 is what a single blind guess has, and noise means the same everywhere.
@@ -113,6 +113,13 @@ def reaction(point: Mapping[str, Any]) -> float:
     return height / (1 + off)
 
 
+def melt(point: Mapping[str, float]) -> float:
+    """Strength of a casting: hotter and longer is better until it is too much of both, when it cracks."""
+    heat, time, speed, salt = (point[name] for name in ("heat", "time", "speed", "salt"))
+    smooth = heat + 0.5 * time - (2 * (speed - 0.3) * (1 + heat)) ** 2 - 1.5 * (salt - 0.7) ** 2
+    return smooth if heat + time <= 1.2 else 0.4 * smooth - 0.3
+
+
 MIXTURE_STEP = 0.02
 
 
@@ -151,5 +158,6 @@ PROBLEMS = {
         reaction,
         max(SOLVENTS[s] * CLASHES.get((s, c), 1.0) for s in SOLVENTS for c in CATALYSTS),
     ),
+    "cliff": _over({name: (0.0, 1.0) for name in ("heat", "time", "speed", "salt")}, melt, 1.1),
     "mixture": _mixture(),
 }

@@ -7,7 +7,9 @@ and the value of the most abundant element; norms of the fractions; shares of th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,10 @@ from search_spaces.formulas.elements import HEAVIEST, ORBITALS, PROPERTIES, tabl
 STATISTICS = ("mean", "deviation", "min", "max", "range", "mode")
 NORMS = (2, 3, 5, 7, 10)
 CHUNK = 4096
+
+HYDRATE = re.compile("[·•⋅∙*]")
+PART = re.compile(r"(\d*\.?\d*)(.*)", re.DOTALL)
+SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
 def feature_names() -> tuple[str, ...]:
@@ -34,7 +40,8 @@ def feature_names() -> tuple[str, ...]:
 
 
 def featurise(formulas: Sequence[str]) -> Array:
-    """Vectors of chemical formulas, in any notation that pymatgen reads: `Fe2(SO4)3`, `LiFe0.5Mn1.5O4`.
+    """Vectors of chemical formulas, in any notation that pymatgen reads: `Fe2(SO4)3`, `LiFe0.5Mn1.5O4`; hydrates with
+    a raised dot or an asterisk (a point on the line is a decimal one), and subscripts.
 
     Amounts count by their ratio, so `TiO2` and `Ti2O4` are the same vector; so are formulas that differ in the order of
     the elements, up to rounding.
@@ -75,15 +82,28 @@ def composition(formula: str) -> dict[int, float]:
     from pymatgen.core.composition import Composition
     from pymatgen.core.periodic_table import Element
 
+    if not isinstance(formula, str):
+        raise InvalidPoint(f"expected a chemical formula such as 'Fe2O3', got {formula!r}")
+    amounts: dict[int, float] = {}
     try:
-        amounts = {Element(symbol).Z: n for symbol, n in Composition(formula).get_el_amt_dict().items()}
+        for times, part in _parts(formula):
+            for symbol, n in Composition(part).get_el_amt_dict().items():
+                amounts[Element(symbol).Z] = amounts.get(Element(symbol).Z, 0.0) + times * n
     except (ValueError, TypeError, KeyError) as error:
         raise InvalidPoint(f"expected a chemical formula such as 'Fe2O3', got {formula!r} ({error})") from error
+    if not isfinite(sum(amounts.values())):
+        raise InvalidPoint(f"expected finite amounts, got {formula!r}; correct them")
     if not amounts or sum(amounts.values()) <= 0:
         raise InvalidPoint(f"expected a chemical formula such as 'Fe2O3', got {formula!r}, which has no atoms")
     if max(amounts) > HEAVIEST:
         raise InvalidPoint(f"expected elements from H to Lr, got {formula!r}; drop it from the pool")
     return amounts
+
+
+def _parts(formula: str) -> list[tuple[float, str]]:
+    """What is joined by a raised dot or an asterisk, and how many times each: `CuSO4·5H2O`."""
+    parts = [PART.fullmatch(part.strip()) for part in HYDRATE.split(formula.translate(SUBSCRIPTS))]
+    return [(float(found[1] or 1), found[2]) for found in parts if found]
 
 
 def _describe(numbers: npt.NDArray[np.int64], shares: Array) -> Array:

@@ -113,10 +113,25 @@ def test_rows_do_not_depend_on_their_neighbours():
     assert featurise([]).shape == (0, len(feature_names()))
 
 
-@pytest.mark.parametrize("formula", ["", "Fe-2", "water", "Fe2O3!", "Xx2", "Og", "Fe0", "fe"])
+@pytest.mark.parametrize("formula", ["", "Fe-2", "water", "Fe2O3!", "Xx2", "Og", "Fe0", "fe", "CuSO4·", "H1e400", 3])
 def test_what_is_no_formula_is_named(formula):
-    with pytest.raises(InvalidPoint, match=r"formula|elements from H"):
+    with pytest.raises(InvalidPoint, match=r"formula|elements from H|finite amounts"):
         featurise(["NaCl", formula])
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("CuSO4·5H2O", "CuSO9H10"),
+        ("CuSO4 * 5 H2O", "CuSO9H10"),
+        ("CaSO4•0.5H2O", "Ca2S2O9H2"),
+        ("Fe₂O₃", "Fe2O3"),
+        ("MgCl₂⋅6H₂O", "MgCl2H12O6"),
+        ("CuSO4.5H2O", "CuSO5.5H2"),  # on the line it is a decimal point
+    ],
+)
+def test_hydrates_and_subscripts(written, meant):
+    assert featurise([written]) == pytest.approx(featurise([meant]), rel=1e-12)
 
 
 def test_many_formulas_cost_little_more_than_reading_them():
