@@ -258,13 +258,19 @@ def show(console: Console, surrogate: str, everything: list[dict[str, Any]]) -> 
     results: dict[str, list[dict[str, Any]]] = {}
     for record in everything:
         results.setdefault(record["problem"], []).append(record)
-    table = Table("problem", "campaigns", "stopped", "false stops", "95 %", "used of", "regret %, mean", "90th",
-                  title=f"{surrogate}: stop when the probability is below 5 %")  # fmt: skip
-    for name, records in results.items():
-        row = stops(records, "outlook", 0.05)
-        summary["problems"][name] = row
-        table.add_row(name, *_cells(row))
-    console.print(table)
+    for threshold in (0.2, 0.05):
+        table = Table("problem", "campaigns", "stopped", "false stops", "95 %", "used of", "regret %, mean", "90th",
+                      title=f"{surrogate}: stop when the probability is below {threshold:.0%}")  # fmt: skip
+        for name, records in results.items():
+            row = stops(records, "outlook", threshold)
+            summary["problems"].setdefault(name, {})[str(threshold)] = row
+            table.add_row(name, *_cells(row))
+        for kind, names in (("made up", SYNTHETIC), ("measured", DATA)):
+            if records := [r for r in everything if r["problem"] in names]:
+                row = stops(records, "outlook", threshold)
+                summary["problems"].setdefault(kind, {})[str(threshold)] = row
+                table.add_row(kind, *_cells(row))
+        console.print(table)
     table = Table("outlook", "threshold", "in a row", "campaigns", "stopped", "false stops", "95 %", "used of",
                   "regret %, mean", "90th", title=f"{surrogate}: all problems together")  # fmt: skip
     for variant in VARIANTS:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from botorch.models import SingleTaskGP
+from gpytorch.utils.warnings import NumericalWarning
 from scipy import stats
 
 from orchestrator.randomness import derive
@@ -20,6 +22,7 @@ from search_spaces.pool import Pool
 from surrogates.dropout import MCDropout
 from surrogates.forest import Forest
 from surrogates.gp import GP
+from surrogates.hyperparameters import LENGTH_SCALE_PRIOR, NOISE_PRIOR, WEIGHT_PRIOR
 from tests.strategies import toys
 
 UP, DOWN = Objective("f0", "maximise", "V"), Objective("f0")
@@ -41,6 +44,14 @@ def fitted(n: int = 12) -> tuple[GP, torch.Tensor, list[Trial]]:
     x = derive("stopping").random(n)
     y = np.sin(5 * x)
     return GP(), column(x), trials(x, y)
+
+
+class Alone(torch.nn.Module):
+    """A fitted model that cannot draw others."""
+
+    def __init__(self, model: SingleTaskGP) -> None:
+        super().__init__()
+        self.posterior = model.posterior
 
 
 def test_of_one_candidate_both_numbers_are_closed_forms() -> None:
@@ -148,16 +159,42 @@ def test_several_models_are_averaged_and_need_no_record() -> None:
 
         posterior = staticmethod(sure.posterior)
 
-    class Alone(torch.nn.Module):
-        def __init__(self, model: SingleTaskGP) -> None:
-            super().__init__()
-            self.posterior = model.posterior
-
     both, first, second = chance(Both()), chance(Alone(sure)), chance(Alone(unsure))
     assert abs(first - second) > 0.3
     assert both == pytest.approx((first + second) / 2, abs=0.05)
     assert chance(Both(), spread=9.0) == both
     assert chance(Alone(sure), spread=9.0) > first
+
+
+@pytest.mark.slow
+def test_the_chance_comes_true_where_the_truth_is_drawn_from_the_prior() -> None:
+    """Eight measurements on a line of 40; length scale, weight and noise are others each time, and not told."""
+    x = np.linspace(0, 1, 40)[:, None]
+    family, location = GP(), LENGTH_SCALE_PRIOR[0] - 1
+    stated, fitted_alone, came = [], [], []
+    for repeat in range(49):
+        rng = derive("prior", repeat)
+        scale, weight, noise = np.exp(rng.normal([location, WEIGHT_PRIOR[0] - 1, NOISE_PRIOR[0] - 1], 1.0))
+        r = np.sqrt(5) * np.abs(x - x.T) / scale
+        truth = rng.multivariate_normal(np.zeros(40), weight * (1 + r + r**2 / 3) * np.exp(-r), method="eigh")
+        tried = rng.permutation(40)[:8]
+        rest = np.setdiff1d(np.arange(40), tried)
+        y = truth[tried] + np.sqrt(noise) * rng.normal(size=8)
+        model, told = family.fit(column(x[tried, 0]), column(y), 0), trials(x[tried, 0], y)
+        places = {"known": column(x[tried, 0]), "candidates": column(x[rest, 0])}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NumericalWarning)
+            found = outlook(model, **places, answered=told, objective=UP, seed=repeat)
+            alone = outlook(Alone(model), **places, answered=told, objective=UP, seed=repeat)  # type: ignore[arg-type]
+        stated.append(found.probability_better)
+        fitted_alone.append(alone.probability_better)
+        came.append(truth[rest].max() >= truth[tried].max() + found.delta)
+    surprise, alone_surprise = (
+        -float(np.log(np.where(came, p, 1 - np.array(p)).clip(1e-3)).mean()) for p in (stated, fitted_alone)
+    )
+    error = float(np.std(np.array(came) - np.array(stated)) / 7)
+    assert abs(np.mean(stated) - np.mean(came)) < 2.5 * error
+    assert surprise < alone_surprise
 
 
 def test_functions_are_drawn_jointly() -> None:
