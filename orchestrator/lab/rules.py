@@ -13,6 +13,9 @@ from orchestrator.plain import to_json
 from orchestrator.protocols import Space
 from orchestrator.trial import Objective, Trial
 
+LARGEST = 1e100
+"""Of a measured number: what is larger is a slip in any unit, and its square would break models and drawings."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -109,7 +112,7 @@ class Rules:
             text = getattr(result, column)
             if not isinstance(text, str) or len(text) > LONGEST or not _storable(text):
                 faults.append((column, f"expected text of at most {LONGEST} characters"))
-        if result.cost is not None and not (is_number(result.cost) and result.cost >= 0):
+        if result.cost is not None and not (is_number(result.cost) and 0 <= result.cost <= LARGEST):
             faults.append(("cost", f"expected a number, 0 or more, got {result.cost!r}"))
         if result.point is not None:
             faults += self._point_faults(result.point)
@@ -152,8 +155,8 @@ class Rules:
         if name not in result.values:
             return [(name, "expected a value, got none; tell the result when all are there")]
         value, faults = result.values[name], []
-        if not is_number(value):
-            return [(name, f"expected a finite number, got {value!r}")]
+        if not (is_number(value) and abs(value) <= LARGEST):
+            return [(name, f"expected a finite number, at most {LARGEST:g}, got {value!r}")]
         low, high = self.ranges.get(name, (-math.inf, math.inf))
         if not low <= value <= high and not allow_outside:
             faults.append(
@@ -164,7 +167,7 @@ class Rules:
                 )
             )
         noise = result.noise.get(name, 0.0)
-        if not (is_number(noise) and noise >= 0):
+        if not (is_number(noise) and 0 <= noise <= LARGEST):
             faults.append((f"{name} ±", f"expected a standard deviation, 0 or more, got {noise!r}"))
         return faults
 
