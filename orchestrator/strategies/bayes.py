@@ -83,7 +83,8 @@ class Bayesian(ModelBased):
             beta: see ucb; > 0.
             refit_every: answers between fits, >= 1.
             feasibility: learn from failed trials where the next would fail, and weigh by the probability that it works.
-            cost: seek improvement per unit of cost: "learned" from what trials cost, or the name of a parameter.
+            cost: seek improvement per unit of cost: "learned" from what trials cost, or a formula of the parameters,
+                such as "0.5 + 0.02 * hours".
             cost_budget: of cost; as it is spent, cost counts for less, and for nothing in the end. None: it always
                 counts in full.
             replicate: auto measures a known point again where noise hides which one is best.
