@@ -41,6 +41,9 @@ DRAWS = 1024
 MEASURED, CANDIDATES = 128, 320
 """Most points of each kind that functions are drawn at: those with the highest plausible values."""
 
+BELIEVED = 0.05
+"""Smaller chances are not told apart in words: in `benchmarks/stopping.py` they came true as often as those above."""
+
 RECORD = 10.0
 """Predictions that came true exactly as promised, with which the record of misses is diluted for `spread`."""
 
@@ -226,9 +229,9 @@ def describe(probability: float, delta: float, gain: float, q: int, objective: O
     unit = f" {objective.unit}" if objective.unit else ""
     if not q:
         return "every candidate was tried; nothing remains"
-    chance = (
-        "less than 1 %" if probability < 0.01 else "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
-    )
+    chance = "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+    if probability < BELIEVED:
+        chance = f"less than {100 * BELIEVED:.0f} %"
     experiments = "the next experiment is" if q == 1 else f"the next {q} experiments are"
     return (
         f"the chance that an untried point is better than the best by at least {delta:.2g}{unit} is {chance}; "
