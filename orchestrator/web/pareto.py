@@ -40,9 +40,9 @@ def pareto(trials: Sequence[Trial], objectives: Sequence[Objective], pair: Pair)
         _draw_expected(canvas, trial, pair, centre, x, y)
     shown = np.array(values)
     for i in np.union1d(statistics.thin(shown[:, 0], POINTS // 2), statistics.thin(shown[:, 1], POINTS // 2)).tolist():
-        canvas.dot(x(values[i][0]), y(values[i][1]), 4.5, "dot", tip=_tip(measured[i], pair), link=link(measured[i]))
+        canvas.dot(x(values[i][0]), y(values[i][1]), 4, "dot", tip=_tip(measured[i], pair), link=link(measured[i]))
     for trial, value in zip(members, best, strict=True):
-        canvas.dot(x(value[0]), y(value[1]), 5.5, "front", tip=_tip(trial, pair), link=link(trial))
+        canvas.dot(x(value[0]), y(value[1]), 6.5, "front", tip=_tip(trial, pair), link=link(trial))
     return canvas.markup(), _caption(len(members), len(waiting), len(objectives))
 
 
@@ -95,11 +95,11 @@ def _label(objective: Objective) -> str:
 
 
 def _caption(members: int, waiting: int, objectives: int) -> str:
-    dark = f"Dark: the {text.plural(members, 'experiment')} that no other beats"
+    large = f"Large: the {text.plural(members, 'experiment')} that no other beats"
     sentence = (
-        f"{dark} in both; what lies beyond the line would be an advance."
+        f"{large} in both; what lies beyond the line would be an advance."
         if objectives == 2
-        else f"{dark} in all {objectives} objectives at once, so that one may look beaten here."
+        else f"{large} in all {objectives} objectives at once, so that one may look beaten here."
     )
     if not waiting:
         return sentence
