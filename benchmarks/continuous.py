@@ -201,7 +201,7 @@ def main() -> None:
     known = [name for name in METHODS if PYTHON.exists() or name not in PEERS]
     arguments.methods = arguments.methods or [name for name in known if name not in PEERS or not arguments.quick]
     if arguments.quick:
-        arguments.seeds, arguments.measurements = 1, 12
+        arguments.seeds, arguments.measurements = 1, 10
     print(json.dumps(compare(arguments, results, console)))
 
 
