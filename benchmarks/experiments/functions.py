@@ -158,6 +158,6 @@ PROBLEMS = {
         reaction,
         max(SOLVENTS[s] * CLASHES.get((s, c), 1.0) for s in SOLVENTS for c in CATALYSTS),
     ),
-    "cliff": _over({name: (0.0, 1.0) for name in ("heat", "time", "speed", "salt")}, melt, 1.1),
+    "cliff": _over(dict.fromkeys(("heat", "time", "speed", "salt"), (0.0, 1.0)), melt, 1.1),
     "mixture": _mixture(),
 }
