@@ -240,7 +240,7 @@ def start_manager(function: Callable[[], object]) -> tuple[subprocess.Popen[str]
 
 
 def run_a_program() -> str:
-    with subprocess.Popen(["sleep", "1.5"]) as program:
+    with subprocess.Popen(["sleep", "3"]) as program:
         print("begun")
         return "finished" if program.wait() == 0 else "killed"
 
