@@ -37,8 +37,8 @@ from surrogates.mixed_kernel import MixedKernel
 LEAST_VARIANCE = 1e-6
 """Of a measurement, in squared spreads of the data: where noise is stated to be less, factorisation would fail."""
 
-DRAWN_AT_MOST = 300
-"""Rows up to which hyperparameters are drawn from their posterior: beyond, data leave them little freedom."""
+DRAWN_AT_MOST = 100
+"""Rows up to which hyperparameters are drawn: beyond, data leave them less freedom, and draws would take seconds."""
 
 
 class GP:
