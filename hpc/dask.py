@@ -130,9 +130,9 @@ class Dask(Executor):
         with self._lock:
             left = dict(self._futures)
         if cancel_futures:
-            self._client.cancel(list(left.values()), force=True)
-            for future in left:
+            for future in left:  # first, or the scheduler's word would reach some of them as an exception
                 future.cancel()
+            self._client.cancel(list(left.values()), force=True)
             self._dismiss()
         if wait:
             wait_for(list(left))
