@@ -143,18 +143,6 @@ class BlendModel(Model):
         covariance = covariance + JITTER * scale * torch.eye(x.shape[-2]).to(x)
         return MultivariateNormal(smooth.mean[..., 0] + share * gap, covariance)
 
-    def hyperparameter_draws(self, count: int, seed: int) -> list[BlendModel]:
-        """Models whose processes have hyperparameters drawn from their posterior; see `surrogates.gp`."""
-        drawn = [
-            process.hyperparameter_draws(count, derive_seed(seed, "output", j))
-            for j, (process, _) in enumerate(self.pairs)
-        ]
-        forests = [forest for _, forest in self.pairs]
-        return [
-            BlendModel(list(zip(processes, forests, strict=True)), self.shares).eval()
-            for processes in zip(*drawn, strict=True)
-        ]
-
     def draw_function(self) -> Any:
         """One function drawn from the mixture: a path of the process or a tree, by torch's generator.
 

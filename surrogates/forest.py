@@ -97,16 +97,12 @@ class ForestModel(MeasuredEnsemble):
     def __init__(self, trees: list[Any], centre: torch.Tensor, spread: torch.Tensor) -> None:
         super().__init__()
         self._trees, self.centre, self.spread = trees, centre, spread
-        self._asked: tuple[npt.NDArray[np.float32], Array] | None = None  # last: several models may share the trees
         self._num_outputs = len(centre)
 
     def trees(self, x: torch.Tensor) -> Array:
         """(n, d) -> (s, n, m) float64, standardised."""
-        places, asked = np.array(x.detach().numpy(), dtype=np.float32, order="C"), self._asked
-        if asked is None or not np.array_equal(asked[0], places):
-            asked = places, np.stack([tree.predict(places).reshape(len(places), -1) for tree in self._trees])
-            self._asked = asked
-        return asked[1]
+        places = np.ascontiguousarray(x.detach().numpy(), dtype=np.float32)
+        return np.stack([tree.predict(places).reshape(len(places), -1) for tree in self._trees])
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """(b) x q x d -> (b) x s x q x m, units of y; its gradient is zero."""

@@ -5,11 +5,11 @@ each function some measured point is truly the best; the probability is the shar
 beats it by at least delta, the gain is how much the next q experiments beat it by on average. Noise is thereby taken
 out: a lucky measurement is not a better material.
 
-A model is asked about its own ignorance here, and the one that was fitted takes its length scales for certain. A model
-that can say what else the data allow (`hyperparameter_draws`) is therefore asked for several like itself, and functions
-are drawn from each. The word of any other is held against its record: if predictions made before the measurement missed
-by more than they promised, the drawn functions are spread by as much. The experiments are chosen on one half of the
-functions and judged on the other, so that the gain is not flattered by the choice.
+A model is asked about its own ignorance here. Its word is held against its record: if predictions made before the
+measurement missed by more than they promised, the drawn functions are spread by as much. A single process takes its
+length scales for certain as well; a model that can say what else the data allow (`hyperparameter_draws`) is asked for
+several like itself instead, and functions are drawn from each. The experiments are chosen on one half of the functions
+and judged on the other, so that the gain is not flattered by the choice.
 
 References:
     Makarova et al., AutoML 2022: stopping when the gap that remains is below the noise.

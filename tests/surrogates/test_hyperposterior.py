@@ -8,10 +8,8 @@ import torch
 from botorch.models.model import Model
 from scipy import stats
 
-from orchestrator.protocols import Surrogate
 from orchestrator.randomness import derive
 from surrogates import gp, hyperparameters, hyperposterior
-from surrogates.blend import Blend
 from surrogates.gp import GP
 from surrogates.hyperparameters import NOISE_PRIOR, WEIGHT_PRIOR, Array, Columns, Objective
 from tests.contracts.surrogate import data
@@ -86,9 +84,9 @@ def test_the_constant_mean_is_drawn_with_its_error() -> None:
     assert stats.kstest(shifts, "norm").pvalue > 0.01
 
 
-@pytest.fixture(params=[GP, Blend])
-def family(request: pytest.FixtureRequest) -> Surrogate:
-    return request.param()  # type: ignore[no-any-return]
+@pytest.fixture
+def family() -> GP:
+    return GP()
 
 
 def mean_of(model: Model, x: torch.Tensor) -> torch.Tensor:
@@ -96,12 +94,12 @@ def mean_of(model: Model, x: torch.Tensor) -> torch.Tensor:
         return model.posterior(x).mean
 
 
-def test_models_are_drawn_by_seed_alone_and_leave_the_fitted_one_as_it_was(family: Surrogate) -> None:
+def test_models_are_drawn_by_seed_alone_and_leave_the_fitted_one_as_it_was(family: GP) -> None:
     x, y = data(20)
     fresh, _ = data(10, seed=1)
     model = family.fit(x, y, 0)
     before = mean_of(model, fresh)
-    first, again, other = (model.hyperparameter_draws(3, seed) for seed in (1, 1, 2))  # type: ignore[operator]
+    first, again, other = (model.hyperparameter_draws(3, seed) for seed in (1, 1, 2))
     assert torch.equal(mean_of(model, fresh), before)
     assert len(first) == 3
     for a, b, c in zip(first, again, other, strict=True):
@@ -111,33 +109,29 @@ def test_models_are_drawn_by_seed_alone_and_leave_the_fitted_one_as_it_was(famil
     assert all(mean_of(one, fresh).shape == (10, 2) for one in first)
 
 
-def test_the_unit_of_the_outcome_does_not_matter(family: Surrogate) -> None:
+def test_the_unit_of_the_outcome_does_not_matter(family: GP) -> None:
     x, y = data(20)
     fresh, _ = data(10, seed=1)
-    one, other = (family.fit(x, values, 0).hyperparameter_draws(2, 0) for values in (y, 1000 * y - 5))  # type: ignore[operator]
+    one, other = (family.fit(x, values, 0).hyperparameter_draws(2, 0) for values in (y, 1000 * y - 5))
     for a, b in zip(one, other, strict=True):
         assert torch.allclose(mean_of(b, fresh), 1000 * mean_of(a, fresh) - 5, rtol=1e-3, atol=1.0)
 
 
-def test_noise_that_is_known_stays_as_it_is(family: Surrogate) -> None:
+def test_noise_that_is_known_stays_as_it_is(family: GP) -> None:
     x, y = data(12)
     noise = np.full((12, 2), np.nan)
     noise[::2] = 0.3
-    for model in family.fit(x, y, 0, noise=noise).hyperparameter_draws(2, 0):  # type: ignore[call-arg, operator]
-        processes = [model] if isinstance(family, GP) else list(model.processes)
-        for process in processes:
-            scale = process.outcome_transform.stdvs.reshape(-1, 1)
-            variances = process.likelihood.noise.reshape(len(scale), -1) * scale**2
-            assert torch.allclose(variances[:, ::2], torch.tensor(0.09, dtype=torch.float64), rtol=1e-6)
+    for model in family.fit(x, y, 0, noise=noise).hyperparameter_draws(2, 0):
+        scale = model.outcome_transform.stdvs.reshape(-1, 1)
+        variances = model.likelihood.noise.reshape(len(scale), -1) * scale**2
+        assert torch.allclose(variances[:, ::2], torch.tensor(0.09, dtype=torch.float64), rtol=1e-6)
 
 
-def test_where_rows_are_many_the_fitted_model_stands_for_all(
-    family: Surrogate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_rows_are_many_the_fitted_model_stands_for_all(family: GP, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gp, "DRAWN_AT_MOST", 19)
     x, y = data(20)
     model = family.fit(x, y, 0)
     fresh, _ = data(10, seed=1)
-    drawn = model.hyperparameter_draws(4, 0)  # type: ignore[operator]
+    drawn = model.hyperparameter_draws(4, 0)
     assert len(drawn) == 1
     assert torch.equal(mean_of(drawn[0], fresh), mean_of(model, fresh))
