@@ -17,8 +17,8 @@ is proposed.
 
 `outlook` is the outlook as it is: the functions of the blend are spread by how far the campaign's own earlier
 predictions missed, those of a process are drawn from models with other hyperparameters that the data allow. `fitted`
-takes the fitted model at its word, `averaged` draws hyperparameters of the blend's process, too, and spreads nothing. The
-blend's way was chosen from these three on the first ten of the seeds that are run here.
+takes the fitted model at its word, `averaged` draws hyperparameters of the blend's process, too, and spreads nothing.
+The blend's way was chosen from these three on the first ten of the seeds that are run here.
 
 Synthetic pools are 400 points of a cube, each seed with a new function (drawn from a Gaussian process whose kind and
 length scales the model is not told, or Branin, or Hartmann in six dimensions) and noise of 2 % of its range. With

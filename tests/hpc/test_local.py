@@ -207,9 +207,10 @@ def test_functions_of_an_unguarded_script_are_refused_with_the_remedy(tmp_path: 
 
 
 MANAGER = """
-import os, sys, time
+import os, signal, sys, time
 from hpc.local import Local
 from {module} import {function}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have it ignored by what runs in the background
 executor = Local(slots=1)
 print(executor.submit(os.getpid).result(), flush=True)
 future = executor.submit({function})
@@ -240,7 +241,7 @@ def start_manager(function: Callable[[], object]) -> tuple[subprocess.Popen[str]
 
 
 def run_a_program() -> str:
-    with subprocess.Popen(["sleep", "3"]) as program:
+    with subprocess.Popen(["sleep", "1.5"]) as program:
         print("begun")
         return "finished" if program.wait() == 0 else "killed"
 
