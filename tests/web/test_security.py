@@ -203,7 +203,7 @@ def test_json_has_a_limit_of_its_own(client, lab):
     before = events(lab)
     body = b'{"n": 1, "by": "' + b"x" * JSON_LIMIT + b'"}'
     assert client.post("/api/recommendations", content=body, headers=JSON).status_code == 413
-    table = b"trial,yield,note\n" + b"0,," + b"x" * JSON_LIMIT + b"\n"
+    table = b"trial,yield,note\n" + b"0,soft," + b"x" * JSON_LIMIT + b"\n"
     assert client.post("/api/csv", content=table, headers={"content-type": "text/csv"}).status_code == 422
     assert events(lab) == before
 
