@@ -42,7 +42,7 @@ MEASURED, CANDIDATES = 128, 320
 """Most points of each kind that functions are drawn at: those with the highest plausible values."""
 
 BELIEVED = 0.05
-"""Smaller chances are not told apart in words: in `benchmarks/stopping.py` they came true as often as those above."""
+"""Smaller chances are not told apart in words: in `benchmarks/stopping.py` they came true more often than they said."""
 
 RECORD = 10.0
 """Predictions that came true exactly as promised, with which the record of misses is diluted for `spread`."""

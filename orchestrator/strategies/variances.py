@@ -41,9 +41,8 @@ class Variances:
             objectives: m.
         """
         weight = 1 / spread.clamp_min(1e-300)
-        self._weight = torch.where(weight < 1e299, weight, torch.ones_like(weight))[
-            :, None
-        ]  # an objective seen constant
+        constant = weight >= 1e299  # an objective that was always the same
+        self._weight = torch.where(constant, torch.ones_like(weight), weight)[:, None]
         self._model, self._x, self._measure, self._objectives = model, candidates, measure, objectives
         covariance, self._noise = joint_covariance(model, torch.cat([known, candidates]))
         for i in range(len(known)):

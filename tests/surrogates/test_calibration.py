@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from surrogates.calibration import Quantiles, recalibrate
+from surrogates.calibration import Quantiles, recalibrate, recorded_scale
 from surrogates.metrics import coverage, miscalibration_area, nll
 
 
@@ -91,3 +91,14 @@ def test_bad_input_is_refused() -> None:
         recalibrate(good, good, np.array([1.0, np.nan, 2.0]))
     with pytest.raises(ValueError, match="> 0"):
         coverage(good, np.zeros(3), good)
+
+
+def test_recorded_predictions_give_their_factor_and_few_of_them_little() -> None:
+    rng = np.random.default_rng(0)
+    std = rng.uniform(0.5, 2, size=4000)
+    y = 3 * std * rng.normal(size=4000)
+    assert recorded_scale(np.zeros(4000), std, y) == pytest.approx(3, rel=0.03)
+    assert 1 < recorded_scale(np.zeros(2), std[:2], 3 * std[:2]) < 1.6
+    assert recorded_scale(*[np.zeros(0)] * 3) == 1.0
+    calm = recorded_scale(np.zeros(50), np.ones(50), 0.1 * rng.normal(size=50))
+    assert np.sqrt(10 / 60) < calm < 0.5

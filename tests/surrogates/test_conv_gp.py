@@ -8,7 +8,7 @@ import torch
 from orchestrator.errors import ConfigError
 from orchestrator.protocols import Surrogate
 from surrogates.conv_gp import ConvGP
-from tests.contracts.surrogate import SurrogateContract
+from tests.contracts.surrogate import SurrogateContract, data
 from tests.surrogates.test_dropout import Waves, wave_data
 
 
@@ -35,3 +35,16 @@ def test_gradients_flow_through_the_image_to_the_latent_vector() -> None:
 def test_bad_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="features"):
         ConvGP(features=0)
+
+
+def test_drawn_functions_of_images_are_those_of_the_posterior() -> None:
+    x, y = data(25)
+    fresh, _ = data(4, seed=1)
+    model = ConvGP(steps=20).fit(x, y, 0)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        drawn = torch.stack([model.draw_function()(fresh) for _ in range(50)])
+        posterior = model.posterior(fresh)
+    std = posterior.variance.sqrt()
+    assert ((drawn.mean(dim=0) - posterior.mean).abs() < 0.6 * std).all()
+    assert ((drawn.std(dim=0) / std - 1).abs() < 0.4).all()
