@@ -35,15 +35,15 @@ from calibration import FILE, Problem, fit, predict
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.protocols import Array, Space, Surrogate
-from orchestrator.randomness import derive
-from orchestrator.strategies.active import ActiveLearning
-from orchestrator.strategies.random import Random
-from orchestrator.trial import Objective, Point, Trial
-from search_spaces.box import Box
-from search_spaces.formulas.space import Formulas
-from surrogates.dropout import MCDropout
-from surrogates.gp import GP
+from matloop.orchestrator.protocols import Array, Space, Surrogate
+from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.strategies.modelled.active import ActiveLearning
+from matloop.orchestrator.strategies.random import Random
+from matloop.orchestrator.trial import Objective, Point, Trial
+from matloop.search_spaces.box import Box
+from matloop.search_spaces.formulas.space import Formulas
+from matloop.surrogates.gaussian_process.gp import GP
+from matloop.surrogates.networks.dropout import MCDropout
 
 POLICIES = ("random", "largest_cluster", "integrated_variance", "variance")
 TASKS = ("energies_network", "energies_process", "branin", "hartmann3")

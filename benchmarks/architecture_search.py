@@ -47,13 +47,13 @@ from nas.simulation import Campaign
 from nas.tables import TABLES, Array, load
 from rich.console import Console
 
-from orchestrator.protocols import Strategy
-from orchestrator.strategies.evolution import Evolution
-from orchestrator.strategies.optuna import OptunaSampler
-from orchestrator.strategies.random import Random
-from orchestrator.trial import Objective
-from search_spaces.box import Box
-from surrogates.fitness_svm import FitnessSVM
+from matloop.orchestrator.protocols import Strategy
+from matloop.orchestrator.strategies.evolution.evolution import Evolution
+from matloop.orchestrator.strategies.optuna import OptunaSampler
+from matloop.orchestrator.strategies.random import Random
+from matloop.orchestrator.trial import Objective
+from matloop.search_spaces.box import Box
+from matloop.surrogates.fitness_svm import FitnessSVM
 
 CHECKPOINTS = (50, 100, 150)
 WORKERS = 16

@@ -29,13 +29,13 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.asker import Asker, BackgroundAsker
-from orchestrator.proposer import ProcessProposer
-from orchestrator.randomness import derive
-from orchestrator.strategies.evolution import Evolution
-from orchestrator.trial import Objective, Point, Proposal, Trial
-from search_spaces.box import Box
-from surrogates.fitness_svm import FitnessSVM
+from matloop.orchestrator.loop.asker import Asker, BackgroundAsker
+from matloop.orchestrator.loop.proposer import ProcessProposer
+from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.strategies.evolution.evolution import Evolution
+from matloop.orchestrator.trial import Objective, Point, Proposal, Trial
+from matloop.search_spaces.box import Box
+from matloop.surrogates.fitness_svm import FitnessSVM
 
 RATE = 400.0  # answers/s
 IN_FLIGHT = 64

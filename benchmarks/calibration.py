@@ -35,13 +35,13 @@ from rich.console import Console
 from rich.table import Table
 from scipy.special import ndtri
 
-from orchestrator.randomness import derive
-from search_spaces.formulas import featurise
-from surrogates.calibration import Quantiles
-from surrogates.dropout import MCDropout
-from surrogates.ensemble import Ensemble
-from surrogates.gp import GP
-from surrogates.metrics import Scores, scores
+from matloop.orchestrator.randomness import derive
+from matloop.search_spaces.formulas import featurise
+from matloop.surrogates.gaussian_process.gp import GP
+from matloop.surrogates.networks.dropout import MCDropout
+from matloop.surrogates.networks.ensemble import Ensemble
+from matloop.surrogates.uncertainty.calibration import Quantiles
+from matloop.surrogates.uncertainty.metrics import Scores, scores
 
 Array = npt.NDArray[np.float64]
 

@@ -29,11 +29,11 @@ from recommendation import Results, run
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.protocols import Strategy, Surrogate
-from orchestrator.randomness import derive
-from orchestrator.strategies.bayes import Bayesian
-from orchestrator.strategies.random import Random
-from orchestrator.trial import Objective, Trial
+from matloop.orchestrator.protocols import Strategy, Surrogate
+from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.strategies.modelled.bayes import Bayesian
+from matloop.orchestrator.strategies.random import Random
+from matloop.orchestrator.trial import Objective, Trial
 
 STARTS = 5
 MEASUREMENTS = 40
@@ -90,7 +90,7 @@ def _ours(problem: Problem, seed: int, surrogate: Surrogate | None = None) -> Ou
 
 
 def _process(problem: Problem, seed: int) -> Ours:
-    from surrogates.gp import GP
+    from matloop.surrogates.gaussian_process.gp import GP
 
     return _ours(problem, seed, GP(space=problem.space))
 

@@ -27,18 +27,18 @@ from rich.console import Console
 from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
-from drivers.training.crystals import convert
-from drivers.training.data import load, split
-from drivers.training.driver import Training
-from orchestrator.evaluation import Conditions, Evaluation
-from orchestrator.protocols import Strategy
-from orchestrator.randomness import derive, derive_seed
-from orchestrator.strategies.evolution import Evolution
-from orchestrator.strategies.random import Random
-from orchestrator.trial import Objective, Trial, best
-from search_spaces.networks.graph.space import GraphNetworks
-from search_spaces.networks.segmentation.space import SegmentationNetworks
-from surrogates.fitness_svm import FitnessSVM
+from matloop.drivers.training.crystals import convert
+from matloop.drivers.training.data import load, split
+from matloop.drivers.training.driver import Training
+from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
+from matloop.orchestrator.protocols import Strategy
+from matloop.orchestrator.randomness import derive, derive_seed
+from matloop.orchestrator.strategies.evolution.evolution import Evolution
+from matloop.orchestrator.strategies.random import Random
+from matloop.orchestrator.trial import Objective, Trial, best
+from matloop.search_spaces.networks.graph.space import GraphNetworks
+from matloop.search_spaces.networks.segmentation.space import SegmentationNetworks
+from matloop.surrogates.fitness_svm import FitnessSVM
 
 POPULATION = 8
 SIZE = 32

@@ -10,11 +10,11 @@ import json
 
 import torch
 
-from orchestrator.randomness import derive
-from surrogates.generator.fields import two_phase_fields
-from surrogates.generator.quality import compare
-from surrogates.generator.train import phases
-from surrogates.generator.weights import header, load
+from matloop.orchestrator.randomness import derive
+from matloop.surrogates.generator.fields import two_phase_fields
+from matloop.surrogates.generator.quality import compare
+from matloop.surrogates.generator.train import phases
+from matloop.surrogates.generator.weights import header, load
 
 
 def main() -> None:

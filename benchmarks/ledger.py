@@ -25,11 +25,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.budget import Budget
-from orchestrator.campaign import Campaign
-from orchestrator.ledger import Ledger
-from orchestrator.study import Plan, Study
-from orchestrator.trial import Objective, Proposal, Trial
+from matloop.orchestrator.ledger.ledger import Ledger
+from matloop.orchestrator.loop.budget import Budget
+from matloop.orchestrator.loop.campaign import Campaign
+from matloop.orchestrator.loop.study import Plan, Study
+from matloop.orchestrator.trial import Objective, Proposal, Trial
 
 DIMENSIONS = 12
 NAMES = [f"x{i}" for i in range(DIMENSIONS)]

@@ -38,17 +38,17 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import wilcoxon
 
-from drivers.training.driver import Training
-from orchestrator.evaluation import Conditions, Evaluation
-from orchestrator.protocols import Strategy
-from orchestrator.randomness import derive, derive_seed
-from orchestrator.strategies.evolution import Evolution
-from orchestrator.strategies.optuna import OptunaSampler
-from orchestrator.strategies.random import Random
-from orchestrator.strategies.successive_halving import SuccessiveHalving
-from orchestrator.trial import Objective, Proposal, Trial, best
-from search_spaces.networks.conv import ConvNetworks
-from surrogates.fitness_svm import FitnessSVM
+from matloop.drivers.training.driver import Training
+from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
+from matloop.orchestrator.protocols import Strategy
+from matloop.orchestrator.randomness import derive, derive_seed
+from matloop.orchestrator.strategies.evolution.evolution import Evolution
+from matloop.orchestrator.strategies.optuna import OptunaSampler
+from matloop.orchestrator.strategies.random import Random
+from matloop.orchestrator.strategies.successive_halving import SuccessiveHalving
+from matloop.orchestrator.trial import Objective, Proposal, Trial, best
+from matloop.search_spaces.networks.conv import ConvNetworks
+from matloop.surrogates.fitness_svm import FitnessSVM
 
 STARTS = 8
 EPOCHS = 9

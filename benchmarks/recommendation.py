@@ -14,10 +14,10 @@ process with a bound at two standard deviations. BayBE and Ax run at their defau
 
 What was tuned on what: kind of prior, acquisition, transforms and blending were compared in about 20 combinations on
 four of these five pools (not CrossedBarrel) with 4 to 20 other random starts, so scores on these four are optimistic.
-How much the record of earlier predictions counts for later intervals (`orchestrator/strategies/record.py`) was chosen
-among three values on the first 13 of the reported runs of `matloop`; it changes no recommendation. Afterwards eight
-schedules for `beta` and an average over the process's hyperparameters were tried on up to 24 other starts; none gained
-more than the noise, and the default stayed as it was.
+How much the record of earlier predictions counts for later intervals (`orchestrator/strategies/advice/record.py`) was
+chosen among three values on the first 13 of the reported runs of `matloop`; it changes no recommendation. Afterwards
+eight schedules for `beta` and an average over the process's hyperparameters were tried on up to 24 other starts; none
+gained more than the noise, and the default stayed as it was.
 
 `--part failures` is a different question, what failed experiments teach: see `experiments/failures.py`.
 """

@@ -35,17 +35,17 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from hpc.simulate import Cluster, Machine, Sample, lognormal
-from orchestrator.budget import Budget
-from orchestrator.campaign import Campaign
-from orchestrator.history import History
-from orchestrator.ledger import Ledger
-from orchestrator.strategies.evolution import Evolution
-from orchestrator.study import Plan, Silent, Study
-from orchestrator.trial import Objective, Trial
-from orchestrator.walltime import WARNING_S, WallTime
-from search_spaces.networks.conv import ConvNetworks
-from surrogates.fitness_svm import FitnessSVM
+from matloop.hpc.simulate import Cluster, Machine, Sample, lognormal
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.ledger.ledger import Ledger
+from matloop.orchestrator.loop.budget import Budget
+from matloop.orchestrator.loop.campaign import Campaign
+from matloop.orchestrator.loop.study import Plan, Silent, Study
+from matloop.orchestrator.loop.walltime import WARNING_S, WallTime
+from matloop.orchestrator.strategies.evolution.evolution import Evolution
+from matloop.orchestrator.trial import Objective, Trial
+from matloop.search_spaces.networks.conv import ConvNetworks
+from matloop.surrogates.fitness_svm import FitnessSVM
 
 DAY_S = 86_400.0
 FLOOD_PER_S = 6000.0  # more answers than any manager takes

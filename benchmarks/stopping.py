@@ -46,15 +46,15 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import qmc
 
-from orchestrator.protocols import Array
-from orchestrator.randomness import derive, torch_seed
-from orchestrator.report.statistics import wilson
-from orchestrator.strategies import stopping
-from orchestrator.strategies.bayes import Bayesian
-from orchestrator.trial import Objective, Trial
-from search_spaces.pool import Pool
-from surrogates.blend import BlendModel
-from surrogates.gp import GP
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.randomness import derive, torch_seed
+from matloop.orchestrator.report.statistics import wilson
+from matloop.orchestrator.strategies.advice import stopping
+from matloop.orchestrator.strategies.modelled.bayes import Bayesian
+from matloop.orchestrator.trial import Objective, Trial
+from matloop.search_spaces.pool import Pool
+from matloop.surrogates.blend import BlendModel
+from matloop.surrogates.gaussian_process.gp import GP
 
 OBJECTIVE = Objective("value", "maximise")
 STARTS = 5

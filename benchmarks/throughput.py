@@ -129,7 +129,9 @@ def matloop(n: int, sleep_s: float, folder: Path) -> list[float]:
     """When each result of a campaign was recorded, s after its first proposal, ascending."""
     (folder / "tasks.py").write_text(TASKS.format(sleep_s=sleep_s))
     (folder / "campaign.yaml").write_text(CAMPAIGN.format(task="sleep" if sleep_s else "noop", n=n))
-    launch(Path(sys.executable), ["-m", "orchestrator.cli", "run", "campaign.yaml", "--dir", "run"], folder)
+    launch(
+        Path(sys.executable), ["-m", "matloop.orchestrator.cli.main", "run", "campaign.yaml", "--dir", "run"], folder
+    )
     with closing(sqlite3.connect(folder / "run" / "ledger.db")) as ledger:
         (began,) = ledger.execute("SELECT min(time) FROM events WHERE kind = 'proposed'").fetchone()
         rows = ledger.execute("SELECT time FROM events WHERE kind = 'answered' ORDER BY seq").fetchall()

@@ -23,9 +23,9 @@ from typing import Any, Literal
 import jinja2
 import psutil
 
-from drivers.parsing import CommandFailed, Output, check, read
-from orchestrator.errors import ConfigError
-from orchestrator.trial import Measurement, Objective, Trial
+from matloop.drivers.parsing import CommandFailed, Output, check, read
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.trial import Measurement, Objective, Trial
 
 TAIL_LINES = 12  # how much of the program's output goes into an error
 

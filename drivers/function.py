@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from orchestrator.errors import ConfigError
-from orchestrator.trial import Measurement, Objective, Trial
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.trial import Measurement, Objective, Trial
 
 
 class Function:

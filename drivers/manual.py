@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from orchestrator.errors import ConfigError, MatloopError
-from orchestrator.trial import Measurement, Objective, Trial
+from matloop.orchestrator.errors import ConfigError, MatloopError
+from matloop.orchestrator.trial import Measurement, Objective, Trial
 
 
 class Manual:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.errors import ConfigError, InvalidPoint, MissingExtra
-from orchestrator.trial import Measurement, Objective, Trial
-from search_spaces.latent import Latent
-from surrogates.generator.weights import locate
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, MissingExtra
+from matloop.orchestrator.trial import Measurement, Objective, Trial
+from matloop.search_spaces.latent import Latent
+from matloop.surrogates.generator.weights import locate
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ class Optics:
     """Measures `absorption` (absorptance, dimensionless) of `{"z": …}` or `{"microstructure": [[0, 1, …], …]}`.
 
     Args:
-        generator: turns z into a microstructure (see `search_spaces.latent.Latent`).
+        generator: turns z into a microstructure (see `matloop.search_spaces.latent.Latent`).
         order: Fourier orders kept on each side of zero, in x and in y; the cost grows as (2 * order + 1)^6.
         period_nm: side of the square unit cell, > 0.
         thickness_nm: of the film, > 0.

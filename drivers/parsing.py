@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from orchestrator.errors import ConfigError
+from matloop.orchestrator.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.protocols import Array
-from orchestrator.trial import Measurement, Objective, Trial
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.trial import Measurement, Objective, Trial
 
 Cell = float | str
 Row = tuple[Cell, ...]

@@ -1,4 +1,4 @@
-"""The child's side of `hpc.isolate`: reads a pickled call, makes it, writes back what came of it.
+"""The child's side of `matloop.hpc.isolate`: reads a pickled call, makes it, writes back what came of it.
 
 Imports little, so that a child is up in a fraction of a second. It starts without the user's main script, which is
 imported only once a call refers to it: a script without an `if __name__ == "__main__"` guard works unless its own
@@ -20,7 +20,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
-from orchestrator.errors import WorkerCrashed
+from matloop.orchestrator.errors import WorkerCrashed
 
 TIMED: Final = b"t"
 UNTIMED: Final = b"u"

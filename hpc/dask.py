@@ -22,10 +22,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
-from hpc.devices import Threads, divide, look
-from hpc.isolate import Child, pack, unpack
-from hpc.local import check_limits, limits_of
-from orchestrator.errors import ConfigError, MissingExtra, WorkerLost
+from matloop.hpc.devices import Threads, divide, look
+from matloop.hpc.isolate import Child, pack, unpack
+from matloop.hpc.local import check_limits, limits_of
+from matloop.orchestrator.errors import ConfigError, MissingExtra, WorkerLost
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,9 +37,9 @@ CONNECT_S: Final = 60.0
 class Dask(Executor):
     """The workers of a Dask cluster. matloop must be installed where they run, at the same version.
 
-    Limits and exceptions are those of `hpc.local.Local`; beside them, a future raises WorkerLost for an evaluation
-    that was lost with its worker. So that no evaluation is repeated unseen, the scheduler is told to give up a task at
-    the first loss of its worker (`allowed_failures = 0`), which holds for other users of that scheduler too.
+    Limits and exceptions are those of `matloop.hpc.local.Local`; beside them, a future raises WorkerLost for an
+    evaluation that was lost with its worker. So that no evaluation is repeated unseen, the scheduler is told to give up
+    a task at the first loss of its worker (`allowed_failures = 0`), which holds for other users of that scheduler too.
 
     Args:
         address: of a scheduler (`tcp://host:8786`), or a scheduler file.

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from orchestrator.errors import ConfigError
+from matloop.orchestrator.errors import ConfigError
 
 VARIABLES: Final = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 WORKER: Final = "MATLOOP_WORKER"  # in a child's environment: its worker's name

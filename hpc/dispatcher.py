@@ -1,8 +1,8 @@
 """Which worker does what: pure bookkeeping, without messages and without a clock, so that it can be simulated.
 
-Whoever carries the messages (`hpc.mpi`, `hpc.simulate`) reports events with the time at which they happened, sends out
-what `next` gives, and asks now and then for what is `overdue` or to be recalled (`recalls`). Every call is O(1), or
-O(1) per item that it returns, whatever the number of workers.
+Whoever carries the messages (`matloop.hpc.mpi`, `matloop.hpc.simulate`) reports events with the time at which they
+happened, sends out what `next` gives, and asks now and then for what is `overdue` or to be recalled (`recalls`). Every
+call is O(1), or O(1) per item that it returns, whatever the number of workers.
 
 **A task is placed ahead of time only where that pays.** An idle worker always comes first. One task may wait at a
 worker behind the one at work, which hides the way to the manager and back, a few milliseconds. Behind a short task that

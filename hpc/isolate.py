@@ -32,8 +32,8 @@ from typing import IO, Any, Final
 
 import psutil
 
-from hpc import child
-from orchestrator.errors import MemoryExceeded, WorkerCrashed
+from matloop.hpc import child
+from matloop.orchestrator.errors import MemoryExceeded, WorkerCrashed
 
 GIB: Final = 2**30
 TICK_S: Final = 0.1  # how often a running child's memory and pulse are looked at
@@ -44,7 +44,7 @@ COMMAND: Final = """\
 import json, sys
 call = json.loads(sys.argv[1])
 sys.path[:] = call["sys_path"]
-from hpc.child import serve
+from matloop.hpc.child import serve
 serve(**call)
 """
 THREADS: Final = tuple(

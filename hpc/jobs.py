@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from orchestrator.errors import ConfigError, MatloopError
+from matloop.orchestrator.errors import ConfigError, MatloopError
 
 Scheduler = Literal["slurm", "lsf", "pbs"]
 Launcher = Literal["auto", "srun", "jsrun", "mpiexec"]
@@ -138,7 +138,7 @@ def text(job: Job) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("hpc"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("matloop.hpc"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["quote"] = lambda value: shlex.quote(str(value))
     environment.globals.update(clock=_clock, minutes=lambda seconds: math.ceil(seconds / 60))

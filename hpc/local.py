@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from hpc.devices import Sight, Threads, divide, look
-from hpc.isolate import Child, pack, unpack
-from orchestrator.errors import ConfigError
+from matloop.hpc.devices import Sight, Threads, divide, look
+from matloop.hpc.isolate import Child, pack, unpack
+from matloop.orchestrator.errors import ConfigError
 
 P = ParamSpec("P")
 T = TypeVar("T")

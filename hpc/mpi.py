@@ -3,7 +3,7 @@
 Start it with `mpiexec -n N matloop run campaign.yaml`: N - 1 slots, on as many machines as the launcher spans. A trial
 that crashes or hangs costs its child, not its rank. Under Open MPI's `mpiexec --with-ft ulfm` a rank that dies or
 freezes costs its own evaluation, which is begun again elsewhere; otherwise it ends the job, which the ledger makes
-cheap. Messages pass point to point and nobody waits for anybody; see `hpc.dispatcher` for who does what.
+cheap. Messages pass point to point and nobody waits for anybody; see `matloop.hpc.dispatcher` for who does what.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar
 
-from hpc.devices import Share, Threads, divide
-from hpc.isolate import Child, pack
-from hpc.local import check_limits, limits_of
-from hpc.mpi_manager import Manager
-from hpc.mpi_post import Post, muster
-from hpc.mpi_wire import MANAGER, Wire, abandon, library
-from hpc.mpi_worker import Worker
-from orchestrator.errors import ConfigError
+from matloop.hpc.devices import Share, Threads, divide
+from matloop.hpc.isolate import Child, pack
+from matloop.hpc.local import check_limits, limits_of
+from matloop.hpc.mpi_manager import Manager
+from matloop.hpc.mpi_post import Post, muster
+from matloop.hpc.mpi_wire import MANAGER, Wire, abandon, library
+from matloop.hpc.mpi_worker import Worker
+from matloop.orchestrator.errors import ConfigError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,8 +43,8 @@ class Mpi(Executor):
                 return
             ...
 
-    Limits and exceptions are those of `hpc.local.Local`; beside them, a future raises WorkerLost for an evaluation
-    that was lost with its rank.
+    Limits and exceptions are those of `matloop.hpc.local.Local`; beside them, a future raises WorkerLost for an
+    evaluation that was lost with its rank.
 
     Args:
         timeout_s: wall time of a trial, s; None for no limit.
@@ -86,7 +86,7 @@ class Mpi(Executor):
 
     @property
     def ahead(self) -> int:
-        """Evaluations worth submitting beyond `slots`, for now; see `hpc.dispatcher`."""
+        """Evaluations worth submitting beyond `slots`, for now; see `matloop.hpc.dispatcher`."""
         return self._manager.ahead if self._manager is not None else 0
 
     def __enter__(self) -> Mpi | None:  # type: ignore[override]

@@ -12,13 +12,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hpc.devices import Share
-from hpc.dispatcher import Dispatcher
-from hpc.isolate import unpack
-from hpc.mpi_post import Post
-from hpc.mpi_wire import MANAGER, Kind, Message, Wire
-from hpc.mpi_worker import LONGEST_NAP_S, SHORTEST_NAP_S, kill
-from orchestrator.errors import WorkerLost
+from matloop.hpc.devices import Share
+from matloop.hpc.dispatcher import Dispatcher
+from matloop.hpc.isolate import unpack
+from matloop.hpc.mpi_post import Post
+from matloop.hpc.mpi_wire import MANAGER, Kind, Message, Wire
+from matloop.hpc.mpi_worker import LONGEST_NAP_S, SHORTEST_NAP_S, kill
+from matloop.orchestrator.errors import WorkerLost
 
 LOOK_S: Final = 0.1  # how often overdue workers and tasks are looked for
 SWITCH_S: Final = 0.0003  # how long a message waits while the loop runs Python code; Python's own is 5 ms

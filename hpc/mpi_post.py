@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from hpc.devices import Sight, look
+from matloop.hpc.devices import Sight, look
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
-from orchestrator.errors import MissingExtra
+from matloop.orchestrator.errors import MissingExtra
 
 MANAGER: Final = 0
 TOLERANT: Final = "OMPI_MCA_mpi_ft_enable"  # set by `mpiexec --with-ft ulfm`

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import psutil
 
-from hpc.isolate import Child
-from hpc.mpi_wire import MANAGER, Kind, Message, Wire
+from matloop.hpc.isolate import Child
+from matloop.hpc.mpi_wire import MANAGER, Kind, Message, Wire
 
 SHORTEST_NAP_S: Final = 20e-6
 LONGEST_NAP_S: Final = 0.002  # what it costs in latency it saves in idle cores

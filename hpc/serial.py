@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import ParamSpec, TypeVar
 
-from orchestrator.errors import WorkerCrashed
+from matloop.orchestrator.errors import WorkerCrashed
 
 P = ParamSpec("P")
 T = TypeVar("T")

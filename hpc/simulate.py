@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from hpc.dispatcher import Dispatcher
-from hpc.isolate import pack, unpack
-from orchestrator.errors import ConfigError, WorkerLost
-from orchestrator.randomness import derive
+from matloop.hpc.dispatcher import Dispatcher
+from matloop.hpc.isolate import pack, unpack
+from matloop.orchestrator.errors import ConfigError, WorkerLost
+from matloop.orchestrator.randomness import derive
 
 Duration = Callable[[np.random.Generator], float]
 """Draws how long one evaluation takes, s, > 0."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.errors import ConfigError
-from orchestrator.trial import Measurement, Objective, Point, Proposal, Trial
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.trial import Measurement, Objective, Point, Proposal, Trial
 
 if TYPE_CHECKING:
     import torch
@@ -101,8 +101,8 @@ class Strategy(Protocol):
 
         Args:
             n: >= 1.
-            pending: trials proposed and not yet told, in order of proposal; an `orchestrator.pending.Pending` if the
-                loop asks, which knows the keys of their points.
+            pending: trials proposed and not yet told, in order of proposal; an
+                `matloop.orchestrator.ledger.pending.Pending` if the loop asks, which knows the keys of their points.
             rng: the only source of randomness; derived from the seed and the number of asks so far.
 
         Returns:

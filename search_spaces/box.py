@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.protocols import Array
-from orchestrator.trial import Point
-from search_spaces.columns import Column
-from search_spaces.options import read_parameters
-from search_spaces.parameter import Parameter, suggest
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.columns import Column
+from matloop.search_spaces.options import read_parameters
+from matloop.search_spaces.parameter import Parameter, suggest
 
 
 class Box:

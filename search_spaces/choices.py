@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from orchestrator.errors import ConfigError
-from orchestrator.protocols import Array
-from search_spaces.columns import Column
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Array
+from matloop.search_spaces.columns import Column
 
 
 class Choices:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.errors import InvalidPoint
-from orchestrator.protocols import Array
-from orchestrator.trial import Point
+from matloop.orchestrator.errors import InvalidPoint
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.trial import Point
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ class Latent:
     """Points `{"z": [d floats in [-1, 1]]}` of a trained generator.
 
     Args:
-        generator: name of a shipped generator ("grf32") or path of a file that `surrogates.generator.train` wrote.
+        generator: name of a shipped generator ("grf32") or path of a file by `matloop.surrogates.generator.train`.
 
     Attributes:
         shape: (1, H, W) of a rendered image.
@@ -34,7 +34,7 @@ class Latent:
     """
 
     def __init__(self, generator: str | Path = "grf32") -> None:
-        from surrogates.generator.weights import load
+        from matloop.surrogates.generator.weights import load
 
         self.generator = generator
         network = load(generator)
@@ -100,7 +100,7 @@ class Latent:
         Returns:
             (..., 1, H, W) in (0, 1), dtype and device of z.
         """
-        from surrogates.generator.weights import load
+        from matloop.surrogates.generator.weights import load
 
         image: torch.Tensor = load(self.generator, z.dtype, z.device)(z)
         return image

@@ -8,10 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import ConfigError, InvalidPoint
-from search_spaces.choices import Choices
-from search_spaces.parameter import Parameter, suggest
-from search_spaces.table import read_table
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.search_spaces.choices import Choices
+from matloop.search_spaces.parameter import Parameter, suggest
+from matloop.search_spaces.table import read_table
 
 _NUMBER = ("type", "low", "high", "log", "step", "unit", "when")
 _KEYS = {

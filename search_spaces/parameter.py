@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from orchestrator.errors import InvalidPoint
-from orchestrator.protocols import Array
-from orchestrator.trial import Point
-from search_spaces.choices import Choices
-from search_spaces.columns import Column
+from matloop.orchestrator.errors import InvalidPoint
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.choices import Choices
+from matloop.search_spaces.columns import Column
 
 _STEP = 0.1  # standard deviation of a mutated number, as a share of its range
 _OFF_GRID = 1e-6  # of a step: what files and people round away

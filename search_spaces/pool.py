@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.protocols import Array
-from orchestrator.trial import Point
-from search_spaces.columns import Column
-from search_spaces.parameter import suggest
-from search_spaces.table import Columns, read_header, read_table
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.columns import Column
+from matloop.search_spaces.parameter import suggest
+from matloop.search_spaces.table import Columns, read_header, read_table
 
 
 class Pool:
@@ -26,7 +26,7 @@ class Pool:
 
     Args:
         points: rows, all with the same keys.
-        csv: file of rows instead; see `search_spaces.table.read_table`.
+        csv: file of rows instead; see `matloop.search_spaces.table.read_table`.
         inputs: columns that make up a point; None for all.
         features: columns that a model sees in place of the inputs, such as descriptors of a molecule that the point
             only names; inputs may be among them. None for the inputs.

@@ -11,8 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
-from orchestrator.errors import ConfigError
-from search_spaces.parameter import suggest
+from matloop.orchestrator.errors import ConfigError
+from matloop.search_spaces.parameter import suggest
 
 DECIMAL_COMMA = re.compile(r"^(\s*[-+]?\d*),(\d+(?:[eE][-+]?\d+)?\s*)$")
 """A number as files with semicolons between cells write it."""

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from botorch.models.model import Model
 
-from orchestrator.randomness import derive
+from matloop.orchestrator.randomness import derive
 
 EVALUATIONS = 1024
 """Most predictions that one attribution costs."""

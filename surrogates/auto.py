@@ -18,14 +18,14 @@ import numpy.typing as npt
 import torch
 from botorch.models.model import Model
 
-from orchestrator.errors import ConfigError
-from orchestrator.protocols import Space, Surrogate
-from orchestrator.randomness import derive, derive_seed
-from surrogates.blend import Blend
-from surrogates.checks import check_data, check_noise
-from surrogates.dropout import MCDropout
-from surrogates.ensemble import Ensemble
-from surrogates.gp import GP
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Space, Surrogate
+from matloop.orchestrator.randomness import derive, derive_seed
+from matloop.surrogates.blend import Blend
+from matloop.surrogates.checks import check_data, check_noise
+from matloop.surrogates.gaussian_process.gp import GP
+from matloop.surrogates.networks.dropout import MCDropout
+from matloop.surrogates.networks.ensemble import Ensemble
 
 Candidate = Literal["gp", "blend", "ensemble", "mc_dropout"]
 

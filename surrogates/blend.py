@@ -26,12 +26,12 @@ from botorch.posteriors.gpytorch import GPyTorchPosterior
 from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
 from torch import nn
 
-from orchestrator.errors import ConfigError
-from orchestrator.protocols import Space
-from orchestrator.randomness import derive_seed
-from surrogates.checks import check_data
-from surrogates.forest import Forest, ForestModel
-from surrogates.gp import GP
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Space
+from matloop.orchestrator.randomness import derive_seed
+from matloop.surrogates.checks import check_data
+from matloop.surrogates.forest import Forest, ForestModel
+from matloop.surrogates.gaussian_process.gp import GP
 
 Array = npt.NDArray[np.float64]
 
@@ -51,7 +51,7 @@ class Blend:
         """Set up the family.
 
         Args:
-            space: where the points come from; see `surrogates.gp`.
+            space: where the points come from; see `matloop.surrogates.gaussian_process.gp`.
             trees: how many, >= 2.
             prior: pull towards equal shares, in held-out rows for each, >= 0.
         """

@@ -32,9 +32,9 @@ import numpy.typing as npt
 from scipy.special import erfcx, ndtr, ndtri
 from scipy.stats import rankdata
 
-from orchestrator.errors import ConfigError
-from orchestrator.protocols import Array
-from surrogates.least_squares import Machine, likeliest
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Array
+from matloop.surrogates.gaussian_process.least_squares import Machine, likeliest
 
 LENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Squared length scales tried, as multiples of the number of columns that vary, each scaled to the variance of a

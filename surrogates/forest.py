@@ -16,11 +16,11 @@ import numpy.typing as npt
 import torch
 from sklearn.ensemble import ExtraTreesRegressor
 
-from orchestrator.errors import ConfigError
-from orchestrator.protocols import Space
-from orchestrator.randomness import derive_seed
-from surrogates.checks import check_data
-from surrogates.measured import MeasuredEnsemble
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Space
+from matloop.orchestrator.randomness import derive_seed
+from matloop.surrogates.checks import check_data
+from matloop.surrogates.measured import MeasuredEnsemble
 
 Array = npt.NDArray[np.float64]
 

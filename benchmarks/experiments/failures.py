@@ -22,12 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.peer import PYTHON, Peer
-from orchestrator.protocols import Strategy
-from orchestrator.randomness import derive
-from orchestrator.strategies.bayes import Bayesian
-from orchestrator.strategies.random import Random
-from orchestrator.trial import Failure, Objective, Trial
-from search_spaces.box import Box
+from matloop.orchestrator.protocols import Strategy
+from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.strategies.modelled.bayes import Bayesian
+from matloop.orchestrator.strategies.random import Random
+from matloop.orchestrator.trial import Failure, Objective, Trial
+from matloop.search_spaces.box import Box
 
 Array = npt.NDArray[np.float64]
 

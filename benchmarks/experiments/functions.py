@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.protocols import Space
-from orchestrator.randomness import derive
-from search_spaces.box import Box
-from search_spaces.experiment.space import Experiment
+from matloop.orchestrator.protocols import Space
+from matloop.orchestrator.randomness import derive
+from matloop.search_spaces.box import Box
+from matloop.search_spaces.experiment.space import Experiment
 
 GUESSES = 4001
 """Random points whose median value is the zero of the scale."""

@@ -15,13 +15,13 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from experiments.peer import Peer
 from experiments.pools import Table
 from experiments.replay import STARTS, Ours, Recommender
-from orchestrator.binding import KINDS
-from orchestrator.protocols import Strategy, Surrogate
-from orchestrator.randomness import derive_seed
-from orchestrator.strategies.bayes import Bayesian
-from orchestrator.strategies.random import Random
-from orchestrator.strategies.tried import Taken, Tried, key
-from orchestrator.trial import Prediction, Proposal, Trial
+from matloop.orchestrator.composition.binding import KINDS
+from matloop.orchestrator.protocols import Strategy, Surrogate
+from matloop.orchestrator.randomness import derive_seed
+from matloop.orchestrator.strategies.modelled.bayes import Bayesian
+from matloop.orchestrator.strategies.random import Random
+from matloop.orchestrator.strategies.tried import Taken, Tried, key
+from matloop.orchestrator.trial import Prediction, Proposal, Trial
 
 
 class PlainGP:

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.trial import Objective
-from search_spaces.pool import Pool
+from matloop.orchestrator.trial import Objective
+from matloop.search_spaces.pool import Pool
 
 TOP = 0.05
 """Share of a pool that counts as its top."""

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import psutil
 
 from experiments.pools import Table
-from orchestrator.protocols import Strategy
-from orchestrator.randomness import derive
-from orchestrator.trial import Proposal, Trial
+from matloop.orchestrator.protocols import Strategy
+from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.trial import Proposal, Trial
 
 STARTS = 2
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from experiments.pools import Table
 from experiments.replay import Run
-from orchestrator.randomness import derive
+from matloop.orchestrator.randomness import derive
 
 Array = npt.NDArray[np.float64]
 QUANTILE = 1.6448536269514722

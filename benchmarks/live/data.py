@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import splu
 
-from orchestrator.randomness import derive
+from matloop.orchestrator.randomness import derive
 
 Array = npt.NDArray[np.float64]
 SIZE = 16

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.trial import Point
-from search_spaces.box import Box
-from search_spaces.networks.conv import ConvNetworks
-from search_spaces.networks.genome import RANGES, TRAINING
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.box import Box
+from matloop.search_spaces.networks.conv import ConvNetworks
+from matloop.search_spaces.networks.genome import RANGES, TRAINING
 
 
 class Flat(Box):

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.strategies.tried import key
-from orchestrator.trial import Point, Proposal, Trial
-from search_spaces.box import Box
+from matloop.orchestrator.strategies.tried import key
+from matloop.orchestrator.trial import Point, Proposal, Trial
+from matloop.search_spaces.box import Box
 
 SERVER = Path(__file__).parents[1] / "peers" / "ask_tell.py"
 REPEATS = 20

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from matloop.orchestrator.protocols import Strategy
+from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.trial import Proposal, Trial
 from nas.tables import Lookup
-from orchestrator.protocols import Strategy
-from orchestrator.randomness import derive
-from orchestrator.trial import Proposal, Trial
 
 
 @dataclass

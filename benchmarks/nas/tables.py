@@ -26,9 +26,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.randomness import derive
-from orchestrator.trial import Point
-from search_spaces.box import Box
+from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.box import Box
 
 Array = npt.NDArray[np.float64]
 

@@ -3,7 +3,7 @@
 As in CGCNN (Xie & Grossman, PRL 2018), with numbers from pymatgen for the elements. Run as a program, it turns a table
 of CIF texts into a file for the training driver::
 
-    python -m drivers.training.crystals table.csv crystals.npz --target formation_energy
+    python -m matloop.drivers.training.crystals table.csv crystals.npz --target formation_energy
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from drivers.training.graphs import Graph, save
+from matloop.drivers.training.graphs import Graph, save
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
@@ -149,7 +149,9 @@ def _rows(table: Path) -> list[dict[str, str]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Convert a table from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m drivers.training.crystals", description="Crystals to graphs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m matloop.drivers.training.crystals", description="Crystals to graphs."
+    )
     parser.add_argument("table", type=Path, help="CSV, or CSV.GZ, with a column of CIF texts")
     parser.add_argument("output", type=Path, help="the .npz to write")
     parser.add_argument("--target", action="append", required=True, help="column to predict; may be given again")

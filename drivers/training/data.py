@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from drivers.training import graphs
-from orchestrator.randomness import derive
-from search_spaces.networks.graph.graphs import Graphs
+from matloop.drivers.training import graphs
+from matloop.orchestrator.randomness import derive
+from matloop.search_spaces.networks.graph.graphs import Graphs
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,21 +9,21 @@ from typing import Any, Literal
 
 import torch
 
-from drivers.training import weights
-from drivers.training.data import Data, Split, load, split
-from drivers.training.latency import latency_ms
-from drivers.training.scales import scales
-from drivers.training.start import CHECKPOINT, owner, start
-from drivers.training.tasks import METRICS, Kind, Rows, Task, task
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.randomness import derive_seed
-from orchestrator.trial import Measurement, Objective, Trial
-from search_spaces.networks.graph.graphs import Graphs
-from search_spaces.networks.module import Network
-from surrogates.augmentation import Augmentation, augmentation
-from surrogates.fitting import FitResult, fit, predict
-from surrogates.precision import Precision
-from surrogates.training_state import TrainingState
+from matloop.drivers.training import weights
+from matloop.drivers.training.data import Data, Split, load, split
+from matloop.drivers.training.latency import latency_ms
+from matloop.drivers.training.scales import scales
+from matloop.drivers.training.start import CHECKPOINT, owner, start
+from matloop.drivers.training.tasks import METRICS, Kind, Rows, Task, task
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.randomness import derive_seed
+from matloop.orchestrator.trial import Measurement, Objective, Trial
+from matloop.search_spaces.networks.graph.graphs import Graphs
+from matloop.search_spaces.networks.module import Network
+from matloop.surrogates.networks.augmentation import Augmentation, augmentation
+from matloop.surrogates.networks.fitting import FitResult, fit, predict
+from matloop.surrogates.networks.precision import Precision
+from matloop.surrogates.networks.training_state import TrainingState
 
 
 class Training:
@@ -44,8 +44,9 @@ class Training:
 
     Args:
         data: .npz with x (n, features) or (n, channels, ...), y, and optionally `names` of targets or classes; for
-            graphs as `drivers.training.graphs` saves it. y is (n,) or (n, m) for a regression, (n,) whole numbers from
-            0 for a classification, and such numbers for every place of x, e.g. (n, height, width), for a segmentation.
+            graphs as `matloop.drivers.training.graphs` saves it. y is (n,) or (n, m) for a regression, (n,) whole
+            numbers from 0 for a classification, and such numbers for every place of x, e.g. (n, height, width), for a
+            segmentation.
         task: what the network is for.
         target: column or name of the property to predict; None for all of them, one network output each. The outputs
             of a classification or segmentation are one for each class.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from search_spaces.networks.graph.graphs import Graphs
+from matloop.search_spaces.networks.graph.graphs import Graphs
 
 ARRAYS = ("nodes", "edges", "edge_features", "node_offsets", "edge_offsets")
 """Arrays of a file that stand for x."""

@@ -8,7 +8,7 @@ import time
 import torch
 from torch import nn
 
-from search_spaces.networks.graph.graphs import Graphs
+from matloop.search_spaces.networks.graph.graphs import Graphs
 
 _WARM_UP, _LEAST, _MOST = 5, 20, 200  # calls
 _LONG_ENOUGH_S = 0.2

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from drivers.training.graphs import GraphScales
-from search_spaces.networks.graph.graphs import Graphs
+from matloop.drivers.training.graphs import GraphScales
+from matloop.search_spaces.networks.graph.graphs import Graphs
 
 Values = npt.NDArray[np.float32]
 

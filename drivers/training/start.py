@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from drivers.training import weights
-from orchestrator.randomness import derive_seed, torch_seed
-from orchestrator.trial import Point, Trial
-from search_spaces.networks.inheritance import inherit
-from search_spaces.networks.module import Network, build
-from surrogates.training_state import TrainingState
+from matloop.drivers.training import weights
+from matloop.orchestrator.randomness import derive_seed, torch_seed
+from matloop.orchestrator.trial import Point, Trial
+from matloop.search_spaces.networks.inheritance import inherit
+from matloop.search_spaces.networks.module import Network, build
+from matloop.surrogates.networks.training_state import TrainingState
 
 CHECKPOINT, PARENT_WEIGHTS = "checkpoint", "parent_weights"
 

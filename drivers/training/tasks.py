@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from drivers.training.data import Data
-from surrogates.fitting import Loss
+from matloop.drivers.training.data import Data
+from matloop.surrogates.networks.fitting import Loss
 
 Rows = npt.NDArray[np.int64]
 Kind = Literal["regression", "classification", "segmentation"]

@@ -1,5 +1,5 @@
 """Experiments that people do: one `Lab` behind the command line, Python, tables, the REST server and the page."""
 
-from orchestrator.lab.lab import Lab, Recorded, Result
+from matloop.orchestrator.lab.lab import Lab, Recorded, Result
 
 __all__ = ["Lab", "Recorded", "Result"]

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from orchestrator.artifacts import ArtifactStore
-from orchestrator.budget import Spending
-from orchestrator.errors import InvalidPoint, MatloopError
-from orchestrator.lab.results import is_number
-from orchestrator.pending import Pending
-from orchestrator.randomness import derive
-from orchestrator.shared_ledger import SharedLedger
-from orchestrator.study import Plan, Study
-from orchestrator.trial import Proposal
+from matloop.orchestrator.errors import InvalidPoint, MatloopError
+from matloop.orchestrator.lab.results import is_number
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.pending import Pending
+from matloop.orchestrator.ledger.shared import SharedLedger
+from matloop.orchestrator.loop.budget import Spending
+from matloop.orchestrator.loop.study import Plan, Study
+from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.trial import Proposal
 
 NEVER = (-1, -1)
 
@@ -56,7 +56,7 @@ class Adviser:
         return number, proposals
 
     def outlook(self, delta: float | None = None, q: int = 1) -> dict[str, Any]:
-        """See `orchestrator.lab.Lab.outlook`."""
+        """See `matloop.orchestrator.lab.Lab.outlook`."""
         if delta is not None and not (is_number(delta) and delta > 0):
             raise MatloopError(f"expected delta, a number > 0 in the objective's unit, got {delta!r}")
         if isinstance(q, bool) or not isinstance(q, int) or not 1 <= q <= MOST_AHEAD:

@@ -15,21 +15,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from orchestrator import build
-from orchestrator.artifacts import ArtifactStore
-from orchestrator.config import Config
-from orchestrator.errors import LedgerLocked, MatloopError, Problem, RejectedResults
-from orchestrator.history import History
-from orchestrator.lab.adviser import Adviser
-from orchestrator.lab.people import parts, parts_as_before, record, study_of_people
-from orchestrator.lab.results import LONGEST, Entry, Recorded, Result, check_text
-from orchestrator.lab.rules import Rules
-from orchestrator.pending import key
-from orchestrator.protocols import Space
-from orchestrator.randomness import derive_seed
-from orchestrator.shared_ledger import WAIT_S, SharedLedger
-from orchestrator.study import Study
-from orchestrator.trial import Objective, Proposal, Trial
+from matloop.orchestrator.composition import build
+from matloop.orchestrator.composition.config import Config
+from matloop.orchestrator.errors import LedgerLocked, MatloopError, Problem, RejectedResults
+from matloop.orchestrator.lab.adviser import Adviser
+from matloop.orchestrator.lab.people import parts, parts_as_before, record, study_of_people
+from matloop.orchestrator.lab.results import LONGEST, Entry, Recorded, Result, check_text
+from matloop.orchestrator.lab.rules import Rules
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.ledger.pending import key
+from matloop.orchestrator.ledger.shared import WAIT_S, SharedLedger
+from matloop.orchestrator.loop.study import Study
+from matloop.orchestrator.protocols import Space
+from matloop.orchestrator.randomness import derive_seed
+from matloop.orchestrator.trial import Objective, Proposal, Trial
 
 ROUNDS = 8
 """How often the strategy is asked again because another door has recommended in the meantime."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orchestrator.lab.numbers import number
-from orchestrator.randomness import derive
-from orchestrator.trial import Point
+from matloop.orchestrator.lab.numbers import number
+from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.trial import Point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.errors import Problem
-from orchestrator.lab.fields import Field
-from orchestrator.lab.numbers import number
-from orchestrator.lab.results import Result, same
-from orchestrator.lab.tables import COST, FAILED, NOISE, NOTE, TRIAL, Layout, cell
-from orchestrator.plain import to_json
-from orchestrator.trial import Trial
+from matloop.orchestrator.errors import Problem
+from matloop.orchestrator.lab.fields import Field
+from matloop.orchestrator.lab.numbers import number
+from matloop.orchestrator.lab.results import Result, same
+from matloop.orchestrator.lab.tables import COST, FAILED, NOISE, NOTE, TRIAL, Layout, cell
+from matloop.orchestrator.ledger.plain import to_json
+from matloop.orchestrator.trial import Trial
 
 YES, NO = {"yes", "y", "x", "true", "1", "failed"}, {"no", "n", "false", "0"}
 DELIMITERS = (",", ";", "\t")

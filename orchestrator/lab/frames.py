@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import escape
 
-from orchestrator.errors import MissingExtra, Problem
-from orchestrator.lab.filled import Filled, read_cells
-from orchestrator.lab.tables import (
+from matloop.orchestrator.errors import MissingExtra, Problem
+from matloop.orchestrator.lab.filled import Filled, read_cells
+from matloop.orchestrator.lab.tables import (
     COST,
     FAILED,
     HIGH,
@@ -24,9 +24,9 @@ from orchestrator.lab.tables import (
     Layout,
     rows_of,
 )
-from orchestrator.report import text
-from orchestrator.report.interval import interval
-from orchestrator.trial import Trial, best
+from matloop.orchestrator.report import text
+from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.trial import Trial, best
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,7 +36,7 @@ SHOWN = 8
 
 
 def recommended(trials: Sequence[Trial], layout: Layout) -> DataFrame:
-    """Recommendations to be filled in; see `orchestrator.lab.Lab.recommend_frame`."""
+    """Recommendations to be filled in; see `matloop.orchestrator.lab.Lab.recommend_frame`."""
     names, rows = rows_of(trials, layout, units=False)
     frame = _pandas().DataFrame(rows, columns=names).set_index(TRIAL)
     for objective in layout.objectives:

@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from orchestrator.config import directory_of, load
-from orchestrator.errors import MatloopError, Problem, RejectedResults
-from orchestrator.lab.door import Door
-from orchestrator.lab.fields import fields_of
-from orchestrator.lab.filled import Filled, read
-from orchestrator.lab.people import file_of, write_file
-from orchestrator.lab.results import Entry, Recorded, Result
-from orchestrator.lab.tables import Layout, write
-from orchestrator.trial import Trial
+from matloop.orchestrator.composition.config import directory_of, load
+from matloop.orchestrator.errors import MatloopError, Problem, RejectedResults
+from matloop.orchestrator.lab.door import Door
+from matloop.orchestrator.lab.fields import fields_of
+from matloop.orchestrator.lab.filled import Filled, read
+from matloop.orchestrator.lab.people import file_of, write_file
+from matloop.orchestrator.lab.results import Entry, Recorded, Result
+from matloop.orchestrator.lab.tables import Layout, write
+from matloop.orchestrator.trial import Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,7 +131,7 @@ class Lab(Door):
         if isinstance(results, Sequence):
             recorded = self.record(results, by, amend=amend, allow_outside=allow_outside)
         else:
-            from orchestrator.lab.frames import filled
+            from matloop.orchestrator.lab.frames import filled
 
             table = filled(results, self.layout, self.trials())
             recorded = self.record_filled(table, by, amend=amend, allow_outside=allow_outside)
@@ -180,25 +180,25 @@ class Lab(Door):
         between them) where there is a prediction, and, to be filled in, for every objective `NAME` and `NAME ±`, then
         `failed`, `note` and `cost`.
         """
-        from orchestrator.lab.frames import recommended
+        from matloop.orchestrator.lab.frames import recommended
 
         return recommended(self.recommend(n, by), self.layout)
 
     def frame(self) -> DataFrame:
         """Every trial as a row, with the trial as index: what was done, planned, predicted and measured, by whom."""
-        from orchestrator.lab.frames import history
+        from matloop.orchestrator.lab.frames import history
 
         return history(self.trials(), self.layout)
 
     def plot_progress(self, objective: str | None = None) -> Figure:
         """Every measured value in order, and the best so far."""
-        from orchestrator.lab import plots
+        from matloop.orchestrator.lab import plots
 
         return plots.progress(self.trials(), plots.chosen(self.objectives, objective))
 
     def plot_predictions(self, objective: str | None = None) -> Figure:
         """Measured values against what was predicted of them before, with 90 % intervals."""
-        from orchestrator.lab import plots
+        from matloop.orchestrator.lab import plots
 
         return plots.predictions(self.trials(), plots.chosen(self.objectives, objective))
 
@@ -212,7 +212,7 @@ class Lab(Door):
         Raises:
             MatloopError: the study has one objective, or there is none of that name.
         """
-        from orchestrator.lab import plots
+        from matloop.orchestrator.lab import plots
 
         if len(self.objectives) < 2:
             raise MatloopError("expected a study with several objectives, got one; see plot_progress for that")
@@ -221,11 +221,11 @@ class Lab(Door):
 
     def plot_parameter(self, parameter: str, objective: str | None = None) -> Figure:
         """Measured values against one input; failures below."""
-        from orchestrator.lab import plots
+        from matloop.orchestrator.lab import plots
 
         return plots.parameter(self.trials(), self.layout, parameter, plots.chosen(self.objectives, objective))
 
     def _repr_html_(self) -> str:
-        from orchestrator.lab.frames import summary
+        from matloop.orchestrator.lab.frames import summary
 
         return summary(self.name, self.parts.study, self.trials(), self.layout)

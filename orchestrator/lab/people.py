@@ -10,17 +10,18 @@ from typing import Any
 
 import yaml
 
-from orchestrator import environment
-from orchestrator.artifacts import ArtifactStore
-from orchestrator.build import builder
-from orchestrator.config import Config, load, references
-from orchestrator.errors import ConfigError
-from orchestrator.history import History
-from orchestrator.ledger import read
-from orchestrator.protocols import Driver, Space
-from orchestrator.source import suggest
-from orchestrator.study import Study
-from orchestrator.trial import Objective
+from matloop.orchestrator.composition import environment
+from matloop.orchestrator.composition.build import builder
+from matloop.orchestrator.composition.config import Config, load
+from matloop.orchestrator.composition.opening import by_people
+from matloop.orchestrator.composition.source import suggest
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.ledger.ledger import read
+from matloop.orchestrator.loop.study import Study
+from matloop.orchestrator.protocols import Driver, Space
+from matloop.orchestrator.trial import Objective
 
 FILE = "campaign.yaml"
 
@@ -93,11 +94,6 @@ def file_of(directory: Path) -> Path:
     return Path(sessions[-1].environment.get("campaign_file", own)) if sessions else own
 
 
-def by_people(study: Study) -> bool:
-    """Whether its experiments are people's."""
-    return bool(getattr(study.driver, "by_people", False))
-
-
 def write_file(directory: Path, name: str, seed: int, study: str, parts: Mapping[str, Any]) -> Path:
     """Write a campaign of one study that people measure into its folder, unless it is there already.
 
@@ -131,24 +127,3 @@ def write_file(directory: Path, name: str, seed: int, study: str, parts: Mapping
             path.unlink()
             raise
     return path
-
-
-def waiting_for_people(config: Config, people: Sequence[str], history: History) -> list[str]:
-    """Studies that build on one which people measure and have not measured yet, directly or through others."""
-    unmeasured = {name for name in people if not any(trial.values for trial in history.of(name))}
-    waiting: list[str] = []
-    for name, study in config.studies.items():
-        parts = [getattr(study, role) for role in ("space", "driver", "strategy", "filler")]
-        rests_on = {source for part in parts if part for _, source in references(part, ())}
-        if name not in people and rests_on & {*unmeasured, *waiting}:
-            waiting.append(name)
-    return waiting
-
-
-def invitation(people: Sequence[str], file: Path) -> str:
-    """What to do about studies that people measure."""
-    names = f"study {people[0]} is" if len(people) == 1 else f"studies {', '.join(people)} are"
-    return (
-        f"{names} measured by people; ask with `matloop recommend {file} -n 4 --csv next.csv`, answer with "
-        f"`matloop tell {file} next.csv`, or do both in a browser with `matloop serve {file}`"
-    )

@@ -11,15 +11,15 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orchestrator.errors import MatloopError
-from orchestrator.lab.tables import Layout
-from orchestrator.report import figure as fig
-from orchestrator.report import pareto as trade
-from orchestrator.report import text
-from orchestrator.report.fronts import Pair
-from orchestrator.report.interval import interval
-from orchestrator.source import suggest
-from orchestrator.trial import Objective, Trial
+from matloop.orchestrator.composition.source import suggest
+from matloop.orchestrator.errors import MatloopError
+from matloop.orchestrator.lab.tables import Layout
+from matloop.orchestrator.report import figure as fig
+from matloop.orchestrator.report import pareto as trade
+from matloop.orchestrator.report import text
+from matloop.orchestrator.report.fronts import Pair
+from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.trial import Objective, Trial
 
 SIZE = (7.0, 4.2)
 """Of a figure, inches."""

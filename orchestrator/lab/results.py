@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from orchestrator.errors import MatloopError
-from orchestrator.trial import Answer, Failure, Point, Trial
+from matloop.orchestrator.errors import MatloopError
+from matloop.orchestrator.trial import Answer, Failure, Point, Trial
 
 LONGEST = 10_000
 """Characters of a note or of the reason of a failure."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import InvalidPoint, Problem
-from orchestrator.lab.results import LONGEST, Entry, Result, is_number, same
-from orchestrator.plain import to_json
-from orchestrator.protocols import Space
-from orchestrator.trial import Objective, Trial
+from matloop.orchestrator.errors import InvalidPoint, Problem
+from matloop.orchestrator.lab.results import LONGEST, Entry, Result, is_number, same
+from matloop.orchestrator.ledger.plain import to_json
+from matloop.orchestrator.protocols import Space
+from matloop.orchestrator.trial import Objective, Trial
 
 LARGEST = 1e100
 """Of a measured number: what is larger is a slip in any unit, and its square would break models and drawings."""
@@ -22,7 +22,7 @@ class Rules:
     """What results of a study must fulfil.
 
     Attributes:
-        ranges: plausible values by objective; see `drivers.manual.Manual`.
+        ranges: plausible values by objective; see `matloop.drivers.manual.Manual`.
     """
 
     study: str

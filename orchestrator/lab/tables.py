@@ -1,4 +1,4 @@
-"""Recommendations as a table that a lab fills in with any spreadsheet program; `orchestrator.lab.filled` reads it back.
+"""Recommendations as a table that a lab fills in with any spreadsheet program; `lab.filled` reads it back.
 
 One row is one experiment. `trial` says which recommendation it is; a row without is an experiment of the lab's own.
 """
@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import ConfigError
-from orchestrator.lab.fields import Field
-from orchestrator.report.interval import interval
-from orchestrator.trial import Objective, Trial
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.lab.fields import Field
+from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.trial import Objective, Trial
 
 NOISE, PREDICTED, LOW, HIGH = "±", "predicted", "low", "high"
 TRIAL, FAILED, NOTE, COST, REASON = "trial", "failed", "note", "cost", "reason"

@@ -18,9 +18,9 @@ def write(directory: Path) -> Path:
         LedgerError: there is no readable ledger.
         OSError: the folder cannot be written.
     """
-    from orchestrator.artifacts import ArtifactStore
-    from orchestrator.ledger import read
-    from orchestrator.report import page, summary
+    from matloop.orchestrator.ledger.artifacts import ArtifactStore
+    from matloop.orchestrator.ledger.ledger import read
+    from matloop.orchestrator.report import page, summary
 
     directory = Path(directory)
     history = read(directory / "ledger.db")

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.artifacts import ArtifactStore
-from orchestrator.history import History
-from orchestrator.randomness import derive, derive_seed
-from orchestrator.report.study import Study
-from orchestrator.trial import Trial
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.randomness import derive, derive_seed
+from matloop.orchestrator.report.study import Study
+from matloop.orchestrator.trial import Trial
 
 SEEDS = 3
 LEAST = 8
@@ -82,7 +82,7 @@ def compare(directory: Path, history: History, study: Study, baseline: Study) ->
 
 
 def _fit_and_test(directory: Path, history: History, study: Study, baseline: Study, k: int) -> Comparison:
-    from orchestrator.build import surrogate_for
+    from matloop.orchestrator.composition.build import surrogate_for
 
     config: Any = history.sessions[-1].config
     surrogate, space = surrogate_for(study.name, config, history, ArtifactStore(directory / "artifacts"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from orchestrator.history import History
-from orchestrator.report import statistics, text
-from orchestrator.report.content import Block, Details, Prose, Section, Table
-from orchestrator.trial import Trial
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.report import statistics, text
+from matloop.orchestrator.report.content import Block, Details, Prose, Section, Table
+from matloop.orchestrator.trial import Trial
 
 GROUPS = 25
 MESSAGE = 240

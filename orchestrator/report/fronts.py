@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.report import statistics
-from orchestrator.trial import Objective, Trial, comparable, losses
+from matloop.orchestrator.report import statistics
+from matloop.orchestrator.trial import Objective, Trial, comparable, losses
 
 WAITING = 24
 """Trials under way that are shown, the latest ones: more would hide what was measured."""

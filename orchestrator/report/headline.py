@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from orchestrator.history import History
-from orchestrator.report import predictions, text
-from orchestrator.report.occupancy import occupancy
-from orchestrator.report.study import Study
-from orchestrator.trial import in_full
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.report import predictions, text
+from matloop.orchestrator.report.occupancy import occupancy
+from matloop.orchestrator.report.study import Study
+from matloop.orchestrator.trial import in_full
 
 State = Literal["empty", "open", "interrupted", "finished"]
 

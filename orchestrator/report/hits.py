@@ -11,10 +11,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from scipy.stats import spearmanr
 
-from orchestrator.report import figure as fig
-from orchestrator.report import statistics, text
-from orchestrator.report.content import Figure, Prose, Section, Table
-from orchestrator.report.study import Study
+from matloop.orchestrator.report import figure as fig
+from matloop.orchestrator.report import statistics, text
+from matloop.orchestrator.report.content import Figure, Prose, Section, Table
+from matloop.orchestrator.report.study import Study
 
 GROUPS = ("screened", "unscreened", "random")
 COLOURS = {"screened": fig.BLUE, "unscreened": fig.ORANGE, "random": fig.MUTED}

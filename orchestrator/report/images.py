@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.image import imsave
 
-from orchestrator.artifacts import ArtifactStore
-from orchestrator.report import predictions, text
-from orchestrator.report.content import Gallery, Picture, Section
-from orchestrator.report.study import Study
-from orchestrator.trial import Objective, Trial
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.report import predictions, text
+from matloop.orchestrator.report.content import Gallery, Picture, Section
+from matloop.orchestrator.report.study import Study
+from matloop.orchestrator.trial import Objective, Trial
 
 ARTIFACT = "microstructure"
 SHOWN = 4

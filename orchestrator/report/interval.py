@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.trial import Trial
+from matloop.orchestrator.trial import Trial
 
 Z90 = 1.6448536269514722  # of a normal distribution, 90 % lie within that many standard deviations
 

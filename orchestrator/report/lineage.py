@@ -8,12 +8,12 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from orchestrator.history import History
-from orchestrator.report import figure as fig
-from orchestrator.report import glyph, text
-from orchestrator.report.content import Figure, Section, Table
-from orchestrator.report.study import Study
-from orchestrator.trial import Objective, Trial
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.report import figure as fig
+from matloop.orchestrator.report import glyph, text
+from matloop.orchestrator.report.content import Figure, Section, Table
+from matloop.orchestrator.report.study import Study
+from matloop.orchestrator.trial import Objective, Trial
 
 ANCESTORS = 80
 ROWS = 12

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
-from orchestrator.history import History, Session
-from orchestrator.report import figure as fig
-from orchestrator.report import text
-from orchestrator.report.content import Figure, Section
-from orchestrator.trial import Trial
+from matloop.orchestrator.ledger.history import History, Session
+from matloop.orchestrator.report import figure as fig
+from matloop.orchestrator.report import text
+from matloop.orchestrator.report.content import Figure, Section
+from matloop.orchestrator.trial import Trial
 
 BARS = 1500
 LANES = 24

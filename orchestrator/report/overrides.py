@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.history import History
-from orchestrator.report import text
-from orchestrator.report.content import Block, Section, Table
-from orchestrator.trial import Trial
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.report import text
+from matloop.orchestrator.report.content import Block, Section, Table
+from matloop.orchestrator.trial import Trial
 
 ROWS = 200
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import jinja2
 
-from orchestrator.artifacts import ArtifactStore
-from orchestrator.history import History
-from orchestrator.report import (
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.report import (
     failures,
     headline,
     hits,
@@ -25,8 +25,8 @@ from orchestrator.report import (
     record,
     text,
 )
-from orchestrator.report.content import Chapter, Section
-from orchestrator.report.study import Study, studies
+from matloop.orchestrator.report.content import Chapter, Section
+from matloop.orchestrator.report.study import Study, studies
 
 
 def html(history: History, store: ArtifactStore, lines: Sequence[str] = ()) -> str:

@@ -8,13 +8,13 @@ from itertools import combinations
 import numpy as np
 from matplotlib.axes import Axes
 
-from orchestrator.report import figure as fig
-from orchestrator.report import statistics, text
-from orchestrator.report.content import Figure, Section, Table
-from orchestrator.report.fronts import Pair, expected, front
-from orchestrator.report.interval import interval
-from orchestrator.report.study import Study
-from orchestrator.trial import Objective, Trial, comparable
+from matloop.orchestrator.report import figure as fig
+from matloop.orchestrator.report import statistics, text
+from matloop.orchestrator.report.content import Figure, Section, Table
+from matloop.orchestrator.report.fronts import Pair, expected, front
+from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.report.study import Study
+from matloop.orchestrator.trial import Objective, Trial, comparable
 
 POINTS = 1200
 ROWS = 12

@@ -7,11 +7,11 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from orchestrator.report import figure as fig
-from orchestrator.report import statistics, text
-from orchestrator.report.content import Figure, Section
-from orchestrator.report.study import Study
-from orchestrator.trial import Objective
+from matloop.orchestrator.report import figure as fig
+from matloop.orchestrator.report import statistics, text
+from matloop.orchestrator.report.content import Figure, Section
+from matloop.orchestrator.report.study import Study
+from matloop.orchestrator.trial import Objective
 
 POINTS = 400
 LOW = 0.05

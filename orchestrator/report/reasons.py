@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.report import text
-from orchestrator.report.content import Account, Bar, Block, Prose, Section
-from orchestrator.report.study import Study
-from orchestrator.trial import Objective, Trial
+from matloop.orchestrator.report import text
+from matloop.orchestrator.report.content import Account, Bar, Block, Prose, Section
+from matloop.orchestrator.report.study import Study
+from matloop.orchestrator.trial import Objective, Trial
 
 SHOWN = 40
 """Accounts on the page: the latest ones, and the best trial's."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from orchestrator.history import History
-from orchestrator.report import text
-from orchestrator.report.content import Details, Section, Table
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.report import text
+from matloop.orchestrator.report.content import Details, Section, Table
 
 
 def sections(history: History) -> list[Section]:

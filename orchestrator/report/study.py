@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.history import History
-from orchestrator.trial import Objective, Trial, best, comparable
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.trial import Objective, Trial, best, comparable
 
 NETWORKS = ("conv_network", "dense_network", "graph_network", "segmentation_network")
 NOUNS = dict.fromkeys(NETWORKS, ("network", "networks")) | {"latent": ("microstructure", "microstructures")}

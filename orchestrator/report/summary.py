@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.history import History
-from orchestrator.ledger import read
-from orchestrator.report import comparison, text
-from orchestrator.report.study import Study, studies
-from orchestrator.trial import Objective, Trial
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.ledger.ledger import read
+from matloop.orchestrator.report import comparison, text
+from matloop.orchestrator.report.study import Study, studies
+from matloop.orchestrator.trial import Objective, Trial
 
 
 def lines(directory: Path) -> list[str]:

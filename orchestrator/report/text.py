@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.trial import Objective
+from matloop.orchestrator.trial import Objective
 
 ACRONYMS = frozenset({"mae", "mse", "rmse", "nll", "auc", "r2"})
 

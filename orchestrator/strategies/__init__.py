@@ -1,0 +1,1 @@
+"""What to try next: one file or folder a strategy; how a point is encoded or measured is not said here."""

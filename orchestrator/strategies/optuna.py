@@ -18,11 +18,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from orchestrator.errors import ConfigError
-from orchestrator.protocols import Space, Vectorised, require
-from orchestrator.strategies.random import Sampler
-from orchestrator.strategies.tried import Taken, Tried, exhausted, key
-from orchestrator.trial import Objective, Point, Proposal, Trial, losses
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Space, Vectorised, require
+from matloop.orchestrator.strategies.random import Sampler
+from matloop.orchestrator.strategies.tried import Taken, Tried, exhausted, key
+from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, losses
 
 RETRIES = 20
 """Points drawn from the sampler in search of an untried one."""

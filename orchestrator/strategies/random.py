@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from orchestrator.protocols import Finite, Space
-from orchestrator.strategies.tried import Taken, Tried, exhausted, key
-from orchestrator.trial import Point, Proposal, Trial
+from matloop.orchestrator.protocols import Finite, Space
+from matloop.orchestrator.strategies.tried import Taken, Tried, exhausted, key
+from matloop.orchestrator.trial import Point, Proposal, Trial
 
 RETRIES = 100
 """Samples drawn in search of an untried point before a tried one is measured again."""

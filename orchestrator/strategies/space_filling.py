@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import qmc
 
-from orchestrator.protocols import Array, Finite, Space, Vectorised, require
-from orchestrator.randomness import derive, derive_seed
-from orchestrator.strategies.tried import Taken, Tried, exhausted, key
-from orchestrator.trial import Point, Proposal, Trial
+from matloop.orchestrator.protocols import Array, Finite, Space, Vectorised, require
+from matloop.orchestrator.randomness import derive, derive_seed
+from matloop.orchestrator.strategies.tried import Taken, Tried, exhausted, key
+from matloop.orchestrator.trial import Point, Proposal, Trial
 
 SKIPS = 1024
 """Sequence members passed over in search of an untried one before a tried point is measured again."""

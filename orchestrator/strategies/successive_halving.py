@@ -20,11 +20,11 @@ from functools import partial
 
 import numpy as np
 
-from orchestrator.errors import ConfigError, SpaceExhausted
-from orchestrator.protocols import Array, Strategy
-from orchestrator.strategies.dominance import crowding, dominates, levels
-from orchestrator.strategies.tried import Taken, Tried, key
-from orchestrator.trial import Objective, Proposal, Trial, losses
+from matloop.orchestrator.errors import ConfigError, SpaceExhausted
+from matloop.orchestrator.protocols import Array, Strategy
+from matloop.orchestrator.strategies.evolution.dominance import crowding, dominates, levels
+from matloop.orchestrator.strategies.tried import Taken, Tried, key
+from matloop.orchestrator.trial import Objective, Proposal, Trial, losses
 
 CHECKPOINT = "checkpoint"
 WINDOW = 1000

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Self
 
-from orchestrator.errors import SpaceExhausted
-from orchestrator.pending import Pending, key
-from orchestrator.trial import Trial
+from matloop.orchestrator.errors import SpaceExhausted
+from matloop.orchestrator.ledger.pending import Pending, key
+from matloop.orchestrator.trial import Trial
 
 __all__ = ["Taken", "Tried", "exhausted", "key"]
 

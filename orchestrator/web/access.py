@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestrator.errors import ConfigError
+from matloop.orchestrator.errors import ConfigError
 
 SESSION_S = 30 * 24 * 3600
 LEAST_TOKEN = 16

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from orchestrator.errors import Problem, RejectedResults
-from orchestrator.lab.adviser import MOST_AHEAD
-from orchestrator.report.fronts import front
-from orchestrator.trial import best
-from orchestrator.web.desk import Desk
-from orchestrator.web.schemas import (
+from matloop.orchestrator.errors import Problem, RejectedResults
+from matloop.orchestrator.lab.adviser import MOST_AHEAD
+from matloop.orchestrator.report.fronts import front
+from matloop.orchestrator.trial import best
+from matloop.orchestrator.web.desk import Desk
+from matloop.orchestrator.web.schemas import (
     CancelIn,
     ErrorOut,
     ExperimentOut,

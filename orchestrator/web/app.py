@@ -14,12 +14,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from orchestrator.errors import LedgerError, LedgerLocked, MatloopError, RejectedResults
-from orchestrator.lab import Lab
-from orchestrator.web import api, pages, posts, rendering
-from orchestrator.web.access import Access
-from orchestrator.web.desk import Busy, Desk
-from orchestrator.web.gate import Gate
+from matloop.orchestrator.errors import LedgerError, LedgerLocked, MatloopError, RejectedResults
+from matloop.orchestrator.lab import Lab
+from matloop.orchestrator.web import api, pages, posts, rendering
+from matloop.orchestrator.web.access import Access
+from matloop.orchestrator.web.desk import Busy, Desk
+from matloop.orchestrator.web.gate import Gate
 
 DESCRIPTION = (
     "Ask what to do next and report what came of it. Bodies are JSON; errors are "

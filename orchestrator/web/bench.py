@@ -10,15 +10,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from orchestrator.lab.fields import shown
-from orchestrator.report import text
-from orchestrator.report.fronts import front
-from orchestrator.report.interval import interval
-from orchestrator.trial import Objective, Trial, best
-from orchestrator.web import pareto, plots
-from orchestrator.web.cards import Cards
-from orchestrator.web.desk import Desk
-from orchestrator.web.schemas import MOST_RECOMMENDED
+from matloop.orchestrator.lab.fields import shown
+from matloop.orchestrator.report import text
+from matloop.orchestrator.report.fronts import front
+from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.trial import Objective, Trial, best
+from matloop.orchestrator.web import pareto, plots
+from matloop.orchestrator.web.cards import Cards
+from matloop.orchestrator.web.desk import Desk
+from matloop.orchestrator.web.schemas import MOST_RECOMMENDED
 
 LATEST = 6
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from orchestrator.history import Amendment
-from orchestrator.lab.fields import Field, shown
-from orchestrator.report import text
-from orchestrator.report.interval import interval
-from orchestrator.trial import Objective, Point, Trial
-from orchestrator.web import plots
+from matloop.orchestrator.lab.fields import Field, shown
+from matloop.orchestrator.ledger.history import Amendment
+from matloop.orchestrator.report import text
+from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.trial import Objective, Point, Trial
+from matloop.orchestrator.web import plots
 
 
 @dataclass(frozen=True, slots=True)

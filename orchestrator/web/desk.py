@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from orchestrator.errors import MatloopError
-from orchestrator.history import Amendment
-from orchestrator.lab import Lab
-from orchestrator.lab.fields import fields_of
-from orchestrator.trial import Trial
+from matloop.orchestrator.errors import MatloopError
+from matloop.orchestrator.lab import Lab
+from matloop.orchestrator.lab.fields import fields_of
+from matloop.orchestrator.ledger.history import Amendment
+from matloop.orchestrator.trial import Trial
 
 T = TypeVar("T")
 

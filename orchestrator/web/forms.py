@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orchestrator.errors import Problem
-from orchestrator.lab import Result
-from orchestrator.lab.fields import Field
-from orchestrator.lab.numbers import number
-from orchestrator.trial import Objective, Trial
+from matloop.orchestrator.errors import Problem
+from matloop.orchestrator.lab import Result
+from matloop.orchestrator.lab.fields import Field
+from matloop.orchestrator.lab.numbers import number
+from matloop.orchestrator.trial import Objective, Trial
 
 Outcome = Literal["value", "failure", "either"]
 

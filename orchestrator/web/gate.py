@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestrator.web.access import SESSION_S, Access
+from matloop.orchestrator.web.access import SESSION_S, Access
 
 BODY_LIMIT = 4 * 2**20
 JSON_LIMIT = 2**20

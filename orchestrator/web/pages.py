@@ -9,13 +9,13 @@ from urllib.parse import unquote
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 
-from orchestrator.lab.adviser import MOST_AHEAD
-from orchestrator.report import text
-from orchestrator.web import bench, reference, rendering
-from orchestrator.web.access import Access
-from orchestrator.web.desk import Desk
-from orchestrator.web.forms import Filled
-from orchestrator.web.story import story
+from matloop.orchestrator.lab.adviser import MOST_AHEAD
+from matloop.orchestrator.report import text
+from matloop.orchestrator.web import bench, reference, rendering
+from matloop.orchestrator.web.access import Access
+from matloop.orchestrator.web.desk import Desk
+from matloop.orchestrator.web.forms import Filled
+from matloop.orchestrator.web.story import story
 
 PAGE = 100
 """Experiments on one page of the history."""

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from orchestrator.report import statistics, text
-from orchestrator.report.fronts import Pair, expected, front
-from orchestrator.report.interval import interval
-from orchestrator.trial import Objective, Trial, comparable
-from orchestrator.web.plots import HEIGHT, POINTS, WIDTH, link
-from orchestrator.web.svg import Canvas, Scale, axes, padded
+from matloop.orchestrator.report import statistics, text
+from matloop.orchestrator.report.fronts import Pair, expected, front
+from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.trial import Objective, Trial, comparable
+from matloop.orchestrator.web.plots import HEIGHT, POINTS, WIDTH, link
+from matloop.orchestrator.web.svg import Canvas, Scale, axes, padded
 
 
 def pareto(trials: Sequence[Trial], objectives: Sequence[Objective], pair: Pair) -> tuple[Markup, str] | None:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from orchestrator.report import statistics, text
-from orchestrator.report.interval import interval
-from orchestrator.trial import Objective, Trial
-from orchestrator.web.svg import Canvas, Scale, axes, padded
+from matloop.orchestrator.report import statistics, text
+from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.trial import Objective, Trial
+from matloop.orchestrator.web.svg import Canvas, Scale, axes, padded
 
 WIDTH, HEIGHT = 440, 270
 POINTS = 400

@@ -10,15 +10,15 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from orchestrator.errors import MatloopError, RejectedResults
-from orchestrator.lab import Result
-from orchestrator.trial import Trial
-from orchestrator.web import api, forms, rendering
-from orchestrator.web.access import Access
-from orchestrator.web.forms import Filled
-from orchestrator.web.gate import cookie
-from orchestrator.web.pages import WHO, Site
-from orchestrator.web.schemas import MOST_RECOMMENDED
+from matloop.orchestrator.errors import MatloopError, RejectedResults
+from matloop.orchestrator.lab import Result
+from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.web import api, forms, rendering
+from matloop.orchestrator.web.access import Access
+from matloop.orchestrator.web.forms import Filled
+from matloop.orchestrator.web.gate import cookie
+from matloop.orchestrator.web.pages import WHO, Site
+from matloop.orchestrator.web.schemas import MOST_RECOMMENDED
 
 KINDS: dict[str, forms.Outcome] = {"result": "value", "failure": "failure", "amend": "either"}
 

@@ -11,8 +11,8 @@ import jinja2
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup, escape
 
-from orchestrator.lab.fields import shown
-from orchestrator.report.text import ACRONYMS
+from matloop.orchestrator.lab.fields import shown
+from matloop.orchestrator.report.text import ACRONYMS
 
 
 def words(name: str) -> str:

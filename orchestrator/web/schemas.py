@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from orchestrator.lab import Lab, Result
-from orchestrator.report.interval import interval
-from orchestrator.trial import Trial
+from matloop.orchestrator.lab import Lab, Result
+from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.trial import Trial
 
 MOST_RESULTS = 1000
 MOST_RECOMMENDED = 100

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.history import Amendment
-from orchestrator.lab.fields import shown
-from orchestrator.trial import Trial
-from orchestrator.web.cards import Cards, moment
+from matloop.orchestrator.lab.fields import shown
+from matloop.orchestrator.ledger.history import Amendment
+from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.web.cards import Cards, moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from orchestrator.report import text
+from matloop.orchestrator.report import text
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.protocols import Array
+from matloop.orchestrator.protocols import Array
 
 
 def project(aim: Array, low: Array, high: Array, total: float) -> Array:

@@ -14,9 +14,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.errors import ConfigError
-from orchestrator.trial import Point
-from search_spaces.parameter import suggest
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.parameter import suggest
 
 Violation = Callable[[Point], float]
 """0 where a condition holds, else how far it is from holding, > 0."""

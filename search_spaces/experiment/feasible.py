@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.errors import ConfigError
-from orchestrator.protocols import Array
-from orchestrator.randomness import derive
-from orchestrator.trial import Point
-from search_spaces.experiment.product import Product
-from search_spaces.experiment.slide import Constraint, Slider
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.experiment.product import Product
+from matloop.search_spaces.experiment.slide import Constraint, Slider
 
 SURVEY = 400
 """Draws by which the share of the space that is allowed is estimated."""

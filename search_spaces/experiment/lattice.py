@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.errors import ConfigError
-from orchestrator.protocols import Array
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Array
 
 LARGEST = 2_000_000
 """Entries of the table of counts; some 100 bytes each where counts exceed 64 bits."""

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.protocols import Array
-from orchestrator.trial import Point
-from search_spaces.columns import Column
-from search_spaces.experiment.simplex import Simplex, Unreachable
-from search_spaces.parameter import suggest
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.columns import Column
+from matloop.search_spaces.experiment.simplex import Simplex, Unreachable
+from matloop.search_spaces.parameter import suggest
 
 SLACK = 1e-6
 """Of the total: how far a sum may be off it, as rounded amounts are."""

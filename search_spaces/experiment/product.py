@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.protocols import Array
-from orchestrator.trial import Point
-from search_spaces.box import Box
-from search_spaces.columns import Column
-from search_spaces.experiment.mixture import Mixture
-from search_spaces.parameter import suggest
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.box import Box
+from matloop.search_spaces.columns import Column
+from matloop.search_spaces.experiment.mixture import Mixture
+from matloop.search_spaces.parameter import suggest
 
 
 class Product:

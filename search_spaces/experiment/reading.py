@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from orchestrator.errors import ConfigError
-from search_spaces.experiment.mixture import Mixture
-from search_spaces.options import read_unit
-from search_spaces.parameter import suggest
+from matloop.orchestrator.errors import ConfigError
+from matloop.search_spaces.experiment.mixture import Mixture
+from matloop.search_spaces.options import read_unit
+from matloop.search_spaces.parameter import suggest
 
 OPTIONS = ("components", "total", "at_most", "at_least", "minimum", "step", "limits", "unit")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.errors import ConfigError
-from orchestrator.trial import Point
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.trial import Point
 
 PATH = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 """What tells `module:function` from an expression."""

@@ -9,10 +9,10 @@ from math import comb
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.errors import ConfigError
-from orchestrator.protocols import Array
-from search_spaces.experiment.amounts import project, project_whole
-from search_spaces.experiment.lattice import Lattice
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Array
+from matloop.search_spaces.experiment.amounts import project, project_whole
+from matloop.search_spaces.experiment.lattice import Lattice
 
 FEW = 20_000
 """Sets of components that are all thought of for the nearest amounts; of more, only those near the best so far."""

@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-from orchestrator.trial import Point
-from search_spaces.experiment.amounts import project
-from search_spaces.experiment.mixture import Mixture
-from search_spaces.experiment.product import Product
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.experiment.amounts import project
+from matloop.search_spaces.experiment.mixture import Mixture
+from matloop.search_spaces.experiment.product import Product
 
 STEPS = 60
 """Slides at most."""

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.protocols import Array
-from orchestrator.trial import Point
-from search_spaces.box import Box
-from search_spaces.columns import Column
-from search_spaces.experiment.expression import Expression
-from search_spaces.experiment.feasible import Feasible
-from search_spaces.experiment.product import Product
-from search_spaces.experiment.reading import read_mixture
-from search_spaces.experiment.rule import PATH, Rule
-from search_spaces.experiment.slide import Constraint
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.box import Box
+from matloop.search_spaces.columns import Column
+from matloop.search_spaces.experiment.expression import Expression
+from matloop.search_spaces.experiment.feasible import Feasible
+from matloop.search_spaces.experiment.product import Product
+from matloop.search_spaces.experiment.reading import read_mixture
+from matloop.search_spaces.experiment.rule import PATH, Rule
+from matloop.search_spaces.experiment.slide import Constraint
 
 
 class Experiment:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.protocols import Array
-from orchestrator.trial import Point
-from search_spaces.columns import Column
-from search_spaces.formulas.described import Described, one_of
-from search_spaces.formulas.elements import PROPERTIES, table
-from search_spaces.formulas.features import feature_names, featurise
-from search_spaces.formulas.space import standardise
-from search_spaces.pool import Pool
-from search_spaces.table import read_table
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.columns import Column
+from matloop.search_spaces.formulas.described import Described, one_of
+from matloop.search_spaces.formulas.elements import PROPERTIES, table
+from matloop.search_spaces.formulas.features import feature_names, featurise
+from matloop.search_spaces.formulas.space import standardise
+from matloop.search_spaces.pool import Pool
+from matloop.search_spaces.table import read_table
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure

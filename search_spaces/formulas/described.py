@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.errors import ConfigError
-from orchestrator.trial import Point
-from search_spaces.columns import Column
-from search_spaces.pool import Pool
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.columns import Column
+from matloop.search_spaces.pool import Pool
 
 
 class Described:

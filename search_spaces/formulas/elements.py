@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orchestrator.protocols import Array
+from matloop.orchestrator.protocols import Array
 
 if TYPE_CHECKING:
     from pymatgen.core.periodic_table import Element

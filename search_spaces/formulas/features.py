@@ -14,9 +14,9 @@ from math import isfinite
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.errors import InvalidPoint
-from orchestrator.protocols import Array
-from search_spaces.formulas.elements import HEAVIEST, ORBITALS, PROPERTIES, table
+from matloop.orchestrator.errors import InvalidPoint
+from matloop.orchestrator.protocols import Array
+from matloop.search_spaces.formulas.elements import HEAVIEST, ORBITALS, PROPERTIES, table
 
 STATISTICS = ("mean", "deviation", "min", "max", "range", "mode")
 NORMS = (2, 3, 5, 7, 10)

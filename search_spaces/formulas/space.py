@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.protocols import Array
-from orchestrator.trial import Point
-from search_spaces.columns import Column
-from search_spaces.formulas.described import Described, one_of
-from search_spaces.formulas.features import feature_names, featurise
-from search_spaces.pool import Pool
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.columns import Column
+from matloop.search_spaces.formulas.described import Described, one_of
+from matloop.search_spaces.formulas.features import feature_names, featurise
+from matloop.search_spaces.pool import Pool
 
 
 class Formulas(Described):
@@ -24,7 +24,7 @@ class Formulas(Described):
 
     Args:
         formulas: candidates; each is a point `{"formula": …}`.
-        csv: file of candidates instead; see `search_spaces.table.read_table`.
+        csv: file of candidates instead; see `matloop.search_spaces.table.read_table`.
         column: that of the formulas, and their key in a point.
         inputs: further columns that make up a point, such as an annealing temperature; only with csv.
 

@@ -6,16 +6,16 @@ import math
 
 import numpy as np
 
-from search_spaces.networks.genome import CONVOLUTIONAL, Genome
-from search_spaces.networks.repair import Budget
-from search_spaces.networks.space import NetworkSpace, check_shape
+from matloop.search_spaces.networks.genome import CONVOLUTIONAL, Genome
+from matloop.search_spaces.networks.repair import Budget
+from matloop.search_spaces.networks.space import NetworkSpace, check_shape
 
 _MULTIPLY_ADDS_PER_PIXEL = 1_500
 _LEAST_MULTIPLY_ADDS = 1_000_000
 
 
 class ConvNetworks(NetworkSpace):
-    """Space of network genomes; `search_spaces.networks.genome` describes them.
+    """Space of network genomes; `matloop.search_spaces.networks.genome` describes them.
 
     Args:
         input: (channels, length) of a spectrum or diffraction pattern, (channels, height, width) of an image or

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from search_spaces.networks.plan import Plan, plan
+from matloop.search_spaces.networks.plan import Plan, plan
 
 Layers = Sequence[Mapping[str, Any]]
 Alignment = tuple[int | None, ...]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from search_spaces.networks.blocks import Shape, output_block, read_out_block, write_layer
+from matloop.search_spaces.networks.blocks import Shape, output_block, read_out_block, write_layer
 
 
 class Cost(NamedTuple):
@@ -38,7 +38,7 @@ class Costs(NamedTuple):
 
 
 def costs(genome: Mapping[str, Any]) -> Costs:
-    """Add up a valid genome (see `search_spaces.networks.genome`)."""
+    """Add up a valid genome (see `matloop.search_spaces.networks.genome`)."""
     shape: Shape = tuple(genome["input"])
     shapes, layers = [shape], []
     for layer in genome["layers"]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from search_spaces.networks.genome import DENSE, Genome
-from search_spaces.networks.repair import Budget
-from search_spaces.networks.space import NetworkSpace, check_shape
+from matloop.search_spaces.networks.genome import DENSE, Genome
+from matloop.search_spaces.networks.repair import Budget
+from matloop.search_spaces.networks.space import NetworkSpace, check_shape
 
 
 class DenseNetworks(NetworkSpace):
-    """Space of genomes of dense layers, some with skips; `search_spaces.networks.genome` describes them.
+    """Space of genomes of dense layers, some with skips; `matloop.search_spaces.networks.genome` describes them.
 
     Args:
         input: (features,), e.g. [12].

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from search_spaces.networks.genome import RANGES, TRAINING, Choices, Words
-from search_spaces.networks.plan import Plan, plan
+from matloop.search_spaces.networks.genome import RANGES, TRAINING, Choices, Words
+from matloop.search_spaces.networks.plan import Plan, plan
 
 _SUMMARY = (
     "log10 parameters / 6",

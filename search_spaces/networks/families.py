@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestrator.errors import InvalidPoint
+from matloop.orchestrator.errors import InvalidPoint
 
 
 def serve(genome: Mapping[str, Any], default: Callable[..., Any], families: Mapping[str, str]) -> Callable[..., Any]:

@@ -18,7 +18,7 @@ where shapes differ. A dense network has neither pooling, padding nor readout, a
 
     {"kind": "dense", "width": 32, "normalisation": "none", "activation": "silu", "dropout": 0.0, "skip": 1}
 
-The keys of `training` are the keyword arguments of `surrogates.fitting.fit`.
+The keys of `training` are the keyword arguments of `matloop.surrogates.networks.fitting.fit`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A family of networks says in a `Grammar` which words its genomes are written in; what they mean is in its plan.
 A genome is a plain dict: what the space fixes, the settings, each block as a dict, each series as a list of dicts,
-and `training` as every family has it (`search_spaces.networks.genome`).
+and `training` as every family has it (`matloop.search_spaces.networks.genome`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.networks.genome import RANGES, TRAINING, Choices, Genome, draw_log, draw_training
+from matloop.search_spaces.networks.genome import RANGES, TRAINING, Choices, Genome, draw_log, draw_training
 
 _LEARNING_STEP = 0.5  # standard deviation of a mutated rate or decay, in natural logarithms
 

@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from search_spaces.networks.genome import RANGES, TRAINING
-from search_spaces.networks.grammar import Gene, Grammar, Table
-from search_spaces.networks.statements import Program
+from matloop.search_spaces.networks.genome import RANGES, TRAINING
+from matloop.search_spaces.networks.grammar import Gene, Grammar, Table
+from matloop.search_spaces.networks.statements import Program
 
 _TRAINING: Table = {name: Gene(choices) for name, choices in TRAINING.items()}
 

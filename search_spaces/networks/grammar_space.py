@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.protocols import Array
-from orchestrator.trial import Point
-from search_spaces.networks import grammar_encoding
-from search_spaces.networks.genome import Genome
-from search_spaces.networks.grammar import Grammar, Place, duplicate
-from search_spaces.networks.repair import DEFAULT_DROPOUT, Budget
-from search_spaces.networks.statements import Program
-from search_spaces.networks.validation import check_choice, check_keys, check_training
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.networks import grammar_encoding
+from matloop.search_spaces.networks.genome import Genome
+from matloop.search_spaces.networks.grammar import Grammar, Place, duplicate
+from matloop.search_spaces.networks.repair import DEFAULT_DROPOUT, Budget
+from matloop.search_spaces.networks.statements import Program
+from matloop.search_spaces.networks.validation import check_choice, check_keys, check_training
 
 _ATTEMPTS = 20
 

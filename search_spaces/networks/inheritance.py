@@ -2,8 +2,8 @@
 
 Channels that a wider layer has more are copies of its first ones, and whatever they feed shares the old weights out
 among the copies, unevenly so that they learn to differ. New layers that can pass on their input do so at first. See
-`search_spaces.networks.correspondence` for what keeps the function; elsewhere matching layers give what fits of their
-weights, leading channels first, and the rest keeps its initial values.
+`matloop.search_spaces.networks.correspondence` for what keeps the function; elsewhere matching layers give what fits of
+their weights, leading channels first, and the rest keeps its initial values.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from search_spaces.networks.correspondence import compare
-from search_spaces.networks.plan import plan
+from matloop.search_spaces.networks.correspondence import compare
+from matloop.search_spaces.networks.plan import plan
 
 Weights = Mapping[str, torch.Tensor]
 

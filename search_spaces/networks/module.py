@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from search_spaces.networks.families import serve
-from search_spaces.networks.plan import Add, Keep, Layout, Plan, plan
+from matloop.search_spaces.networks.families import serve
+from matloop.search_spaces.networks.plan import Add, Keep, Layout, Plan, plan
 
 FAMILIES: Mapping[str, str] = {
-    "graph": "search_spaces.networks.graph.network:build",
-    "segmentation": "search_spaces.networks.segmentation.network:build",
+    "graph": "matloop.search_spaces.networks.graph.network:build",
+    "segmentation": "matloop.search_spaces.networks.segmentation.network:build",
 }
 """What builds the networks of other families, by the genome's key `family`: genome to `Network`."""
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.networks.genome import Genome, Words, draw_layer, duplicate, pick
-from search_spaces.networks.plan import plan
+from matloop.search_spaces.networks.genome import Genome, Words, draw_layer, duplicate, pick
+from matloop.search_spaces.networks.plan import plan
 
 _CHANGES = ("widen", "deepen", "enlarge")
 _ODDS = (0.45, 0.4, 0.15)

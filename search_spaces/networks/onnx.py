@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.errors import MissingExtra
-from search_spaces.networks.families import serve
-from search_spaces.networks.plan import Add, Keep, Part, Plan, Shape, plan
+from matloop.orchestrator.errors import MissingExtra
+from matloop.search_spaces.networks.families import serve
+from matloop.search_spaces.networks.plan import Add, Keep, Part, Plan, Shape, plan
 
 try:
     import onnx
@@ -22,7 +22,7 @@ try:
 except ImportError as error:
     raise MissingExtra("onnx", "onnx") from error
 
-FAMILIES: Mapping[str, str] = {"segmentation": "search_spaces.networks.segmentation.onnx:to_onnx"}
+FAMILIES: Mapping[str, str] = {"segmentation": "matloop.search_spaces.networks.segmentation.onnx:to_onnx"}
 """What writes the networks of other families, by the genome's key `family`: genome, weights and scales to a model."""
 
 OPSET = 21  # the first with group normalisation as torch has it

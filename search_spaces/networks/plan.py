@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
-from search_spaces.networks.blocks import (
+from matloop.search_spaces.networks.blocks import (
     Add,
     Apply,
     Block,

@@ -6,9 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from search_spaces.networks.costs import Costs, costs
-from search_spaces.networks.genome import DENSE_WIDTHS, KERNELS, POOL_SIZES, SKIPS, WIDTHS, Choices, Genome, duplicate
-from search_spaces.networks.plan import Layout
+from matloop.search_spaces.networks.costs import Costs, costs
+from matloop.search_spaces.networks.genome import (
+    DENSE_WIDTHS,
+    KERNELS,
+    POOL_SIZES,
+    SKIPS,
+    WIDTHS,
+    Choices,
+    Genome,
+    duplicate,
+)
+from matloop.search_spaces.networks.plan import Layout
 
 DEFAULT_DROPOUT = 0.1
 PLACED = ("kernel", "size", "stride", "skip")

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from search_spaces.networks.module import Network
-from search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program, Unpack
+from matloop.search_spaces.networks.module import Network
+from matloop.search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program, Unpack
 
 
 class Runner(Network):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from search_spaces.networks.families import serve
-from search_spaces.networks.plan import Add, Keep, Part, Plan, Step, plan
+from matloop.search_spaces.networks.families import serve
+from matloop.search_spaces.networks.plan import Add, Keep, Part, Plan, Step, plan
 
 FAMILIES: Mapping[str, str] = {
-    "graph": "search_spaces.networks.graph.network:to_source",
-    "segmentation": "search_spaces.networks.segmentation.network:to_source",
+    "graph": "matloop.search_spaces.networks.graph.network:to_source",
+    "segmentation": "matloop.search_spaces.networks.segmentation.network:to_source",
 }
 """What prints the networks of other families, by the genome's key `family`: genome to source text."""
 

@@ -7,16 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.errors import ConfigError
-from orchestrator.protocols import Array
-from orchestrator.trial import Point
-from search_spaces.networks.correspondence import compare
-from search_spaces.networks.encoding import Encoding
-from search_spaces.networks.genome import RANGES, TRAINING, Genome, Words, draw, draw_layer, draw_training, duplicate
-from search_spaces.networks.morphism import morph
-from search_spaces.networks.repair import Budget, repair
-from search_spaces.networks.validation import validate
-from search_spaces.networks.variation import change_rate, vary
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.trial import Point
+from matloop.search_spaces.networks.correspondence import compare
+from matloop.search_spaces.networks.encoding import Encoding
+from matloop.search_spaces.networks.genome import (
+    RANGES,
+    TRAINING,
+    Genome,
+    Words,
+    draw,
+    draw_layer,
+    draw_training,
+    duplicate,
+)
+from matloop.search_spaces.networks.morphism import morph
+from matloop.search_spaces.networks.repair import Budget, repair
+from matloop.search_spaces.networks.validation import validate
+from matloop.search_spaces.networks.variation import change_rate, vary
 
 _ATTEMPTS = 20
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from search_spaces.networks.plan import Part
+from matloop.search_spaces.networks.plan import Part
 
 
 @dataclass(frozen=True, slots=True)

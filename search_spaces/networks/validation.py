@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestrator.errors import InvalidPoint
-from search_spaces.networks.costs import costs
-from search_spaces.networks.genome import RANGES, TRAINING, Choices, Words
-from search_spaces.networks.repair import PLACED, Budget, allowed, has_dropout
+from matloop.orchestrator.errors import InvalidPoint
+from matloop.search_spaces.networks.costs import costs
+from matloop.search_spaces.networks.genome import RANGES, TRAINING, Choices, Words
+from matloop.search_spaces.networks.repair import PLACED, Budget, allowed, has_dropout
 
 
 def validate(genome: Mapping[str, Any], words: Words, *, shape: tuple[int, ...], outputs: int, budget: Budget) -> None:

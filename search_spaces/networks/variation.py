@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from search_spaces.networks.genome import RANGES, SKIPS, TRAINING, Genome, Words, draw_layer, draw_log, pick
+from matloop.search_spaces.networks.genome import RANGES, SKIPS, TRAINING, Genome, Words, draw_layer, draw_log, pick
 
 _LEARNING_STEP = 0.5  # standard deviation of a mutated rate or decay, in natural logarithms
 _INSERTED = {"conv": 0.6, "pool": 0.25, "dense": 0.15}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from surrogates.generator.fields import pairwise_distances, speckle, two_point_correlation
+from matloop.surrogates.generator.fields import pairwise_distances, speckle, two_point_correlation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

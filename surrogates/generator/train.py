@@ -1,4 +1,4 @@
-"""Train the generator as a GAN on random two-phase fields: `python -m surrogates.generator.train --out FILE`.
+"""Train the generator as a GAN on random two-phase fields: `python -m matloop.surrogates.generator.train --out FILE`.
 
 Logistic loss with a gradient penalty on real images (R1), no momentum in Adam, averaged weights, and the checkpoint
 that matches held-out fields best. Real fields are drawn anew for every step, so the critic cannot learn them by heart.
@@ -24,11 +24,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from orchestrator.randomness import derive, derive_seed, torch_seed
-from surrogates.generator.fields import two_phase_fields
-from surrogates.generator.network import Architecture, Critic, Generator
-from surrogates.generator.quality import Quality, compare
-from surrogates.generator.weights import save
+from matloop.orchestrator.randomness import derive, derive_seed, torch_seed
+from matloop.surrogates.generator.fields import two_phase_fields
+from matloop.surrogates.generator.network import Architecture, Critic, Generator
+from matloop.surrogates.generator.quality import Quality, compare
+from matloop.surrogates.generator.weights import save
 
 HELD_OUT = 1000
 PENALTY_EVERY = 4

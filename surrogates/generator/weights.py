@@ -12,8 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from orchestrator.errors import ConfigError
-from surrogates.generator.network import Architecture, Generator
+from matloop.orchestrator.errors import ConfigError
+from matloop.surrogates.generator.network import Architecture, Generator
 
 SHIPPED = Path(__file__).parent / "pretrained"
 HEADER = "matloop_generator"
@@ -48,7 +48,7 @@ def locate(name_or_path: str | Path) -> Path:
     names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors")))
     raise ConfigError(
         f"expected a generator's name ({names}) or an existing .safetensors file, got {str(name_or_path)!r}; "
-        "train one with: python -m surrogates.generator.train --out FILE.safetensors"
+        "train one with: python -m matloop.surrogates.generator.train --out FILE.safetensors"
     )
 
 
@@ -66,7 +66,7 @@ def header(name_or_path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"expected a safetensors file at {path}, got an unreadable one ({error})") from error
     if found is None:
         raise ConfigError(
-            f"expected a generator written by surrogates.generator.train, got {path} without the {HEADER!r} header"
+            f"expected a generator of matloop.surrogates.generator.train, got {path} without the {HEADER!r} header"
         )
     parsed: dict[str, Any] = json.loads(found)
     return parsed

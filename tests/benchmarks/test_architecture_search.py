@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from orchestrator.strategies.random import Random
-from orchestrator.trial import Proposal, Trial
-from search_spaces.box import Box
+from matloop.orchestrator.strategies.random import Random
+from matloop.orchestrator.trial import Proposal, Trial
+from matloop.search_spaces.box import Box
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PEERS = BENCHMARKS.parent / ".venv-peers" / "bin" / "python"

@@ -14,7 +14,7 @@ from continuous import STARTS, Task
 from experiments.functions import PROBLEMS
 from scipy.optimize import minimize
 
-from orchestrator.protocols import Vectorised
+from matloop.orchestrator.protocols import Vectorised
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

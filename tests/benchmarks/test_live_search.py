@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.live.data import effective, microstructure
 from benchmarks.live.flat import Flat
-from orchestrator.strategies.tried import key
-from search_spaces.networks.conv import ConvNetworks
+from matloop.orchestrator.strategies.tried import key
+from matloop.search_spaces.networks.conv import ConvNetworks
 
 
 def test_laminates_conduct_in_series_and_in_parallel():

@@ -14,7 +14,7 @@ from experiments.pools import TABLES, load
 from experiments.replay import Ours, Run, replay
 from experiments.scores import acceleration, coverage, found
 
-from orchestrator.strategies.random import Random
+from matloop.orchestrator.strategies.random import Random
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from drivers.command import Command, split
-from drivers.parsing import CommandFailed, Output, read
-from orchestrator.errors import ConfigError
-from orchestrator.trial import Measurement, Objective, Trial
-from tests.contracts.driver import DriverContract
+from matloop.drivers.command import Command, split
+from matloop.drivers.parsing import CommandFailed, Output, read
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.trial import Measurement, Objective, Trial
+from matloop.testing.driver import DriverContract
 
 SUM = "import json; d = json.load(open('in.json')); json.dump({'r': {'sum': [d['a'] + d['b']]}}, open('o.json', 'w'))"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from drivers.function import Function
-from orchestrator.errors import ConfigError
-from orchestrator.trial import Objective, Trial
-from tests.contracts.driver import DriverContract
+from matloop.drivers.function import Function
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.trial import Objective, Trial
+from matloop.testing.driver import DriverContract
 
 SOURCE = """
 from dataclasses import dataclass

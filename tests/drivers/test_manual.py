@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from drivers.manual import Manual
-from orchestrator.errors import ConfigError, MatloopError
-from orchestrator.trial import Objective, Trial
+from matloop.drivers.manual import Manual
+from matloop.orchestrator.errors import ConfigError, MatloopError
+from matloop.orchestrator.trial import Objective, Trial
 
 HARDNESS = Objective("hardness", "maximise", "HV")
 

@@ -6,12 +6,12 @@ import grcwa
 import numpy as np
 import pytest
 
-from drivers.optics import Optics
-from orchestrator.errors import ConfigError, InvalidPoint, MissingExtra
-from orchestrator.trial import Trial
-from search_spaces.latent import Latent
-from surrogates.generator.fields import two_phase_fields
-from tests.contracts.driver import DriverContract
+from matloop.drivers.optics import Optics
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, MissingExtra
+from matloop.orchestrator.trial import Trial
+from matloop.search_spaces.latent import Latent
+from matloop.surrogates.generator.fields import two_phase_fields
+from matloop.testing.driver import DriverContract
 
 SILICA, SILICON = 1.46 + 0j, 4.3 + 0.07j
 Z = {"z": [0.1 * ((7 * i) % 19 - 9) for i in range(16)]}

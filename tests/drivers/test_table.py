@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from drivers.table import Table
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.trial import Objective, Trial
-from search_spaces.pool import Pool
-from tests.contracts.driver import DriverContract
+from matloop.drivers.table import Table
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.trial import Objective, Trial
+from matloop.search_spaces.pool import Pool
+from matloop.testing.driver import DriverContract
 
 ROWS = """temperature,solvent,yield,cost
 300,water,0.5,1

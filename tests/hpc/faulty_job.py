@@ -13,10 +13,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpc.mpi import Mpi
-from orchestrator.budget import Budget
-from orchestrator.study import Silent
-from orchestrator.trial import Objective, Trial
+from matloop.hpc.mpi import Mpi
+from matloop.orchestrator.loop.budget import Budget
+from matloop.orchestrator.loop.study import Silent
+from matloop.orchestrator.trial import Objective, Trial
 from tests.orchestrator.harness import run
 from tests.orchestrator.toys import LOSS, Listed, study
 

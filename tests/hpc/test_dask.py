@@ -17,11 +17,11 @@ import pytest
 pytest.importorskip("distributed", reason="needs the extra dask")
 import distributed
 
-from hpc.dask import Dask
-from orchestrator.budget import Budget
-from orchestrator.errors import ConfigError, MissingExtra
-from orchestrator.ledger import read
-from tests.contracts.executor import PATIENCE_S, IsolatingContract, add, nap
+from matloop.hpc.dask import Dask
+from matloop.orchestrator.errors import ConfigError, MissingExtra
+from matloop.orchestrator.ledger.ledger import read
+from matloop.orchestrator.loop.budget import Budget
+from matloop.testing.executor import PATIENCE_S, IsolatingContract, add, nap
 from tests.orchestrator.harness import run
 from tests.orchestrator.toys import Bowl, study
 

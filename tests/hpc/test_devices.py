@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpc.devices import Share, Sight, divide, look, own_cores
-from hpc.local import Local
-from orchestrator.errors import ConfigError
+from matloop.hpc.devices import Share, Sight, divide, look, own_cores
+from matloop.hpc.local import Local
+from matloop.orchestrator.errors import ConfigError
 
 CUDA, ROCR = "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
 LISTING = """\

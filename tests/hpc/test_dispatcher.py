@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hpc.dispatcher import DEEPEST, HIDDEN_S, SHORT_S, Dispatcher, Loss
+from matloop.hpc.dispatcher import DEEPEST, HIDDEN_S, SHORT_S, Dispatcher, Loss
 
 LEASE_S = 10.0
 

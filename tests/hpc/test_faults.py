@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.history import History
-from orchestrator.ledger import read
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.ledger.ledger import read
 from tests.hpc.faulty_job import LEASE_S
 from tests.hpc.launchers import MPICH, OPEN_MPI, TOLERANT, Launcher, job_of, output_of
 

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from hpc import jobs
-from hpc.jobs import Job
-from orchestrator.commands.progress import verdict
-from orchestrator.errors import ConfigError, MatloopError
-from orchestrator.history import History
-from orchestrator.ledger import Ledger, read
-from orchestrator.trial import Answer, Proposal
+from matloop.hpc import jobs
+from matloop.hpc.jobs import Job
+from matloop.orchestrator.cli.commands.progress import verdict
+from matloop.orchestrator.errors import ConfigError, MatloopError
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.ledger.ledger import Ledger, read
+from matloop.orchestrator.trial import Answer, Proposal
 
 HERE = Path(__file__).parent
-MATLOOP = [sys.executable, "-m", "orchestrator.cli"]
+MATLOOP = [sys.executable, "-m", "matloop.orchestrator.cli.main"]
 
 HOME = Path("/home/me")
 JOB = Job(
@@ -263,7 +263,7 @@ SCHEDULERS = {
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PATH": f"{folder}/bin:/usr/bin:/bin", "PYTHONPATH": str(HERE.parents[1])}
+    environment = os.environ | {"PATH": f"{folder}/bin:/usr/bin:/bin"}
     return subprocess.run([*MATLOOP, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hpc.devices import own_cores
-from hpc.isolate import environment
-from hpc.local import Local
-from orchestrator.errors import ConfigError, MemoryExceeded, WorkerCrashed
-from orchestrator.evaluation import Limits
-from tests.contracts.executor import PATIENCE_S, IsolatingContract, Limited, hold_the_lock, nap
+from matloop.hpc.devices import own_cores
+from matloop.hpc.isolate import environment
+from matloop.hpc.local import Local
+from matloop.orchestrator.errors import ConfigError, MemoryExceeded, WorkerCrashed
+from matloop.orchestrator.loop.evaluation import Limits
+from matloop.testing.executor import PATIENCE_S, IsolatingContract, Limited, hold_the_lock, nap
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,7 +60,7 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
@@ -170,7 +170,7 @@ def test_a_user_s_settings_for_mpi_reach_the_child() -> None:
     assert environment({"OMPI_MCA_btl": "self"}, threads=1)["OMPI_MCA_btl"] == "self"
 
 
-USE = "from hpc.local import Local\nwith Local(slots=1) as executor:\n    print(executor.submit({}).result())\n"
+USE = "from matloop.hpc.local import Local\nwith Local(slots=1) as executor:\n    print(executor.submit({}).result())\n"
 
 
 def test_works_from_the_command_line(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_functions_of_an_unguarded_script_are_refused_with_the_remedy(tmp_path: 
 
 MANAGER = """
 import os, signal, sys, time
-from hpc.local import Local
+from matloop.hpc.local import Local
 from {module} import {function}
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have it ignored by what runs in the background
 executor = Local(slots=1)

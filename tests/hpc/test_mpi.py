@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from hpc.mpi import Mpi
-from orchestrator.errors import ConfigError, MissingExtra
-from orchestrator.ledger import read
+from matloop.hpc.mpi import Mpi
+from matloop.orchestrator.errors import ConfigError, MissingExtra
+from matloop.orchestrator.ledger.ledger import read
 from tests.hpc.launchers import MPICH, OPEN_MPI, TOLERANT, Launcher, job_of, output_of
 
 
@@ -79,7 +79,7 @@ def test_the_usual_command_runs_a_campaign(tmp_path: Path, options: tuple[str, .
 def test_the_job_ends_with_the_code_of_rank_0(options: tuple[str, ...], code: int) -> None:
     program = f"""
 import time
-from hpc.mpi import Mpi
+from matloop.hpc.mpi import Mpi
 with Mpi() as executor:
     rank_0 = executor is not None
 if rank_0:
@@ -93,14 +93,14 @@ if rank_0:
 
 @pytest.mark.mpi
 def test_one_rank_is_refused_with_the_remedy() -> None:
-    program = "from hpc.mpi import Mpi\nwith Mpi() as executor: pass"
+    program = "from matloop.hpc.mpi import Mpi\nwith Mpi() as executor: pass"
     _, out = output_of(OPEN_MPI(1, "-c", program))
     assert "start with `mpiexec -n 2` or more" in out
 
 
 SLEEPER = """
 import os, time
-from hpc.mpi import Mpi
+from matloop.hpc.mpi import Mpi
 with Mpi() as executor:
     if executor is not None:
         print(executor.submit(os.getpid).result(), flush=True)
@@ -123,7 +123,7 @@ def test_no_child_survives_a_killed_job() -> None:
 
 IDLER = """
 import time
-from hpc.mpi import Mpi
+from matloop.hpc.mpi import Mpi
 with Mpi() as executor:
     if executor is None:
         spent = time.process_time()

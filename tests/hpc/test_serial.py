@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hpc.serial import Serial
-from tests.contracts.executor import ExecutorContract
+from matloop.hpc.serial import Serial
+from matloop.testing.executor import ExecutorContract
 
 
 class TestSerial(ExecutorContract):

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpc.simulate import Cluster, Machine, lognormal
-from orchestrator.budget import Budget
-from orchestrator.campaign import Campaign
-from orchestrator.errors import ConfigError
-from orchestrator.history import History
-from orchestrator.ledger import Ledger
-from orchestrator.strategies.random import Random
-from orchestrator.study import Plan, Study
-from orchestrator.trial import Objective, Trial
-from search_spaces.box import Box
+from matloop.hpc.simulate import Cluster, Machine, lognormal
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.ledger.ledger import Ledger
+from matloop.orchestrator.loop.budget import Budget
+from matloop.orchestrator.loop.campaign import Campaign
+from matloop.orchestrator.loop.study import Plan, Study
+from matloop.orchestrator.strategies.random import Random
+from matloop.orchestrator.trial import Objective, Trial
+from matloop.search_spaces.box import Box
 
 OBJECTIVES = (Objective("y"),)
 

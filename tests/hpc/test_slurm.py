@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.ledger import read
+from matloop.orchestrator.ledger.ledger import read
 from tests.hpc.cluster import Slurm, slurm
 
 pytestmark = [pytest.mark.slow, pytest.mark.mpi, pytest.mark.timeout(900)]

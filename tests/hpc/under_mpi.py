@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hpc.mpi import Mpi
-from tests.contracts.executor import IsolatingContract, add, fail, nap
+from matloop.hpc.mpi import Mpi
+from matloop.testing.executor import IsolatingContract, add, fail, nap
 
 
 class TestMpi(IsolatingContract):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.campaign import Campaign
-from orchestrator.ledger import Ledger
-from orchestrator.study import Observer, Plan, Study
-from orchestrator.walltime import WallTime
+from matloop.orchestrator.ledger.ledger import Ledger
+from matloop.orchestrator.loop.campaign import Campaign
+from matloop.orchestrator.loop.study import Observer, Plan, Study
+from matloop.orchestrator.loop.walltime import WallTime
 
 
 def run(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.budget import Budget
-from orchestrator.errors import InvalidPoint, SpaceExhausted
-from orchestrator.study import Study
-from orchestrator.trial import Measurement, Objective, Proposal, Trial
+from matloop.orchestrator.errors import InvalidPoint, SpaceExhausted
+from matloop.orchestrator.loop.budget import Budget
+from matloop.orchestrator.loop.study import Study
+from matloop.orchestrator.trial import Measurement, Objective, Proposal, Trial
 
 LOSS = Objective("loss", "minimise", "eV")
 

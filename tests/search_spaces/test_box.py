@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.protocols import Finite
-from search_spaces.box import Box
-from tests.contracts.space import SpaceContract
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Finite
+from matloop.search_spaces.box import Box
+from matloop.testing.space import SpaceContract
 
 PLAIN = {
     "temperature": {"type": "float", "low": 300, "high": 1200, "unit": "K"},

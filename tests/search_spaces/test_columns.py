@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from search_spaces.box import Box
-from search_spaces.columns import Column, blocks
-from search_spaces.pool import Pool
+from matloop.search_spaces.box import Box
+from matloop.search_spaces.columns import Column, blocks
+from matloop.search_spaces.pool import Pool
 
 
 def test_columns_of_a_box_in_the_order_of_encoding():

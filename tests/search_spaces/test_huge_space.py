@@ -12,9 +12,9 @@ import pytest
 PROGRAM = """
 import json, resource, time
 import numpy as np
-from orchestrator.strategies.bayes import Bayesian
-from orchestrator.trial import Objective, Trial
-from search_spaces.experiment.space import Experiment
+from matloop.orchestrator.strategies.modelled.bayes import Bayesian
+from matloop.orchestrator.trial import Objective, Trial
+from matloop.search_spaces.experiment.space import Experiment
 
 levels = {"type": "ordinal", "choices": [1, 2, 5, 10, 20]}
 parameters = {f"x{i}": levels for i in range(16)}

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.protocols import Evolvable, Vectorised
-from search_spaces.latent import Latent
-from surrogates.generator.weights import load
-from tests.contracts.space import SpaceContract
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Evolvable, Vectorised
+from matloop.search_spaces.latent import Latent
+from matloop.surrogates.generator.weights import load
+from matloop.testing.space import SpaceContract
 
 
 class TestLatent(SpaceContract):
@@ -106,7 +106,7 @@ def test_microstructure_is_the_image_cut_at_a_half(latent):
 
 def test_gradients_work_although_the_weights_were_loaded_in_inference_mode(tmp_path):
     path = tmp_path / "copy.safetensors"
-    from surrogates.generator.weights import locate
+    from matloop.surrogates.generator.weights import locate
 
     path.write_bytes(locate("grf32").read_bytes())
     with torch.inference_mode():

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from orchestrator.errors import ConfigError, InvalidPoint
-from orchestrator.protocols import Evolvable, Vectorised
-from search_spaces.pool import Pool
-from tests.contracts.space import SpaceContract
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Evolvable, Vectorised
+from matloop.search_spaces.pool import Pool
+from matloop.testing.space import SpaceContract
 
 ROWS = [
     {"anneal": 300, "solvent": "water", "batch": 7},

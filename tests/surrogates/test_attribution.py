@@ -10,10 +10,10 @@ import pytest
 import torch
 from captum.attr import ShapleyValues
 
-from orchestrator.randomness import derive
-from surrogates.attribution import BACKGROUND, EVALUATIONS, background, predicted_mean, shapley
-from surrogates.gp import GP
-from tests.contracts.surrogate import data
+from matloop.orchestrator.randomness import derive
+from matloop.surrogates.attribution import BACKGROUND, EVALUATIONS, background, predicted_mean, shapley
+from matloop.surrogates.gaussian_process.gp import GP
+from matloop.testing.surrogate import data
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 

@@ -7,12 +7,12 @@ from itertools import pairwise
 import pytest
 import torch
 
-from orchestrator.errors import ConfigError
-from orchestrator.protocols import Surrogate
-from orchestrator.randomness import derive
-from surrogates.auto import Auto, milestone
-from surrogates.dropout_model import DropoutModel
-from tests.contracts.surrogate import SurrogateContract, data
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Surrogate
+from matloop.orchestrator.randomness import derive
+from matloop.surrogates.auto import Auto, milestone
+from matloop.surrogates.networks.dropout_model import DropoutModel
+from matloop.testing.surrogate import SurrogateContract, data
 
 
 class TestAuto(SurrogateContract):

@@ -7,13 +7,13 @@ import pytest
 import torch
 from botorch.posteriors.gpytorch import GPyTorchPosterior
 
-from orchestrator.errors import ConfigError
-from orchestrator.protocols import Surrogate
-from orchestrator.randomness import derive, torch_seed
-from surrogates.blend import Blend, _leave_one_out
-from surrogates.forest import Forest
-from surrogates.gp import GP
-from tests.contracts.surrogate import SurrogateContract, data
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Surrogate
+from matloop.orchestrator.randomness import derive, torch_seed
+from matloop.surrogates.blend import Blend, _leave_one_out
+from matloop.surrogates.forest import Forest
+from matloop.surrogates.gaussian_process.gp import GP
+from matloop.testing.surrogate import SurrogateContract, data
 
 
 class TestForest(SurrogateContract):

@@ -12,8 +12,8 @@ from scipy.integrate import quad
 from scipy.special import ndtri
 from scipy.stats import norm, spearmanr
 
-from orchestrator.errors import ConfigError
-from surrogates.fitness_svm import FitnessSVM, fronts, standing
+from matloop.orchestrator.errors import ConfigError
+from matloop.surrogates.fitness_svm import FitnessSVM, fronts, standing
 
 
 def data(n: int, seed: int = 0, d: int = 6) -> tuple[np.ndarray, np.ndarray]:

@@ -11,15 +11,15 @@ A network that passes messages along the edges of a graph and predicts propertie
      "training": {"optimiser": "adam", "learning_rate": 0.003, "weight_decay": 1e-05, "batch": 32}}
 
 `embedding` is the width that node features are brought to first. A layer's `message` is a class of
-`search_spaces.networks.graph.layers`; `aggregation` says how a node gathers its messages; `skip` adds what the layer
-was given, projected where widths differ, before the activation. `pooling` makes one vector of a graph's nodes, which
-the dense layers of `head` read; `dropout` at the top is the one before the output layer.
+`matloop.search_spaces.networks.graph.layers`; `aggregation` says how a node gathers its messages; `skip` adds what the
+layer was given, projected where widths differ, before the activation. `pooling` makes one vector of a graph's nodes,
+which the dense layers of `head` read; `dropout` at the top is the one before the output layer.
 """
 
 from __future__ import annotations
 
-from search_spaces.networks.genome import ACTIVATIONS, DENSE_WIDTHS, DROPOUTS
-from search_spaces.networks.grammar import Gene, Grammar, Series, Table
+from matloop.search_spaces.networks.genome import ACTIVATIONS, DENSE_WIDTHS, DROPOUTS
+from matloop.search_spaces.networks.grammar import Gene, Grammar, Series, Table
 
 FAMILY = "graph"
 

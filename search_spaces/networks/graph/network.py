@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from search_spaces.networks.graph.graphs import Graphs, Tensors
-from search_spaces.networks.graph.plan import plan
-from search_spaces.networks.runner import Runner
-from search_spaces.networks.statements import listing
+from matloop.search_spaces.networks.graph.graphs import Graphs, Tensors
+from matloop.search_spaces.networks.graph.plan import plan
+from matloop.search_spaces.networks.runner import Runner
+from matloop.search_spaces.networks.statements import listing
 
 
 class GraphNetwork(Runner):

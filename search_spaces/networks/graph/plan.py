@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from search_spaces.networks.plan import Part
-from search_spaces.networks.statements import Add, Call, Program, Statement, Unpack
+from matloop.search_spaces.networks.plan import Part
+from matloop.search_spaces.networks.statements import Add, Call, Program, Statement, Unpack
 
 _ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "silu": "SiLU", "elu": "ELU"}
-_LAYERS = "search_spaces.networks.graph.layers"
+_LAYERS = "matloop.search_spaces.networks.graph.layers"
 _MESSAGES = {"gated": "GatedConvolution", "filter": "FilterConvolution", "sum": "SumConvolution"}
 
 
 def plan(genome: Mapping[str, Any]) -> Program:
-    """Lay out the network of a valid genome (see `search_spaces.networks.graph.genome`).
+    """Lay out the network of a valid genome (see `matloop.search_spaces.networks.graph.genome`).
 
     It takes `Graphs.tensors` and gives (graphs, outputs). Multiply-adds are for a graph of the genome's `nodes` and
     `edges`.

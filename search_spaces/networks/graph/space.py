@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.errors import ConfigError
-from search_spaces.networks.grammar_space import GrammarSpace
-from search_spaces.networks.graph.genome import FAMILY, SHRINK, grammar
-from search_spaces.networks.graph.plan import plan
-from search_spaces.networks.repair import Budget
-from search_spaces.networks.statements import Program
+from matloop.orchestrator.errors import ConfigError
+from matloop.search_spaces.networks.grammar_space import GrammarSpace
+from matloop.search_spaces.networks.graph.genome import FAMILY, SHRINK, grammar
+from matloop.search_spaces.networks.graph.plan import plan
+from matloop.search_spaces.networks.repair import Budget
+from matloop.search_spaces.networks.statements import Program
 
 
 class GraphNetworks(GrammarSpace):
-    """Space of graph genomes; `search_spaces.networks.graph.genome` describes them.
+    """Space of graph genomes; `matloop.search_spaces.networks.graph.genome` describes them.
 
     Args:
         node_features: length of a node's features.
@@ -56,5 +56,5 @@ class GraphNetworks(GrammarSpace):
         self.require_room(f"{node_features} node and {edge_features} edge features and {outputs} outputs")
 
     def plan(self, genome: Mapping[str, Any]) -> Program:
-        """See `search_spaces.networks.graph.plan`."""
+        """See `matloop.search_spaces.networks.graph.plan`."""
         return plan(genome)

@@ -1,0 +1,1 @@
+"""Networks with an output at every pixel: their genes and their plan."""

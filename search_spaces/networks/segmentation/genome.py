@@ -19,8 +19,8 @@ levels to full resolution and appends them to the stem's before the output (Hari
 
 from __future__ import annotations
 
-from search_spaces.networks.genome import ACTIVATIONS, DROPOUTS, NORMALISATIONS, WIDTHS
-from search_spaces.networks.grammar import Gene, Grammar, Series, Table
+from matloop.search_spaces.networks.genome import ACTIVATIONS, DROPOUTS, NORMALISATIONS, WIDTHS
+from matloop.search_spaces.networks.grammar import Gene, Grammar, Series, Table
 
 FAMILY = "segmentation"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from search_spaces.networks.runner import Runner
-from search_spaces.networks.segmentation.plan import plan
-from search_spaces.networks.statements import listing
+from matloop.search_spaces.networks.runner import Runner
+from matloop.search_spaces.networks.segmentation.plan import plan
+from matloop.search_spaces.networks.statements import listing
 
 
 def build(genome: Mapping[str, Any]) -> Runner:

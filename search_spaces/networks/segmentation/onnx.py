@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from search_spaces.networks.onnx import IR_VERSION, OPSET, Writer
-from search_spaces.networks.plan import Part, Shape
-from search_spaces.networks.segmentation.plan import plan
-from search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program
+from matloop.search_spaces.networks.onnx import IR_VERSION, OPSET, Writer
+from matloop.search_spaces.networks.plan import Part, Shape
+from matloop.search_spaces.networks.segmentation.plan import plan
+from matloop.search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program
 
 
 def to_onnx(genome: Mapping[str, Any], weights: Mapping[str, Any], scales: Mapping[str, Any]) -> bytes:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from search_spaces.networks.plan import Part, clip_odd
-from search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program, Statement
+from matloop.search_spaces.networks.plan import Part, clip_odd
+from matloop.search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program, Statement
 
 Shape = tuple[int, int, int]
 
@@ -16,7 +16,7 @@ _CHANNELS_PER_GROUP = 4  # divides every width
 
 
 def plan(genome: Mapping[str, Any]) -> Program:
-    """Lay out the network of a valid genome (see `search_spaces.networks.segmentation.genome`).
+    """Lay out the network of a valid genome (see `matloop.search_spaces.networks.segmentation.genome`).
 
     It takes (n, channels, height, width) and gives (n, outputs, height, width) logits, for images of other extents than
     the genome's too: halves are rounded up on the way down, and what is too large on the way up is cut.

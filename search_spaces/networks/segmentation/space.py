@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.errors import ConfigError
-from search_spaces.networks.genome import Genome
-from search_spaces.networks.grammar_space import GrammarSpace
-from search_spaces.networks.repair import Budget
-from search_spaces.networks.segmentation.genome import FAMILY, SHRINK, grammar
-from search_spaces.networks.segmentation.plan import plan
-from search_spaces.networks.statements import Program
+from matloop.orchestrator.errors import ConfigError
+from matloop.search_spaces.networks.genome import Genome
+from matloop.search_spaces.networks.grammar_space import GrammarSpace
+from matloop.search_spaces.networks.repair import Budget
+from matloop.search_spaces.networks.segmentation.genome import FAMILY, SHRINK, grammar
+from matloop.search_spaces.networks.segmentation.plan import plan
+from matloop.search_spaces.networks.statements import Program
 
 _MULTIPLY_ADDS_PER_PIXEL = 3_000
 _LEAST_MULTIPLY_ADDS = 1_000_000
@@ -19,7 +19,7 @@ _KERNELS = (1, 3, 5)
 
 
 class SegmentationNetworks(GrammarSpace):
-    """Space of segmentation genomes; `search_spaces.networks.segmentation.genome` describes them.
+    """Space of segmentation genomes; `matloop.search_spaces.networks.segmentation.genome` describes them.
 
     Args:
         input: (channels, height, width) of an image; any extents.
@@ -58,7 +58,7 @@ class SegmentationNetworks(GrammarSpace):
         self.require_room(f"input {list(input)} and {classes} classes")
 
     def plan(self, genome: Mapping[str, Any]) -> Program:
-        """See `search_spaces.networks.segmentation.plan`."""
+        """See `matloop.search_spaces.networks.segmentation.plan`."""
         return plan(genome)
 
     def confine(self, genome: Genome) -> None:

@@ -1,0 +1,96 @@
+"""`matloop recommend`: the next experiments, as a table on the screen and as a file to be filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from matloop.orchestrator.errors import MatloopError
+from matloop.orchestrator.lab import Lab
+from matloop.orchestrator.lab.fields import shown
+from matloop.orchestrator.report import text
+from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.trial import Objective, Trial
+
+
+def recommend(
+    lab: Lab, number: int | None, *, campaign: Path, csv: Path | None, by: str, console: Console
+) -> list[Trial]:
+    """Recommend experiments, or show those that wait for results.
+
+    Args:
+        lab: open.
+        campaign: what was opened.
+        number: how many new ones; None for those that wait.
+        csv: file to write; never overwritten, since somebody may have filled it in.
+        by: who asks.
+        console: where they are printed.
+
+    Raises:
+        MatloopError: the file is there already, or see `Lab.recommend`.
+    """
+    out = _fresh(csv) if csv else None
+    try:
+        trials = lab.pending() if number is None else lab.recommend(number, by)
+        if out:
+            out.write(lab.write_csv(trials))
+    except BaseException:
+        if out and csv:
+            csv.unlink()
+        raise
+    finally:
+        if out:
+            out.close()
+    if not trials:
+        waits = "no recommendation waits for a result" if number is None else "the strategy waits for results first"
+        console.print(f"nothing to show: {waits}")
+        return trials
+    console.print(page(trials, lab))
+    if outlook := next((t.extra["outlook"] for t in reversed(trials) if "outlook" in t.extra), None):
+        console.print(f"{outlook['text']}\n", highlight=False, markup=False)
+    if lab.instructions:
+        console.print(lab.instructions, highlight=False, markup=False)
+    if csv:
+        message = f"{text.plural(len(trials), 'experiment')} → {csv}; fill it in, then: matloop tell {campaign} {csv}"
+        console.print(message, highlight=False, markup=False, soft_wrap=True)
+    return trials
+
+
+def page(trials: Sequence[Trial], lab: Lab) -> Table:
+    """Trials as a table for people."""
+    fields, layout = lab.layout.fields, lab.layout
+    predicted = [o for o in lab.objectives if any(t.prediction and o.name in t.prediction.mean for t in trials)]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("trial", justify="right")
+    for field in fields:
+        table.add_column(Text(layout.title(field.name)), justify="left" if field.choices else "right")
+    for objective in predicted:
+        table.add_column(Text(layout.title(objective.name)), justify="right")
+    table.add_column("why")
+    for trial in trials:
+        cells = [str(trial.id), *(shown(trial.point[f.name]) if f.name in trial.point else "" for f in fields)]
+        cells += [_expected(trial, objective) for objective in predicted]
+        table.add_row(*map(Text, [*cells, trial.reason]))
+    return table
+
+
+def _expected(trial: Trial, objective: Objective) -> str:
+    """`412 (390 to 435)`: the prediction and where 90 % of measurements are expected."""
+    if trial.prediction is None or objective.name not in trial.prediction.mean:
+        return ""
+    mean, bounds = text.number(trial.prediction.mean[objective.name]), interval(trial, objective.name)
+    return f"{mean} ({text.number(bounds[0])} to {text.number(bounds[1])})" if bounds else mean
+
+
+def _fresh(path: Path) -> IO[bytes]:
+    try:
+        return path.open("xb")
+    except FileExistsError:
+        raise MatloopError(f"{path} is already there and is not overwritten; choose another name") from None
+    except OSError as error:
+        raise MatloopError(f"cannot write {path}: {error.strerror}; choose another folder") from error

@@ -1,0 +1,148 @@
+"""`matloop status`: where a campaign stands, read from its ledger without disturbing its writer."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from matloop.orchestrator.cli.progress import duration, per_time, quantity
+from matloop.orchestrator.composition.config import directory_of, load
+from matloop.orchestrator.errors import MatloopError
+from matloop.orchestrator.export.trials import objectives_of
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.ledger.ledger import lock_path, read
+from matloop.orchestrator.ledger.lock import read_holder
+from matloop.orchestrator.report.text import compact
+from matloop.orchestrator.trial import best
+
+WAITING = 20  # recommendations that are listed
+
+
+def locate(target: Path) -> Path:
+    """Folder of a campaign, from that folder, its ledger, or its campaign file (run without `--dir`).
+
+    Raises:
+        MatloopError: no campaign has been run there.
+    """
+    if target.is_dir():
+        directory = target
+    elif target.name == "ledger.db":
+        directory = target.parent
+    elif target.is_file():
+        directory = directory_of(load(target), None)
+    else:
+        raise MatloopError(f"there is no {target}; give the folder of a campaign (runs/NAME) or its campaign file")
+    if not (directory / "ledger.db").is_file():
+        raise MatloopError(f"no campaign has been run in {directory}; start one with `matloop run`, or give its folder")
+    return directory
+
+
+def show(directory: Path, console: Console) -> None:
+    """Print the state of a campaign."""
+    history = read(directory / "ledger.db")
+    console.print(page(history, holder(directory), time.time()))
+
+
+def holder(directory: Path) -> str | None:
+    """Who is writing the ledger; None if nobody is."""
+    found = read_holder(lock_path(directory / "ledger.db"))
+    local = re.match(rf"process (\d+) on {re.escape(socket.gethostname())} ", found or "")
+    if local:
+        try:
+            os.kill(int(local.group(1)), 0)
+        except ProcessLookupError:  # killed before it could take its name out
+            return None
+        except PermissionError:
+            pass
+    return found
+
+
+def page(history: History, writer: str | None, now: float) -> RenderableType:
+    """The state of a campaign, for printing."""
+    session = history.sessions[-1] if history.sessions else None
+    config: Mapping[str, Any] = session.config if session else {}
+    seen = dict.fromkeys([*config.get("studies", {}), *(t.study for t in history.trials)])
+    table = Table(
+        title=str(config.get("name", "")), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for column, justify in (("study", "left"), ("state", "left"), ("done", "right"), ("running", "right")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for column in ("failed", "lost"):
+        table.add_column(column, justify="right")
+    for column in ("best", "rate"):
+        table.add_column(column)
+    for name in seen:
+        table.add_row(*(Text(cell) for cell in _row(history, name, config.get("studies", {}).get(name, {}), writer)))
+    parts: list[RenderableType] = [table]
+    waiting = [t for t in history.trials if t.state == "running" and _by_people(config, t.study)]
+    if waiting:
+        parts.append(Text("\nwaiting for results"))
+        parts += [
+            Text(f"  trial {t.id}: {compact(t.point)}, recommended {_ago(now - t.proposed_at)}")
+            for t in waiting[:WAITING]
+        ]
+        if len(waiting) > WAITING:
+            parts.append(Text(f"  and {len(waiting) - WAITING} more"))
+    failures = Counter((t.study, t.failure.cause, t.failure.message) for t in history.trials if t.failure)
+    if failures:
+        parts.append(Text("\nfailures"))
+        parts += [
+            Text(f"  {count} × {study}: {cause}: {message}", style="red")
+            for (study, cause, message), count in failures.most_common(10)
+        ]
+    if session:
+        where = (
+            f"being written by {writer}" if writer else f"nobody is writing; last ended: {session.ended or 'killed'}"
+        )
+        parts.append(Text(f"\n{where}; last event {_ago(now - session.last_at)}; started {len(history.sessions)} ×"))
+    return Group(*parts)
+
+
+def _by_people(config: Mapping[str, Any], study: str) -> bool:
+    driver = config.get("studies", {}).get(study, {}).get("driver", {})
+    return bool(driver.get("kind") == "manual")
+
+
+def _ago(seconds: float) -> str:
+    return f"{duration(max(0.0, seconds))} ago"
+
+
+def _row(history: History, name: str, config: Mapping[str, Any], writer: str | None) -> list[str]:
+    trials = history.of(name)
+    finished = [t for t in trials if t.state != "running"]
+    running = len(trials) - len(finished)
+    finished = [t for t in finished if t.state != "cancelled"]
+    total = (config.get("budget") or {}).get("trials")
+    ended = history.ended(name)
+    if ended:
+        state = f"ended: {ended.get('reason', '')}"
+    elif not trials:
+        state = "not begun"
+    elif config.get("driver", {}).get("kind") == "manual":
+        state = "open"
+    else:
+        state = "running" if writer else "stopped"
+    objectives = objectives_of(history, name)
+    found = best(finished, objectives[0]) if objectives else None
+    value = (found.values or {}).get(objectives[0].name) if found else None
+    elapsed_s = history.elapsed_s.get(name, 0.0)
+    return [
+        name,
+        state,
+        f"{len(finished)}/{total}" if total else str(len(finished)),
+        str(running) if running else "",
+        str(failed) if (failed := sum(t.failure is not None for t in finished)) else "",
+        str(lost) if (lost := sum(history.trials[loss.trial].study == name for loss in history.lost)) else "",
+        f"{objectives[0].name} {quantity(value, objectives[0].unit)}" if value is not None else "",
+        per_time(len(finished) / elapsed_s) if finished and elapsed_s > 0 else "",
+    ]

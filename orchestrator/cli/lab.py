@@ -1,0 +1,108 @@
+"""The commands of a lab: recommend, tell, outlook, cancel. They open the ledger for a moment, beside any others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from matloop.orchestrator.cli.terminal import console
+
+CampaignFile = Annotated[
+    Path, typer.Argument(help="Campaign file (YAML), or the folder of its results.", metavar="FILE|DIR")
+]
+Study = Annotated[str | None, typer.Option("--study", help="Which study, if people measure several.", metavar="NAME")]
+Directory = Annotated[
+    Path | None, typer.Option("--dir", help="Folder for results; runs/NAME if left out.", metavar="DIR")
+]
+By = Annotated[str, typer.Option("--by", help="Who asks or reports.", metavar="NAME")]
+Changes = Annotated[
+    bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed since the last time.")
+]
+
+NO_OUTLOOK = (
+    "the strategy cannot say: it looks ahead where one objective is to be as high or as low as possible, "
+    "once its model has enough results"
+)
+
+
+def recommend(
+    campaign: CampaignFile,
+    number: Annotated[int, typer.Option("-n", "--number", help="How many experiments.", min=1)] = 1,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write them as a table to be filled in.", metavar="FILE")
+    ] = None,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Those that wait for results, instead of new ones.")
+    ] = False,
+    by: By = "",
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
+) -> None:
+    """Recommend the next experiments of a study that people measure."""
+    from matloop.orchestrator.cli.commands.recommend import recommend as start
+    from matloop.orchestrator.lab import Lab
+
+    with Lab.open(campaign, study, directory, accept_changes=accept_changes) as lab:
+        start(lab, None if pending else number, campaign=campaign, csv=csv, by=by, console=console())
+
+
+def tell(
+    campaign: CampaignFile,
+    file: Annotated[Path, typer.Argument(help="Table with results (CSV).", metavar="CSV")],
+    by: By = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be recorded; record nothing.")] = False,
+    amend: Annotated[
+        bool, typer.Option("--amend", help="Let different results take the place of recorded ones.")
+    ] = False,
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Take values outside the plausible ranges.")
+    ] = False,
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
+) -> None:
+    """Record results from a table: all of it, or nothing and every problem by row and column."""
+    from matloop.orchestrator.cli.commands.tell import tell as start
+    from matloop.orchestrator.lab import Lab
+
+    with Lab.open(campaign, study, directory, accept_changes=accept_changes) as lab:
+        start(lab, file, by=by, dry_run=dry_run, amend=amend, allow_outside=allow_outside, console=console())
+
+
+def outlook(
+    campaign: CampaignFile,
+    delta: Annotated[
+        float | None,
+        typer.Option("--delta", help="Least difference that counts, in the objective's unit; else that of the noise."),
+    ] = None,
+    number: Annotated[int, typer.Option("-n", "--number", help="How many experiments are to come.", min=1)] = 1,
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
+) -> None:
+    """Say what further experiments are worth: the chance of something better, and the gain to be expected."""
+    from matloop.orchestrator.lab import Lab
+
+    with Lab.open(campaign, study, directory, accept_changes=accept_changes) as lab:
+        found = lab.outlook(delta, number)
+        typer.echo(found.get("text", NO_OUTLOOK))
+
+
+def cancel(
+    campaign: CampaignFile,
+    trial: Annotated[int, typer.Argument(help="Id of the recommendation.", min=0)],
+    reason: Annotated[str, typer.Option("--reason", help="Why it will not be done.", metavar="TEXT")] = "",
+    by: By = "",
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
+) -> None:
+    """Say that a recommended experiment will not be done."""
+    from matloop.orchestrator.lab import Lab
+
+    with Lab.open(campaign, study, directory, accept_changes=accept_changes) as lab:
+        lab.cancel(trial, by=by, reason=reason)
+        typer.echo(f"trial {trial} is cancelled; {len(lab.pending())} recommendations wait for results")

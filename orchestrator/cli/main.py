@@ -1,0 +1,328 @@
+"""The command `matloop`. Each command imports what it needs when it is called, so that help comes at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from matloop.orchestrator.cli import lab
+from matloop.orchestrator.cli.terminal import console as _console
+
+app = typer.Typer(
+    name="matloop",
+    help="One asynchronous loop for materials science: evolve networks, choose the next experiment, design structures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+CampaignFile = Annotated[Path, typer.Argument(help="Campaign file (YAML).", metavar="FILE")]
+Campaign = Annotated[Path, typer.Argument(help="Folder of a campaign (runs/NAME), or its file.", metavar="DIR|FILE")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"matloop {version('matloop')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
+) -> None:
+    """Options of all commands; `main` looks at `--debug` itself."""
+
+
+@app.command()
+def init(
+    file: CampaignFile = Path("campaign.yaml"),
+    template: Annotated[
+        str, typer.Option(help="function: your own Python function; command: any program; lab: people.")
+    ] = "function",
+) -> None:
+    """Write a commented campaign file that runs as it is."""
+    from matloop.orchestrator.cli.commands.init import write
+
+    for path in write(file, template):
+        typer.echo(f"wrote {path}")
+    typer.echo(f"next: matloop {'recommend' if template == 'lab' else 'run'} {file}")
+
+
+@app.command()
+def validate(file: CampaignFile) -> None:
+    """Check a campaign file: build every study without measuring anything."""
+    from matloop.orchestrator.composition.build import validate as check
+    from matloop.orchestrator.composition.config import load
+
+    config = load(file)
+    for study in check(config)[0]:
+        names = ", ".join(f"{o.direction} {o.name}{f' ({o.unit})' if o.unit else ''}" for o in study.objectives)
+        parts = (study.space, study.strategy, study.driver)
+        typer.echo(f"{study.name}: {' · '.join(type(part).__name__ for part in parts)}; {names}")
+    typer.echo(f"{file} is valid")
+
+
+@app.command()
+def run(
+    file: CampaignFile,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Folder for results; runs/NAME if left out.", metavar="DIR")
+    ] = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed since the last run.")
+    ] = False,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", help="Stop cleanly before: 2026-11-22T17:30 or seconds since 1970.", metavar="TIME"),
+    ] = None,
+    time_left: Annotated[
+        str | None, typer.Option("--time-left", help="The same as a duration: 12:00:00, 90m.", metavar="TIME")
+    ] = None,
+    warning: Annotated[
+        str | None,
+        typer.Option("--warning", help="How long before the end to begin nothing new; 2m or less.", metavar="TIME"),
+    ] = None,
+) -> None:
+    """Run a campaign, or go on with it. Ctrl-C stops when what runs is measured; a second one stops at once.
+
+    Exit codes: 0 finished, 75 out of time and more to do, 130 Ctrl-C, 2 the campaign file is wrong, 1 other errors.
+    """
+    from matloop.orchestrator.loop.walltime import MORE_TO_DO, WallTime, end_of_time, outlive_announcements, seconds
+
+    warning_s = seconds(warning) if warning else None
+    outlive_announcements()
+    end = end_of_time(until, time_left, os.environ)
+    with WallTime(end, warning_s=warning_s, quiet=_worker_rank()) as walltime:
+        from matloop.orchestrator.cli.commands.run import run as start
+
+        outcome = start(file, directory=directory, accept_changes=accept_changes, console=_console(), walltime=walltime)
+    if outcome == "interrupted":
+        raise typer.Exit(130)
+    if outcome == "out of time":
+        raise typer.Exit(MORE_TO_DO)
+
+
+@app.command()
+def submit(
+    file: CampaignFile,
+    scheduler: Annotated[str, typer.Option("--scheduler", help="slurm, lsf or pbs.")],
+    nodes: Annotated[int, typer.Option("--nodes", help="Number of nodes.")],
+    time: Annotated[str, typer.Option("--time", help="Wall time: 12:00:00, 1-00:00:00, 90m.", metavar="TIME")],
+    gpus_per_node: Annotated[int, typer.Option("--gpus-per-node", help="GPUs on each node; a worker each.")] = 0,
+    tasks_per_node: Annotated[
+        int | None, typer.Option("--tasks-per-node", help="Workers on each node, where it is not one per GPU.")
+    ] = None,
+    cpus_per_task: Annotated[
+        int | None, typer.Option("--cpus-per-task", help="Cores of each rank; whole nodes if left out.")
+    ] = None,
+    queue: Annotated[str | None, typer.Option("--partition", "--queue", help="Partition or queue.")] = None,
+    account: Annotated[str | None, typer.Option("--account", help="Project that is charged.")] = None,
+    module: Annotated[list[str] | None, typer.Option("--module", help="Module to load; may be repeated.")] = None,
+    extra: Annotated[
+        list[str] | None, typer.Option("--extra", help='Directive as it is: "#SBATCH --qos=debug"; may be repeated.')
+    ] = None,
+    launcher: Annotated[str, typer.Option("--launcher", help="auto, srun, jsrun or mpiexec.")] = "auto",
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Folder for results; runs/NAME if left out.", metavar="DIR")
+    ] = None,
+    now: Annotated[bool, typer.Option("--now", help="Submit it, and print the job's id.")] = False,
+) -> None:
+    """Write a job script for a cluster: it runs the campaign over MPI, again and again until it is finished."""
+    from matloop.hpc import jobs
+    from matloop.orchestrator.cli.commands.submit import job_for, write
+    from matloop.orchestrator.loop.walltime import seconds
+
+    job = job_for(
+        file,
+        directory=directory,
+        scheduler=_one_of("--scheduler", scheduler, jobs.LAUNCHERS),
+        launcher=_one_of("--launcher", launcher, ("auto", "srun", "jsrun", "mpiexec")),
+        nodes=nodes,
+        time_s=seconds(time),
+        gpus_per_node=gpus_per_node,
+        tasks_per_node=tasks_per_node,
+        cpus_per_task=cpus_per_task,
+        queue=queue,
+        account=account,
+        modules=tuple(module or ()),
+        extra=tuple(extra or ()),
+    )
+    typer.echo(f"wrote {write(job)}: a manager and {job.workers} workers")
+    typer.echo(f"job {jobs.submit(job)}" if now else f"next: {jobs.by_hand(job)}")
+
+
+@app.command()
+def progress(
+    campaign: Campaign,
+    since: Annotated[
+        str | None, typer.Option("--since", help="What runs that began later have come to.", metavar="TIME")
+    ] = None,
+) -> None:
+    """Say whether to start a campaign again, for job scripts.
+
+    Exit codes: 0 finished, 75 more to do and results came since, 1 it would not help to start it again.
+    """
+    from matloop.orchestrator.cli.commands.progress import verdict
+    from matloop.orchestrator.cli.commands.status import locate
+    from matloop.orchestrator.ledger.ledger import read
+    from matloop.orchestrator.loop.walltime import moment
+
+    code, sentence = verdict(read(locate(campaign) / "ledger.db"), moment(since) if since else 0.0)
+    typer.echo(sentence)
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(campaign: Campaign) -> None:
+    """Show where a campaign stands, while it runs or afterwards."""
+    from matloop.orchestrator.cli.commands.status import locate, show
+
+    show(locate(campaign), _console())
+
+
+@app.command()
+def report(campaign: Campaign) -> None:
+    """Write the HTML report of a campaign and print what it was worth."""
+    from matloop.orchestrator.cli.commands.run import report as write
+    from matloop.orchestrator.cli.commands.status import locate
+
+    write(locate(campaign), _console())
+
+
+@app.command()
+def export(
+    campaign: Campaign,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the trials as CSV.", metavar="FILE")] = None,
+    optuna: Annotated[
+        str | None,
+        typer.Option("--optuna", help="Write Optuna studies: sqlite:///FILE or FILE.journal.", metavar="URL"),
+    ] = None,
+    network: Annotated[
+        Path | None,
+        typer.Option("--network", help="Write the best networks: weights, torch source, ONNX.", metavar="DIR"),
+    ] = None,
+    study: Annotated[str | None, typer.Option("--study", help="Only this study.", metavar="NAME")] = None,
+) -> None:
+    """Write a campaign's trials or its best networks for other programs."""
+    from matloop.orchestrator.cli.commands.status import locate
+    from matloop.orchestrator.export import networks
+    from matloop.orchestrator.export import trials as formats
+    from matloop.orchestrator.ledger.artifacts import ArtifactStore
+    from matloop.orchestrator.ledger.ledger import read
+
+    if csv is None and optuna is None and network is None:
+        raise typer.BadParameter("expected --csv FILE, --optuna URL or --network DIR, got none of them")
+    directory = locate(campaign)
+    history = read(directory / "ledger.db")
+    if csv is not None:
+        typer.echo(f"{formats.trials_csv(history, csv, study)} trials → {csv}")
+    if optuna is not None:
+        names = formats.to_optuna(history, optuna, study)
+        typer.echo(f"Optuna studies {', '.join(names)} → {optuna}")
+    if network is not None:
+        done = networks.export(history, ArtifactStore(directory / "artifacts"), network, study)
+        typer.echo(f"network of trial {done.best.id} ({done.best.study}) → {network}")
+        if done.front:
+            typer.echo(f"{len(done.front)} networks of the Pareto front → {network / 'front'}")
+        if done.without_onnx:
+            typer.echo(f"no network.onnx: {done.without_onnx}")
+
+
+@app.command()
+def serve(
+    campaign: Campaign,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at; any but this machine's own asks for a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="0 for any that is free.", min=0, max=65535)] = 8000,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", help="Where the token is; it is made in the results if left out.", metavar="FILE"),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="Another name of this server; may be repeated.")
+    ] = None,
+    study: Annotated[str | None, typer.Option("--study", help="Which study.", metavar="NAME")] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Folder for results; runs/NAME if left out.", metavar="DIR")
+    ] = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed.")
+    ] = False,
+) -> None:
+    """Serve a study that people measure: a page for the bench and the phone, and a REST interface."""
+    from matloop.orchestrator.cli.commands.serve import serve as start
+
+    start(
+        campaign,
+        _console(),
+        study=study,
+        directory=directory,
+        host=host,
+        port=port,
+        token_file=token_file,
+        allow_hosts=allow_host or (),
+        accept_changes=accept_changes,
+    )
+
+
+app.command()(lab.recommend)
+app.command()(lab.tell)
+app.command()(lab.outlook)
+app.command()(lab.cancel)
+
+
+def main() -> None:
+    """Entry point: errors that a user can act on are one message and an exit code, not a traceback."""
+    from matloop.orchestrator.errors import ConfigError, MatloopError
+
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments)
+    except MatloopError as error:
+        if debug:
+            raise
+        if not _worker_rank():  # it would say the same as rank 0
+            _complain(error)
+        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        raise SystemExit(130) from None
+
+
+def _one_of(option: str, value: str, allowed: Iterable[str]) -> Any:
+    from matloop.orchestrator.errors import ConfigError
+
+    if value not in allowed:
+        raise ConfigError(f"expected {option} {', '.join(allowed)}, got {value!r}")
+    return value
+
+
+def _complain(error: Exception) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    text = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    Console(stderr=True).print(Text.assemble(("error: ", "bold red"), (text, "red")), soft_wrap=True)
+
+
+def _worker_rank() -> bool:
+    """Whether an MPI launcher started this process as other than rank 0; told without importing MPI."""
+    ranks = (os.environ.get(name) for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"))
+    return next((rank for rank in ranks if rank), "0") != "0"
+
+
+if __name__ == "__main__":
+    main()

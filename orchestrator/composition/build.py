@@ -1,0 +1,296 @@
+"""The composition root: from a campaign file to studies that can run.
+
+Each study is built when its turn comes, from what the ones before it found (`{from: STUDY}`). `validate` builds them
+all beforehand on made-up outcomes, so that a campaign does not fail in its third hour over a misspelt option.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from matloop.orchestrator.composition.binding import KINDS, Place, bind, construct, find
+from matloop.orchestrator.composition.config import Config, sources
+from matloop.orchestrator.composition.outcomes import Outcomes, Recorded, Rehearsal
+from matloop.orchestrator.composition.source import ordered, suggest
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.loop.budget import Budget
+from matloop.orchestrator.loop.evaluation import Limits
+from matloop.orchestrator.loop.study import Plan, Study
+from matloop.orchestrator.protocols import Driver, Space, Surrogate
+from matloop.orchestrator.randomness import derive_seed
+from matloop.orchestrator.trial import Objective
+
+ROLES: Mapping[str, str] = {role: role for role in KINDS} | {"filler": "strategy"}
+"""Options that hold a component, and the table that their kind is looked up in."""
+
+
+class Builder:
+    """Builds the studies of one campaign on given outcomes; each part once.
+
+    Attributes:
+        files: SHA-256 of every file that the campaign names, by the dotted place where it does.
+    """
+
+    def __init__(self, config: Config, outcomes: Callable[[Builder], Outcomes]) -> None:
+        self.config = config
+        self.outcomes = outcomes(self)
+        self.files: dict[str, str] = {}
+        self._spaces: dict[str, Space] = {}
+        self._drivers: dict[str, Driver] = {}
+
+    def study(self, name: str) -> Study:
+        """Build one study.
+
+        Raises:
+            ConfigError: all that is wrong with it, one a line.
+            MissingExtra: it needs an optional package.
+        """
+        given = self.config.studies[name]
+        place = Place(self.config, ("studies", name))
+        problems: list[str] = []
+        built: dict[str, Any] = {}
+        steps: dict[str, Callable[[], Any]] = {
+            "space": lambda: self.space(name),
+            "driver": lambda: self.driver(name),
+            "objectives": lambda: self.objectives(name),
+            "strategy": lambda: self._strategy(name, "strategy"),
+            "filler": lambda: self._strategy(name, "filler") if given.filler else None,
+        }
+        for part, make in steps.items():
+            try:
+                built[part] = make()
+            except ConfigError as error:
+                problems.append(str(error))
+        by_people = getattr(built.get("driver"), "by_people", False)  # who stop when they like
+        if (
+            not problems
+            and not by_people
+            and not any((given.budget.trials, given.budget.seconds, given.budget.cost, given.budget.patience))
+        ):
+            expected = "expected at least one of trials, seconds, cost, patience"
+            problems.append(str((place / "budget").error(f"{expected}, got none: the study might never end")))
+        if problems:
+            raise ConfigError(ordered(problems))
+        executor = self.config.executor
+        return Study(
+            name=name,
+            budget=Budget(**given.budget.model_dump()),
+            limits=Limits(
+                timeout_s=given.limits.timeout_s or executor.timeout_s,
+                memory_gb=given.limits.memory_gb or executor.memory_gb,
+            ),
+            attempts=given.attempts,
+            background=given.background,
+            **built,
+        )
+
+    def space(self, study: str) -> Space:
+        """Space of a study."""
+        if study not in self._spaces:
+            self._spaces[study] = self._component("space", *self.origin(study, "space"), study)
+        return self._spaces[study]
+
+    def driver(self, study: str) -> Driver:
+        """Driver of a study."""
+        if study not in self._drivers:
+            self._drivers[study] = self._component("driver", *self.origin(study, "driver"), study)
+        return self._drivers[study]
+
+    def objectives(self, study: str) -> tuple[Objective, ...]:
+        """What the campaign file asks for, completed by what the driver declares.
+
+        Raises:
+            ConfigError: neither says, or they contradict each other.
+        """
+        place = Place(self.config, ("studies", study))
+        declared = {o.name: o for o in self.driver(study).objectives}
+        asked = self.config.studies[study].objectives
+        if asked is None:
+            if not declared:
+                raise (place / "driver").error(
+                    "the driver does not say what it measures; add to the study `objectives: {NAME: minimise}`"
+                )
+            return tuple(declared.values())
+        problems, objectives = [], []
+        for name, given in asked.items():
+            at, known = place / "objectives" / name, declared.get(name)
+            if declared and known is None:
+                problems.append(
+                    str(at.error(f"the driver does not measure it; {suggest(name, declared)}", at_key=True))
+                )
+            elif known and known.unit and given.unit not in (None, known.unit):
+                problems.append(str((at / "unit").error(f"the driver measures in {known.unit!r}, got {given.unit!r}")))
+            unit = given.unit if given.unit is not None else known.unit if known else ""
+            objectives.append(Objective(name, given.direction, unit))
+        if problems:
+            raise ConfigError(ordered(problems))
+        return tuple(objectives)
+
+    def surrogate(self, study: str) -> Surrogate:
+        """Surrogate of a study's strategy, a new one at each call."""
+        surrogate: Surrogate = self._component("surrogate", *self.origin(study, "strategy", "surrogate"), study)
+        return surrogate
+
+    def _strategy(self, study: str, key: str) -> Any:
+        return self._component("strategy", *self.origin(study, key), study)
+
+    def origin(self, study: str, *keys: str) -> tuple[dict[str, Any], Place]:
+        """What stands at an option of a study, `{from: STUDY}` followed to the one that spells it out."""
+        place = Place(self.config, ("studies", study, keys[0]))
+        found = self.config.component(place.location)
+        if "from" in found:
+            return self.origin(found["from"], *keys)
+        for key in keys[1:]:
+            if not found.get(key):
+                raise place.error(f"the {keys[0]} of study {study!r} has no {key!r} to share; give a `kind:` instead")
+            place /= key
+            found = self.config.component(place.location)
+            if "from" in found:
+                return self.origin(found["from"], *keys)
+        return found, place
+
+    def _component(self, role: str, spec: Mapping[str, Any], place: Place, study: str) -> Any:
+        target = find(role, spec["kind"], place)
+        options = {key: value for key, value in spec.items() if key != "kind"}
+
+        def build(name: str, value: Any, at: Place) -> tuple[bool, Any]:
+            if isinstance(value, Mapping) and set(value) == {"from"}:
+                return True, self._outcome(role, name, value["from"], at, study)
+            if name in ROLES and (isinstance(value, str) or (isinstance(value, Mapping) and "kind" in value)):
+                nested = {"kind": value} if isinstance(value, str) else value
+                return True, self._component(ROLES[name], nested, at, study)
+            return False, None
+
+        try:
+            injected = self._injected(role, study)
+        except ConfigError as error:  # what it rests on is wrong; say what is wrong with it too
+            names = dict.fromkeys(("seed", "folder", "space", "objectives"))
+            with also(error):
+                bind(target, options, place, injected=names, build=build)
+            raise
+        arguments = bind(target, options, place, injected=injected, build=build)
+        self._remember_files(options, arguments, place)
+        return construct(target, arguments, place)
+
+    def _injected(self, role: str, study: str) -> dict[str, Any]:
+        """What constructors may ask for by name. Spaces and drivers get the same seed in every study, so that
+        studies that are compared measure the same thing."""
+        owner = study if role not in ("space", "driver") else ""
+        injected: dict[str, Any] = {
+            "seed": derive_seed(self.config.seed, owner, role) % 2**31,
+            "folder": self.config.folder,
+        }
+        if role != "space":
+            injected["space"] = self.space(study)
+        if role not in ("space", "driver"):
+            injected["objectives"] = self.objectives(study)
+        elif role == "driver" and (asked := self.config.studies[study].objectives):
+            injected["objectives"] = tuple(Objective(n, o.direction, o.unit or "") for n, o in asked.items())
+        return injected
+
+    def _outcome(self, role: str, name: str, source: str | list[str], at: Place, study: str) -> Any:
+        if name == "data" and role == "strategy":
+            return tuple(trial for earlier in sources(source) for trial in self.outcomes.trials(earlier))
+        if not isinstance(source, str):
+            raise at.error(f"expected the name of one earlier study, got {source}; only a strategy's data take several")
+        if name == "network":
+            return self.outcomes.best(source)
+        if name == "data":
+            return self.outcomes.dataset(source)
+        if name in ROLES:
+            keys = (name,) if name in ("space", "driver", "strategy", "filler") else ("strategy", name)
+            return self._component(ROLES[name], *self.origin(source, *keys), study)
+        raise at.error(f"`from:` cannot stand here; it can for {', '.join(sorted({'network', 'data', *ROLES}))}")
+
+    def _remember_files(self, options: Mapping[str, Any], arguments: Mapping[str, Any], place: Place) -> None:
+        for name, value in options.items():
+            if isinstance(value, Mapping):
+                continue
+            given = arguments[name] if isinstance(arguments[name], list) else [arguments[name]]
+            for path in given:
+                if isinstance(path, Path) and path.is_file():
+                    key = ".".join(map(str, (place / name).location))
+                    self.files[key if len(given) == 1 else f"{key}: {path.name}"] = _sha256(path)
+
+
+def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
+    """Build every study on made-up outcomes.
+
+    Returns:
+        The studies, and the resolved campaign for the ledger: the file's content with defaults filled in, the
+        objectives as agreed with the drivers, and the hashes of the files that it names.
+
+    Raises:
+        ConfigError: everything that is wrong, one a line.
+        MissingExtra: an optional package is not installed.
+    """
+    problems: list[str] = []
+    studies: list[Study] = []
+    with tempfile.TemporaryDirectory(prefix="matloop-") as folder:
+        rehearsed = Builder(config, lambda b: Rehearsal(Path(folder), lambda s: (b.space(s), b.objectives(s))))
+        for name in config.studies:
+            try:
+                studies.append(rehearsed.study(name))
+            except ConfigError as error:
+                problems.append(str(error))
+    if problems:
+        raise ConfigError(ordered(problems))
+    resolved = config.model_dump(mode="json")
+    for study in studies:
+        resolved["studies"][study.name]["objectives"] = {
+            o.name: {"direction": o.direction, "unit": o.unit} for o in study.objectives
+        }
+        for role in ("space", "driver", "strategy"):
+            resolved["studies"][study.name][role] = rehearsed.origin(study.name, role)[0]
+    resolved["files"] = rehearsed.files
+    return studies, resolved
+
+
+def builder(config: Config, history: History, store: ArtifactStore) -> Builder:
+    """What builds studies from what earlier ones found."""
+    return Builder(config, lambda b: Recorded(history, store, lambda s: (b.space(s), b.objectives(s))))
+
+
+def plans(config: Config) -> list[Plan]:
+    """Studies in order, each to be built when its turn comes."""
+
+    def plan(name: str) -> Plan:
+        return Plan(name, lambda history, store: builder(config, history, store).study(name))
+
+    return [plan(name) for name in config.studies]
+
+
+def surrogate_for(
+    study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore
+) -> tuple[Surrogate, Space]:
+    """A study's surrogate, untrained, and its space, built again from what the ledger recorded.
+
+    Raises:
+        ConfigError: the strategy has no surrogate, or something that the campaign needs is gone.
+        MissingExtra: an optional package is no longer installed.
+    """
+    path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
+    config = Config.from_record(recorded, path)
+    parts = builder(config, history, store)
+    return parts.surrogate(study), parts.space(study)
+
+
+@contextmanager
+def also(earlier: ConfigError) -> Iterator[None]:
+    """Let an error in the block speak for an earlier one too."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(ordered([str(earlier), str(error)])) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

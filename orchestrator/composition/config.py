@@ -1,0 +1,252 @@
+"""The campaign file: its schema, and errors that name the line and the remedy.
+
+Pydantic guards this edge only; what lies behind it are plain frozen values. The options of a component
+(space, driver, strategy, …) are checked against its constructor by `matloop.orchestrator.composition.build`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from matloop.orchestrator.composition.source import Location, Source, ordered, suggest
+from matloop.orchestrator.errors import ConfigError
+
+
+def _component(value: object) -> object:
+    """Accept `box`, `{kind: box, …}` and `{from: STUDY}`; give a mapping."""
+    if isinstance(value, str) and value:
+        return {"kind": value}
+    if isinstance(value, dict) and isinstance(value.get("kind"), str):
+        return value
+    if isinstance(value, dict) and "from" in value:
+        if set(value) != {"from"} or not isinstance(value["from"], str):
+            raise PydanticCustomError("component", "expected `from: STUDY` alone; leave the other keys out")
+        return value
+    raise PydanticCustomError("component", "expected a kind, such as `{kind: NAME, option: value}` or just `NAME`")
+
+
+def _objective(value: object) -> object:
+    return {"direction": value} if isinstance(value, str) else value
+
+
+Component = Annotated[dict[str, Any], BeforeValidator(_component)]
+"""`{"kind": NAME, **options}` or `{"from": STUDY}`."""
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ObjectiveConfig(_Section):
+    """Direction and unit of one measured quantity."""
+
+    direction: Literal["minimise", "maximise"]
+    unit: str | None = None
+
+
+class BudgetConfig(_Section):
+    """When a study ends: at the first of these that is reached."""
+
+    trials: Count | None = None
+    seconds: Positive | None = None
+    cost: Positive | None = None
+    target: float | None = None
+    patience: Count | None = None
+    failures: Count = 20
+
+
+class LimitsConfig(_Section):
+    """What one evaluation may use."""
+
+    timeout_s: Positive | None = None
+    memory_gb: Positive | None = None
+
+
+class ExecutorConfig(_Section):
+    """Where evaluations run, and limits for studies that set none of their own."""
+
+    kind: Literal["serial", "local", "mpi", "dask"] = "local"
+    slots: Count | None = None
+    threads: Count | Literal["auto"] = 1
+    timeout_s: Positive | None = None
+    memory_gb: Positive | None = None
+    trials_per_gpu: Annotated[int, Field(ge=0)] | None = None
+    lease_s: Positive | None = None
+    address: str | None = None
+    cluster: dict[str, Any] | None = None
+
+
+class StudyConfig(_Section):
+    """Space, driver, strategy, objectives and budget of one study."""
+
+    space: Component
+    driver: Component
+    strategy: Component = Field(default_factory=lambda: {"kind": "bayesian"})
+    objectives: dict[str, Annotated[ObjectiveConfig, BeforeValidator(_objective)]] | None = Field(None, min_length=1)
+    budget: BudgetConfig = BudgetConfig()
+    limits: LimitsConfig = LimitsConfig()
+    attempts: Count = 3
+    baseline: str | None = None
+    filler: Component | None = None
+    background: bool | None = None
+
+
+def _executor(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class Config(_Section):
+    """A whole campaign file."""
+
+    name: str = Field(min_length=1)
+    seed: int = Field(0, ge=0)
+    executor: Annotated[ExecutorConfig, BeforeValidator(_executor)] = ExecutorConfig()
+    studies: dict[str, StudyConfig] = Field(min_length=1)
+
+    _source: Source = PrivateAttr()
+
+    @property
+    def path(self) -> Path:
+        """The campaign file."""
+        return self._source.path
+
+    @property
+    def folder(self) -> Path:
+        """Absolute folder of the campaign file; relative paths in the file start here."""
+        return self._source.path.resolve().parent
+
+    def message(self, location: Location, text: str, *, at_key: bool = False) -> str:
+        """Error text that starts with file, line and column; see `Source.message`."""
+        return self._source.message(location, text, at_key=at_key)
+
+    @classmethod
+    def from_record(cls, recorded: Mapping[str, Any], path: Path) -> Config:
+        """The campaign as a ledger has it.
+
+        Args:
+            recorded: what `matloop.orchestrator.composition.build.validate` made of the file.
+            path: where the file was; relative paths start at its folder.
+        """
+        config = cls.model_validate({key: value for key, value in recorded.items() if key != "files"})
+        config._source = Source.silent(path)
+        return config
+
+    def component(self, location: Location) -> Any:
+        """What the file holds at a location, strings expanded to `{kind: …}`."""
+        found: Any = self.studies[str(location[1])].model_dump()
+        for element in location[2:]:
+            found = found[element]
+        return _component(found)
+
+
+def load(path: Path) -> Config:
+    """Read and check a campaign file.
+
+    Raises:
+        ConfigError: with every error found, one a line.
+    """
+    source = Source(Path(path))
+    try:
+        config = Config.model_validate(source.data)
+    except ValidationError as error:
+        raise ConfigError(ordered(_explain(source, details) for details in error.errors())) from None
+    config._source = source
+    problems = [*_names(config), *_references(config)]
+    if problems:
+        raise ConfigError(ordered(problems))
+    return config
+
+
+def slug(name: str) -> str:
+    """Folder name for a campaign: letters, digits, dots and hyphens."""
+    return re.sub(r"[^\w.]+", "-", name).strip("-.").lower() or "campaign"
+
+
+def directory_of(config: Config, directory: Path | None) -> Path:
+    """Folder of a campaign's results: the one given, the file's own if a ledger is there, or `runs/NAME` here."""
+    if directory is None and (config.path.parent / "ledger.db").is_file():
+        return config.path.parent
+    return directory or Path("runs") / slug(config.name)
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "studies": StudyConfig,
+    "budget": BudgetConfig,
+    "limits": LimitsConfig,
+    "executor": ExecutorConfig,
+    "objectives": ObjectiveConfig,
+}
+
+
+def _explain(source: Source, details: ErrorDetails) -> str:
+    """One pydantic error in matloop's words."""
+    location = details["loc"]
+    if details["type"] == "extra_forbidden":
+        holder = location[-3] if len(location) > 2 and location[-3] in ("studies", "objectives") else location[-2:-1]
+        section = _SECTIONS.get(str(holder[0] if isinstance(holder, tuple) and holder else holder), Config)
+        return source.message(location, f"unknown key; {suggest(location[-1], section.model_fields)}", at_key=True)
+    if details["type"] == "missing":
+        return source.message(
+            location, f"the key {location[-1]!r} is missing; add `{location[-1]}: …` here", at_key=True
+        )
+    return source.message(location, expectation(details))
+
+
+def expectation(details: ErrorDetails) -> str:
+    """What pydantic expected and what came, in one sentence."""
+    text = details["msg"].replace("Input should be", "expected", 1).replace("Value error, ", "", 1)
+    text = re.sub(r"a valid dictionary( or instance of \w+)?", "a mapping", text)
+    given = repr(details["input"])
+    return f"{text[0].lower()}{text[1:]}, got {given if len(given) <= 60 else given[:57] + '…'}"
+
+
+def _names(config: Config) -> Iterator[str]:
+    for name in config.studies:
+        if not re.fullmatch(r"[A-Za-z]\w*(-\w+)*", name):
+            yield config.message(
+                ("studies", name), f"expected a name of letters, digits, _ and -, got {name!r}", at_key=True
+            )
+
+
+def sources(value: object) -> list[str]:
+    """Names of the studies that stand behind `from:`."""
+    return [study for study in (value if isinstance(value, list) else [value]) if isinstance(study, str)]
+
+
+def references(component: Mapping[str, Any], location: Location) -> Iterator[tuple[Location, str]]:
+    """Every `{from: STUDY}`, or `{from: [STUDY, …]}`, among the options of a component and of those inside it."""
+    if set(component) == {"from"}:
+        for study in sources(component["from"]):
+            yield (*location, "from"), study
+    elif "kind" in component:
+        for key, value in component.items():
+            if isinstance(value, Mapping):
+                yield from references(value, (*location, key))
+
+
+def _references(config: Config) -> Iterator[str]:
+    names = list(config.studies)
+    for position, (name, study) in enumerate(config.studies.items()):
+        found: list[tuple[Location, str]] = []
+        for role in ("space", "driver", "strategy", "filler"):
+            component = getattr(study, role)
+            found += references(component, ("studies", name, role)) if component else []
+        if study.baseline is not None:
+            found.append((("studies", name, "baseline"), study.baseline))
+        for location, target in found:
+            if target in names[:position]:
+                continue
+            if target in names:
+                text = f"expected an earlier study, got {target!r}, which comes {'later' if target != name else 'here'}"
+                yield config.message(location, f"{text}; move it above {name!r}")
+            else:
+                yield config.message(location, f"there is no study {target!r}; {suggest(target, names[:position])}")

@@ -1,0 +1,32 @@
+"""What a campaign ran on, for its record."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from matloop.orchestrator.composition.config import Config
+
+RECORDED_PACKAGES = (
+    *("matloop", "numpy", "scipy", "torch", "botorch", "gpytorch", "scikit-learn", "deap", "optuna", "pymatgen"),
+    *("mpi4py", "pydantic", "torcwa"),
+)
+
+
+def record(config: Config) -> dict[str, Any]:
+    """Campaign file, versions and machine; imports none of the packages."""
+    packages = {}
+    for name in RECORDED_PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "not installed"
+    return {
+        "campaign_file": str(config.path.resolve()),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "packages": packages,
+    }

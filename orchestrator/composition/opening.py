@@ -1,0 +1,133 @@
+"""A campaign file, opened: its studies, its ledger and its executor, ready to run; by `matloop run` and from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from matloop.orchestrator.composition import build, environment, executors
+from matloop.orchestrator.composition.config import Config, directory_of, load, references
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.ledger.ledger import Ledger
+from matloop.orchestrator.loop.campaign import Campaign
+from matloop.orchestrator.loop.study import Study
+from matloop.orchestrator.loop.walltime import WallTime
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A campaign that can be run, and what it leaves to people.
+
+    Attributes:
+        campaign: its plans are those that a machine measures.
+        config: the campaign file.
+        directory: of its results.
+        people: studies that people measure.
+        waiting: studies that build on one of these which has no results yet.
+    """
+
+    campaign: Campaign
+    config: Config
+    directory: Path
+    people: Sequence[str]
+    waiting: Sequence[str]
+
+
+@contextmanager
+def open_campaign(
+    file: Path | str, *, directory: Path | None = None, accept_changes: bool = False
+) -> Iterator[Campaign]:
+    """Open a campaign file for running; leaving the block closes executor and ledger.
+
+    ::
+
+        with matloop.open_campaign("campaign.yaml") as campaign:
+            campaign.run()
+            best = campaign.ledger.history.trials[0]
+
+    Args:
+        file: the campaign file.
+        directory: of the results; by default where `matloop run` puts them.
+        accept_changes: go on although the campaign file has changed since the last run.
+
+    Yields:
+        The campaign; `run()` starts it or goes on with it, `ledger.history` is what happened.
+
+    Raises:
+        MatloopError: the file, an option or the ledger is in trouble, or another process is writing to it.
+    """
+    with opened(Path(file), directory=directory, accept_changes=accept_changes) as found:
+        if found is None:
+            raise ConfigError(f"{file} asks for MPI, whose other ranks serve; run it with `mpiexec -n N matloop run`")
+        yield found.campaign
+
+
+@contextmanager
+def opened(
+    file: Path, *, directory: Path | None, accept_changes: bool, walltime: WallTime | None = None
+) -> Iterator[Opened | None]:
+    """As `open_campaign`, with all that `matloop run` needs; None on a worker rank of an MPI job, which has served."""
+    config = load(file)
+    directory = directory_of(config, directory)
+    _make(directory)
+    with executors.make(config, directory / "trials.log") as executor:
+        if executor is None:
+            yield None
+            return
+        studies, resolved = build.validate(config)
+        people = [study.name for study in studies if by_people(study)]
+        if len(people) == len(studies):
+            raise ConfigError(f"there is nothing to run: {invitation(people, file)}")
+        with Ledger.open(
+            directory / "ledger.db",
+            config=resolved,
+            environment=environment.record(config),
+            accept_change=accept_changes,
+        ) as ledger:
+            waiting = waiting_for_people(config, people, ledger.history)
+            campaign = Campaign(
+                plans=[plan for plan in build.plans(config) if plan.name not in (*people, *waiting)],
+                ledger=ledger,
+                executor=executor,
+                seed=config.seed,
+                artifacts=directory / "artifacts",
+                walltime=walltime,
+            )
+            yield Opened(campaign, config, directory, people, waiting)
+            ledger.close(campaign.outcome or "opened only")
+
+
+def by_people(study: Study) -> bool:
+    """Whether its experiments are people's."""
+    return bool(getattr(study.driver, "by_people", False))
+
+
+def waiting_for_people(config: Config, people: Sequence[str], history: History) -> list[str]:
+    """Studies that build on one which people measure and have not measured yet, directly or through others."""
+    unmeasured = {name for name in people if not any(trial.values for trial in history.of(name))}
+    waiting: list[str] = []
+    for name, study in config.studies.items():
+        parts = [getattr(study, role) for role in ("space", "driver", "strategy", "filler")]
+        rests_on = {source for part in parts if part for _, source in references(part, ())}
+        if name not in people and rests_on & {*unmeasured, *waiting}:
+            waiting.append(name)
+    return waiting
+
+
+def invitation(people: Sequence[str], file: Path) -> str:
+    """What to do about studies that people measure."""
+    names = f"study {people[0]} is" if len(people) == 1 else f"studies {', '.join(people)} are"
+    return (
+        f"{names} measured by people; ask with `matloop recommend {file} -n 4 --csv next.csv`, answer with "
+        f"`matloop tell {file} next.csv`, or do both in a browser with `matloop serve {file}`"
+    )
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot create {directory}: {error.strerror}; choose another folder with --dir") from error

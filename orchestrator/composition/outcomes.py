@@ -1,0 +1,134 @@
+"""What an earlier study found, as a later one uses it: its best point, its trials, a data set made of them.
+
+`Recorded` reads it from the history. `Rehearsal` makes it up from random points, so that a whole campaign can be
+built, and impossible shapes found, before anything has been measured.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from matloop.orchestrator.errors import MatloopError
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.protocols import Encodable, Space, require
+from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.trial import Objective, Point, Trial, best, comparable
+
+REHEARSED = 32  # random points in a made-up data set
+
+Described = Callable[[str], tuple[Space, tuple[Objective, ...]]]
+"""Space and objectives of a study, by name."""
+
+
+class Outcomes(Protocol):
+    """What can be asked about an earlier study, by name."""
+
+    def best(self, study: str) -> Point:
+        """The point with the best value of the first objective."""
+        ...
+
+    def trials(self, study: str) -> tuple[Trial, ...]:
+        """Finished trials, in the order in which they were told."""
+        ...
+
+    def dataset(self, study: str) -> Path:
+        """An .npz file: `x` (n, *shape) float32 network inputs, `y` (n, m) float64 values, `names` (m,)."""
+        ...
+
+
+class Recorded:
+    """Outcomes read from the ledger's history."""
+
+    def __init__(self, history: History, store: ArtifactStore, describe: Described) -> None:
+        self.history, self.store, self.describe = history, store, describe
+
+    def best(self, study: str) -> Point:
+        """See `Outcomes`.
+
+        Raises:
+            MatloopError: no trial of the study was answered.
+        """
+        found = best(self.history.of(study), self.describe(study)[1][0])
+        if found is None:
+            raise MatloopError(f"study {study!r} has no answered trial to take the best of; see `matloop status`")
+        return found.point
+
+    def trials(self, study: str) -> tuple[Trial, ...]:
+        """See `Outcomes`."""
+        return tuple(self.history.told(study))
+
+    def dataset(self, study: str) -> Path:
+        """See `Outcomes`; rows are in order of proposal, so that the same answers give the same file.
+
+        Raises:
+            MatloopError: no trial of the study was answered.
+        """
+        space, objectives = self.describe(study)
+        answered = comparable(self.history.of(study))
+        if not answered:
+            raise MatloopError(f"study {study!r} has no answered trial to make a data set of; see `matloop status`")
+        y = [[(t.values or {})[o.name] for o in objectives] for t in answered]
+        x = network_inputs(space, [t.point for t in answered])
+        content = pack(x, np.array(y, dtype=np.float64), [o.name for o in objectives])
+        return self.store.path(self.store.save(content)).absolute()
+
+
+class Rehearsal:
+    """Outcomes made up from random points.
+
+    Args:
+        folder: where made-up data sets are written; the caller removes it.
+        describe: see `Described`.
+    """
+
+    def __init__(self, folder: Path, describe: Described) -> None:
+        self.folder, self.describe = folder, describe
+
+    def best(self, study: str) -> Point:
+        """See `Outcomes`."""
+        return self.describe(study)[0].sample(derive("rehearsal", study))
+
+    def trials(self, study: str) -> tuple[Trial, ...]:
+        """See `Outcomes`; none, as before any measurement."""
+        return ()
+
+    def dataset(self, study: str) -> Path:
+        """See `Outcomes`."""
+        space, objectives = self.describe(study)
+        rng = derive("rehearsal", study)
+        x = network_inputs(space, [space.sample(rng) for _ in range(REHEARSED)])
+        path = self.folder / f"{study}.npz"
+        path.write_bytes(pack(x, rng.normal(size=(REHEARSED, len(objectives))), [o.name for o in objectives]))
+        return path
+
+
+def network_inputs(space: Space, points: Sequence[Point]) -> npt.NDArray[np.float32]:
+    """What a network sees of points: their image where the space renders one, else their encoding.
+
+    Returns:
+        (n, *shape) float32; (n, d) where the space does not render.
+    """
+    encodable = require(space, Encodable, "a data set made from a study")  # type: ignore[type-abstract]
+    x = encodable.encode(points)
+    render = getattr(space, "render", None)
+    if render is None:
+        return x.astype(np.float32)
+    import torch
+
+    with torch.no_grad():
+        chunks = [render(torch.as_tensor(x[i : i + 256])).float().numpy() for i in range(0, len(x), 256)]
+    return np.concatenate(chunks)
+
+
+def pack(x: npt.NDArray[Any], y: npt.NDArray[Any], names: Sequence[str]) -> bytes:
+    """Bytes of an .npz file; equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    np.savez(buffer, x=x, y=y, names=np.array(names))
+    return buffer.getvalue()

@@ -1,0 +1,213 @@
+"""Asking a strategy without holding up the loop.
+
+`Asker` asks on the loop's own thread: exact and reproducible. `BackgroundAsker` has it asked elsewhere (`proposer`),
+ahead of demand, so that a slow model fit overlaps with the measurements; while nothing is ready, a filler strategy (if
+there is one) answers instead. What the strategy is told, it is told there too, so the loop's thread pays for neither.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import numpy as np
+
+from matloop.orchestrator.ledger.pending import Pending, key
+from matloop.orchestrator.loop.proposer import Mail, ProcessProposer, Proposer, ThreadProposer, Word, apply
+from matloop.orchestrator.loop.study import Study
+from matloop.orchestrator.protocols import Strategy
+from matloop.orchestrator.trial import Proposal, Trial
+
+Random = Callable[[str], np.random.Generator]
+"""Gives the generator of the next ask, for a role ("strategy", "filler", "background 1", ...)."""
+
+BATCH = 16
+"""Most proposals asked for at a time where a filler stands in, so that the first ones are not long in coming."""
+
+FORGET = 0.95
+"""Factor by which the number of proposals held ready falls from one ask to the next where fewer are needed."""
+
+
+class Asker:
+    """Asks and tells at once.
+
+    Attributes:
+        busy: whether an answer of the strategy is on its way.
+    """
+
+    busy = False
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
+        self._pending = Pending()
+
+    def ask(self, n: int, random: Random) -> list[Proposal]:
+        """Propose at most n points; an empty list means "not now".
+
+        Args:
+            n: >= 0; 0 proposes nothing, but is a chance to get ahead.
+            random: gives the randomness.
+        """
+        return self._strategy.ask(n, self._pending, random("strategy"))[:n] if n else []
+
+    def proposed(self, trial: Trial) -> None:
+        """Count a proposal, now recorded, as pending."""
+        self._pending.add(trial)
+
+    def tell(self, trial: Trial) -> None:
+        """Pass on a finished trial."""
+        self._strategy.tell(trial)  # which may look up its key among what is pending
+        self._pending.discard(trial.id)
+
+    def close(self) -> None:
+        """Stop; a running ask is waited for."""
+
+
+class BackgroundAsker(Asker):
+    """Has the strategy asked elsewhere.
+
+    Without a filler, one proposal is held ready: a slot that must wait had better wait for a proposal that knows the
+    latest answers. With one, as many are held as slots come free in the course of an ask, since what is not ready then
+    is the filler's. Pending, ready and filled-in points are kept from being proposed twice: the strategy and the filler
+    are told of what is under way, and a proposal that the filler has come to make while it was being made is dropped.
+
+    Args:
+        proposer: where the strategy is, which has been told nothing yet.
+        filler: answers while nothing is ready; None to let free slots wait.
+        wake: called from another thread when an answer is ready.
+    """
+
+    def __init__(self, proposer: Proposer, filler: Strategy | None, wake: Callable[[], None]) -> None:
+        self._proposer = proposer
+        self._filler = filler
+        self._wake = wake
+        self._pending = Pending()
+        self._mail: list[Mail] = []
+        self._asked: Future[list[Proposal]] | None = None
+        self._answered: set[str] = set()  # keys of the points told since then
+        self._demand = 0  # slots that answers have freed since then
+        self._told = 0  # since the last call of `ask`
+        self._ready: deque[tuple[Trial, Proposal]] = deque()
+        self._unrecorded: list[Trial] = []  # stand-ins for proposals handed out at the last ask
+        self._ahead = 1
+        self._asks = 0
+        self._made = 0
+        self._barren = False  # the strategy had nothing, and has been told nothing since
+
+    @property
+    def busy(self) -> bool:  # type: ignore[override]
+        return self._asked is not None
+
+    def ask(self, n: int, random: Random) -> list[Proposal]:
+        """As `Asker.ask`; raises what the strategy raised."""
+        for trial in self._unrecorded:
+            self._note("gone", trial)
+        self._unrecorded.clear()
+        self._collect()
+        self._demand, self._told = self._demand + min(n, self._told), 0
+        proposals = [self._hand_out() for _ in range(min(n, len(self._ready)))]
+        missing = n - len(proposals)
+        self._prepare(missing, random)
+        if missing and self._filler is not None:
+            proposals += self._filler.ask(missing, self._pending, random("filler"))[:missing]
+        return proposals
+
+    def proposed(self, trial: Trial) -> None:
+        """As `Asker.proposed`."""
+        self._note("pending", trial)
+
+    def tell(self, trial: Trial) -> None:
+        """As `Asker.tell`; the strategy hears of it with the next ask."""
+        self._told += 1
+        self._barren = False
+        if self._filler is not None:
+            self._filler.tell(trial)
+            self._answered.add(self._pending.key(trial))
+        self._note("told", trial)
+
+    def close(self) -> None:
+        """As `Asker.close`; a running ask is waited for or given up."""
+        self._proposer.close()
+
+    def _collect(self) -> None:
+        """Take over what the strategy has proposed."""
+        if self._asked is None or not self._asked.done():
+            return
+        asked, self._asked = self._asked, None
+        proposals = asked.result()
+        self._barren = not proposals and not any(what == "told" for what, _ in self._mail)
+        for proposal in proposals:
+            if self._filler is None or not self._known(key(proposal.point)):
+                self._made += 1
+                stand_in = _stand_in(-self._made, proposal)
+                self._note("pending", stand_in)
+                self._ready.append((stand_in, proposal))
+
+    def _known(self, point_key: str) -> bool:
+        """Whether the filler has come to propose the point while the strategy did."""
+        return point_key in self._answered or self._pending.holds(point_key)
+
+    def _hand_out(self) -> Proposal:
+        stand_in, proposal = self._ready.popleft()
+        self._unrecorded.append(stand_in)
+        return proposal
+
+    def _prepare(self, missing: int, random: Random) -> None:
+        """Have the strategy asked for more, unless it is being asked."""
+        if self._asked is not None or self._barren:
+            return
+        ahead = 1 if self._filler is None else max(1, self._demand, int(FORGET * self._ahead))
+        wanted = ahead - len(self._ready) + (missing if self._filler is None else 0)
+        if wanted <= 0:
+            return
+        if self._filler is not None:
+            wanted = min(wanted, BATCH)
+        self._asks += 1  # several asks may fall between two records
+        mail, self._mail = self._mail, []
+        self._answered, self._demand, self._ahead = set(), 0, ahead
+        self._asked = self._proposer.start(mail, wanted, random(f"background {self._asks}"))
+        self._asked.add_done_callback(lambda _: self._wake())
+
+    def _note(self, word: Word, trial: Trial) -> None:
+        """Keep what is pending up to date, here and there."""
+        apply(self._pending, word, trial)
+        self._mail.append((word, trial))
+
+
+def asker_of(study: Study, slots: int, wake: Callable[[], None]) -> Asker:
+    """The asker that suits a study: in the background if it says so or, with several slots, its strategy does."""
+    strategy, filler = study.strategy, study.filler
+    if not (slots > 1 and getattr(strategy, "slow", False) if study.background is None else study.background):
+        return Asker(strategy)
+    if filler is None and hasattr(strategy, "filler"):
+        filler = strategy.filler()
+    maker = getattr(strategy, "maker", None)
+    proposer = _apart(maker()) if maker is not None and filler is not None else None
+    return BackgroundAsker(proposer or ThreadProposer(strategy), filler, wake)
+
+
+def _apart(maker: Callable[[], Strategy] | None) -> ProcessProposer | None:
+    """A strategy in a process of its own; None if it cannot be sent there."""
+    if maker is None:
+        return None
+    try:
+        return ProcessProposer(maker)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
+
+
+def _stand_in(number: int, proposal: Proposal) -> Trial:
+    """A proposal that is not yet recorded, as strategies expect pending points."""
+    return Trial(
+        id=number,
+        study="",
+        number=number,
+        point=proposal.point,
+        seed=0,
+        parents=proposal.parents,
+        fidelity=proposal.fidelity,
+        extra=proposal.extra,
+        inputs=proposal.inputs,
+    )

@@ -1,0 +1,80 @@
+"""When a study has had enough: trials, time, cost, a target reached, no progress, or nothing but failures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from matloop.orchestrator.trial import Objective, Trial, in_full
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Limits of a study; the first one reached ends it.
+
+    Attributes:
+        trials: number of proposals.
+        seconds: wall time over all sessions, s.
+        cost: sum of the measurements' costs, in the study's unit; a trial without a stated cost counts 1.
+        target: value of the first objective that is good enough, in its unit, measured at full fidelity.
+        patience: number of answers in a row, at full fidelity, that do not improve the first objective.
+        failures: number of failures in a row that is taken for a broken driver.
+    """
+
+    trials: int | None = None
+    seconds: float | None = None
+    cost: float | None = None
+    target: float | None = None
+    patience: int | None = None
+    failures: int = 20
+
+
+@dataclass(slots=True)
+class Spending:
+    """How much of the budget is gone: a fold over the finished trials, in any order but for the runs in a row."""
+
+    budget: Budget
+    objective: Objective
+    finished: int = 0
+    failed: int = 0
+    cost: float = 0.0
+    best: float | None = None
+    since_best: int = 0
+    failures_in_row: int = field(default=0)
+
+    def tell(self, trial: Trial) -> None:
+        """Count a finished trial."""
+        self.finished += 1
+        self.cost += 1.0 if trial.cost is None else trial.cost
+        if trial.values is None:
+            self.failed += 1
+            self.failures_in_row += 1
+            return
+        self.failures_in_row = 0
+        if not in_full(trial):
+            return
+        value = trial.values[self.objective.name]
+        if self.best is None or self.objective.loss(value) < self.objective.loss(self.best):
+            self.best, self.since_best = value, 0
+        else:
+            self.since_best += 1
+
+    def allowance(self, proposed: int) -> int | None:
+        """How many more trials may be proposed; None if their number is not limited."""
+        return None if self.budget.trials is None else max(0, self.budget.trials - proposed)
+
+    def spent(self, *, proposed: int, elapsed_s: float) -> str | None:
+        """Why no more may be proposed; None if more may."""
+        b, loss = self.budget, self.objective.loss
+        if b.target is not None and self.best is not None and loss(self.best) <= loss(b.target):
+            return f"target reached: {self.objective.name} {self.best:.6g}"
+        if b.trials is not None and proposed >= b.trials:
+            return f"{b.trials} trials"
+        if b.cost is not None and self.cost >= b.cost:
+            return f"cost {self.cost:.6g}"
+        if b.seconds is not None and elapsed_s >= b.seconds:
+            return f"{b.seconds:.6g} s"
+        if b.patience is not None and self.since_best >= b.patience:
+            return f"no better {self.objective.name} in {b.patience} answers"
+        if self.failures_in_row >= b.failures:
+            return f"{b.failures} failures in a row"
+        return None

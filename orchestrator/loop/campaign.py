@@ -1,0 +1,100 @@
+"""An ordered set of studies in one ledger, where a later one may build on what an earlier one found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.ledger import Ledger
+from matloop.orchestrator.loop.inbox import Inbox
+from matloop.orchestrator.loop.interrupts import Interrupts
+from matloop.orchestrator.loop.loop import Loop
+from matloop.orchestrator.loop.study import Observer, Plan, Silent, Study
+from matloop.orchestrator.loop.walltime import WallTime
+
+
+class Campaign:
+    """An ordered set of studies in one ledger.
+
+    Args:
+        plans: in order; one study runs at a time, over all slots.
+        ledger: open for writing.
+        executor: any `concurrent.futures.Executor`.
+        slots: evaluations in flight at once; by default the executor's own `slots`, which may vary with time, and
+            what it wants to have ready `ahead` of them.
+        seed: with the ledger's history, determines every proposal (with one slot).
+        artifacts: folder for large results.
+        observer: see `Observer`.
+        walltime: how long this run may go on; for ever by default.
+        inbox: what the loop waits at; for simulations.
+
+    Attributes:
+        outcome: how the last `run` ended: "finished", "interrupted" or "out of time"; empty before.
+    """
+
+    def __init__(
+        self,
+        *,
+        plans: Sequence[Plan],
+        ledger: Ledger,
+        executor: Executor,
+        slots: int | None = None,
+        seed: int = 0,
+        artifacts: Path,
+        observer: Observer | None = None,
+        walltime: WallTime | None = None,
+        inbox: Inbox | None = None,
+    ) -> None:
+        self.plans = list(plans)
+        self.ledger = ledger
+        self.executor = executor
+        self.slots = slots
+        self.seed = seed
+        self.artifacts = artifacts
+        self.observer = observer or Silent()
+        self.inbox = inbox
+        self.walltime = walltime
+        self.outcome = ""
+
+    def run(self) -> str:
+        """Run, or go on with, every study that is not at its end.
+
+        Returns:
+            The outcome: "finished", "interrupted" after the first SIGINT or SIGTERM (what was in flight has been
+            recorded; after a second one it is withdrawn and will be measured again on resume), or "out of time", which
+            withdraws it too.
+
+        Raises:
+            MatloopError: a strategy or the ledger is in trouble; what was in flight has been recorded.
+        """
+        self.outcome = self._run()
+        if self.outcome == "interrupted" and self.walltime is not None and self.walltime.closing:
+            self.outcome = "out of time"
+        return self.outcome
+
+    def _run(self) -> str:
+        started_later = set(self.ledger.history.counts)
+        with Interrupts(self.walltime) as interrupts:
+            for index, plan in enumerate(self.plans):
+                later = {p.name for p in self.plans[index + 1 :]}
+                if self.ledger.history.ended(plan.name) and later & started_later:
+                    continue  # later studies were built on its outcome
+                study = plan.build(self.ledger.history, ArtifactStore(self.artifacts))
+                if self._loop(study, interrupts).run() == "interrupted":
+                    return "interrupted"
+        return "finished"
+
+    def _loop(self, study: Study, interrupts: Interrupts) -> Loop:
+        return Loop(
+            study,
+            ledger=self.ledger,
+            executor=self.executor,
+            slots=self.slots,
+            seed=self.seed,
+            artifacts=self.artifacts,
+            observer=self.observer,
+            interrupts=interrupts,
+            inbox=self.inbox,
+        )

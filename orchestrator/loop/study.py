@@ -1,0 +1,73 @@
+"""A study is space + strategy + driver + objectives + budget; a plan builds one when its turn comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.loop.budget import Budget
+from matloop.orchestrator.loop.evaluation import Limits
+from matloop.orchestrator.protocols import Driver, Space, Strategy
+from matloop.orchestrator.trial import Objective, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Space + strategy + driver + objectives + budget.
+
+    Attributes:
+        attempts: how often an evaluation is begun before its crash counts as the result.
+        background: ask on another thread; None for "if the strategy says it is `slow` and there are several slots".
+        filler: proposes while a background strategy is busy.
+    """
+
+    name: str
+    space: Space
+    strategy: Strategy
+    driver: Driver
+    objectives: tuple[Objective, ...]
+    budget: Budget = field(default_factory=Budget)
+    limits: Limits = field(default_factory=Limits)
+    attempts: int = 3
+    background: bool | None = None
+    filler: Strategy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A study that is built when its turn comes, from what the studies before it found."""
+
+    name: str
+    build: Callable[[History, ArtifactStore], Study]
+
+
+class Observer(Protocol):
+    """Told of what happens, on the loop's thread, after it is durable."""
+
+    def study_started(self, study: Study, history: History) -> None: ...
+    def proposed(self, trial: Trial) -> None: ...
+    def finished(self, trial: Trial) -> None: ...
+    def running(self, busy: int, slots: int) -> None: ...
+    def study_ended(self, study: str, reason: str) -> None: ...
+
+
+class Silent:
+    """The observer that does nothing."""
+
+    def study_started(self, study: Study, history: History) -> None:
+        """See `Observer`."""
+
+    def proposed(self, trial: Trial) -> None:
+        """See `Observer`."""
+
+    def finished(self, trial: Trial) -> None:
+        """See `Observer`."""
+
+    def running(self, busy: int, slots: int) -> None:
+        """See `Observer`."""
+
+    def study_ended(self, study: str, reason: str) -> None:
+        """See `Observer`."""

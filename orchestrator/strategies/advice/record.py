@@ -1,0 +1,43 @@
+"""How a strategy's predictions came true, and by how much its standard deviations are stretched for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from matloop.orchestrator.trial import Objective, Trial
+from matloop.surrogates.uncertainty.calibration import recorded_scale
+
+STRETCH = "stretch"
+"""Key in `Trial.extra` of the factor, by objective, that the model's standard deviation was multiplied by."""
+
+DILUTION = 5.0
+"""Predictions that came true exactly as stated, with which the record of misses is diluted."""
+
+
+class Record:
+    """Misses of predictions that were made before the measurement, in standard deviations as the model gave them."""
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self._objectives = objectives
+        self._misses: list[list[float]] = []
+
+    def add(self, trial: Trial) -> None:
+        """Judge an answered trial; one that was proposed by others or done otherwise than planned does not count."""
+        stretch = trial.extra.get(STRETCH)
+        if stretch is None or trial.prediction is None or trial.values is None or trial.planned is not None:
+            return
+        mean, std = trial.prediction.mean, trial.prediction.std
+        stated = zip(self._objectives, stretch, strict=True)
+        self._misses.append([(trial.values[o.name] - mean[o.name]) / (std[o.name] / s) for o, s in stated])
+
+    def stretch(self, prior: float = DILUTION) -> list[float]:
+        """By objective, the factor on the model's standard deviations that the record calls for.
+
+        Args:
+            prior: predictions that came true as stated, with which the record is diluted, >= 0.
+        """
+        misses = np.array(self._misses).reshape(-1, len(self._objectives))
+        zero, one = np.zeros(len(misses)), np.ones(len(misses))
+        return [recorded_scale(zero, one, column, prior=prior) for column in misses.T]

@@ -1,0 +1,153 @@
+"""Active learning: measure where knowing the answer most improves the model over the whole space.
+
+What is most uncertain is rarely what is most worth knowing: the largest variance is drawn to remote corners. Two
+criteria ask instead how much of the space a measurement says something about. Active learning Cohn (Cohn, Ghahramani &
+Jordan, JAIR 1996) counts by how much it reduces the variance averaged over the space, which a Gaussian process knows in
+closed form. The features of a network are clustered around what is known
+(`matloop.orchestrator.strategies.modelled.clusters`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+import numpy as np
+import torch
+
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Finite, Space, Surrogate
+from matloop.orchestrator.strategies.advice.explanation import Choice
+from matloop.orchestrator.strategies.modelled.clusters import Clusters, embedding
+from matloop.orchestrator.strategies.modelled.modelled import ModelBased
+from matloop.orchestrator.strategies.modelled.variances import Variances
+from matloop.orchestrator.strategies.tried import Taken
+from matloop.orchestrator.trial import Objective, Point, Proposal, Trial
+
+if TYPE_CHECKING:
+    from botorch.models.model import Model
+
+
+Acquisition = Literal["integrated_variance", "largest_cluster", "variance", "bald"]
+
+CANDIDATES = 512
+"""Where none were asked for; the joint covariance costs their number squared."""
+
+SAMPLED, LISTED = 2000, 10_000
+"""The same for clusters of a network's features, which cost less: of a space that is sampled, and of a listed one."""
+
+
+class Criterion(Protocol):
+    """What candidates are judged by, one after the other."""
+
+    def score(self) -> torch.Tensor:
+        """(n,) float64, larger is better; -inf for what is not to be chosen now."""
+        ...
+
+    def reason(self, i: int) -> str:
+        """Why candidate i, before it is added."""
+        ...
+
+    def add(self, i: int) -> None:
+        """Count candidate i among the places that will be known."""
+        ...
+
+
+class ActiveLearning(ModelBased):
+    """Learns the objectives over the space's own distribution with few measurements."""
+
+    name = "active_learning"
+    seeks_best = False
+
+    def __init__(
+        self,
+        *,
+        space: Space,
+        objectives: tuple[Objective, ...],
+        surrogate: Surrogate | None = None,
+        initial: int = 10,
+        data: Sequence[Trial] = (),
+        acquisition: Acquisition | None = None,
+        candidates: int | None = None,
+        refit_every: int = 1,
+        explain: bool = True,
+        seed: int = 0,
+    ) -> None:
+        """Set up the strategy.
+
+        Args:
+            space: Encodable; its `sample` (or its points, if Finite) defines where the model has to be good.
+            objectives: what to learn; several are weighed by the spread of their measured values.
+            surrogate: fitted to what was measured.
+            initial: answered trials before the model is asked, >= 2; until then points fill the space.
+            data: finished trials of an earlier study; they count towards `initial`.
+            acquisition: integrated_variance reduces the mean variance over the space; largest_cluster stands for the
+                part of the space that is known worst (Holzmüller et al., 2023); variance goes where it is largest;
+                bald where a measurement tells most about the model (Houlsby et al., 2011), which for one objective
+                with constant noise and a Gaussian process is the same place. None for largest_cluster with networks
+                and integrated_variance with any other surrogate.
+            candidates: points of the space considered at each ask, and over which the variance is averaged, >= 2. None
+                for 512; for clusters of a network's features, which cost less, 2,000 and of a listed space up to
+                10,000, since the more there are, the better is known what a candidate stands for.
+            refit_every: answers between fits, >= 1; answers in between count as places that are known.
+            explain: record with each proposal why it was made; false saves the time.
+            seed: of the fits and the space-filling points.
+        """
+        known = get_args(Acquisition)
+        if acquisition not in (None, *known):
+            raise ConfigError(f"{self.name}: expected acquisition to be one of {', '.join(known)}, got {acquisition!r}")
+        if candidates is not None and candidates < 2:
+            raise ConfigError(f"{self.name}: expected candidates >= 2, got {candidates}")
+        self.acquisition = acquisition
+        self.candidates = candidates
+        super().__init__(
+            space=space,
+            objectives=objectives,
+            surrogate=surrogate,
+            initial=initial,
+            data=data,
+            refit_every=refit_every,
+            explain=explain,
+            seed=seed,
+        )
+
+    def _propose(
+        self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
+    ) -> list[Proposal]:
+        network = hasattr(model, "features")
+        name: Acquisition = self.acquisition or ("largest_cluster" if network else "integrated_variance")
+        most = CANDIDATES
+        if network and name == "largest_cluster":
+            most = LISTED if isinstance(self.space, Finite) else SAMPLED
+        points = self._samples(self.candidates or most, taken, rng)
+        if not points:
+            return []
+        x = self._encode(points)
+        criterion = self._criterion(name, model, x, [t.point for t in pending])
+        picks: list[int] = []
+        reasons: list[str] = []
+        extras: list[dict[str, Any]] = []
+        for _ in range(min(n, len(points))):
+            score = criterion.score()
+            score[picks] = -torch.inf
+            best = int(score.argmax())
+            reasons.append(criterion.reason(best))
+            choice = Choice(name=name, points=points, x=x, values=score, chosen=best, logarithmic=False)
+            extras.append(self._notes(model, points[best], x[best], choice))
+            picks.append(best)
+            criterion.add(best)
+        predictions = self._predict(model, x[picks])
+        return [
+            Proposal(point=points[i], prediction=prediction, reason=reason, extra=extra)
+            for i, prediction, reason, extra in zip(picks, predictions, reasons, extras, strict=True)
+        ]
+
+    def _criterion(self, name: Acquisition, model: Model, x: torch.Tensor, pending: list[Point]) -> Criterion:
+        """For candidates at (n, d) encoded points."""
+        if name == "largest_cluster":
+            known = self._encode([t.point for t in self._answered] + pending)
+            places = embedding(model, torch.cat([known, x]))
+            return Clusters(places[len(known) :], places[: len(known)])
+        unseen = self._encode([t.point for t in self._answered[self._count_fitted() :]] + pending)
+        spread = self._gains().var(dim=0, correction=0)
+        return Variances(model, x, unseen, measure=name, spread=spread, objectives=self.objectives)

@@ -1,0 +1,296 @@
+"""What strategies that fit a surrogate share: a space-filling start, cached fits, predictions, no point twice."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gpytorch.utils.warnings import NumericalWarning
+
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
+from matloop.orchestrator.protocols import Encodable, Finite, Space, Surrogate, Vectorised, require
+from matloop.orchestrator.randomness import derive_seed, torch_seed
+from matloop.orchestrator.strategies.advice import stopping
+from matloop.orchestrator.strategies.advice.explanation import Choice, Explainer
+from matloop.orchestrator.strategies.advice.prospects import prospects
+from matloop.orchestrator.strategies.advice.record import STRETCH, Record
+from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
+from matloop.orchestrator.strategies.random import Random, Sampler
+from matloop.orchestrator.strategies.space_filling import SpaceFilling
+from matloop.orchestrator.strategies.tried import Taken, Tried
+from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, losses
+
+if TYPE_CHECKING:
+    from botorch.models.model import Model
+
+LOOKED_AT = 160
+"""Candidates that the outlook recorded with a proposal is taken over: an ask must not wait for it."""
+
+
+class ModelBased(ABC):
+    """Proposes space-filling points until enough have answered, then asks a model.
+
+    Fits happen in `ask` and depend on the answered trials and the seed alone, so that a replayed study refits the
+    same model; the fit is kept until it is due again.
+    """
+
+    name: str
+    seeks_best = True
+    slow = True  # fits take seconds: with several slots, asked on a thread of its own
+
+    def __init__(
+        self,
+        *,
+        space: Space,
+        objectives: tuple[Objective, ...],
+        surrogate: Surrogate | None,
+        initial: int,
+        data: Sequence[Trial],
+        refit_every: int,
+        explain: bool,
+        seed: int,
+    ) -> None:
+        for option, value, least in (("initial", initial, 2), ("refit_every", refit_every, 1)):
+            if value < least:
+                raise ConfigError(f"{self.name}: expected {option} >= {least}, got {value}")
+        if not objectives:
+            raise ConfigError(f"{self.name}: expected at least one objective, got none; name one under `objectives`")
+        self.space = space
+        self.objectives = objectives
+        self.initial = initial
+        self.refit_every = refit_every
+        self.explain = explain
+        self._encoder = require(space, Encodable, self.name)  # type: ignore[type-abstract]
+        self._surrogate = surrogate or _default(space)
+        self._seed = seed
+        self._sampler = Sampler(space)
+        self._start = SpaceFilling(space=space, seed=seed) if _listable(space) else Random(space=space)
+        self._tried = Tried()
+        self._answered: list[Trial] = []
+        self._fitted: tuple[int, Model] | None = None
+        self._record = Record(objectives)
+        self._explainer: tuple[Model, int, Explainer] | None = None
+        self._considered: torch.Tensor | None = None  # candidates of an ask's first choice, encoded
+        for trial in data:
+            self._check(trial)
+            self.tell(trial)
+        if data and not self._answered:
+            raise ConfigError(
+                f"{self.name}: none of the {len(data)} trials in `data` has values for "
+                f"{[o.name for o in objectives]}; take data from a study with the same objectives"
+            )
+
+    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+        """Propose at most n points; see `Strategy.ask`."""
+        if len(self._answered) < self.initial:
+            return self._start.ask(n, pending, rng)
+        taken = self._tried.pending(pending)
+        with torch_seed(int(rng.integers(2**63))), _quiet():
+            model = self._model()
+            redraw: Any = getattr(model, "redraw", None)
+            if redraw:
+                model = redraw(int(rng.integers(2**63)))
+            self._considered = None
+            proposals = self._propose(n, model, pending, taken, rng)
+            if proposals and self._considered is not None and self._can_look_ahead():
+                places = torch.cat([self._considered, self._encode(t.point for t in pending)])
+                ahead = self._look_ahead(model, places, 1, most=LOOKED_AT).as_json()
+                proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead})
+        if not proposals and not pending:
+            raise SpaceExhausted("every point of the space was tried; enlarge it or end the study")
+        return proposals
+
+    def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Outlook | None:
+        """What there is still to be had; see `stopping.outlook`.
+
+        Args:
+            rng: the only source of randomness.
+            delta: least difference that counts, objective's unit; None for one of the size of the noise.
+            q: number of experiments to come, >= 1.
+
+        Returns:
+            None before the model is asked, with several objectives, or if the strategy does not seek the best.
+        """
+        if not self._can_look_ahead():
+            return None
+        with torch_seed(int(rng.integers(2**63))), _quiet():
+            model = self._model()
+            order = self._gains()[:, 0].argsort(descending=True, stable=True).tolist()
+            best = [self._answered[i].point for i in order]
+            nothing = self._tried.pending(())
+            candidates = prospects(
+                self.space, model, self._encode, lambda n: self._samples(n, nothing, rng), best, self._tried, rng
+            )
+            return self._look_ahead(model, candidates, q, delta)
+
+    def tell(self, trial: Trial) -> None:
+        """Remember a finished trial; a failed one only so that its point is not tried again."""
+        self._start.tell(trial)
+        self._tried.add(trial)
+        if trial.values is not None and all(o.name in trial.values for o in self.objectives):
+            self._answered.append(trial)
+            self._record.add(trial)
+
+    @abstractmethod
+    def _propose(
+        self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
+    ) -> list[Proposal]:
+        """Choose up to n untried points by the model; torch's generator is seeded around the call."""
+
+    def _model(self) -> Model:
+        """Model of the answered trials at the last count at which a fit was due."""
+        count = self._count_fitted()
+        if self._fitted is None or self._fitted[0] != count:
+            x, y = self._encode(t.point for t in self._answered[:count]), self._gains()[:count]
+            self._fitted = count, self._fit(x, y, derive_seed(self._seed, self.name, count))
+        return self._fitted[1]
+
+    def _fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> Model:
+        """The surrogate's model of the first trials, of their noise, too, if it knows what to do with it."""
+        noise = np.array([[t.noise.get(o.name, np.nan) for o in self.objectives] for t in self._answered[: len(x)]])
+        if getattr(self._surrogate, "accepts_noise", False) and np.isfinite(noise).any():
+            fit: Any = self._surrogate.fit
+            return fit(x, y, seed, noise=noise)
+        return self._surrogate.fit(x, y, seed)
+
+    def _count_fitted(self) -> int:
+        """Number of answered trials that the present model knows."""
+        late = (len(self._answered) - self.initial) % self.refit_every
+        return len(self._answered) - late
+
+    def _encode(self, points: Iterator[Point] | Sequence[Point]) -> torch.Tensor:
+        """(n, d) float64."""
+        return torch.as_tensor(self._encoder.encode(list(points)), dtype=torch.float64)
+
+    def _gains(self) -> torch.Tensor:
+        """(n, m) float64: the answered trials' values in their units, with the sign that makes larger better.
+
+        Models are fitted to gains, so that maximising and minimising the negative are the same thing.
+        """
+        return torch.as_tensor(-losses(self._answered, self.objectives))
+
+    def _samples(self, n: int, taken: Taken, rng: np.random.Generator) -> list[Point]:
+        """Up to n random untried points of the space; `taken` is left as it is."""
+        try:
+            return self._sampler.draw(n, self._tried, taken.copy(), rng)
+        except SpaceExhausted:
+            return []
+
+    def _predict(self, model: Model, x: torch.Tensor) -> list[Prediction]:
+        """What the model expects to be measured at (n, d) points."""
+        with torch.no_grad():
+            posterior: Any = model.posterior(x.unsqueeze(1), observation_noise=True)
+            means, stds = posterior.mean[:, 0].tolist(), posterior.variance.clamp_min(1e-300).sqrt()[:, 0].tolist()
+        stretch = self._record.stretch()
+        return [
+            Prediction(
+                mean={o.name: -o.loss(value) for o, value in zip(self.objectives, mean, strict=True)},
+                std={o.name: s * value for o, value, s in zip(self.objectives, std, stretch, strict=True)},
+            )
+            for mean, std in zip(means, stds, strict=True)
+        ]
+
+    def _notes(
+        self,
+        model: Model,
+        point: Point,
+        place: torch.Tensor,
+        choice: Choice | None = None,
+        feasible: float | None = None,
+    ) -> dict[str, Any]:
+        """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
+        stretch = self._record.stretch()
+        notes = {"origin": self.name, STRETCH: stretch, **self._explain(model, point, place, choice, feasible)}
+        if "explanation" in notes:
+            intervals = notes["explanation"]["interval"]
+            for o, s in zip(self.objectives, stretch, strict=True):
+                low, high = intervals[o.name]
+                centre, half = (low + high) / 2, s * (high - low) / 2
+                intervals[o.name] = [centre - half, centre + half]
+        return notes
+
+    def _explain(
+        self,
+        model: Model,
+        point: Point,
+        place: torch.Tensor,
+        choice: Choice | None = None,
+        feasible: float | None = None,
+    ) -> dict[str, Any]:
+        """`{"explanation": ...}` for the `extra` of a proposal at the encoded (d,) place; empty unless it is wanted."""
+        if not self.explain:
+            return {}
+        if choice and self._considered is None:
+            self._considered = choice.x
+        count = len(self._answered)
+        if self._explainer is None or self._explainer[0] is not model or self._explainer[1] != count:
+            x = self._encode(t.point for t in self._answered)
+            explainer = Explainer(
+                space=self.space, model=model, x=x, answered=list(self._answered), objectives=self.objectives
+            )
+            self._explainer = model, count, explainer
+        return {"explanation": self._explainer[2](point, place, choice, feasible)}
+
+    def _can_look_ahead(self) -> bool:
+        return self.seeks_best and len(self.objectives) == 1 and len(self._answered) >= self.initial
+
+    def _look_ahead(
+        self, model: Model, x: torch.Tensor, q: int, delta: float | None = None, most: int = CANDIDATES
+    ) -> Outlook:
+        """Outlook over (c, d) encoded candidates; the draws depend on the answers alone."""
+        count = len(self._answered)
+        return outlook(
+            model,
+            known=self._encode(t.point for t in self._answered),
+            candidates=x,
+            answered=self._answered,
+            objective=self.objectives[0],
+            works=self._works(x),
+            spread=max(1.0, self._record.stretch(stopping.RECORD)[0]),
+            delta=delta,
+            q=q,
+            most=most,
+            seed=derive_seed(self._seed, "outlook", count),
+        )
+
+    def _works(self, x: torch.Tensor) -> torch.Tensor | None:
+        """(c,) probability that the experiment works at (c, d) encoded points; None if nothing speaks against it."""
+        return None
+
+    def _check(self, trial: Trial) -> None:
+        try:
+            self.space.check(trial.point)
+        except InvalidPoint as error:
+            raise ConfigError(
+                f"{self.name}: trial {trial.id} of `data` is not a point of this study's space ({error}); "
+                "take data from a study with the same space"
+            ) from error
+
+
+def _default(space: Space) -> Surrogate:
+    from matloop.surrogates.blend import Blend
+
+    return Blend(space=space)
+
+
+def _listable(space: Any) -> bool:
+    return isinstance(space, Finite | Vectorised)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence two libraries' notes that say nothing about the data.
+
+    GPyTorch adds jitter to matrices, which near-duplicate points make inevitable; torch mentions once per process that
+    it does not check sparse tensors, which GPyTorch uses.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumericalWarning)
+        warnings.filterwarnings("ignore", message="Sparse invariant checks", category=UserWarning)
+        yield

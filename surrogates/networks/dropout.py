@@ -1,0 +1,161 @@
+"""A network with dropout left on, as a BoTorch model: its masks give sample functions, held-out data their scale.
+
+k copies of the network are trained, each without one of k folds of the data (`matloop.surrogates.networks.members`).
+The dropout rate is the one whose recalibrated predictions of held-out data are most likely. Where the space can render
+points as images (the latent space of a generator), the network sees the image and the model is one differentiable
+function from the latent vector to the property.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Space
+from matloop.orchestrator.randomness import derive, derive_seed
+from matloop.surrogates.networks.augmentation import Augmentation, augmentation
+from matloop.surrogates.networks.dropout_model import DropoutModel, Render
+from matloop.surrogates.networks.masks import MaskedNetwork
+from matloop.surrogates.networks.members import STEPS, Prepared, member_seed, set_scale, train_one
+from matloop.surrogates.networks.stack import Recipe, Stack, train
+from matloop.surrogates.uncertainty.calibration import recalibrate
+from matloop.surrogates.uncertainty.metrics import nll
+
+RATES = (0.02, 0.1, 0.3)
+"""Among which a rate is fitted."""
+
+PILOT = 1000
+"""Most rows on which it is; finding it on more would cost several trainings."""
+
+TRIAL_SAMPLES = 16
+
+
+class MCDropout:
+    """Networks with Monte-Carlo dropout, trained afresh at every fit, recalibrated on held-out data."""
+
+    def __init__(
+        self,
+        *,
+        space: Space | None = None,
+        network: Mapping[str, Any] | None = None,
+        rate: Literal["fitted"] | float = "fitted",
+        samples: int = 32,
+        members: int = 3,
+        steps: int | None = None,
+        augment: Augmentation = "none",
+        device: str = "cpu",
+    ) -> None:
+        """Set up the family.
+
+        Args:
+            space: where the points come from; if it has `render` and `shape`, the network sees the rendered image.
+            network: genome as in `matloop.search_spaces.networks`, with its own training settings and dropout rates;
+                None for a perceptron that suits the size of the data, or a small convolutional network for images.
+            rate: of dropout in the perceptron, in (0, 1); fitted chooses it by held-out likelihood.
+            samples: number of sample functions s, >= 2.
+            members: number k of networks, each trained without its fold of the data, >= 2.
+            steps: most gradient steps per network, >= 1; None for as many as suit the size of the data.
+            augment: symmetries of the property that the training images are varied by, see
+                `matloop.surrogates.networks.augmentation`.
+            device: where the networks are trained; the model itself lives on the CPU.
+        """
+        for name, value, least in (
+            ("samples", samples, 2), ("members", members, 2), ("steps", 1 if steps is None else steps, 1)
+        ):  # fmt: skip
+            if value < least:
+                raise ConfigError(f"expected {name} >= {least}, got {value}")
+        if rate != "fitted" and not (isinstance(rate, float) and 0 < rate < 1):
+            raise ConfigError(f"expected rate to be 'fitted' or within (0, 1), got {rate!r}")
+        self.network = network
+        self.rate = rate
+        self.samples = samples
+        self.members = members
+        self.steps = steps
+        self.augment = augmentation(augment)
+        self.device = device
+        self._render: Render | None = getattr(space, "render", None)
+
+    def fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> DropoutModel:
+        """Train, recalibrate, and return the model.
+
+        Args:
+            x: (n, d) float64, n >= 1.
+            y: (n, m) float64, any unit.
+            seed: of folds, weights, batches and masks.
+
+        Raises:
+            ValueError: shapes differ or a value is not finite.
+            ConfigError: the network does not fit the data, or has no dropout.
+        """
+        data = Prepared.of(x, y, render=self._render, folds=self.members, seed=seed)
+        heads = False
+        if self.network is None and data.inputs.ndim == 2:
+            stack, chosen = self._stack(data, seed)
+            heads = stack.recipe.heads
+            networks: list[nn.Module] = [stack.member(i) for i in chosen]
+        else:
+            networks = [
+                train_one(
+                    data, held, genome=self.network, steps=self.steps or STEPS, augment=self.augment,
+                    device=self.device, seed=member_seed(seed, i),
+                )
+                for i, held in enumerate(data.held())
+            ]  # fmt: skip
+        model = DropoutModel(
+            [MaskedNetwork(network, data.inputs) for network in networks],
+            prepare=data.prepare,
+            y_mean=data.y_mean,
+            y_std=data.y_std,
+            samples=self.samples,
+            seed=derive_seed(seed, "masks"),
+            heads=heads,
+        )
+        set_scale(model, data, seed)
+        return model.eval()
+
+    def _stack(self, data: Prepared, seed: int) -> tuple[Stack, list[int]]:
+        """Trained perceptrons, and the numbers of those of the chosen rate in the order of the folds."""
+        n = len(data.x)
+        rates = [self.rate] if isinstance(self.rate, float) else list(RATES) if data.k > 1 else [RATES[1]]
+        if len(rates) > 1 and n > PILOT:
+            rows = torch.as_tensor(np.sort(derive(seed, "pilot").permutation(n)[:PILOT]))
+            rates = [rates[self._best(*self._trained(data, rows, rates, seed), data, rows)]]
+        every = torch.arange(n)
+        stack, held = self._trained(data, every, rates, seed)
+        best = self._best(stack, held, data, every) if len(rates) > 1 else 0
+        return stack, list(range(best * data.k, (best + 1) * data.k))
+
+    def _trained(self, data: Prepared, rows: torch.Tensor, rates: list[float], seed: int) -> tuple[Stack, torch.Tensor]:
+        """All folds of the first rate, then of the next; and the rows that each holds out."""
+        held = data.held()[:, rows].repeat(len(rates), 1)
+        return train(
+            data.inputs[rows],
+            data.targets[rows],
+            held,
+            torch.tensor(rates).repeat_interleave(data.k),
+            Recipe.suited(len(rows), steps=self.steps),
+            seed=derive_seed(seed, "stack", len(rows)),
+            device=self.device,
+        ), held
+
+    def _best(self, stack: Stack, held: torch.Tensor, data: Prepared, rows: torch.Tensor) -> int:
+        """Index of the rate with the best score of held-out data, recalibrated as the model will be."""
+        x, y, m = data.inputs[rows], data.targets[rows].to(torch.float64), stack.outputs
+        draws = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            outputs = torch.stack([stack.sample(x, draws) for _ in range(TRIAL_SAMPLES)]).to(torch.float64)
+        scores = []
+        for first in range(0, len(held), data.k):
+            own = outputs[:, first + data.folds[rows], torch.arange(len(rows))]  # (samples, n, outputs)
+            mean, spread = own[..., :m].mean(dim=0), own[..., :m].std(dim=0)
+            shape = own[..., m:].exp().mean(dim=0).sqrt() if stack.recipe.heads else torch.ones_like(mean)
+            parts = [[a[:, j].numpy() for a in (mean, spread, y, shape)] for j in range(m)]
+            scores.append(
+                sum(nll(a, recalibrate(a, b, c, shape=d).std(b, d), c) for a, b, c, d in parts)
+            )  # fmt: skip
+        return int(np.argmin(scores))

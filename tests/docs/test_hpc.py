@@ -1,0 +1,79 @@
+"""What docs/hpc.md shows is run: its campaign, its commands, and its messages are those of the code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from matloop.orchestrator.composition.config import ExecutorConfig
+from matloop.orchestrator.ledger.ledger import read
+from tests.docs.test_readme import MATLOOP, ROOT, matloop
+
+TEXT = (ROOT / "docs" / "hpc.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    files = dict(re.findall(r"^`([\w.]+)`[^\n]*:\n\n```\w+\n(.*?)```", TEXT, re.MULTILINE | re.DOTALL))
+    assert set(files) == {"alloys.yaml", "measure.py"}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    return tmp_path
+
+
+def test_validate_and_submit(folder: Path) -> None:
+    commands = re.findall(r"^matloop ((?:validate|submit) .+)$", TEXT, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        said = matloop(*shlex.split(command), cwd=folder)
+        if command.startswith("submit"):
+            assert "wrote" in said
+            subprocess.run(["bash", "-n", "runs/alloys/job.sh"], cwd=folder, check=True)
+
+
+@pytest.mark.slow
+def test_run_status_report_export(folder: Path) -> None:
+    """The campaign of the document, on this machine and without the waiting."""
+    file = folder / "alloys.yaml"
+    file.write_text(file.read_text().replace("{kind: mpi}", "{kind: local, slots: 2}"))
+    (folder / "measure.py").write_text((folder / "measure.py").read_text().replace("sleep(0.5)", "sleep(0.01)"))
+    matloop("run", "alloys.yaml", cwd=folder)
+    commands = re.findall(r"^matloop ((?:status|report|export) .+)$", TEXT, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        matloop(*shlex.split(command), cwd=folder)
+    assert len((folder / "trials.csv").read_text().splitlines()) == 61
+    assert len(read(folder / "runs/alloys/ledger.db").finished) == 60
+
+
+@pytest.mark.slow
+def test_options_in_the_text_exist() -> None:
+    offered = "".join(
+        subprocess.run([MATLOOP, command, "--help"], capture_output=True, text=True, env={"COLUMNS": "200"}).stdout
+        for command in ("submit", "run", "progress", "report", "export")
+    )
+    others = {"--no-binary", "--force-reinstall", "--nodes", "--ntasks", "--time", "--mpi", "--batch", "--signal"}
+    others |= {"--with-ft", "--quick"}  # of pip, Slurm, Open MPI and the benchmarks
+    shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT)) - others
+    assert shown and all(option in offered for option in shown)
+
+
+def test_the_dask_section_is_a_valid_executor() -> None:
+    sections = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)]
+    (executor,) = [s["executor"] for s in sections if s.get("executor", {}).get("kind") == "dask"]
+    assert ExecutorConfig.model_validate(executor).cluster["class"] == "dask_jobqueue.SLURMCluster"
+
+
+def test_messages_in_the_text_are_those_of_the_code() -> None:
+    code = "".join(
+        p.read_text(encoding="utf-8") for folder in ("orchestrator", "hpc") for p in (ROOT / folder).rglob("*.py")
+    )
+    messages = re.findall(r"^\| `([^`]+)`", TEXT.partition("## When something fails")[2], re.MULTILINE)
+    ours = [message for message in messages if "plugin" not in message]
+    assert len(ours) >= 4
+    assert all(message.removeprefix("ledger.db ") in code for message in ours)

@@ -1,0 +1,102 @@
+"""The guide for laboratories is followed word by word, and the example notebook is run."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from matloop.orchestrator.ledger.ledger import read
+
+ROOT = Path(__file__).parents[2]
+MATLOOP = str(Path(sys.executable).with_name("matloop"))
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+
+
+def matloop(command: str, cwd: Path) -> str:
+    import shlex
+
+    done = subprocess.run([MATLOOP, *shlex.split(command)], cwd=cwd, capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def fill_in(file: Path, changes: dict[int, dict[str, str]]) -> None:
+    """As a person would, in a spreadsheet program."""
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        rows = list(csv.DictReader(text))
+    for i, cells in changes.items():
+        assert cells.keys() <= rows[i].keys()
+        rows[i].update(cells)
+    with file.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+RESULTS = {
+    0: {"hardness (HV)": "412", "hardness ± (HV)": "6"},
+    1: {"hardness (HV)": "380", "temperature (°C)": "803", "gas": "argon"},
+    2: {"failed": "cracked"},
+}
+
+
+def test_the_guide(tmp_path):
+    text = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
+    for name, content in re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)```", text, re.MULTILINE | re.DOTALL):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    commands = re.findall(r"^matloop (.+)$", text, re.MULTILINE)
+    assert len(commands) == 12
+    shown = {}
+    for command in commands:
+        if "--amend" in command:
+            fill_in(tmp_path / "next.csv", {0: {"hardness (HV)": "421"}})
+        shown[command] = matloop(command, tmp_path)
+        if command.startswith("recommend"):
+            fill_in(tmp_path / "next.csv", RESULTS)
+    assert "3 recorded, 1 row without a result" in shown["tell lab.yaml next.csv --by Grace"]
+    assert "1 amended, 2 on record already" in shown["tell lab.yaml next.csv --amend --by Grace"]
+    assert "2 recorded that nobody had recommended" in shown["tell lab.yaml own.csv --by Ada"]
+    assert "the strategy cannot say" in shown["outlook lab.yaml --delta 5 -n 3"]  # its model has too few results yet
+    history = read(tmp_path / "runs/furnace/ledger.db")
+    assert [t.state for t in history.trials] == ["answered", "answered", "failed", "cancelled", "answered", "answered"]
+    assert [t.values["hardness"] for t in history.trials if t.values] == [421.0, 380.0, 385.0, 441.0]
+    assert history.trials[1].point["temperature"] == 803.0 and history.trials[1].planned is not None
+    assert (tmp_path / "runs/furnace/report.html").is_file() and (tmp_path / "trials.csv").is_file()
+
+
+@pytest.mark.slow
+def test_the_guides_python(tmp_path):
+    matloop("init lab.yaml --template lab", tmp_path)
+    (python,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "lab.md").read_text(encoding="utf-8"), re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", python], cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    history = read(tmp_path / "runs/furnace/ledger.db")
+    assert [t.state for t in history.trials] == ["answered", "answered", "failed"]
+    assert history.trials[0].noise == {"hardness": 6.0}
+
+
+def test_the_example_is_what_init_writes():
+    example = ROOT / "campaigns" / "lab.yaml"
+    assert example.read_bytes() == (ROOT / "orchestrator" / "cli" / "templates" / "lab.yaml").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # of the libraries of notebooks
+def test_the_notebook(tmp_path):
+    nbformat = pytest.importorskip("nbformat")
+    client = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    notebook = nbformat.read(ROOT / "examples" / "lab.ipynb", as_version=4)
+    kernel = client.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
+    kernel.execute()
+    folder = tmp_path / "hardness"
+    history = read(folder / "ledger.db")
+    assert len(history.finished) >= 12 and any(t.prediction for t in history.trials)
+    images = [o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(images) == 3

@@ -1,0 +1,347 @@
+"""The build: options against constructors, references to earlier studies, objectives, third-party parts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from matloop.orchestrator.composition import build as build_module
+from matloop.orchestrator.composition.binding import KINDS
+from matloop.orchestrator.composition.build import Builder, plans, surrogate_for, validate
+from matloop.orchestrator.composition.config import Config, load
+from matloop.orchestrator.composition.environment import record
+from matloop.orchestrator.composition.executors import make
+from matloop.orchestrator.composition.outcomes import Rehearsal
+from matloop.orchestrator.errors import ConfigError, MatloopError, MissingExtra
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.ledger import Ledger
+from matloop.orchestrator.trial import Answer, Objective, Proposal
+
+PARTS = '''
+from __future__ import annotations
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from matloop.orchestrator.trial import Objective, Trial
+if TYPE_CHECKING:
+    from somewhere import Unknown
+
+class Line:
+    """Points {"x": …} in [0, 1]; renders to a 1 x 2 image if asked to."""
+    dimension = 1
+    def __init__(self, *, high: float = 1.0, seed: int = 0) -> None:
+        if high <= 0:
+            raise ValueError(f"expected high above 0, got {high}; see 'high'")
+        self.high, self.seed = high, seed
+    def sample(self, rng):
+        return {"x": self.high * rng.random()}
+    def check(self, point):
+        pass
+    def encode(self, points):
+        import numpy as np
+        return np.array([[p["x"]] for p in points])
+
+class Ruler:
+    repeatable = True
+    objectives = (Objective("length", "minimise", "m"), Objective("mass", "maximise"))
+    def __init__(self, *, data: Path | None = None, seed: int = 0, space: Line | None = None) -> None:
+        self.data, self.seed, self.space = data, seed, space
+    def __call__(self, trial):
+        return {"length": trial.point["x"], "mass": 1.0}
+
+class Scale(Ruler):
+    objectives = ()
+
+class Model:
+    def __init__(self, *, space: Line, network: Mapping[str, Any] | None = None, depth: int = 2) -> None:
+        self.space, self.network, self.depth = space, network, depth
+
+class Guess:
+    def __init__(self, *, space: Line, objectives: tuple[Objective, ...], seed: int,
+                 n: int = 3, names: list[str] | None = None, mode: Literal["a", "b"] = "a",
+                 table: Path | None = None, surrogate: Model | None = None,
+                 data: Sequence[Trial] = (), other: Unknown | None = None) -> None:
+        self.__dict__.update(locals())
+    def ask(self, n, pending, rng):
+        return []
+    def tell(self, trial):
+        pass
+'''
+
+ONE = """
+  one:
+    space: {kind: "parts_for_build:Line", high: 2}
+    driver: "parts_for_build:Ruler"
+    strategy: {kind: "parts_for_build:Guess", surrogate: {kind: "parts_for_build:Model", depth: 5}}
+    budget: {trials: 5}
+"""
+TWO = """
+  two:
+    space: {from: one}
+    driver: {kind: "parts_for_build:Ruler", data: {from: one}}
+    strategy: {kind: "parts_for_build:Guess", surrogate: {from: one}, data: {from: one}}
+    budget: {trials: 5}
+  three:
+    space: {from: two}
+    driver: {from: two}
+    strategy:
+      kind: "parts_for_build:Guess"
+      surrogate: {kind: "parts_for_build:Model", network: {from: one}}
+    budget: {trials: 5}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    sys.modules.pop("parts_for_build", None)
+    (tmp_path / "parts_for_build.py").write_text(PARTS)
+    return tmp_path
+
+
+def campaign(folder: Path, studies: str, head: str = "seed: 3") -> Config:
+    (folder / "c.yaml").write_text(f"name: c\n{head}\nstudies:\n{studies}")
+    return load(folder / "c.yaml")
+
+
+def refused(config: Config) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        validate(config)
+    return [line.removeprefix(str(config.path)) for line in str(caught.value).splitlines()]
+
+
+def test_options_and_injection(folder: Path) -> None:
+    (folder / "t.csv").write_text("a,b\n")
+    config = campaign(folder, ONE.replace("depth: 5}", "depth: 5}, n: 4, names: [u], mode: b, table: t.csv"))
+    (study,), resolved = validate(config)
+    guess: Any = study.strategy
+    assert (guess.n, guess.names, guess.mode, guess.table) == (4, ["u"], "b", folder / "t.csv")
+    assert guess.space is study.space is study.driver.space is guess.surrogate.space
+    assert guess.surrogate.depth == 5
+    assert guess.objectives == (Objective("length", "minimise", "m"), Objective("mass", "maximise"))
+    assert 0 <= guess.seed < 2**31
+    assert resolved["files"] == {"studies.one.strategy.table": hashlib.sha256(b"a,b\n").hexdigest()}
+    assert resolved["studies"]["one"]["objectives"] == {
+        "length": {"direction": "minimise", "unit": "m"},
+        "mass": {"direction": "maximise", "unit": ""},
+    }
+    assert resolved["studies"]["one"]["driver"] == {"kind": "parts_for_build:Ruler"}
+    json.dumps(resolved)
+
+
+def test_seeds_differ_between_strategies_and_not_between_drivers(folder: Path) -> None:
+    again = ONE.replace("  one:", "  again:")
+    (one, two), _ = validate(campaign(folder, ONE + again))
+    assert one.strategy.seed != two.strategy.seed  # type: ignore[attr-defined]
+    assert one.driver.seed == two.driver.seed  # type: ignore[attr-defined]
+    (other, _), _ = validate(campaign(folder, ONE + again, "seed: 4"))
+    assert other.strategy.seed != one.strategy.seed and other.driver.seed != one.driver.seed  # type: ignore[attr-defined]
+
+
+def test_all_that_is_wrong_with_its_line(folder: Path) -> None:
+    text = ONE.replace("high: 2", "hihg: 2").replace("depth: 5}", "depht: 5}, n: many, mode: c, objectives: []")
+    assert refused(campaign(folder, text)) == [
+        ":6:43: studies.one.space.hihg: unknown option of Line; did you mean 'high'? accepted: high, seed",
+        ":8:90: studies.one.strategy.surrogate.depht: unknown option of Model; did you mean 'depth'? "
+        "accepted: depth, network",
+        ":8:104: studies.one.strategy.n: expected a valid integer, unable to parse string as an integer, got 'many'",
+        ":8:116: studies.one.strategy.mode: expected 'a' or 'b', got 'c'",
+        ":8:119: studies.one.strategy.objectives: is filled in by matloop; remove it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('"parts_for_build:Guess"', "randon", "unknown strategy 'randon'; did you mean 'random'?"),
+        ("parts_for_build:Guess", "parts_for_build:Gues", "has no class 'Gues'; did you mean 'Guess'?"),
+        ("parts_for_build:Guess", "no_such_module:X", "cannot import 'no_such_module'"),
+        ("parts_for_build:Guess", "parts_for_build:Guess:X", "has no class"),
+        ("high: 2", "high: -2", ":6:49: studies.one.space.high: expected high above 0, got -2.0"),
+        ("depth: 5", "depth: [5]", "expected a valid integer, got [5]"),
+        ("depth: 5", "network: {from: nobody}", "there is no study 'nobody'"),
+        ("{trials: 5}", "{target: 5}", "expected at least one of trials, seconds, cost, patience"),
+        ("budget:", "objectives: {lenght: minimise}\n    budget:", "did you mean 'length'?"),
+        ("budget:", "objectives: {length: {direction: minimise, unit: mm}}\n    budget:", "measures in 'm', got 'mm'"),
+        ('"parts_for_build:Ruler"', '"parts_for_build:Scale"', "add to the study `objectives:"),
+    ],
+)
+def test_one_thing_wrong(old: str, new: str, expected: str, folder: Path) -> None:
+    assert old in ONE
+    with pytest.raises(ConfigError) as caught:
+        validate(campaign(folder, ONE.replace(old, new, 1)))
+    assert expected in str(caught.value) and len(str(caught.value).splitlines()) == 1, str(caught.value)
+
+
+def test_a_required_option_and_a_reference_where_none_can_stand(folder: Path) -> None:
+    lines = refused(campaign(folder, ONE.replace('"parts_for_build:Ruler"', "{kind: python, repeatable: true}")))
+    assert any("needs the option 'path'" in line for line in lines)
+    config = campaign(folder, ONE + TWO.replace("data: {from: one}}\n    budget", "n: {from: one}}\n    budget"))
+    assert any("`from:` cannot stand here" in line for line in refused(config))
+
+
+def test_objectives_of_the_file_override_direction_and_keep_the_unit(folder: Path) -> None:
+    text = ONE.replace("budget:", "objectives: {mass: minimise, length: maximise}\n    budget:")
+    (study,), _ = validate(campaign(folder, text))
+    assert study.objectives == (Objective("mass", "minimise", ""), Objective("length", "maximise", "m"))
+
+
+def test_rehearsal_stands_in_for_outcomes(folder: Path) -> None:
+    (_, two, three), resolved = validate(campaign(folder, ONE + TWO))
+    assert two.strategy.data == ()  # type: ignore[attr-defined]
+    assert two.strategy.surrogate.depth == 5  # type: ignore[attr-defined]
+    assert 0 <= three.strategy.surrogate.network["x"] <= 2  # type: ignore[attr-defined]
+    assert resolved["studies"]["three"]["space"] == {"kind": "parts_for_build:Line", "high": 2}
+
+
+def test_a_strategy_takes_data_from_several_studies_and_names_are_checked_in_the_list(folder: Path) -> None:
+    data = "data: {from: one}}\n    budget"
+    several = ONE + TWO.replace(data, "data: {from: [one, one]}}\n    budget")
+    assert several != ONE + TWO
+    validate(campaign(folder, several))
+    with pytest.raises(ConfigError, match="there is no study 'oen'"):
+        campaign(folder, several.replace("[one, one]", "[one, oen]"))
+    with pytest.raises(ConfigError, match="only a strategy's data take several"):
+        validate(
+            campaign(
+                folder, ONE + TWO.replace("data: {from: one}}\n    strategy", "data: {from: [one]}}\n    strategy")
+            )
+        )
+
+
+def test_rehearsed_data_set(folder: Path) -> None:
+    config = campaign(folder, ONE)
+    builder = Builder(config, lambda b: Rehearsal(folder, lambda s: (b.space(s), b.objectives(s))))
+    with np.load(builder.outcomes.dataset("one")) as made:
+        assert made["x"].shape == (32, 1) and made["x"].dtype == np.float32
+        assert made["y"].shape == (32, 2) and made["y"].dtype == np.float64
+
+
+def test_recorded_outcomes(folder: Path) -> None:
+    config = campaign(folder, ONE + TWO)
+    _, resolved = validate(config)
+    store = ArtifactStore(folder / "artifacts")
+    by_name = {plan.name: plan for plan in plans(config)}
+    with Ledger.open(folder / "ledger.db", config=resolved, environment=record(config)) as ledger:
+        with pytest.raises(MatloopError, match="study 'one' has no answered trial"):
+            by_name["two"].build(ledger.history, store)
+        for x, length in ((0.5, 3.0), (1.5, 1.0), (0.25, None), (1.0, 2.0)):
+            trial = ledger.propose("one", Proposal(point={"x": x}), seed=0, ask=0)
+            if length is not None:
+                values = {"length": length, "mass": 2 * length}
+                ledger.answer(trial, Answer(values=values, started_at=0.0, finished_at=1.0))
+        ledger.commit()
+        two, three = (by_name[name].build(ledger.history, store) for name in ("two", "three"))
+        assert [t.point["x"] for t in two.strategy.data] == [0.5, 1.5, 1.0]  # type: ignore[attr-defined]
+        assert three.strategy.surrogate.network == {"x": 1.5}  # type: ignore[attr-defined]
+        path = two.driver.data  # type: ignore[attr-defined]
+        assert path.parent == folder / "artifacts" and path.name == hashlib.sha256(path.read_bytes()).hexdigest()
+        with np.load(path) as made:
+            assert made["x"].tolist() == [[0.5], [1.5], [1.0]]
+            assert made["names"].tolist() == ["length", "mass"]
+            assert made["y"].tolist() == [[3.0, 6.0], [1.0, 2.0], [2.0, 4.0]]
+        assert by_name["two"].build(ledger.history, store).driver.data == path  # type: ignore[attr-defined]
+        surrogate, space = surrogate_for("three", json.loads(json.dumps(resolved)), ledger.history, store)
+        assert surrogate.network == {"x": 1.5} and space.high == 2.0  # type: ignore[attr-defined]
+        resolved["studies"]["one"]["strategy"].pop("surrogate")
+        with pytest.raises(ConfigError, match="no 'surrogate' to share"):
+            surrogate_for("one", resolved, ledger.history, store)
+
+
+def test_data_sets_show_what_a_renderer_draws() -> None:
+    import torch
+
+    from matloop.orchestrator.composition.outcomes import network_inputs
+
+    class Drawing:
+        dimension = 2
+
+        def sample(self, rng: np.random.Generator) -> Any:
+            raise NotImplementedError
+
+        def check(self, point: Any) -> None:
+            raise NotImplementedError
+
+        def encode(self, points: Any) -> Any:
+            return np.array([p["z"] for p in points], dtype=np.float64)
+
+        def render(self, z: torch.Tensor) -> torch.Tensor:
+            return z.reshape(-1, 1, 1, 2) * 10
+
+    points = [{"z": [i, i + 0.5]} for i in range(300)]
+    x = network_inputs(Drawing(), points)
+    assert x.shape == (300, 1, 1, 2) and x.dtype == np.float32
+    assert x[299, 0, 0].tolist() == [2990.0, 2995.0]
+
+
+def test_a_missing_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "parts_for_build.py").write_text("import torcwa")
+    monkeypatch.setitem(sys.modules, "torcwa", None)
+    error = ModuleNotFoundError("No module named 'torcwa'", name="torcwa")
+
+    class Absent:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name == "torcwa":
+                raise error
+
+    monkeypatch.delitem(sys.modules, "torcwa")
+    monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
+    with pytest.raises(MissingExtra, match=r"pip install 'matloop\[optics\]'") as caught:
+        validate(campaign(folder, ONE))
+    assert "c.yaml:6:" in caught.value.__notes__[0]
+
+
+def test_executors(folder: Path) -> None:
+    def of(text: str) -> Any:
+        return make(campaign(folder, ONE, f"executor: {text}"), folder / "log")
+
+    with of("serial") as serial:
+        assert serial.slots == 1
+    with of("{kind: local, slots: 3}") as local:
+        assert local.slots == 3
+    with pytest.raises(ConfigError, match=r"c\.yaml:2:11: executor: a serial executor has one slot"):
+        of("{kind: serial, slots: 2}")
+    with pytest.raises(ConfigError, match="the launcher sets the number of slots"):
+        of("{kind: mpi, slots: 2}")
+    assert type(of("{kind: mpi, threads: auto, lease_s: 60.0, trials_per_gpu: 2}")).__name__ == "Mpi"
+    with pytest.raises(ConfigError, match=r"executor\.lease_s: only `kind: mpi` has this option"):
+        of("{kind: local, lease_s: 60.0}")
+    with pytest.raises(ConfigError, match=r"executor\.trials_per_gpu: only `kind: local or mpi"):
+        of("{kind: serial, trials_per_gpu: 1}")
+    with pytest.raises(ConfigError, match=r"executor\.threads"):
+        of("{kind: serial, threads: auto}")
+
+
+def test_limits_of_the_executor_hold_where_a_study_sets_none(folder: Path) -> None:
+    head = "executor: {kind: local, timeout_s: 9, memory_gb: 2}"
+    text = ONE.replace("budget:", "limits: {timeout_s: 5}\n    budget:")
+    (study,), _ = validate(campaign(folder, text, head))
+    assert (study.limits.timeout_s, study.limits.memory_gb) == (5, 2)
+
+
+def test_every_kind_can_be_found() -> None:
+    import importlib.util
+
+    for table in KINDS.values():
+        for target in table.values():
+            assert importlib.util.find_spec(target.partition(":")[0]) is not None, target
+
+
+def test_the_environment_is_recorded_without_imports(folder: Path) -> None:
+    found = record(campaign(folder, ONE))
+    assert found["python"].startswith("3.") and found["packages"]["numpy"] == np.__version__
+    assert found["campaign_file"] == str(folder / "c.yaml")
+
+
+@pytest.mark.filterwarnings("default")  # of packages that are imported here for the first time
+def test_every_campaign_that_is_shipped_is_valid() -> None:
+    shipped = sorted((Path(build_module.__file__).parents[2] / "campaigns").glob("*.yaml"))
+    assert shipped
+    for file in shipped:
+        validate(load(file))

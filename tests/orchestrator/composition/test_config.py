@@ -1,0 +1,193 @@
+"""The campaign file: what is accepted, and errors that name the line, what came and the remedy."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matloop.orchestrator.composition.config import Config, load, slug
+from matloop.orchestrator.composition.source import Source, ordered, suggest
+from matloop.orchestrator.errors import ConfigError
+
+GOOD = """\
+name: good one
+executor: serial
+studies:
+  one:
+    space: {kind: box, parameters: {x: {type: float, low: 1e-5, high: 1}}}
+    driver: {kind: python, path: "m.py:f"}
+    strategy: random
+    objectives: {y: minimise, z: {direction: maximise, unit: eV}}
+    budget: {trials: 5}
+  two:
+    space: {from: one}
+    driver: {from: one}
+    strategy: {kind: active_learning, surrogate: {kind: mc_dropout, network: {from: one}}}
+    budget: {seconds: 60, patience: 3}
+    baseline: one
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "campaign.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refused(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(write(folder, text))
+    return str(caught.value).splitlines()
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    config = load(write(tmp_path, GOOD))
+    assert (config.name, config.seed, config.executor.kind) == ("good one", 0, "serial")
+    assert list(config.studies) == ["one", "two"]
+    one = config.studies["one"]
+    assert one.strategy == {"kind": "random"}
+    assert one.space["parameters"]["x"]["low"] == 1e-5
+    assert one.objectives is not None
+    assert one.objectives["y"].direction == "minimise" and one.objectives["z"].unit == "eV"
+    assert config.folder == tmp_path
+
+
+def test_the_record_of_a_campaign_gives_the_campaign_back(tmp_path: Path) -> None:
+    config = load(write(tmp_path, GOOD))
+    again = Config.from_record(config.model_dump(mode="json") | {"files": {}}, tmp_path / "campaign.yaml")
+    assert again.model_dump() == config.model_dump()
+    assert again.message(("studies", "one"), "no") == f"{tmp_path / 'campaign.yaml'}: studies: one: no"
+
+
+def test_all_errors_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = (
+        GOOD.replace("name: good one", "nam: good one")
+        .replace("y: minimise", "y: minimize")
+        .replace("{trials: 5}", "{trials: 5.5, second: 1}")
+        .replace("strategy: random", "strategy: {kid: random}")
+    )
+    lines = refused(tmp_path, text)
+    place = str(tmp_path / "campaign.yaml")
+    assert lines == [
+        f"{place}:1:1: the key 'name' is missing; add `name: …` here",
+        f"{place}:1:1: nam: unknown key; did you mean 'name'? accepted: executor, name, seed, studies",
+        f"{place}:7:15: studies.one.strategy: expected a kind, such as `{{kind: NAME, option: value}}` or just `NAME`, "
+        "got {'kid': 'random'}",
+        f"{place}:8:21: studies.one.objectives.y: expected 'minimise' or 'maximise', got 'minimize'",
+        f"{place}:9:22: studies.one.budget.trials: expected a valid integer, got 5.5",
+        f"{place}:9:27: studies.one.budget.second: unknown key; did you mean 'seconds'? "
+        "accepted: cost, failures, patience, seconds, target, trials",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("baseline: one", "baseline: oen", "15:15: studies.two.baseline: there is no study 'oen'; did you mean 'one'?"),
+        ("baseline: one", "baseline: two", "expected an earlier study, got 'two', which comes here"),
+        (
+            "network: {from: one}",
+            "network: {from: onne}",
+            "network.from: there is no study 'onne'; did you mean 'one'?",
+        ),
+        ("space: {from: one}", "space: {from: one, x: 1}", "expected `from: STUDY` alone"),
+        ("  two:", "  'two words':", "expected a name of letters, digits, _ and -, got 'two words'"),
+        ("seconds: 60", "seconds: 0", "expected greater than 0, got 0"),
+        ("seconds: 60", "seconds: .nan", "expected"),
+        ("executor: serial", "executor: {kind: cluster}", "expected 'serial', 'local', 'mpi' or 'dask', got 'cluster'"),
+        ("executor: serial", "executor: serial\nseed: -1", "seed: expected greater than or equal to 0, got -1"),
+        (
+            "    baseline: one",
+            "    baseline: one\n    baseline: one",
+            "the key 'baseline' was already given in line 15",
+        ),
+        ("    budget: {trials: 5}", "    budget: {trials: 5", "expected ',' or '}'"),
+    ],
+)
+def test_one_error(old: str, new: str, expected: str, tmp_path: Path) -> None:
+    assert old in GOOD
+    lines = refused(tmp_path, GOOD.replace(old, new, 1))
+    assert len(lines) == 1 and expected in lines[0], lines
+    assert lines[0].startswith(str(tmp_path / "campaign.yaml") + ":")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "got an empty file"),
+        ("- a\n- b\n", "got list"),
+        ("a: &x [*x]\n", "an alias refers to the value that contains it"),
+        ("a: !!python/object:os.system {}\n", "unknown tag 'tag:yaml.org,2002:python/object:os.system'"),
+        ("a: !!int b\n", "invalid literal for int"),
+        ("a: \tb\x00\n", "special characters are not allowed"),
+        ("? [1, 2]\n: 3\n", "expected a plain key"),
+    ],
+)
+def test_not_a_campaign(text: str, expected: str, tmp_path: Path) -> None:
+    assert expected in " ".join(refused(tmp_path, text))
+
+
+def test_no_file_and_not_text(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="matloop init"):
+        load(tmp_path / "nothing.yaml")
+    (tmp_path / "campaign.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="expected a YAML text file"):
+        load(tmp_path / "campaign.yaml")
+
+
+@pytest.mark.parametrize(
+    ("scalar", "value"),
+    [
+        ("1e-5", 1e-5),
+        ("-2E3", -2000.0),
+        ("1.", 1.0),
+        (".5", 0.5),
+        ("010", 10),
+        ("no", "no"),
+        ("on", "on"),
+        ("12:30", "12:30"),
+        ("2026-01-01", "2026-01-01"),
+        ("true", True),
+        ("~", None),
+        ("", None),
+        ("1_000", "1_000"),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(scalar: str, value: object, tmp_path: Path) -> None:
+    found = Source(write(tmp_path, f"a: {scalar}\n")).data["a"]
+    assert found == value and type(found) is type(value)
+
+
+def test_merge_keys_and_anchors(tmp_path: Path) -> None:
+    source = Source(write(tmp_path, "base: &b {x: 1, y: 2}\nmore:\n  <<: *b\n  y: 3\n"))
+    assert source.data["more"] == {"x": 1, "y": 3}
+    assert source.message(("more", "y"), "t").endswith("campaign.yaml:4:6: more.y: t")
+
+
+LETTERS = st.text(st.characters(categories=["L"]))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | LETTERS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(LETTERS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_json_is_read_as_json(value: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        text = json.dumps({"a": value}, ensure_ascii=False)
+        assert Source(write(Path(folder), text)).data == {"a": value}
+
+
+def test_words() -> None:
+    assert slug("Light-absorbing composites, 2!") == "light-absorbing-composites-2"
+    assert slug("///") == "campaign"
+    assert suggest("trails", ["trials", "cost"]) == "did you mean 'trials'? accepted: cost, trials"
+    assert suggest("zzz", []) == "accepted: none"
+    assert ordered(["f:10:1: b", "f:2:1: a\nf:10:1: b"]) == "f:2:1: a\nf:10:1: b"

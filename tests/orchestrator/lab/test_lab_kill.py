@@ -1,0 +1,107 @@
+"""Doors killed at random moments: what a person was told is recorded is recorded, once; the other doors go on."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from matloop.orchestrator.lab import Lab, Result
+from matloop.orchestrator.ledger.ledger import read
+from tests.orchestrator.lab.files import furnace
+
+PRELOAD = [
+    "matloop.orchestrator.lab",
+    "matloop.orchestrator.strategies.space_filling",
+    "matloop.search_spaces.box",
+    "matloop.drivers.manual",
+]
+
+
+def door(folder: Path, number: int, started) -> None:
+    """Recommend and tell for ever; write down what was acknowledged, after it was."""
+    log = os.open(folder / f"log{number}", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    with Lab.open(folder / "furnace.yaml", directory=folder / "run") as lab:
+        started.send(True)
+        for count in range(10**6):
+            (trial,) = lab.recommend()
+            _note(log, ["recommended", trial.id, trial.point["temperature"]])
+            value = trial.id % 1900 + 0.5
+            lab.tell([Result(trial=trial.id, values={"hardness": value})], by=f"door {number}")
+            _note(log, ["answered", trial.id, value])
+            request = f"{os.getpid()} {count}"
+            lab.tell([Result(point=trial.point, values={"hardness": 1.0}, request=request)])
+            lab.tell([Result(point=trial.point, values={"hardness": 1.0}, request=request)])
+            _note(log, ["reported", request, 1.0])
+
+
+def _note(log: int, event: list) -> None:
+    os.write(log, (json.dumps(event) + "\n").encode())
+
+
+def killed(folder: Path, kills: int, doors: int = 2) -> None:
+    """Keep several doors busy, killing one of them at a time at random moments."""
+    furnace(folder)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*PRELOAD, "tests.orchestrator.lab.test_lab_kill"])
+    rng = random.Random(0)
+
+    def start(number: int):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=door, args=(folder, number, theirs), daemon=True)
+        process.start()
+        assert ours.poll(60) and ours.recv()
+        return process
+
+    processes = [start(number) for number in range(doors)]
+    for kill in range(kills):
+        victim = kill % doors
+        processes[victim].join(rng.uniform(0.0, 0.15))
+        processes[victim].kill()
+        processes[victim].join()
+        assert processes[victim].exitcode == -signal.SIGKILL
+        if kill < kills - doors:
+            processes[victim] = start(victim)
+
+
+def check(folder: Path, doors: int = 2) -> int:
+    """Everything acknowledged is on record exactly once; returns how much that was."""
+    history = read(folder / "run" / "ledger.db")
+    reported = [t.extra["request"] for t in history.trials if t.ask < 0]
+    assert len(reported) == len(set(reported))
+    temperatures = [t.point["temperature"] for t in history.trials if t.ask >= 0]
+    assert len(temperatures) == len(set(temperatures))  # no recommendation twice
+    seen = 0
+    for number in range(doors):
+        for line in (folder / f"log{number}").read_text().splitlines():
+            kind, key, value = json.loads(line)
+            seen += 1
+            if kind == "recommended":
+                assert history.trials[key].point["temperature"] == value
+            elif kind == "answered":
+                assert history.trials[key].values == {"hardness": value}
+                assert history.trials[key].worker == f"door {number}"
+            else:
+                assert reported.count(key) == 1
+    with Lab.open(folder / "furnace.yaml", directory=folder / "run") as lab:  # and on it goes
+        waiting = lab.pending()
+        assert {t.id for t in waiting} == {t.id for t in history.trials if t.state == "running"}
+        lab.tell([Result(trial=t.id, values={"hardness": 2.0}) for t in waiting])
+        lab.recommend()
+    return seen
+
+
+def test_doors_killed_at_random_lose_nothing_and_double_nothing(tmp_path):
+    killed(tmp_path, kills=7)
+    assert check(tmp_path) > 20
+
+
+@pytest.mark.slow
+def test_doors_killed_a_hundred_times(tmp_path):
+    killed(tmp_path, kills=100, doors=3)
+    assert check(tmp_path, doors=3) > 300
