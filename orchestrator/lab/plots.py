@@ -15,10 +15,10 @@ from matloop.orchestrator.composition.source import suggest
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.lab.tables import Layout
 from matloop.orchestrator.report import figure as fig
-from matloop.orchestrator.report import pareto as trade
 from matloop.orchestrator.report import text
 from matloop.orchestrator.report.fronts import Pair
 from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.report.sections import pareto as trade
 from matloop.orchestrator.trial import Objective, Trial
 
 SIZE = (7.0, 4.2)

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from matloop.orchestrator.ledger.history import History
-from matloop.orchestrator.report import predictions, text
-from matloop.orchestrator.report.occupancy import occupancy
+from matloop.orchestrator.report import text
+from matloop.orchestrator.report.sections import predictions
+from matloop.orchestrator.report.sections.occupancy import occupancy
 from matloop.orchestrator.report.study import Study
 from matloop.orchestrator.trial import in_full
 

@@ -9,9 +9,10 @@ import jinja2
 
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
-from matloop.orchestrator.report import (
+from matloop.orchestrator.report import headline, text
+from matloop.orchestrator.report.content import Chapter, Section
+from matloop.orchestrator.report.sections import (
     failures,
-    headline,
     hits,
     images,
     lineage,
@@ -23,9 +24,7 @@ from matloop.orchestrator.report import (
     prospects,
     reasons,
     record,
-    text,
 )
-from matloop.orchestrator.report.content import Chapter, Section
 from matloop.orchestrator.report.study import Study, studies
 
 

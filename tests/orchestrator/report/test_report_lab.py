@@ -12,8 +12,9 @@ import pytest
 
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger, read
-from matloop.orchestrator.report import failures, headline, occupancy, overrides, predictions, prospects, reasons
+from matloop.orchestrator.report import headline
 from matloop.orchestrator.report.content import Account, Figure, Prose, Table
+from matloop.orchestrator.report.sections import failures, occupancy, overrides, predictions, prospects, reasons
 from matloop.orchestrator.report.study import Study, studies
 from matloop.orchestrator.trial import Answer, Failure, Objective, Prediction, Proposal, Trial
 from tests.orchestrator.report.test_report_page import HOSTILE, parse, render

@@ -9,8 +9,9 @@ import pytest
 
 from matloop.orchestrator.composition.binding import KINDS
 from matloop.orchestrator.ledger.history import History
-from matloop.orchestrator.report import glyph, lineage
+from matloop.orchestrator.report import glyph
 from matloop.orchestrator.report.content import Table
+from matloop.orchestrator.report.sections import lineage
 from matloop.orchestrator.report.study import Study
 from matloop.orchestrator.trial import Objective, Trial
 from matloop.search_spaces.networks.conv import ConvNetworks

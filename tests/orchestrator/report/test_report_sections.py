@@ -11,11 +11,9 @@ from matplotlib.figure import Figure
 
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History, Session
-from matloop.orchestrator.report import (
+from matloop.orchestrator.report import fronts, glyph, headline, text
+from matloop.orchestrator.report.sections import (
     failures,
-    fronts,
-    glyph,
-    headline,
     hits,
     images,
     lineage,
@@ -23,7 +21,6 @@ from matloop.orchestrator.report import (
     pareto,
     predictions,
     progress,
-    text,
 )
 from matloop.orchestrator.report.study import Study, studies
 from matloop.orchestrator.trial import Objective, Prediction, Trial

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from matplotlib.image import imsave
 
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
-from matloop.orchestrator.report import predictions, text
+from matloop.orchestrator.report import text
 from matloop.orchestrator.report.content import Gallery, Picture, Section
+from matloop.orchestrator.report.sections import predictions
 from matloop.orchestrator.report.study import Study
 from matloop.orchestrator.trial import Objective, Trial
 

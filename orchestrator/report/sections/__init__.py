@@ -1,0 +1,1 @@
+"""The parts of a report, one file each: a function `section` from a study or history to what is shown, or None."""
