@@ -108,10 +108,10 @@ class Pool:
             raise InvalidPoint(f"expected a mapping with {self.inputs}, got {point!r}")
         for name in point:
             if name not in self.inputs:
-                raise InvalidPoint(f"unknown column {name!r}; {suggest(name, self.inputs)}")
+                raise InvalidPoint(f"unknown column {name!r}; {suggest(name, self.inputs)}", at=str(name))
         for name in self.inputs:
             if name not in point:
-                raise InvalidPoint(f"expected a value for {name}, got none; add it")
+                raise InvalidPoint(f"expected a value for {name}, got none; add it", at=name)
 
     @property
     def dimension(self) -> int:
@@ -160,13 +160,14 @@ class _Column:
             known = False
         if not known:
             some = ", ".join(repr(v) for v in list(self.known)[:5]) + (", …" if len(self.known) > 5 else "")
-            raise InvalidPoint(f"expected {self.name} to be one of {some}, got {value!r}")
+            raise InvalidPoint(f"expected {self.name} to be one of {some}, got {value!r}", at=self.name)
 
     def check_measured(self, value: Any) -> None:
         if not self.numeric:
             self.check(value)
         elif not _is_number(value) or not self.low <= value <= self.high:
-            raise InvalidPoint(f"expected {self.name} to be {self.low:g} to {self.high:g}, got {value!r}")
+            text = f"expected {self.name} to be {self.low:g} to {self.high:g}, got {value!r}"
+            raise InvalidPoint(text, at=self.name)
 
     def encode(self, values: Sequence[Any]) -> Array:
         if self.numeric:

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from matloop.orchestrator.errors import InvalidPoint, MatloopError
-from matloop.orchestrator.lab.results import is_number
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.pending import Pending
 from matloop.orchestrator.ledger.shared import SharedLedger
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.study import Plan, Study
+from matloop.orchestrator.measurement import is_number
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Proposal
 

@@ -20,21 +20,20 @@ from matloop.orchestrator.composition.config import Config
 from matloop.orchestrator.errors import LedgerLocked, MatloopError, Problem, RejectedResults
 from matloop.orchestrator.lab.adviser import Adviser
 from matloop.orchestrator.lab.people import parts, parts_as_before, record, study_of_people
-from matloop.orchestrator.lab.results import LONGEST, Entry, Recorded, Result, check_text
+from matloop.orchestrator.lab.results import Entry, Recorded, Result, require_text
 from matloop.orchestrator.lab.rules import Rules
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.pending import key
 from matloop.orchestrator.ledger.shared import WAIT_S, SharedLedger
 from matloop.orchestrator.loop.study import Study
+from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT
 from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Objective, Proposal, Trial
 
 ROUNDS = 8
 """How often the strategy is asked again because another door has recommended in the meantime."""
-
-LONGEST_NAME = 200
 
 
 class Door:
@@ -175,7 +174,7 @@ class Door:
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise MatloopError(f"expected n, a whole number >= 1, got {n!r}")
-        check_text("by", by, LONGEST_NAME)
+        require_text("by", by, LONGEST_NAME)
         name = self.parts.study
         with self._asking:
             for remaining in reversed(range(ROUNDS)):
@@ -203,7 +202,7 @@ class Door:
         Raises:
             RejectedResults: every problem by row, from 0, and column.
         """
-        check_text("by", by, LONGEST_NAME)
+        require_text("by", by, LONGEST_NAME)
         results = list(results)
         _reject(self.review(results, amend=amend, allow_outside=allow_outside)[1])  # without keeping others waiting
         with self._ledger.turn():
@@ -225,8 +224,8 @@ class Door:
         Raises:
             MatloopError: there is no such trial, or it has a result.
         """
-        check_text("by", by, LONGEST_NAME)
-        check_text("reason", reason, LONGEST)
+        require_text("by", by, LONGEST_NAME)
+        require_text("reason", reason, LONGEST_TEXT)
         with self._ledger.turn():
             trials = self.history.trials
             known = isinstance(trial_id, int) and 0 <= trial_id < len(trials)

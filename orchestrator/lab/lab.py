@@ -155,7 +155,8 @@ class Lab(Door):
     ) -> tuple[list[Entry], list[Problem]]:
         """What `record_filled` would do, and everything that is wrong, by the table's rows and titles."""
         entries, problems = self.review(table.results, amend=amend, allow_outside=allow_outside)
-        return entries, sorted([*table.problems, *map(table.place, problems)])
+        found = [*table.problems, *map(table.place, problems)]
+        return entries, sorted(found, key=lambda problem: problem.place)
 
     def record_filled(
         self, table: Filled, by: str = "", *, amend: bool = False, allow_outside: bool = False, source: str = ""

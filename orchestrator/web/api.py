@@ -54,10 +54,8 @@ def imported(desk: Desk, content: bytes, by: str, amend: bool = False, allow_out
     """
     lines = max(content.count(b"\n"), content.count(b"\r"))
     if lines > MOST_LINES:
-        text = (
-            f"expected a file of at most {MOST_LINES:,} lines, got {lines:,}; send it in parts, or use `matloop tell`"
-        )
-        raise RejectedResults([Problem(MOST_LINES, "", text)])
+        text = f"expected a file of at most {MOST_LINES:,} lines, got {lines:,}; send it in parts"
+        raise RejectedResults([Problem(text, (MOST_LINES,))])
     table = desk.lab.read_csv(content)
     done = desk.lab.record_filled(table, by, amend=amend, allow_outside=allow_outside)
     return ImportOut(

@@ -78,9 +78,9 @@ def create(lab: Lab, access: Access) -> Any:
     def _refused(request: Request, error: MatloopError) -> Response:
         if isinstance(error, RejectedResults):
             rows = [
-                {"row": p.row, "column": p.column or None, "message": p.message} for p in error.problems[:MOST_PROBLEMS]
+                {"row": p.row, "column": p.column or None, "message": p.text} for p in error.problems[:MOST_PROBLEMS]
             ]
-            return refuse(request, 422, str(error).partition("\n")[0], rows)
+            return refuse(request, 422, error.summary, rows)
         status = 503 if isinstance(error, LedgerLocked | Busy) else 500 if isinstance(error, LedgerError) else 409
         return refuse(request, status, str(error))
 

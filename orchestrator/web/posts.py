@@ -12,6 +12,7 @@ from starlette.datastructures import UploadFile
 
 from matloop.orchestrator.errors import MatloopError, RejectedResults
 from matloop.orchestrator.lab import Result
+from matloop.orchestrator.measurement import LONGEST_NAME
 from matloop.orchestrator.trial import Trial
 from matloop.orchestrator.web import api, forms, rendering
 from matloop.orchestrator.web.access import Access
@@ -74,7 +75,7 @@ def routes(site: Site, access: Access) -> APIRouter:
         trial = find(id)
         if what == "cancel":
             try:
-                lab.cancel(id, filled.line("by", forms.LONGEST_NAME), filled.line("reason"))
+                lab.cancel(id, filled.line("by", LONGEST_NAME), filled.line("reason"))
             except MatloopError as error:
                 filled.problems[""] = rendering.sentence(str(error))
                 return site.experiment(request, id, "cancel", filled)
@@ -111,7 +112,7 @@ def routes(site: Site, access: Access) -> APIRouter:
         try:
             if not wanted.isdecimal() or not 1 <= int(wanted[:4]) <= MOST_RECOMMENDED:
                 raise MatloopError(f"expected a number from 1 to {MOST_RECOMMENDED}, got {wanted[:20]!r}")
-            trials = await desk.recommend(int(wanted[:4]), filled.line("by", forms.LONGEST_NAME))
+            trials = await desk.recommend(int(wanted[:4]), filled.line("by", LONGEST_NAME))
         except MatloopError as error:
             filled.problems["n"] = rendering.sentence(str(error))
             return await run_in_threadpool(site.bench, request, "recommend", filled)
@@ -124,7 +125,7 @@ def routes(site: Site, access: Access) -> APIRouter:
 
     def imported(request: Request, filled: Filled, content: bytes) -> Response:
         try:
-            told = api.imported(desk, content, filled.line("by", forms.LONGEST_NAME))
+            told = api.imported(desk, content, filled.line("by", LONGEST_NAME))
         except RejectedResults as error:
             return site.bench(request, "csv", filled, [forms.located(problem) for problem in error.problems])
         return done(filled, "imported", len(told.recorded))

@@ -115,7 +115,8 @@ class Mixture:
         if not self.at_least <= present <= self.at_most:
             raise InvalidPoint(
                 f"expected {self.at_least} to {self.at_most} of {', '.join(self.components)} to be present, "
-                f"got {present}"
+                f"got {present}",
+                at=self.components[0],
             )
 
     def check_measured(self, point: Point) -> None:
@@ -123,7 +124,7 @@ class Mixture:
         amounts = self._amounts(point)
         for component, amount in amounts.items():
             if not 0 <= amount <= self.total * (1 + WEIGHED):
-                raise InvalidPoint(f"expected {component} to be 0 to {self.total:g}, got {amount!r}")
+                raise InvalidPoint(f"expected {component} to be 0 to {self.total:g}, got {amount!r}", at=component)
         self._check_sum(amounts, WEIGHED)
 
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
@@ -193,13 +194,13 @@ class Mixture:
             raise InvalidPoint(f"expected a mapping from component to amount, got {point!r}")
         for key in point:
             if key not in self.components:
-                raise InvalidPoint(f"unknown component {key!r}; {suggest(key, self.components)}")
+                raise InvalidPoint(f"unknown component {key!r}; {suggest(key, self.components)}", at=str(key))
         for component in self.components:
             if component not in point:
-                raise InvalidPoint(f"expected an amount of {component}, got none; add it, 0 if absent")
+                raise InvalidPoint(f"expected an amount of {component}, got none; add it, 0 if absent", at=component)
             value = point[component]
             if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not isfinite(value):
-                raise InvalidPoint(f"expected {component} to be an amount, got {value!r}")
+                raise InvalidPoint(f"expected {component} to be an amount, got {value!r}", at=component)
         return {component: float(point[component]) for component in self.components}
 
     def _check_amount(self, i: int, component: str, amount: float) -> None:
@@ -207,11 +208,12 @@ class Mixture:
         absent = amount == 0 and not self._forced[i]
         if not absent and not (low - slack <= amount <= high + slack and amount >= 0):
             least = f"{low:g} to {high:g}" + ("" if self._forced[i] or low == 0 else ", or 0")
-            raise InvalidPoint(f"expected {component} to be {least}, got {amount!r}")
+            raise InvalidPoint(f"expected {component} to be {least}, got {amount!r}", at=component)
         if self.step is not None and abs(amount / self.step - round(amount / self.step)) > SLACK:
             nearest = self._amount(round(amount / self.step))
             raise InvalidPoint(
-                f"expected {component} in steps of {self.step:g}, got {amount!r}; {nearest:g} is the nearest"
+                f"expected {component} in steps of {self.step:g}, got {amount!r}; {nearest:g} is the nearest",
+                at=component,
             )
 
     def _check_sum(self, amounts: Mapping[str, float], slack: float) -> None:
@@ -219,7 +221,8 @@ class Mixture:
         if abs(total - self.total) > slack * self.total:
             raise InvalidPoint(
                 f"expected {' + '.join(amounts)} to be {self.total:g}, got {total:.9g}; "
-                "scale the amounts or correct one"
+                "scale the amounts or correct one",
+                at=self.components[0],
             )
 
     def _vector(self, point: Point) -> Array:

@@ -78,10 +78,9 @@ class Experiment:
         self.product.check(point)
         for constraint in self.constraints:
             if constraint.violation(point) > 0:
-                named = ", ".join(
-                    f"{name}={point[name]!r}" for name in constraint.names or self.product.names if name in point
-                )
-                raise InvalidPoint(f"expected {constraint.text}, got {named}; change one of them")
+                names = [name for name in constraint.names or self.product.names if name in point]
+                named = ", ".join(f"{name}={point[name]!r}" for name in names)
+                raise InvalidPoint(f"expected {constraint.text}, got {named}; change one of them", at=names[:1])
 
     def check_measured(self, point: Point) -> None:
         """As `check`, for what was really done: between steps, near the total of a mixture, whatever the constraints.

@@ -148,7 +148,7 @@ BAD = [
     (Result(point={**AIR, "temperature": 1200.0}, values={"hardness": 1}), "temperature", r"\[600, 1000\], got 1200"),
     (Result(point={**AIR, "hours": 1e400}, values={"hardness": 1}), "hours", "an integer"),
     (Result(point={**AIR, "gas": "neon"}, values={"hardness": 1}), "gas", "got 'neon'"),
-    (Result(point={"temperature": 700.0}, values={"hardness": 1}), "point", "expected a value for hours"),
+    (Result(point={"temperature": 700.0}, values={"hardness": 1}), "hours", "expected a value for hours"),
     (Result(point={**AIR, "time": 3}, values={"hardness": 1}), "time", "unknown parameter 'time'"),
     (Result(point=[1], values={"hardness": 1}), "point", "a mapping"),
 ]
