@@ -130,5 +130,5 @@ def test_the_description_covers_every_route_and_the_page_needs_nothing_from_else
 
 def test_the_version_changes_with_every_event(client, lab):
     first = client.get("/api/version").json()
-    lab.recommend(1)  # through another door
+    lab.recommend(1)  # by another client
     assert client.get("/api/version").json() != first

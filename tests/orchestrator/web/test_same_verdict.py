@@ -110,13 +110,13 @@ def over_rest(one: Told, lab: Lab, client: Visitor) -> bool:
     return answer.status_code == 200
 
 
-DOORS: dict[str, Callable[[Told, Lab, Visitor], bool]] = {
+WAYS: dict[str, Callable[[Told, Lab, Visitor], bool]] = {
     "driver": by_driver,
     "python": in_python,
     "csv": in_csv,
     "rest": over_rest,
 }
-ALL = tuple(DOORS)
+ALL = tuple(WAYS)
 WITH_TYPES = ("driver", "python", "rest")
 """A CSV file has text only, and an empty cell is one that is not given."""
 
@@ -162,23 +162,23 @@ BAD = {
     "half of a character": (told(note="\ud800"), WITH_TYPES),
 }
 CASES = [
-    pytest.param(one, door, verdict, id=f"{name}-{door}")
+    pytest.param(one, way, verdict, id=f"{name}-{way}")
     for verdict, table in ((True, GOOD), (False, BAD))
-    for name, (one, doors) in table.items()
-    for door in doors
+    for name, (one, ways) in table.items()
+    for way in ways
 ]
 
 
-@pytest.mark.parametrize(("one", "door", "taken"), CASES)
+@pytest.mark.parametrize(("one", "way", "taken"), CASES)
 def test_all_who_tell_a_measurement_get_the_same_verdict(
-    one: Told, door: str, taken: bool, lab: Lab, client: Visitor
+    one: Told, way: str, taken: bool, lab: Lab, client: Visitor
 ) -> None:
     lab.recommend()
     before = lab.history.last_seq
-    assert DOORS[door](one, lab, client) is taken
+    assert WAYS[way](one, lab, client) is taken
     if not taken:
         assert read(lab.directory / "ledger.db").last_seq == before
-    elif door != "driver":
+    elif way != "driver":
         trial = read(lab.directory / "ledger.db").trials[0]
         assert trial.values == {"yield": pytest.approx(float(one.values["yield"])), "impurity": 2.0}
         assert trial.noise == {name: float(value) for name, value in one.noise.items()}
@@ -188,22 +188,22 @@ def test_all_who_tell_a_measurement_get_the_same_verdict(
 PEOPLE = ("python", "csv", "rest")
 
 
-@pytest.mark.parametrize("door", PEOPLE)
+@pytest.mark.parametrize("way", PEOPLE)
 @pytest.mark.parametrize("note", ["x" * 10_001, "bell \x07", "\x1b[31mred", "wrong encoding \x93"])
-def test_what_people_write_is_short_and_text(note: str, door: str, lab: Lab, client: Visitor) -> None:
+def test_what_people_write_is_short_and_text(note: str, way: str, lab: Lab, client: Visitor) -> None:
     """A driver's `info` may hold what a program printed, so these are about people's notes alone."""
     lab.recommend()
     before = lab.history.last_seq
-    assert DOORS[door](told(note=note), lab, client) is False
+    assert WAYS[way](told(note=note), lab, client) is False
     assert read(lab.directory / "ledger.db").last_seq == before
     assert by_driver(told(note=note), lab, client) is True
 
 
-@pytest.mark.parametrize("door", PEOPLE)
-def test_people_tell_nothing_but_the_objectives(door: str, lab: Lab, client: Visitor) -> None:
+@pytest.mark.parametrize("way", PEOPLE)
+def test_people_tell_nothing_but_the_objectives(way: str, lab: Lab, client: Visitor) -> None:
     lab.recommend()
     extra = told(values={"yield": 61.5, "impurity": 2, "colour": 5})
-    assert DOORS[door](extra, lab, client) is False
+    assert WAYS[way](extra, lab, client) is False
     assert by_driver(extra, lab, client) is True
 
 

@@ -1,7 +1,7 @@
-"""The door to experiments that people do: recommend what to do next, take results as they come, lose nothing.
+"""Experiments that people do: recommend what to do next, take results as they come, lose nothing.
 
-Any number of doors may be open on one ledger at once, in as many processes. The ledger is locked for the moment of a
-write and never while a model is fitted.
+Any number of clients may use one ledger at once, in as many processes: command line, notebooks, servers. The ledger is
+locked for the moment of a write and never while a model is fitted.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, Self
 from matloop.orchestrator.composition import build
 from matloop.orchestrator.composition.config import Config
 from matloop.orchestrator.errors import LedgerLocked, MatloopError, Problem, RejectedResults
-from matloop.orchestrator.lab.adviser import Adviser
 from matloop.orchestrator.lab.people import parts, parts_as_before, record, study_of_people
+from matloop.orchestrator.lab.recommender import Recommender
 from matloop.orchestrator.lab.results import Entry, Recorded, Result, require_text
 from matloop.orchestrator.lab.rules import Rules
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
@@ -33,10 +33,10 @@ from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Objective, Proposal, Trial
 
 ROUNDS = 8
-"""How often the strategy is asked again because another door has recommended in the meantime."""
+"""How often the strategy is asked again because another client has recommended in the meantime."""
 
 
-class Door:
+class Experiments:
     """One study whose experiments people do; safe to use from several threads.
 
     Args:
@@ -99,7 +99,7 @@ class Door:
         return name
 
     @cached_property
-    def _adviser(self) -> Adviser:
+    def _recommender(self) -> Recommender:
         """The strategy, which is made when it is first asked: that takes seconds, and telling does without."""
         name = self.parts.study
         if not self._validated:
@@ -107,15 +107,15 @@ class Door:
             self._validated = True
         plan = {plan.name: plan for plan in build.plans(self.config)}[name]
         study = plan.build(self._ledger.history, self._store)
-        return Adviser(study, plan=plan, ledger=self._ledger, store=self._store, seed=self.config.seed)
+        return Recommender(study, plan=plan, ledger=self._ledger, store=self._store, seed=self.config.seed)
 
     @property
     def study(self) -> Study:
         """Space, objectives, driver, budget and strategy."""
-        if "_adviser" in self.__dict__:  # without waiting for a model that thinks
-            return self._adviser.study
+        if "_recommender" in self.__dict__:  # without waiting for a model that is being fitted
+            return self._recommender.study
         with self._asking:
-            return self._adviser.study
+            return self._recommender.study
 
     @property
     def space(self) -> Space:
@@ -139,11 +139,11 @@ class Door:
 
     @property
     def history(self) -> History:
-        """What is on record, as far as this door has heard; see `refresh`. Not to be changed."""
+        """What is on record, as far as it has been read; see `refresh`. Not to be changed."""
         return self._ledger.history
 
     def refresh(self) -> int:
-        """Take over what other doors have recorded; say how many events that were."""
+        """Take over what other clients have recorded; say how many events that were."""
         return self._ledger.catch_up()
 
     def trials(self) -> list[Trial]:
@@ -178,12 +178,12 @@ class Door:
         name = self.parts.study
         with self._asking:
             for remaining in reversed(range(ROUNDS)):
-                ask, proposals = self._adviser.ask(n)
+                ask, proposals = self._recommender.ask(n)
                 with self._ledger.turn():
                     alone = self.history.asks.get(name, 0) == ask
                     if alone or (not remaining and self._new(proposals)):
                         return [self._propose(proposal, ask, by) for proposal in proposals]
-        raise LedgerLocked(f"other doors keep recommending from {self._ledger.path}; try again")
+        raise LedgerLocked(f"other clients keep recommending from {self._ledger.path}; try again")
 
     def record(
         self, results: Sequence[Result], by: str = "", *, amend: bool = False, allow_outside: bool = False
@@ -249,7 +249,7 @@ class Door:
             MatloopError: delta or q is out of range.
         """
         with self._asking:
-            return self._adviser.outlook(delta, q)
+            return self._recommender.outlook(delta, q)
 
     def close(self) -> None:
         """Let go of the ledger; harmless when called twice."""
