@@ -111,13 +111,20 @@ def check(name: str, spec: Output) -> Output:
     """
     given = [kind for kind in ("regex", "json", "csv") if getattr(spec, kind) is not None]
     if len(given) != 1:
-        raise ConfigError(f"output {name!r}: expected one of regex, json and csv, got {' and '.join(given) or 'none'}")
+        raise ConfigError(
+            f"output {name!r}: expected one of regex, json and csv, got {' and '.join(given) or 'none'}",
+            at=("output", name),
+        )
     partner = {"regex": "file", "json": "key", "csv": "column"}
     stray = [option for kind, option in partner.items() if kind != given[0] and getattr(spec, option) is not None]
     if stray:
-        raise ConfigError(f"output {name!r}: {stray[0]!r} does not go with {given[0]!r}; remove it")
+        raise ConfigError(
+            f"output {name!r}: {stray[0]!r} does not go with {given[0]!r}; remove it", at=("output", name, stray[0])
+        )
     try:
         re.compile(spec.regex or "")
     except re.error as error:
-        raise ConfigError(f"output {name!r}: {spec.regex!r} is not a regular expression: {error}") from error
+        raise ConfigError(
+            f"output {name!r}: {spec.regex!r} is not a regular expression: {error}", at=("output", name, "regex")
+        ) from error
     return spec

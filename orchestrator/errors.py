@@ -21,10 +21,11 @@ MatloopError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-Place = tuple[str | int, ...]
+Location = tuple[str | int, ...]
 """Keys and indices that lead to a value: an option and what is in it, a parameter of a point, a row and its column."""
 
 
@@ -53,7 +54,7 @@ class Problem:
     """
 
     message: str
-    place: Place = ()
+    place: Location = ()
     remedy: str = ""
     command: str = ""
     position: Position | None = None
@@ -106,11 +107,21 @@ class Refused(MatloopError):
     """
 
     def __init__(
-        self, message: str = "", *, at: str | Sequence[str | int] = (), problems: Iterable[Problem] = ()
+        self, message: str = "", *, at: str | int | Sequence[str | int] = (), problems: Iterable[Problem] = ()
     ) -> None:
-        found = list(dict.fromkeys(problems)) or [Problem(message, (at,) if isinstance(at, str) else tuple(at))]
+        found = list(dict.fromkeys(problems)) or [Problem(message, (at,) if isinstance(at, str | int) else tuple(at))]
         self.problems = tuple(sorted(found, key=_line_and_column))
         super().__init__("\n".join(map(str, self.problems)))
+
+
+@contextmanager
+def inside(*outer: str | int) -> Iterator[None]:
+    """Say where the part stands that a block deals with: what it refuses names a place within the part."""
+    try:
+        yield
+    except Refused as error:
+        error.problems = tuple(problem.inside(*outer) for problem in error.problems)
+        raise
 
 
 def _line_and_column(problem: Problem) -> tuple[int, int]:

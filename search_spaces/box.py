@@ -36,7 +36,7 @@ class Box:
 
     def __init__(self, *, parameters: dict[str, dict[str, Any]], descriptors: list[Path] | None = None) -> None:
         if not parameters:
-            raise ConfigError("expected parameters: at least one name with its range, got none")
+            raise ConfigError("expected parameters: at least one name with its range, got none", at="parameters")
         self.parameters: tuple[Parameter, ...] = read_parameters(parameters, descriptors or ())
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:

@@ -80,7 +80,8 @@ class Mixture:
                 raise ConfigError(
                     f"component {component!r} of mixture {name!r} can never be present: at least "
                     f"{self._amount(lowest):g} is asked for, at most {self._amount(highest):g} allowed; "
-                    "widen its limits or leave it out"
+                    "widen its limits or leave it out",
+                    at=("limits", component),
                 )
         try:
             self._simplex = Simplex(
@@ -95,7 +96,7 @@ class Mixture:
         except Unreachable as error:
             raise ConfigError(self._impossible(str(error))) from error
         except ConfigError as error:
-            raise ConfigError(f"mixture {name!r}: {error}") from error
+            raise ConfigError(f"mixture {name!r}: {error}", at="step") from error
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """A mixture drawn evenly.
@@ -261,6 +262,7 @@ def _units(name: str, total: float, step: float) -> int:
     exact = Fraction(repr(float(total))) / Fraction(repr(float(step)))
     if abs(exact - round(exact)) > Fraction(1, 10**6) or round(exact) < 1:
         raise ConfigError(
-            f"expected the total of mixture {name!r} to be a whole number of steps, got {total:g} in steps of {step:g}"
+            f"expected the total of mixture {name!r} to be a whole number of steps, got {total:g} in steps of {step:g}",
+            at="total",
         )
     return round(exact)

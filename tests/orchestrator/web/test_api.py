@@ -81,6 +81,8 @@ def test_a_correction_has_to_be_asked_for(client):
     body["results"][0]["values"]["yield"] = 6
     refused = client.post("/api/results", json=body)
     assert refused.status_code == 422 and refused.json()["problems"][0]["column"] == "yield"
+    said = refused.json()["problems"][0]["message"]
+    assert "tell it as an amendment" in said and "--" not in said  # options are for the command line
     corrected = client.post("/api/results", json={**body, "amend": True}).json()
     assert corrected[0]["values"] == {"yield": 6} and corrected[0]["amended"] is True
 
