@@ -71,18 +71,21 @@ class Command:
         repeatable: bool = True,
     ) -> None:
         if shell and not isinstance(run, str):
-            raise ConfigError("run: expected a string with `shell: true`, got a list; join it or drop `shell`")
+            raise ConfigError(
+                "run: expected a string with `shell: true`, got a list; join it or drop `shell`", at="run"
+            )
         if not run or not output:
             raise ConfigError("expected `run` to name a program and `output` at least one number, got none")
         if timeout_s is not None and not timeout_s > 0:
-            raise ConfigError(f"timeout_s: expected more than 0, got {timeout_s}")
+            raise ConfigError(f"timeout_s: expected more than 0, got {timeout_s}", at="timeout_s")
         self.shell = shell
         self.run = [run] if shell and isinstance(run, str) else split(run) if isinstance(run, str) else list(run)
         self.output = {name: check(name, spec) for name, spec in output.items()}
         self.inputs = dict(inputs or {})
-        for path in [*(templates or []), *(files or [])]:
-            if not path.exists():
-                raise ConfigError(f"expected a file, got {path}, which does not exist")
+        for option, paths in (("templates", templates or []), ("files", files or [])):
+            for i, path in enumerate(paths):
+                if not path.exists():
+                    raise ConfigError(f"expected a file, got {path}, which does not exist", at=(option, i))
         self.inputs |= {p.name.removesuffix(".j2"): p.read_text(encoding="utf-8") for p in templates or []}
         self.files = [Path(p).absolute() for p in files or []]
         self.artifacts = list(artifacts or [])
@@ -90,9 +93,9 @@ class Command:
         self.timeout_s, self.keep, self.scratch, self.repeatable = timeout_s, keep, scratch, repeatable
         for name, text in [*(("run", part) for part in self.run), *self.inputs.items()]:
             _template(text, shell and name == "run", name)
-        for name in [*self.inputs, *self.artifacts]:
+        for name, at in [*((n, ("inputs", n)) for n in self.inputs), *((n, "artifacts") for n in self.artifacts)]:
             if Path(name).is_absolute() or ".." in Path(name).parts:
-                raise ConfigError(f"expected a file name inside the working folder, got {name!r}")
+                raise ConfigError(f"expected a file name inside the working folder, got {name!r}", at=at)
 
     def __call__(self, trial: Trial) -> Measurement:
         """Run the program and read its numbers.
@@ -191,7 +194,9 @@ def split(command: str) -> list[str]:
     try:
         parts = shlex.split(re.sub(r"\{\{.*?\}\}|\{%.*?%\}", hide, command, flags=re.DOTALL))
     except ValueError as error:
-        raise ConfigError(f"run: cannot split {command!r}: {error}; close the quotes or give a list") from error
+        raise ConfigError(
+            f"run: cannot split {command!r}: {error}; close the quotes or give a list", at="run"
+        ) from error
     return [re.sub("\x00(\\d+)\x00", lambda found: stash[int(found.group(1))], part) for part in parts]
 
 
@@ -206,7 +211,8 @@ def _template(text: str, quoted: bool, name: str) -> jinja2.Template:
     try:
         return environment.from_string(text)
     except jinja2.TemplateSyntaxError as error:
-        raise ConfigError(f"{name}, line {error.lineno} of the template: {error.message}") from error
+        text = f"{name}, line {error.lineno} of the template: {error.message}"
+        raise ConfigError(text, at="run" if name == "run" else ("inputs", name)) from error
 
 
 def _render(template: jinja2.Template, values: Mapping[str, Any], name: str) -> str:

@@ -59,14 +59,14 @@ def resolve(path: str, folder: Path) -> tuple[Callable[..., Any], bool]:
     """
     source, _, name = path.rpartition(":")
     if not source or not name.isidentifier():
-        raise ConfigError(f"path: expected 'module:function' or 'file.py:function', got {path!r}")
+        raise ConfigError(f"path: expected 'module:function' or 'file.py:function', got {path!r}", at="path")
     module = _import_file(folder / source) if source.endswith(".py") else _import_module(source, folder)
     function = getattr(module, name, None)
     if function is None:
         own = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__]
-        raise ConfigError(f"path: {source} has no function {name!r}; it has {', '.join(own) or 'none'}")
+        raise ConfigError(f"path: {source} has no function {name!r}; it has {', '.join(own) or 'none'}", at="path")
     if not callable(function):
-        raise ConfigError(f"path: expected {path!r} to be a function, got a {type(function).__name__}")
+        raise ConfigError(f"path: expected {path!r} to be a function, got a {type(function).__name__}", at="path")
     return function, _wants_trial(function, path)
 
 
@@ -79,7 +79,9 @@ def _wants_trial(function: Callable[..., Any], path: str) -> bool:
     try:
         signature.bind({}, **({"trial": None} if wants_trial else {}))
     except TypeError as error:
-        raise ConfigError(f"path: expected {path!r} to be called as f(point) or f(point, trial): {error}") from error
+        raise ConfigError(
+            f"path: expected {path!r} to be called as f(point) or f(point, trial): {error}", at="path"
+        ) from error
     return wants_trial
 
 
@@ -89,12 +91,12 @@ def _import_module(name: str, folder: Path) -> ModuleType:
         return importlib.import_module(name)
     except Exception as error:
         hint = f"; modules are looked for among the installed ones and in {folder}"
-        raise ConfigError(f"path: cannot import {name!r}: {_cause(error)}{hint}") from error
+        raise ConfigError(f"path: cannot import {name!r}: {_cause(error)}{hint}", at="path") from error
 
 
 def _import_file(file: Path) -> ModuleType:
     if not file.is_file():
-        raise ConfigError(f"path: there is no file {file}; give it relative to the campaign file")
+        raise ConfigError(f"path: there is no file {file}; give it relative to the campaign file", at="path")
     digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
     name = f"{file.stem}_{digest}"  # its own name, so that no installed module is hidden or taken for it
     if name in sys.modules:
@@ -108,7 +110,7 @@ def _import_file(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise ConfigError(f"path: importing {file} failed: {_cause(error)}") from error
+        raise ConfigError(f"path: importing {file} failed: {_cause(error)}", at="path") from error
     return module
 
 

@@ -34,9 +34,15 @@ class Manual:
         names = [objective.name for objective in objectives]
         for name, (low, high) in (ranges or {}).items():
             if name not in names:
-                raise ConfigError(f"expected ranges of what is measured ({', '.join(names)}), got {name!r}; rename it")
+                raise ConfigError(
+                    f"expected ranges of what is measured ({', '.join(names)}), got {name!r}; rename it",
+                    at=("ranges", name),
+                )
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise ConfigError(f"{name}: expected a range [low, high] with low < high, got [{low:g}, {high:g}]")
+                raise ConfigError(
+                    f"{name}: expected a range [low, high] with low < high, got [{low:g}, {high:g}]",
+                    at=("ranges", name),
+                )
         self.objectives = tuple(objectives)
         self.ranges = dict(ranges or {})
         self.instructions = instructions

@@ -65,17 +65,17 @@ class Optics:
         polarisation: Polarisation = "unpolarised",
     ) -> None:
         if order < 1:
-            raise ConfigError(f"expected order >= 1, got {order}")
+            raise ConfigError(f"expected order >= 1, got {order}", at="order")
         if not 0 <= angle_deg < 90:
-            raise ConfigError(f"expected angle_deg in [0, 90), got {angle_deg}")
+            raise ConfigError(f"expected angle_deg in [0, 90), got {angle_deg}", at="angle_deg")
         if polarisation not in ("x", "y", "unpolarised"):
-            raise ConfigError(f"expected polarisation x, y or unpolarised, got {polarisation!r}")
+            raise ConfigError(f"expected polarisation x, y or unpolarised, got {polarisation!r}", at="polarisation")
         wavelengths = list(wavelength_nm) if isinstance(wavelength_nm, Sequence) else [wavelength_nm]
         for name, value in [("period_nm", period_nm), ("thickness_nm", thickness_nm)] + [
             ("wavelength_nm", w) for w in wavelengths or [math.nan]
         ]:
             if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"expected {name} > 0, got {value}")
+                raise ConfigError(f"expected {name} > 0, got {value}", at=name)
         locate(generator)  # so that a wrong name is found before the campaign starts
         self.generator = generator
         self.order = order
@@ -181,7 +181,8 @@ def _indices(name: str, value: Sequence[Any], n: int) -> tuple[complex, ...]:
     if len(pairs) != n or any(len(p) != 2 or not p[0] > 0 or not p[1] >= 0 for p in pairs):
         raise ConfigError(
             f"expected {name} to be [n, k] with n > 0 and k >= 0, or one such pair for each of {n} wavelengths, "
-            f"got {value!r}"
+            f"got {value!r}",
+            at=name,
         )
     return tuple(complex(*p) for p in pairs)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.measurement import check_value, number, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +54,13 @@ def read(name: str, spec: Output, folder: Path) -> float:
         raise CommandFailed(f"output {name!r}: cannot read {source!r}: {error.strerror}") from error
     raw = _READERS["json" if spec.json else "csv" if spec.csv else "regex"](name, spec, text, source)
     try:
-        value = float(raw)
-    except (TypeError, ValueError) as error:
-        raise CommandFailed(f"output {name!r}: expected a number in {source!r}, got {raw!r}") from error
-    if not math.isfinite(value):
-        raise CommandFailed(f"output {name!r}: expected a finite number in {source!r}, got {raw!r}")
+        value = float(raw) if isinstance(raw, str) else number(raw)
+    except ValueError:
+        value = None
+    if value is None:
+        raise CommandFailed(f"output {name!r}: expected a number in {source!r}, got {shown(raw)}")
+    for problem in check_value(value, name):
+        raise CommandFailed(f"output {name!r}: {problem.message} in {source!r}")
     return value
 
 
@@ -109,13 +111,20 @@ def check(name: str, spec: Output) -> Output:
     """
     given = [kind for kind in ("regex", "json", "csv") if getattr(spec, kind) is not None]
     if len(given) != 1:
-        raise ConfigError(f"output {name!r}: expected one of regex, json and csv, got {' and '.join(given) or 'none'}")
+        raise ConfigError(
+            f"output {name!r}: expected one of regex, json and csv, got {' and '.join(given) or 'none'}",
+            at=("output", name),
+        )
     partner = {"regex": "file", "json": "key", "csv": "column"}
     stray = [option for kind, option in partner.items() if kind != given[0] and getattr(spec, option) is not None]
     if stray:
-        raise ConfigError(f"output {name!r}: {stray[0]!r} does not go with {given[0]!r}; remove it")
+        raise ConfigError(
+            f"output {name!r}: {stray[0]!r} does not go with {given[0]!r}; remove it", at=("output", name, stray[0])
+        )
     try:
         re.compile(spec.regex or "")
     except re.error as error:
-        raise ConfigError(f"output {name!r}: {spec.regex!r} is not a regular expression: {error}") from error
+        raise ConfigError(
+            f"output {name!r}: {spec.regex!r} is not a regular expression: {error}", at=("output", name, "regex")
+        ) from error
     return spec

@@ -45,9 +45,11 @@ class Table:
     ) -> None:
         if not inputs or not objectives:
             missing = "inputs" if not inputs else "objectives"
-            raise ConfigError(f"expected a table with at least one column of {missing}, got none; name them")
+            raise ConfigError(
+                f"expected a table with at least one column of {missing}, got none; name them", at=missing
+            )
         if repeats not in ("mean", "random"):
-            raise ConfigError(f"expected repeats: mean or random, got {repeats!r}")
+            raise ConfigError(f"expected repeats: mean or random, got {repeats!r}", at="repeats")
         self._csv = Path(csv).resolve()
         self._inputs = tuple(inputs)
         self._objectives = tuple(objectives)
@@ -101,13 +103,16 @@ def _read(path: Path, inputs: tuple[str, ...], outcomes: tuple[str, ...]) -> dic
             absent = [name for name in (*inputs, *outcomes) if name not in (reader.fieldnames or ())]
             if absent:
                 raise ConfigError(
-                    f"expected columns {absent} in {path.name}, got {reader.fieldnames}; correct the names"
+                    f"expected columns {absent} in {path.name}, got {reader.fieldnames}; correct the names",
+                    at="inputs" if absent[0] in inputs else "csv",
                 )
             for row in reader:
                 values = [_number(row[name], path, reader.line_num, name) for name in outcomes]
                 grouped.setdefault(tuple(_cell(row[name]) for name in inputs), []).append(values)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"expected a readable CSV file in UTF-8, got {path}: {error}; correct the path") from error
+        raise ConfigError(
+            f"expected a readable CSV file in UTF-8, got {path}: {error}; correct the path", at="csv"
+        ) from error
     return {key: np.array(rows, dtype=np.float64) for key, rows in grouped.items()}
 
 
@@ -123,5 +128,7 @@ def _cell(value: object) -> Cell:
 def _number(text: str | None, path: Path, line: int, column: str) -> float:
     number = _cell(text)
     if isinstance(number, str):
-        raise ConfigError(f"expected a number in {path.name}, line {line}, column {column!r}, got {text!r}; correct it")
+        raise ConfigError(
+            f"expected a number in {path.name}, line {line}, column {column!r}, got {text!r}; correct it", at="csv"
+        )
     return number

@@ -1,12 +1,13 @@
 """Every error that matloop raises on purpose.
 
 MatloopError
-├── ConfigError            the campaign file is wrong: names the line and the remedy
-│   └── ConfigChanged      it differs from the one that the ledger was started with: carries the diff
+├── Refused                something that was given is wrong: `problems` has what and where, as data
+│   ├── ConfigError        the campaign file is wrong: names the line and the remedy
+│   │   └── ConfigChanged  it differs from the one that the ledger was started with: carries the diff
+│   ├── InvalidPoint       a point does not belong to its space
+│   ├── InvalidResult      a driver returned something that is not a measurement
+│   └── RejectedResults    results told by people do not fit: lists every problem by row and column
 ├── MissingExtra           an optional package is not installed: names the extra
-├── InvalidPoint           a point does not belong to its space
-├── InvalidResult          a driver returned something that is not a measurement
-├── RejectedResults        results told by people do not fit: lists every problem by row and column
 ├── SpaceExhausted         a strategy has tried every point there is
 ├── StrategyStalled        a strategy proposes nothing although nothing is running
 ├── WorkerCrashed          the process that was evaluating a trial died: says how
@@ -20,15 +21,114 @@ MatloopError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+Location = tuple[str | int, ...]
+"""Keys and indices that lead to a value: an option and what is in it, a parameter of a point, a row and its column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in a file something stands; line and column from 1, 0 where they are not known."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        message: what was expected and what came; with the remedy, unless that is given apart.
+        place: where, seen from what was looked at.
+        remedy: what to do.
+        command: for those at a command line, the option or command that does it.
+        position: of the place in a file, where there is one.
+    """
+
+    message: str
+    place: Location = ()
+    remedy: str = ""
+    command: str = ""
+    position: Position | None = None
+
+    @property
+    def row(self) -> int:
+        """Of a table: its place among results told, from 0, or its row in a file, from 1."""
+        row = self.place[0]
+        assert isinstance(row, int)
+        return row
+
+    @property
+    def column(self) -> str:
+        """Of a table; empty if it is about the whole row."""
+        return ".".join(map(str, self.place[1:]))
+
+    @property
+    def text(self) -> str:
+        """Message and remedy."""
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
+
+    def inside(self, *outer: str | int) -> Problem:
+        """The same, seen from further out."""
+        return replace(self, place=(*outer, *self.place))
+
+    def __str__(self) -> str:
+        """One line for a terminal, with the position in a file if there is one."""
+        text = f"{self.text} ({self.command})" if self.command else self.text
+        if self.position is None:
+            return text
+        dotted = ".".join(map(str, self.place))
+        return f"{self.position}: {dotted}: {text}" if dotted else f"{self.position}: {text}"
 
 
 class MatloopError(Exception):
     """Base of all errors that a user can act on; its text says what was expected, what came and what to do."""
 
 
-class ConfigError(MatloopError):
+class Refused(MatloopError):
+    """Something that was given is wrong.
+
+    Args:
+        message: what was expected, what came and what to do.
+        at: where: the option of the constructor that refuses it, the parameter of the point, and so on, or several keys
+            that lead there.
+        problems: instead of these two where there are several; each once, in the order of the file where it is known.
+
+    Attributes:
+        problems: all that is wrong.
+    """
+
+    def __init__(
+        self, message: str = "", *, at: str | int | Sequence[str | int] = (), problems: Iterable[Problem] = ()
+    ) -> None:
+        found = list(dict.fromkeys(problems)) or [Problem(message, (at,) if isinstance(at, str | int) else tuple(at))]
+        self.problems = tuple(sorted(found, key=_line_and_column))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+@contextmanager
+def inside(*outer: str | int) -> Iterator[None]:
+    """Say where the part stands that a block deals with: what it refuses names a place within the part."""
+    try:
+        yield
+    except Refused as error:
+        error.problems = tuple(problem.inside(*outer) for problem in error.problems)
+        raise
+
+
+def _line_and_column(problem: Problem) -> tuple[int, int]:
+    return (problem.position.line, problem.position.column) if problem.position else (0, 0)
+
+
+class ConfigError(Refused):
     """The campaign file is wrong."""
 
 
@@ -36,37 +136,40 @@ class ConfigChanged(ConfigError):
     """The campaign file differs from the one that the ledger was started with."""
 
 
+class InvalidPoint(Refused, ValueError):
+    """A point does not belong to its space."""
+
+
+class InvalidResult(Refused, ValueError):
+    """A driver returned something that is not a measurement; places begin with the field of `Measurement`."""
+
+
+class RejectedResults(Refused, ValueError):
+    """Results told by people do not fit; none of them was recorded. Places are a row and a column."""
+
+    def __init__(self, problems: Sequence[Problem], source: str = "") -> None:
+        super().__init__(problems=problems)
+        self.source = source
+
+    def __str__(self) -> str:
+        lines = [f"  row {p.row}{f', {p.column}' if p.column else ''}: {p}" for p in self.problems]
+        return "\n".join([self.summary, *lines])
+
+    @property
+    def summary(self) -> str:
+        """How many problems there are, in one line."""
+        found = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        return f"{found}{f' in {self.source}' if self.source else ''}; nothing was recorded"
+
+    def __reduce__(self) -> tuple[type[RejectedResults], tuple[Sequence[Problem], str]]:
+        return type(self), (self.problems, self.source)
+
+
 class MissingExtra(MatloopError):
     """An optional package is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"needs the package {package!r}, which is not installed; run: pip install 'matloop[{extra}]'")
-
-
-class InvalidPoint(MatloopError, ValueError):
-    """A point does not belong to its space."""
-
-
-class InvalidResult(MatloopError, ValueError):
-    """A driver returned something that is not a measurement."""
-
-
-class Problem(NamedTuple):
-    """What is wrong with one result: `row` is its place among those told, from 0, or its row in a file, from 1."""
-
-    row: int
-    column: str
-    message: str
-
-
-class RejectedResults(MatloopError, ValueError):
-    """Results told by people do not fit; none of them was recorded."""
-
-    def __init__(self, problems: Sequence[Problem], *, source: str = "") -> None:
-        self.problems = tuple(problems)
-        lines = [f"  row {p.row}{f', {p.column}' if p.column else ''}: {p.message}" for p in self.problems]
-        found = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
-        super().__init__("\n".join([f"{found}{f' in {source}' if source else ''}; nothing was recorded", *lines]))
 
 
 class SpaceExhausted(MatloopError):

@@ -79,11 +79,12 @@ class Measurement:
     """What a driver returns.
 
     Attributes:
-        values: measured value by objective name; every objective of the study, all finite.
-        noise: standard deviation of the measurement by objective name, where the driver knows it.
-        info: JSON-able details worth keeping (epochs run, parameters, files read).
+        values: measured value by name, finite and within ±1e100: every objective of the study, and what else is worth
+            keeping. What is not sound besides the objectives is left out; `info["not_recorded"]` then says why.
+        noise: standard deviation of the measurement by name of a value, finite, >= 0, where the driver knows it.
+        info: JSON-able details worth keeping (epochs run, parameters, files read) by name, at most 1 MiB.
         artifacts: large results by name (arrays or bytes); stored in files by content hash.
-        cost: in the study's own unit of cost (money, beam time, kWh); None counts as 1 per trial.
+        cost: in the study's own unit of cost (money, beam time, kWh), finite, >= 0; None counts as 1 per trial.
     """
 
     values: Mapping[str, float]

@@ -36,7 +36,7 @@ class Box:
 
     def __init__(self, *, parameters: dict[str, dict[str, Any]], descriptors: list[Path] | None = None) -> None:
         if not parameters:
-            raise ConfigError("expected parameters: at least one name with its range, got none")
+            raise ConfigError("expected parameters: at least one name with its range, got none", at="parameters")
         self.parameters: tuple[Parameter, ...] = read_parameters(parameters, descriptors or ())
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
@@ -57,15 +57,16 @@ class Box:
         names = [parameter.name for parameter in self.parameters]
         for name in point:
             if name not in names:
-                raise InvalidPoint(f"unknown parameter {name!r}; {suggest(name, names)}")
+                raise InvalidPoint(f"unknown parameter {name!r}; {suggest(name, names)}", at=str(name))
         for parameter in self.parameters:
             active, present = parameter.active(point), parameter.name in point
             if active and not present:
-                raise InvalidPoint(f"expected a value for {parameter.name}, got none; add it")
+                raise InvalidPoint(f"expected a value for {parameter.name}, got none; add it", at=parameter.name)
             if present and not active:
                 conditions = {other: list(values) for other, values in parameter.when.items()}
                 raise InvalidPoint(
-                    f"expected {parameter.name} only when {conditions}, got it in {dict(point)}; remove it"
+                    f"expected {parameter.name} only when {conditions}, got it in {dict(point)}; remove it",
+                    at=parameter.name,
                 )
             if present:
                 check(parameter, point[parameter.name])

@@ -41,10 +41,14 @@ class Choices:
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             places = np.array(values, dtype=np.float64)
             if log and (places <= 0).any():
-                raise ConfigError(f"expected choices > 0 for parameter {name!r} with log: true, got {values}; drop log")
+                raise ConfigError(
+                    f"expected choices > 0 for parameter {name!r} with log: true, got {values}; drop log", at="choices"
+                )
             places = np.log(places) if log else places
         elif log:
-            raise ConfigError(f"expected choices that are numbers for parameter {name!r} with log: true, got {values}")
+            raise ConfigError(
+                f"expected choices that are numbers for parameter {name!r} with log: true, got {values}", at="choices"
+            )
         else:
             places = np.arange(len(values), dtype=np.float64)
         return cls(values, _unit(places[:, None]), [Column(name, "number")], ordered=True)
@@ -67,7 +71,8 @@ class Choices:
             same = values[int(np.flatnonzero(first == first[twin])[0])]
             raise ConfigError(
                 f"expected descriptors that tell the choices of parameter {name!r} apart, got the same for "
-                f"{same!r} and {values[twin]!r}; add one in which they differ"
+                f"{same!r} and {values[twin]!r}; add one in which they differ",
+                at="descriptors",
             )
         columns = [Column(name, "descriptor", label) for label, keep in zip(names, varied, strict=True) if keep]
         return cls(values, codes[:, varied], columns, ordered=False)

@@ -62,10 +62,10 @@ class Latent:
         z = point["z"]
         if isinstance(z, str | bytes) or not isinstance(z, Sequence) or len(z) != self.dimension:
             got = f"{len(z)} values" if isinstance(z, Sequence) else type(z).__name__
-            raise InvalidPoint(f"expected 'z' to be a list of {self.dimension} numbers, got {got}")
+            raise InvalidPoint(f"expected 'z' to be a list of {self.dimension} numbers, got {got}", at="z")
         for i, value in enumerate(z):
             if isinstance(value, bool) or not isinstance(value, int | float) or not -1 <= value <= 1:
-                raise InvalidPoint(f"expected z[{i}] to be a number in [-1, 1], got {value!r}")
+                raise InvalidPoint(f"expected z[{i}] to be a number in [-1, 1], got {value!r}", at=("z", i))
 
     def encode(self, points: Sequence[Point]) -> Array:
         """(n, d) float64: the vectors as they are."""

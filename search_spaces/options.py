@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
 from matloop.search_spaces.choices import Choices
 from matloop.search_spaces.parameter import Parameter, suggest
 from matloop.search_spaces.table import read_table
@@ -43,21 +43,29 @@ def read_parameters(parameters: Mapping[str, Any], files: Sequence[Path]) -> tup
         ConfigError: names the parameter or the file, and what to change.
     """
     tables: dict[str, Rows] = {}
-    for path in files:
-        name, rows = _descriptors(Path(path))
+    for i, path in enumerate(files):
+        with inside("descriptors", i):
+            name, rows = _descriptors(Path(path))
         if name not in parameters:
             raise ConfigError(
                 f"expected the first column of {path} to have the name of a parameter, got {name!r}; "
-                f"{suggest(name, list(parameters))}"
+                f"{suggest(name, list(parameters))}",
+                at="descriptors",
             )
         if name in tables:
-            raise ConfigError(f"expected one table of descriptors for parameter {name!r}, got another in {path}")
+            raise ConfigError(
+                f"expected one table of descriptors for parameter {name!r}, got another in {path}", at="descriptors"
+            )
         tables[name] = rows
     known: dict[str, Parameter] = {}
     for name, options in parameters.items():
-        known[name] = read_parameter(name, options, known, tuple(parameters), tables)
+        with inside("parameters", name):
+            known[name] = read_parameter(name, options, known, tuple(parameters), tables)
         if name in tables and not (isinstance(options, Mapping) and options.get("type") == "categorical"):
-            raise ConfigError(f"expected parameter {name!r}, which has descriptors, to be categorical; change its type")
+            raise ConfigError(
+                f"expected parameter {name!r}, which has descriptors, to be categorical; change its type",
+                at=("parameters", name),
+            )
     return tuple(known.values())
 
 
@@ -105,11 +113,13 @@ def read_parameter(
     kind = options["type"]
     for key in options:
         if key not in _KEYS[kind]:
-            raise ConfigError(f"unknown key {key!r} in parameter {name!r} of type {kind}; {suggest(key, _KEYS[kind])}")
+            raise ConfigError(
+                f"unknown key {key!r} in parameter {name!r} of type {kind}; {suggest(key, _KEYS[kind])}", at=key
+            )
     when = _conditions(name, options.get("when") or {}, earlier, names)
     unit = read_unit(f"parameter {name!r}", options.get("unit"))
     if not isinstance(options.get("log", False), bool):
-        raise ConfigError(f"expected log: true or false for parameter {name!r}, got {options['log']!r}")
+        raise ConfigError(f"expected log: true or false for parameter {name!r}, got {options['log']!r}", at="log")
     log = bool(options.get("log", False))
     if kind == "ordinal":
         coding = Choices.in_order(name, _choices(name, options.get("choices")), log=log)
@@ -125,7 +135,7 @@ def read_parameter(
 def read_unit(owner: str, unit: Any) -> str:
     """Unit as text; empty for None, and numbers such as 1 are let through."""
     if unit is not None and (isinstance(unit, bool) or not isinstance(unit, str | int | float)):
-        raise ConfigError(f"expected unit of {owner} to be a text such as 'mg/l', got {unit!r}; quote it")
+        raise ConfigError(f"expected unit of {owner} to be a text such as 'mg/l', got {unit!r}; quote it", at="unit")
     return "" if unit is None else str(unit).strip()
 
 
@@ -134,12 +144,14 @@ def _range(name: str, kind: str, options: Mapping[str, Any]) -> tuple[float, flo
     for key in ("low", "high"):
         value = options.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ConfigError(f"expected a finite number for {key} of parameter {name!r}, got {value!r}")
+            raise ConfigError(f"expected a finite number for {key} of parameter {name!r}, got {value!r}", at=key)
         if kind == "integer" and value != int(value):
-            raise ConfigError(f"expected a whole number for {key} of integer parameter {name!r}, got {value!r}")
+            raise ConfigError(f"expected a whole number for {key} of integer parameter {name!r}, got {value!r}", at=key)
         if abs(value) > LARGEST[kind]:
             raise ConfigError(
-                f"expected {key} of {kind} parameter {name!r} within ±{LARGEST[kind]:g}, got {value:g}; change its unit"
+                f"expected {key} of {kind} parameter {name!r} within ±{LARGEST[kind]:g}, got {value:g}; "
+                "change its unit",
+                at=key,
             )
         ends.append(int(value) if kind == "integer" else float(value))
     low, high = ends
@@ -151,7 +163,9 @@ def _range(name: str, kind: str, options: Mapping[str, Any]) -> tuple[float, flo
             "write it as the difference from a reference"
         )
     if options.get("log") and low <= 0:
-        raise ConfigError(f"expected low > 0 for parameter {name!r} with log: true, got {low}; raise low or drop log")
+        raise ConfigError(
+            f"expected low > 0 for parameter {name!r} with log: true, got {low}; raise low or drop log", at="low"
+        )
     return low, high
 
 
@@ -161,25 +175,28 @@ def _step(name: str, kind: str, low: float, high: float, options: Mapping[str, A
         return 1 if kind == "integer" else 0.0
     step = options["step"]
     if isinstance(step, bool) or not isinstance(step, int | float) or not (math.isfinite(step) and step > 0):
-        raise ConfigError(f"expected step > 0 for parameter {name!r}, got {step!r}")
+        raise ConfigError(f"expected step > 0 for parameter {name!r}, got {step!r}", at="step")
     if kind == "integer" and step != int(step):
-        raise ConfigError(f"expected a whole number for step of integer parameter {name!r}, got {step!r}")
+        raise ConfigError(f"expected a whole number for step of integer parameter {name!r}, got {step!r}", at="step")
     if kind == "float" and step < FINEST * max(abs(low), abs(high)):
         raise ConfigError(
             f"expected a step of parameter {name!r} that can be told from none, got {step:g} from {low:g} to {high:g}; "
-            "leave it out"
+            "leave it out",
+            at="step",
         )
     if options.get("log"):
         raise ConfigError(
             f"expected either step or log for parameter {name!r}, got both; "
-            "list the values as an ordinal with log: true"
+            "list the values as an ordinal with log: true",
+            at="step",
         )
     steps = (Decimal(repr(high)) - Decimal(repr(low))) / Decimal(repr(step))
     if abs(steps - round(steps)) > Decimal("1e-9"):
         last = low + math.floor(steps) * step
         raise ConfigError(
             f"expected high of parameter {name!r} to be a whole number of steps of {step:g} from {low:g}, "
-            f"got {high:g}; {last:g} would be"
+            f"got {high:g}; {last:g} would be",
+            at="high",
         )
     return int(step) if kind == "integer" else float(step)
 
@@ -189,14 +206,18 @@ def _categorical(name: str, options: Mapping[str, Any], table: Rows | None) -> C
     if inline is None and table is None:
         return Choices.unordered(name, _choices(name, options.get("choices")))
     if inline is not None and table is not None:
-        raise ConfigError(f"expected descriptors of parameter {name!r} either here or in a file, got both; remove one")
+        raise ConfigError(
+            f"expected descriptors of parameter {name!r} either here or in a file, got both; remove one",
+            at="descriptors",
+        )
     rows = dict(table) if table is not None else _rows(name, inline)
     listed = list(rows) if options.get("choices") is None else list(_choices(name, options["choices"]))
     for choice in listed:
         if choice not in rows:
             raise ConfigError(
                 f"expected descriptors of choice {choice!r} of parameter {name!r}, got none; "
-                f"{suggest(choice, list(rows))}"
+                f"{suggest(choice, list(rows))}",
+                at="descriptors",
             )
     choices = _choices(name, listed)
     names = list(rows[choices[0]])
@@ -206,24 +227,31 @@ def _categorical(name: str, options: Mapping[str, Any], table: Rows | None) -> C
 def _rows(name: str, inline: Any) -> Rows:
     """Descriptors as written in a campaign file: {choice: [numbers]} or {choice: {descriptor: number}}."""
     if not isinstance(inline, Mapping) or not inline:
-        raise ConfigError(f"expected descriptors: {{choice: [numbers]}} for parameter {name!r}, got {inline!r}")
+        raise ConfigError(
+            f"expected descriptors: {{choice: [numbers]}} for parameter {name!r}, got {inline!r}", at="descriptors"
+        )
     rows: dict[Any, dict[str, float]] = {}
     for choice, given in inline.items():
         if isinstance(given, list | tuple):
             given = {f"descriptor {i + 1}": value for i, value in enumerate(given)}
         if not isinstance(given, Mapping) or not given:
-            raise ConfigError(f"expected descriptors of choice {choice!r} of {name!r} to be numbers, got {given!r}")
+            raise ConfigError(
+                f"expected descriptors of choice {choice!r} of {name!r} to be numbers, got {given!r}",
+                at=("descriptors", choice),
+            )
         for label, value in given.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise ConfigError(
-                    f"expected a finite number for {label} of choice {choice!r} of {name!r}, got {value!r}"
+                    f"expected a finite number for {label} of choice {choice!r} of {name!r}, got {value!r}",
+                    at=("descriptors", choice),
                 )
         rows[choice] = {str(label): float(value) for label, value in given.items()}
         first = next(iter(rows.values()))
         if rows[choice].keys() != first.keys():
             raise ConfigError(
                 f"expected every choice of parameter {name!r} to have the descriptors {list(first)}, "
-                f"got {list(rows[choice])} for {choice!r}"
+                f"got {list(rows[choice])} for {choice!r}",
+                at=("descriptors", choice),
             )
     order = next(iter(rows.values()))
     return {choice: {label: row[label] for label in order} for choice, row in rows.items()}
@@ -232,14 +260,20 @@ def _rows(name: str, inline: Any) -> Rows:
 def _choices(name: str, choices: Any) -> tuple[Any, ...]:
     plain = (str, int, float, bool)
     if not isinstance(choices, list | tuple) or not choices or not all(isinstance(c, plain) for c in choices):
-        raise ConfigError(f"expected choices: a list of texts or numbers for parameter {name!r}, got {choices!r}")
+        raise ConfigError(
+            f"expected choices: a list of texts or numbers for parameter {name!r}, got {choices!r}", at="choices"
+        )
     for choice in choices:
         if isinstance(choice, int | float) and not abs(choice) <= LARGEST["float"]:
-            raise ConfigError(f"expected finite choices for parameter {name!r}, got {choice!r}; remove it")
+            raise ConfigError(
+                f"expected finite choices for parameter {name!r}, got {choice!r}; remove it", at="choices"
+            )
     seen: set[tuple[bool, Any]] = set()
     for choice in choices:
         if (isinstance(choice, bool), choice) in seen:
-            raise ConfigError(f"expected different choices for parameter {name!r}, got {choice!r} twice; remove one")
+            raise ConfigError(
+                f"expected different choices for parameter {name!r}, got {choice!r} twice; remove one", at="choices"
+            )
         seen.add((isinstance(choice, bool), choice))
     return tuple(choices)
 
@@ -248,28 +282,33 @@ def _conditions(
     name: str, when: Any, earlier: Mapping[str, Parameter], names: Sequence[str]
 ) -> dict[str, tuple[Any, ...]]:
     if not isinstance(when, Mapping):
-        raise ConfigError(f"expected when: {{other: [values]}} for parameter {name!r}, got {when!r}")
+        raise ConfigError(f"expected when: {{other: [values]}} for parameter {name!r}, got {when!r}", at="when")
     conditions = {}
     for other, values in when.items():
         if other not in earlier:
             remedy = f"declare it before {name!r}; two that wait for each other cannot be" if other in names else ""
             raise ConfigError(
                 f"expected when of parameter {name!r} to name an earlier parameter, got {other!r}; "
-                f"{remedy or suggest(other, tuple(earlier))}"
+                f"{remedy or suggest(other, tuple(earlier))}",
+                at=("when", other),
             )
         condition = earlier[other]
         if condition.type == "float":
             raise ConfigError(
                 f"expected when of parameter {name!r} to name an integer or categorical parameter, got {other!r}, "
-                "a float; make it integer or categorical"
+                "a float; make it integer or categorical",
+                at=("when", other),
             )
         values = tuple(values) if isinstance(values, list | tuple) else (values,)
         if not values:
-            raise ConfigError(f"expected when of parameter {name!r} to list values of {other!r}, got none; add one")
+            raise ConfigError(
+                f"expected when of parameter {name!r} to list values of {other!r}, got none; add one",
+                at=("when", other),
+            )
         for value in values:
             try:
                 condition.check(value)
             except InvalidPoint as error:
-                raise ConfigError(f"when of parameter {name!r} can never hold: {error}") from error
+                raise ConfigError(f"when of parameter {name!r} can never hold: {error}", at=("when", other)) from error
         conditions[other] = values
     return conditions

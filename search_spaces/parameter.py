@@ -70,25 +70,29 @@ class Parameter:
         """Raise InvalidPoint, naming the parameter, unless it may have the value."""
         self.check_measured(value)
         if self.type == "integer" and not isinstance(value, numbers.Integral):
-            raise InvalidPoint(f"expected {self.name} to be an integer in [{self.low:g}, {self.high:g}], got {value!r}")
+            text = f"expected {self.name} to be an integer in [{self.low:g}, {self.high:g}], got {value!r}"
+            raise InvalidPoint(text, at=self.name)
         if self.step:
             place = (float(value) - self.low) / self.step
             if abs(place - round(place)) > _OFF_GRID:
                 raise InvalidPoint(
                     f"expected {self.name} in steps of {self.step:g} from {self.low:g}, got {value!r}; "
-                    f"{self._at(round(place)):g} is the nearest"
+                    f"{self._at(round(place)):g} is the nearest",
+                    at=self.name,
                 )
 
     def check_measured(self, value: Any) -> None:
         """As `check`, for what was really done: values between steps may be measured, though not proposed."""
         if self.coding:
             if value not in self.coding:
-                raise InvalidPoint(f"expected {self.name} to be one of {list(self.choices)}, got {value!r}")
+                text = f"expected {self.name} to be one of {list(self.choices)}, got {value!r}"
+                raise InvalidPoint(text, at=self.name)
         elif (
             isinstance(value, bool) or not isinstance(value, numbers.Real) or not self.low <= float(value) <= self.high
         ):
             word = "an integer" if self.type == "integer" else "a number"
-            raise InvalidPoint(f"expected {self.name} to be {word} in [{self.low:g}, {self.high:g}], got {value!r}")
+            text = f"expected {self.name} to be {word} in [{self.low:g}, {self.high:g}], got {value!r}"
+            raise InvalidPoint(text, at=self.name)
 
     def snap(self, value: Any) -> Any:
         """What can be planned nearest to a value: itself, or the nearest step."""

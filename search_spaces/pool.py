@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
 from matloop.orchestrator.protocols import Array
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.columns import Column
@@ -50,11 +50,11 @@ class Pool:
             )
         if points is not None and not points:
             raise ConfigError("expected a pool to have at least one candidate, got none; add rows")
-        known = read_header(Path(csv)) if csv is not None else list((points or [{}])[0])
+        known = _header(Path(csv)) if csv is not None else list((points or [{}])[0])
         chosen = None if features is None else _chosen("features", features, known)
         self.inputs = _chosen("inputs", inputs, known)
         needed = [*self.inputs, *(name for name in chosen or () if name not in self.inputs)]
-        table = read_table(Path(csv), needed) if csv is not None else _listed(points or [], needed)
+        table = _table(Path(csv), needed) if csv is not None else _listed(points or [], needed)
         rows = list(zip(*(table[name] for name in self.inputs), strict=True))
         if not rows:
             raise ConfigError("expected a pool to have at least one candidate, got none; add rows")
@@ -70,7 +70,8 @@ class Pool:
                     point = dict(zip(self.inputs, row, strict=True))
                     raise ConfigError(
                         f"expected one value of the feature {name!r} for {point}, got {table[name][first[row]]!r} and "
-                        f"{table[name][i]!r}; correct it, or make {name!r} an input"
+                        f"{table[name][i]!r}; correct it, or make {name!r} an input",
+                        at="features",
                     )
 
     @property
@@ -108,10 +109,10 @@ class Pool:
             raise InvalidPoint(f"expected a mapping with {self.inputs}, got {point!r}")
         for name in point:
             if name not in self.inputs:
-                raise InvalidPoint(f"unknown column {name!r}; {suggest(name, self.inputs)}")
+                raise InvalidPoint(f"unknown column {name!r}; {suggest(name, self.inputs)}", at=str(name))
         for name in self.inputs:
             if name not in point:
-                raise InvalidPoint(f"expected a value for {name}, got none; add it")
+                raise InvalidPoint(f"expected a value for {name}, got none; add it", at=name)
 
     @property
     def dimension(self) -> int:
@@ -160,13 +161,14 @@ class _Column:
             known = False
         if not known:
             some = ", ".join(repr(v) for v in list(self.known)[:5]) + (", …" if len(self.known) > 5 else "")
-            raise InvalidPoint(f"expected {self.name} to be one of {some}, got {value!r}")
+            raise InvalidPoint(f"expected {self.name} to be one of {some}, got {value!r}", at=self.name)
 
     def check_measured(self, value: Any) -> None:
         if not self.numeric:
             self.check(value)
         elif not _is_number(value) or not self.low <= value <= self.high:
-            raise InvalidPoint(f"expected {self.name} to be {self.low:g} to {self.high:g}, got {value!r}")
+            text = f"expected {self.name} to be {self.low:g} to {self.high:g}, got {value!r}"
+            raise InvalidPoint(text, at=self.name)
 
     def encode(self, values: Sequence[Any]) -> Array:
         if self.numeric:
@@ -178,16 +180,32 @@ class _Column:
         return one_hot
 
 
+def _header(csv: Path) -> list[str]:
+    with inside("csv"):
+        return read_header(csv)
+
+
+def _table(csv: Path, columns: Sequence[str]) -> Columns:
+    with inside("csv"):
+        return read_table(csv, columns)
+
+
 def _listed(points: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Columns:
     for number, point in enumerate(points, start=1):
         for name in dict.fromkeys((*points[0], *point)):
             if name not in point or name not in points[0]:
-                raise ConfigError(f"expected every point to have {list(points[0])}; point {number} differs in {name!r}")
+                raise ConfigError(
+                    f"expected every point to have {list(points[0])}; point {number} differs in {name!r}",
+                    at=("points", number - 1),
+                )
         for name in columns:
             value = point[name]
             plain = isinstance(value, str | int | float) and value != ""
             if not plain or (isinstance(value, float) and not math.isfinite(value)):
-                raise ConfigError(f"expected a text or a finite number in {name!r} of point {number}, got {value!r}")
+                raise ConfigError(
+                    f"expected a text or a finite number in {name!r} of point {number}, got {value!r}",
+                    at=("points", number - 1, name),
+                )
     return {name: [point[name] for point in points] for name in columns}
 
 
@@ -195,9 +213,9 @@ def _chosen(option: str, names: Sequence[str] | None, columns: Sequence[str]) ->
     """The columns that an option names; all if it names none."""
     for name in names or ():
         if name not in columns:
-            raise ConfigError(f"unknown column {name!r} in {option}; {suggest(name, columns)}")
+            raise ConfigError(f"unknown column {name!r} in {option}; {suggest(name, columns)}", at=option)
     if names is not None and (not names or len(set(names)) < len(names)):
-        raise ConfigError(f"expected {option}: different columns out of {list(columns)}, got {list(names)}")
+        raise ConfigError(f"expected {option}: different columns out of {list(columns)}, got {list(names)}", at=option)
     return list(columns if names is None else names)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from matloop.orchestrator.loop.evaluation import Conditions, Evaluation, as_measurement
+from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
+from matloop.orchestrator.loop.returned import as_measurement
 from matloop.orchestrator.protocols import Driver
 from matloop.orchestrator.trial import Objective, Trial
 

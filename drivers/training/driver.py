@@ -92,15 +92,18 @@ class Training:
         at_least_1 = {"epochs": epochs, "patience": patience, "threads": threads, "latency_batch": latency_batch}
         for name, value in at_least_1.items():
             if value < 1:
-                raise ConfigError(f"expected {name} to be at least 1, got {value}")
+                raise ConfigError(f"expected {name} to be at least 1, got {value}", at=name)
         if len(split) != 3 or min(split) <= 0 or sum(split) > 1 + 1e-9:
             raise ConfigError(
-                f"expected split: three shares above 0 (train, validation, test) with a sum of at most 1, got {split}"
+                f"expected split: three shares above 0 (train, validation, test) with a sum of at most 1, got {split}",
+                at="split",
             )
         if task not in METRICS:
-            raise ConfigError(f"expected task: one of {list(METRICS)}, got {task!r}")
+            raise ConfigError(f"expected task: one of {list(METRICS)}, got {task!r}", at="task")
         if target is not None and task != "regression":
-            raise ConfigError(f"expected target: only with task: regression, got {target!r} with {task}; remove it")
+            raise ConfigError(
+                f"expected target: only with task: regression, got {target!r} with {task}; remove it", at="target"
+            )
         self.data, self.task, self.target, self.unit = Path(data), task, target, unit
         self.epochs, self.patience = epochs, patience
         self.split, self.split_seed = (split[0], split[1], split[2]), split_seed

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from matloop.orchestrator.composition.config import Config, expectation
-from matloop.orchestrator.composition.source import Location, ordered, suggest
-from matloop.orchestrator.errors import ConfigError, MatloopError, MissingExtra
+from matloop.orchestrator.composition.source import suggest
+from matloop.orchestrator.errors import ConfigError, Location, MatloopError, MissingExtra, Problem, Refused
 
 KINDS: Mapping[str, Mapping[str, str]] = {
     "space": {
@@ -81,9 +80,13 @@ class Place:
     def __truediv__(self, key: str | int) -> Place:
         return Place(self.config, (*self.location, key))
 
-    def error(self, text: str, *, at_key: bool = False) -> ConfigError:
-        """ConfigError that starts with file, line and column."""
-        return ConfigError(self.config.message(self.location, " ".join(text.split()), at_key=at_key))
+    def problem(self, text: str, *, at_key: bool = False) -> Problem:
+        """Something that is wrong here."""
+        return self.config.problem(self.location, text, at_key=at_key)
+
+    def error(self, text: str) -> ConfigError:
+        """The same as an error."""
+        return self.config.error(self.location, text)
 
 
 def find(role: str, kind: str, place: Place) -> type:
@@ -123,7 +126,7 @@ def _import_error(role: str, kind: str, module: str, error: ImportError, place: 
     missing = (error.name or "").partition(".")[0]
     if missing in EXTRAS:
         failure = MissingExtra(missing, EXTRAS[missing])
-        failure.add_note(place.config.message(place.location, f"asked for by the {role} {kind!r}"))
+        failure.add_note(str(place.problem(f"asked for by the {role} {kind!r}")))
         return failure
     if missing and missing != module.partition(".")[0] and importlib.util.find_spec(missing) is None:
         return (place / "kind").error(f"{kind!r} needs the package {missing!r}, which is not installed: {error}")
@@ -178,26 +181,26 @@ def bind(
     accepted = parameters(target)
     free = {name for name in accepted if name not in injected or name == "seed"}
     arguments = {name: value for name, value in injected.items() if name in accepted}
-    problems = []
+    problems: list[Problem] = []
     for name, value in options.items():
         at = place / name
         if name in accepted and name not in free:
-            problems.append(str(at.error("is filled in by matloop; remove it", at_key=True)))
+            problems.append(at.problem("is filled in by matloop; remove it", at_key=True))
         elif name not in accepted:
-            problems.append(str(at.error(f"unknown option of {target.__name__}; {suggest(name, free)}", at_key=True)))
+            problems.append(at.problem(f"unknown option of {target.__name__}; {suggest(name, free)}", at_key=True))
         else:
             try:
                 replaced, result = build(name, value, at)
                 arguments[name] = result if replaced else _convert(value, accepted[name].annotation, at)
             except ConfigError as error:
-                problems.append(str(error))
+                problems += error.problems
     problems += [
-        str(place.error(f"{target.__name__} needs the option {name!r}; add `{name}: …`"))
+        place.problem(f"{target.__name__} needs the option {name!r}; add `{name}: …`")
         for name, p in accepted.items()
         if p.default is p.empty and name not in arguments and name not in options
     ]
     if problems:
-        raise ConfigError(ordered(problems))
+        raise ConfigError(problems=problems)
     return arguments
 
 
@@ -212,11 +215,12 @@ def _convert(value: Any, annotation: Any, place: Place) -> Any:
     except ValidationError as error:
         found = error.errors()
         deepest = max(len(details["loc"]) for details in found)
-        lines = []
-        for details in found if len(found) == 1 else [d for d in found if len(d["loc"]) == deepest]:
-            at = Place(place.config, (*place.location, *details["loc"]))
-            lines.append(str(at.error(expectation(details))))
-        raise ConfigError(ordered(lines)) from None
+        problems = [
+            place.config.problem((*place.location, *details["loc"]), expectation(details))
+            for details in found
+            if len(found) == 1 or len(details["loc"]) == deepest
+        ]
+        raise ConfigError(problems=problems) from None
     return _absolute(result, annotation, place.config.folder)
 
 
@@ -234,7 +238,8 @@ def construct(target: type, arguments: Mapping[str, Any], place: Place) -> Any:
     """Call the constructor; whatever it refuses is an error in the campaign file.
 
     Raises:
-        ConfigError: with the constructor's own text.
+        ConfigError: with the constructor's own text, at the option that it names (`ConfigError(…, at="option")`), else
+            at the component.
         MissingExtra: an optional package is missing.
     """
     try:
@@ -243,21 +248,8 @@ def construct(target: type, arguments: Mapping[str, Any], place: Place) -> Any:
         raise
     except ImportError as error:
         raise _import_error(target.__name__, target.__name__, target.__module__, error, place) from error
+    except Refused as error:
+        raise place.config.refused(place.location, error) from error
     except (MatloopError, ValueError, TypeError, LookupError, OSError) as error:
         text = str(error) if isinstance(error, MatloopError | ValueError) else f"{type(error).__name__}: {error}"
-        raise _mentioned(place, text).error(text) from error
-
-
-def _mentioned(place: Place, text: str) -> Place:
-    """The option, or the key within one, that an error names in quotes or before a colon; else the component."""
-    words = set(re.findall(r"'([^']+)'", text)) | set(re.findall(r"^(\w+):", text))
-
-    def look(value: Any, at: Place) -> Place | None:
-        if not isinstance(value, Mapping):
-            return None
-        named = [key for key in value if str(key) in words]
-        if named:
-            return look(value[named[0]], at / named[0]) or at / named[0]
-        return next((found for key, inner in value.items() if (found := look(inner, at / key))), None)
-
-    return look(place.config.component(place.location), place) or place
+        raise place.error(text) from error

@@ -16,8 +16,8 @@ from typing import Any
 from matloop.orchestrator.composition.binding import KINDS, Place, bind, construct, find
 from matloop.orchestrator.composition.config import Config, sources
 from matloop.orchestrator.composition.outcomes import Outcomes, Recorded, Rehearsal
-from matloop.orchestrator.composition.source import ordered, suggest
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.composition.source import suggest
+from matloop.orchestrator.errors import ConfigError, Problem
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.loop.budget import Budget
@@ -54,7 +54,7 @@ class Builder:
         """
         given = self.config.studies[name]
         place = Place(self.config, ("studies", name))
-        problems: list[str] = []
+        problems: list[Problem] = []
         built: dict[str, Any] = {}
         steps: dict[str, Callable[[], Any]] = {
             "space": lambda: self.space(name),
@@ -67,7 +67,7 @@ class Builder:
             try:
                 built[part] = make()
             except ConfigError as error:
-                problems.append(str(error))
+                problems += error.problems
         by_people = getattr(built.get("driver"), "by_people", False)  # who stop when they like
         if (
             not problems
@@ -75,9 +75,9 @@ class Builder:
             and not any((given.budget.trials, given.budget.seconds, given.budget.cost, given.budget.patience))
         ):
             expected = "expected at least one of trials, seconds, cost, patience"
-            problems.append(str((place / "budget").error(f"{expected}, got none: the study might never end")))
+            problems.append((place / "budget").problem(f"{expected}, got none: the study might never end"))
         if problems:
-            raise ConfigError(ordered(problems))
+            raise ConfigError(problems=problems)
         executor = self.config.executor
         return Study(
             name=name,
@@ -118,19 +118,18 @@ class Builder:
                     "the driver does not say what it measures; add to the study `objectives: {NAME: minimise}`"
                 )
             return tuple(declared.values())
-        problems, objectives = [], []
+        problems: list[Problem] = []
+        objectives = []
         for name, given in asked.items():
             at, known = place / "objectives" / name, declared.get(name)
             if declared and known is None:
-                problems.append(
-                    str(at.error(f"the driver does not measure it; {suggest(name, declared)}", at_key=True))
-                )
+                problems.append(at.problem(f"the driver does not measure it; {suggest(name, declared)}", at_key=True))
             elif known and known.unit and given.unit not in (None, known.unit):
-                problems.append(str((at / "unit").error(f"the driver measures in {known.unit!r}, got {given.unit!r}")))
+                problems.append((at / "unit").problem(f"the driver measures in {known.unit!r}, got {given.unit!r}"))
             unit = given.unit if given.unit is not None else known.unit if known else ""
             objectives.append(Objective(name, given.direction, unit))
         if problems:
-            raise ConfigError(ordered(problems))
+            raise ConfigError(problems=problems)
         return tuple(objectives)
 
     def surrogate(self, study: str) -> Surrogate:
@@ -231,7 +230,7 @@ def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
         ConfigError: everything that is wrong, one a line.
         MissingExtra: an optional package is not installed.
     """
-    problems: list[str] = []
+    problems: list[Problem] = []
     studies: list[Study] = []
     with tempfile.TemporaryDirectory(prefix="matloop-") as folder:
         rehearsed = Builder(config, lambda b: Rehearsal(Path(folder), lambda s: (b.space(s), b.objectives(s))))
@@ -239,9 +238,9 @@ def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
             try:
                 studies.append(rehearsed.study(name))
             except ConfigError as error:
-                problems.append(str(error))
+                problems += error.problems
     if problems:
-        raise ConfigError(ordered(problems))
+        raise ConfigError(problems=problems)
     resolved = config.model_dump(mode="json")
     for study in studies:
         resolved["studies"][study.name]["objectives"] = {
@@ -288,7 +287,7 @@ def also(earlier: ConfigError) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise ConfigError(ordered([str(earlier), str(error)])) from error
+        raise ConfigError(problems=[*earlier.problems, *error.problems]) from error
 
 
 def _sha256(path: Path) -> str:

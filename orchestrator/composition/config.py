@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from matloop.orchestrator.composition.source import Location, Source, ordered, suggest
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.composition.source import Source, suggest
+from matloop.orchestrator.errors import ConfigError, Location, Problem, Refused
 
 
 def _component(value: object) -> object:
@@ -124,9 +124,21 @@ class Config(_Section):
         """Absolute folder of the campaign file; relative paths in the file start here."""
         return self._source.path.resolve().parent
 
-    def message(self, location: Location, text: str, *, at_key: bool = False) -> str:
-        """Error text that starts with file, line and column; see `Source.message`."""
-        return self._source.message(location, text, at_key=at_key)
+    def problem(self, location: Location, text: str, *, at_key: bool = False) -> Problem:
+        """Something that is wrong with the file, with its position; see `Source.problem`."""
+        return self._source.problem(location, text, at_key=at_key)
+
+    def error(self, location: Location, text: str) -> ConfigError:
+        """One problem as an error."""
+        return ConfigError(problems=[self.problem(location, text)])
+
+    def refused(self, location: Location, error: Refused) -> ConfigError:
+        """What the component at a location refused, each problem at the option that it is about."""
+        return ConfigError(
+            problems=[
+                p if p.position else self.problem(self._source.below(location, p.place), p.text) for p in error.problems
+            ]
+        )
 
     @classmethod
     def from_record(cls, recorded: Mapping[str, Any], path: Path) -> Config:
@@ -158,11 +170,11 @@ def load(path: Path) -> Config:
     try:
         config = Config.model_validate(source.data)
     except ValidationError as error:
-        raise ConfigError(ordered(_explain(source, details) for details in error.errors())) from None
+        raise ConfigError(problems=[_explain(source, details) for details in error.errors()]) from None
     config._source = source
     problems = [*_names(config), *_references(config)]
     if problems:
-        raise ConfigError(ordered(problems))
+        raise ConfigError(problems=problems)
     return config
 
 
@@ -187,18 +199,18 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
-def _explain(source: Source, details: ErrorDetails) -> str:
+def _explain(source: Source, details: ErrorDetails) -> Problem:
     """One pydantic error in matloop's words."""
     location = details["loc"]
     if details["type"] == "extra_forbidden":
         holder = location[-3] if len(location) > 2 and location[-3] in ("studies", "objectives") else location[-2:-1]
         section = _SECTIONS.get(str(holder[0] if isinstance(holder, tuple) and holder else holder), Config)
-        return source.message(location, f"unknown key; {suggest(location[-1], section.model_fields)}", at_key=True)
+        return source.problem(location, f"unknown key; {suggest(location[-1], section.model_fields)}", at_key=True)
     if details["type"] == "missing":
-        return source.message(
+        return source.problem(
             location, f"the key {location[-1]!r} is missing; add `{location[-1]}: …` here", at_key=True
         )
-    return source.message(location, expectation(details))
+    return source.problem(location, expectation(details))
 
 
 def expectation(details: ErrorDetails) -> str:
@@ -209,10 +221,10 @@ def expectation(details: ErrorDetails) -> str:
     return f"{text[0].lower()}{text[1:]}, got {given if len(given) <= 60 else given[:57] + '…'}"
 
 
-def _names(config: Config) -> Iterator[str]:
+def _names(config: Config) -> Iterator[Problem]:
     for name in config.studies:
         if not re.fullmatch(r"[A-Za-z]\w*(-\w+)*", name):
-            yield config.message(
+            yield config.problem(
                 ("studies", name), f"expected a name of letters, digits, _ and -, got {name!r}", at_key=True
             )
 
@@ -233,7 +245,7 @@ def references(component: Mapping[str, Any], location: Location) -> Iterator[tup
                 yield from references(value, (*location, key))
 
 
-def _references(config: Config) -> Iterator[str]:
+def _references(config: Config) -> Iterator[Problem]:
     names = list(config.studies)
     for position, (name, study) in enumerate(config.studies.items()):
         found: list[tuple[Location, str]] = []
@@ -247,6 +259,6 @@ def _references(config: Config) -> Iterator[str]:
                 continue
             if target in names:
                 text = f"expected an earlier study, got {target!r}, which comes {'later' if target != name else 'here'}"
-                yield config.message(location, f"{text}; move it above {name!r}")
+                yield config.problem(location, f"{text}; move it above {name!r}")
             else:
-                yield config.message(location, f"there is no study {target!r}; {suggest(target, names[:position])}")
+                yield config.problem(location, f"there is no study {target!r}; {suggest(target, names[:position])}")

@@ -34,14 +34,14 @@ def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
     for key, kinds in ONLY.items():
         if given.kind not in kinds and getattr(given, key) is not None:
             text = f"only `kind: {' or '.join(kinds)}` has this option; remove it"
-            raise ConfigError(config.message(("executor", key), text))
+            raise config.error(("executor", key), text)
     if given.kind == "serial":
         if given.threads == "auto":
             text = "a serial executor has no child whose threads it could set"
-            raise ConfigError(config.message(("executor", "threads"), text))
+            raise config.error(("executor", "threads"), text)
         if given.slots not in (None, 1) or given.timeout_s or given.memory_gb:
             text = "a serial executor has one slot and enforces no limits; choose `kind: local`"
-            raise ConfigError(config.message(("executor",), text))
+            raise config.error(("executor",), text)
         from matloop.hpc.serial import Serial
 
         return Serial()
@@ -49,7 +49,7 @@ def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
     if given.kind == "mpi":
         if given.slots is not None:
             text = "the launcher sets the number of slots of an MPI job; remove it and give `mpiexec -n SLOTS+1`"
-            raise ConfigError(config.message(("executor", "slots"), text))
+            raise config.error(("executor", "slots"), text)
         from matloop.hpc.mpi import LEASE_S, Mpi
 
         lease_s = given.lease_s if given.lease_s is not None else LEASE_S
@@ -61,7 +61,7 @@ def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
             common |= {"slots": given.slots, "trials_per_gpu": given.trials_per_gpu}
             return Dask(address=given.address, cluster=given.cluster, log=log, **common)
         except ConfigError as error:
-            raise ConfigError(config.message(("executor",), str(error))) from error
+            raise config.refused(("executor",), error) from error
     from matloop.hpc.local import Local
 
     return Local(slots=given.slots, trials_per_gpu=given.trials_per_gpu, log=log, **common)

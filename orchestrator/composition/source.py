@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 
-from matloop.orchestrator.errors import ConfigError
-
-Location = tuple[str | int, ...]
-"""Keys and indices that lead from the top of the file to a value."""
+from matloop.orchestrator.errors import ConfigError, Location, Position, Problem
 
 
 class _Loader(yaml.SafeLoader):
@@ -64,8 +61,8 @@ class Source:
             self.data = self._construct(loader, node, (), ()) if node is not None else None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            place = f"{self.path}:{mark.line + 1}:{mark.column + 1}" if mark else f"{self.path}"
-            raise ConfigError(f"{place}: {error.problem or error.context}") from error
+            position = Position(str(self.path), *((mark.line + 1, mark.column + 1) if mark else ()))
+            raise ConfigError(problems=[Problem(str(error.problem or error.context), position=position)]) from error
         except (yaml.YAMLError, ValueError) as error:
             raise ConfigError(f"{self.path}: not valid YAML: {error}") from error
         if not isinstance(self.data, dict):
@@ -81,8 +78,8 @@ class Source:
         source.path, source.data, source._keys, source._values = Path(path), {}, {}, {}
         return source
 
-    def message(self, location: Sequence[str | int], text: str, *, at_key: bool = False) -> str:
-        """One line: file, line, column, dotted location, text.
+    def problem(self, location: Location, text: str, *, at_key: bool = False) -> Problem:
+        """Something that is wrong with the file, with its position.
 
         Args:
             location: may lead deeper than the file does, and hold elements that the file does not; the
@@ -90,16 +87,23 @@ class Source:
             text: what was expected, what came, and the remedy.
             at_key: point at the key rather than at its value.
         """
+        text = " ".join(text.split())
+        if not self._values:
+            return Problem(text, location, position=Position(str(self.path)))
         known: Location = ()
         for element in location:
             if (*known, element) in self._values:
                 known = (*known, element)
-        if not self._values:
-            return ": ".join([str(self.path), *map(str, location), text])
         positions = self._keys if at_key and known in self._keys else self._values
-        line, column = positions[known]
-        dotted = ".".join(str(element) for element in known)
-        return f"{self.path}:{line}:{column}: {dotted}: {text}" if dotted else f"{self.path}:{line}:{column}: {text}"
+        return Problem(text, known, position=Position(str(self.path), *positions[known]))
+
+    def below(self, location: Location, inner: Location) -> Location:
+        """A location and, of the keys that lead further in, those that the file holds."""
+        for element in inner:
+            if self._values and (*location, element) not in self._values:
+                break
+            location = (*location, element)
+        return location
 
     def _construct(self, loader: _Loader, node: yaml.Node, location: Location, inside: tuple[int, ...]) -> Any:
         if id(node) in inside:
@@ -139,17 +143,6 @@ def _check_keys(node: yaml.MappingNode) -> None:
 
 def _error(text: str, node: yaml.Node) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
-
-
-def ordered(problems: Iterable[str]) -> str:
-    """One problem a line, each once, in the order of the file."""
-
-    def position(problem: str) -> tuple[int, int]:
-        found = re.search(r":(\d+):(\d+): ", problem)
-        return (int(found[1]), int(found[2])) if found else (0, 0)
-
-    lines = dict.fromkeys(line for problem in problems for line in problem.splitlines())
-    return "\n".join(sorted(lines, key=position))
 
 
 def suggest(word: object, accepted: Iterable[str]) -> str:

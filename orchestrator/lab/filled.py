@@ -20,8 +20,9 @@ from matloop.orchestrator.errors import Problem
 from matloop.orchestrator.lab.fields import Field
 from matloop.orchestrator.lab.numbers import number
 from matloop.orchestrator.lab.results import Result, same
+from matloop.orchestrator.lab.rules import no_trial
 from matloop.orchestrator.lab.tables import COST, FAILED, NOISE, NOTE, TRIAL, Layout, cell
-from matloop.orchestrator.ledger.plain import to_json
+from matloop.orchestrator.plain import to_json
 from matloop.orchestrator.trial import Trial
 
 YES, NO = {"yes", "y", "x", "true", "1", "failed"}, {"no", "n", "false", "0"}
@@ -54,7 +55,7 @@ class Filled:
     def place(self, problem: Problem) -> Problem:
         """A problem of `results` in terms of the file."""
         column = FAILED if problem.column == "failure" else problem.column
-        return Problem(self.rows[problem.row], self.titles.get(column, column), problem.message)
+        return replace(problem, place=(self.rows[problem.row], self.titles.get(column, column)))
 
 
 def read(content: bytes, layout: Layout, planned: Mapping[int, Trial]) -> Filled:
@@ -71,7 +72,7 @@ def read(content: bytes, layout: Layout, planned: Mapping[int, Trial]) -> Filled
     try:
         delimiter, cells = _split(_text(content), layout)
     except (csv.Error, UnicodeDecodeError) as error:
-        return Filled(problems=[Problem(1, "", f"expected a table in CSV format, got {error}")])
+        return Filled(problems=[Problem(f"expected a table in CSV format, got {error}", (1,))])
     return read_cells(cells, layout, planned, decimal_comma=delimiter == ";")
 
 
@@ -87,7 +88,7 @@ def read_cells(
     filled = Filled()
     place = next((i for i, row in enumerate(cells) if any(cell.strip() for cell in row)), None)
     if place is None:
-        filled.problems.append(Problem(first, "", "expected titles and rows, got an empty table"))
+        filled.problems.append(Problem("expected titles and rows, got an empty table", (first,)))
         return filled
     columns = _columns(cells[place], layout, filled, first + place)
     if filled.problems:
@@ -95,7 +96,8 @@ def read_cells(
     reader = _Rows(layout, planned, columns, filled, decimal_comma)
     for row, content in enumerate(cells[place + 1 :], first + place + 1):
         if len(filled.problems) >= MOST_PROBLEMS:
-            filled.problems.append(Problem(row, "", "was not read, nor was what follows; correct the rows above first"))
+            text = "was not read, nor was what follows; correct the rows above first"
+            filled.problems.append(Problem(text, (row,)))
             break
         texts = [cell.strip() for cell in content]
         if any(texts):
@@ -120,9 +122,8 @@ class _Rows:
         if (i := next(untitled, None)) is not None:
             more = sum(1 for _ in untitled)
             others = f", nor above {more} more" if more else ""
-            problems.append(
-                Problem(row, "", f"expected a title above {texts[i][:40]!r} in column {i + 1}, got none{others}")
-            )
+            text = f"expected a title above {texts[i][:40]!r} in column {i + 1}, got none{others}"
+            problems.append(Problem(text, (row,)))
         result = self._result(row, cells, problems)
         self.filled.problems += problems
         if result is None:
@@ -144,10 +145,9 @@ class _Rows:
             return None
         trial = self._number(row, TRIAL, cells, problems)
         if trial is not None and trial != math.floor(trial):
-            problems.append(Problem(row, self._title(TRIAL), f"expected the number of a trial, got {cells[TRIAL]!r}"))
+            problems.append(Problem(f"expected the number of a trial, got {cells[TRIAL]!r}", (row, self._title(TRIAL))))
         elif trial is not None and int(trial) not in self.planned:
-            text = f"there is no trial {int(trial)}; see `matloop status` for the pending ones"
-            problems.append(Problem(row, self._title(TRIAL), text))
+            problems.append(replace(no_trial(int(trial)), place=(row, self._title(TRIAL))))
             return None
         values = {name: self._number(row, name, cells, problems) for name in objectives}
         noise = {name: self._number(row, f"{name} {NOISE}", cells, problems) for name in objectives}
@@ -177,7 +177,7 @@ class _Rows:
             try:
                 value = _choice(column, cells[name]) if column.choices else column.read(self._decimal(cells[name]))
             except ValueError as error:
-                problems.append(Problem(row, self._title(name), str(error)))
+                problems.append(Problem(str(error), (row, self._title(name))))
             else:
                 point[name] = planned[name] if name in planned and same(value, planned[name]) else value
         return point
@@ -189,7 +189,7 @@ class _Rows:
         try:
             return number(self._decimal(text), self.layout.unit(name))
         except ValueError as error:
-            problems.append(Problem(row, self._title(name), str(error)))
+            problems.append(Problem(str(error), (row, self._title(name))))
             return None
 
     def _decimal(self, text: str) -> str:
@@ -224,14 +224,15 @@ def _columns(titles: Sequence[str], layout: Layout, filled: Filled, row: int) ->
         try:
             name, _ = layout.find(title)
         except ValueError as error:
-            filled.problems.append(Problem(row, title, str(error)))
+            filled.problems.append(Problem(str(error), (row, title)))
             continue
         if name in filled.titles:
-            filled.problems.append(Problem(row, title, "expected each column once, got it twice; remove one"))
+            filled.problems.append(Problem("expected each column once, got it twice; remove one", (row, title)))
         columns[i] = name
         filled.titles[name] = title
     if not columns and not filled.problems:
-        filled.problems.append(Problem(row, "", f"expected titles such as {', '.join(layout.known()[:4])}, got none"))
+        text = f"expected titles such as {', '.join(layout.known()[:4])}, got none"
+        filled.problems.append(Problem(text, (row,)))
     return columns
 
 

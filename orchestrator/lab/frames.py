@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import escape
 
-from matloop.orchestrator.errors import MissingExtra, Problem
+from matloop.orchestrator.errors import MissingExtra
 from matloop.orchestrator.lab.filled import Filled, read_cells
 from matloop.orchestrator.lab.tables import (
     COST,
@@ -77,7 +78,7 @@ def filled(frame: DataFrame, layout: Layout, trials: Sequence[Trial]) -> Filled:
     titles = [str(column) for column in frame.columns]
     cells = [[_written(value) for value in row] for row in frame.itertuples(index=False, name=None)]
     table = read_cells([titles, *cells], layout, {trial.id: trial for trial in trials}, first=-1)
-    table.problems = [Problem(max(problem.row, 0), problem.column, problem.message) for problem in table.problems]
+    table.problems = [replace(problem, place=(max(problem.row, 0), *problem.place[1:])) for problem in table.problems]
     return table
 
 

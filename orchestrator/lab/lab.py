@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from matloop.orchestrator.composition.config import directory_of, load
 from matloop.orchestrator.errors import MatloopError, Problem, RejectedResults
-from matloop.orchestrator.lab.door import Door
+from matloop.orchestrator.lab.experiments import Experiments
 from matloop.orchestrator.lab.fields import fields_of
 from matloop.orchestrator.lab.filled import Filled, read
 from matloop.orchestrator.lab.people import file_of, write_file
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Lab", "Recorded", "Result"]
 
 
-class Lab(Door):
+class Lab(Experiments):
     """One study whose experiments people do; safe to use from several threads, beside others in other processes."""
 
     @classmethod
@@ -49,7 +49,7 @@ class Lab(Door):
             accept_changes: go on although the file has changed since the last time.
 
         Raises:
-            ConfigError, ConfigChanged, LedgerLocked: see `Door`.
+            ConfigError, ConfigChanged, LedgerLocked: see `Experiments`.
         """
         path = Path(campaign)
         if path.is_dir():
@@ -73,7 +73,7 @@ class Lab(Door):
     ) -> Self:
         """Begin a campaign without a file, or go on with it.
 
-        It is written to `directory`/campaign.yaml, so that the other doors can be opened as well.
+        It is written to `directory`/campaign.yaml, so that command line and server can open it as well.
 
         Args:
             directory: for the campaign and its results; files that it names are looked for there.
@@ -155,7 +155,8 @@ class Lab(Door):
     ) -> tuple[list[Entry], list[Problem]]:
         """What `record_filled` would do, and everything that is wrong, by the table's rows and titles."""
         entries, problems = self.review(table.results, amend=amend, allow_outside=allow_outside)
-        return entries, sorted([*table.problems, *map(table.place, problems)])
+        found = [*table.problems, *map(table.place, problems)]
+        return entries, sorted(found, key=lambda problem: problem.place)
 
     def record_filled(
         self, table: Filled, by: str = "", *, amend: bool = False, allow_outside: bool = False, source: str = ""
@@ -170,7 +171,7 @@ class Lab(Door):
             raise RejectedResults(problems, source=source)
         try:
             return self.record(table.results, by, amend=amend, allow_outside=allow_outside)
-        except RejectedResults as error:  # another door was faster
+        except RejectedResults as error:  # another client was faster
             raise RejectedResults([table.place(p) for p in error.problems], source=source) from error
 
     def recommend_frame(self, n: int = 1, by: str = "") -> DataFrame:

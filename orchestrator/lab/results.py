@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from matloop.orchestrator.errors import MatloopError
+from matloop.orchestrator.measurement import check_text, is_number
 from matloop.orchestrator.trial import Answer, Failure, Point, Trial
-
-LONGEST = 10_000
-"""Characters of a note or of the reason of a failure."""
 
 SAME = 1e-6
 """Relative difference up to which an input is as planned: people see, and spreadsheets keep, seven digits."""
@@ -90,23 +88,11 @@ def same(a: object, b: object) -> bool:
     return a == b and isinstance(a, bool) == isinstance(b, bool)
 
 
-def is_number(value: object) -> bool:
-    """Whether it is a finite number, and not true or false."""
-    try:
-        return not isinstance(value, bool | str | bytes) and math.isfinite(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return False
-
-
 def _numbers(values: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
-def check_text(what: str, text: str, longest: int) -> None:
-    """Raise MatloopError unless it is text that can be stored, of at most so many bytes."""
-    try:
-        good = isinstance(text, str) and len(text.encode()) <= longest
-    except UnicodeEncodeError:
-        good = False
-    if not good:
-        raise MatloopError(f"expected {what!r} to be text of at most {longest} characters, got {str(text)[:40]!r}")
+def require_text(what: str, text: str, longest: int) -> None:
+    """Raise MatloopError unless it is text that can be stored, of at most so many characters."""
+    for problem in check_text(text, longest=longest):
+        raise MatloopError(f"{what}: {problem}")

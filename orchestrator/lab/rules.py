@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from matloop.orchestrator.errors import InvalidPoint, Problem
-from matloop.orchestrator.lab.results import LONGEST, Entry, Result, is_number, same
-from matloop.orchestrator.ledger.plain import to_json
+from matloop.orchestrator.lab.results import Entry, Result, same
+from matloop.orchestrator.lab.tables import NOISE
+from matloop.orchestrator.measurement import (
+    LONGEST_NAME,
+    LONGEST_TEXT,
+    check_cost,
+    check_text,
+    check_values,
+    shown,
+    storable,
+)
 from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.trial import Objective, Trial
-
-LARGEST = 1e100
-"""Of a measured number: what is larger is a slip in any unit, and its square would break models and drawings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,35 +59,35 @@ class Rules:
         entries, problems = [], []
         seen: set[object] = set()
         for row, result in enumerate(results):
-            found = [Problem(row, column, message) for column, message in self._faults(result, allow_outside)]
+            found = self._faults(result, allow_outside)
             if not found:
                 name: object = result.trial if result.trial is not None else result.request or object()
                 if name in seen:
-                    found.append(Problem(row, "trial", f"expected each experiment once, got {name!r} twice"))
+                    found.append(Problem(f"expected each experiment once, got {name!r} twice", ("trial",)))
                 seen.add(name)
             if not found:
                 entry = self._entry(result, trials, reported, amend)
                 if isinstance(entry, Entry):
                     entries.append(entry)
                 else:
-                    found.append(Problem(row, *entry))
-            problems += found
+                    found.append(entry)
+            problems += [_in_row(row, problem) for problem in found]
         return entries, problems
 
     def _entry(
         self, result: Result, trials: Sequence[Trial], reported: Mapping[str, Trial], amend: bool
-    ) -> Entry | tuple[str, str]:
-        """What is to be done, or the column that keeps it from being done and why."""
+    ) -> Entry | Problem:
+        """What is to be done, or what keeps it from being done."""
         if result.trial is None:
             if result.point is None:
-                return "trial", "expected the id of a recommendation, or a point, got neither"
+                return Problem("expected the id of a recommendation, or a point, got neither", ("trial",))
             if result.request not in reported:
                 return Entry(result, "reported", None, dict(result.point))
             trial = reported[result.request]
         elif 0 <= result.trial < len(trials) and trials[result.trial].study == self.study:
             trial = trials[result.trial]
         else:
-            return "trial", f"there is no trial {result.trial}; see `matloop status` for the pending ones"
+            return no_trial(result.trial)
         planned = trial.point if trial.planned is None else trial.planned
         point = trial.point if result.point is None else result.point
         unplanned = trial.ask < 0 or not same(point, planned)
@@ -98,78 +104,80 @@ class Rules:
             return Entry(result, "amended", trial, deviation)
         column, told, known = differences[0]
         who = f" by {trial.worker}" if trial.worker else ""
-        return column, (
-            f"trial {trial.id} was answered{who} already with {known}, got {told}; "
-            "correct it here, or tell it as an amendment (--amend)"
+        return Problem(
+            f"trial {trial.id} was answered{who} already with {known}, got {told}",
+            (column,),
+            remedy="correct it here, or tell it as an amendment",
+            command="--amend",
         )
 
-    def _faults(self, result: Result, allow_outside: bool) -> list[tuple[str, str]]:
-        """Columns and what is wrong there, whatever is on record."""
+    def _faults(self, result: Result, allow_outside: bool) -> list[Problem]:
+        """What is wrong whatever is on record; places begin with the field of the result."""
         faults = []
         if result.trial is not None and (isinstance(result.trial, bool) or not isinstance(result.trial, int)):
-            faults.append(("trial", f"expected the number of a trial, got {result.trial!r}"))
-        for column in ("failure", "note", "request"):
-            text = getattr(result, column)
-            if not isinstance(text, str) or len(text) > LONGEST or not _storable(text):
-                faults.append((column, f"expected text of at most {LONGEST} characters"))
-        if result.cost is not None and not (is_number(result.cost) and 0 <= result.cost <= LARGEST):
-            faults.append(("cost", f"expected a number, 0 or more, got {result.cost!r}"))
+            faults.append(Problem(f"expected the number of a trial, got {result.trial!r}", ("trial",)))
+        for field, longest in (("failure", LONGEST_TEXT), ("note", LONGEST_TEXT), ("request", LONGEST_NAME)):
+            faults += check_text(getattr(result, field), field, longest=longest)
+        faults += check_cost(result.cost)
         if result.point is not None:
             faults += self._point_faults(result.point)
-        return faults + (self._value_faults(result, allow_outside) if not faults else [])
+        return faults or self._value_faults(result, allow_outside)
 
-    def _point_faults(self, point: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def _point_faults(self, point: Mapping[str, Any]) -> list[Problem]:
         if not isinstance(point, Mapping) or not all(isinstance(key, str) for key in point):
-            return [("point", f"expected a mapping from parameter to value, got {point!r}")]
-        if not _storable(point):
-            return [("point", "expected numbers and text")]
+            return [Problem(f"expected a mapping from parameter to value, got {shown(point)}", ("point",))]
+        if not storable(point):
+            return [Problem("expected numbers and text", ("point",))]
         try:
             getattr(self.space, "check_measured", self.space.check)(point)  # what was done, not what may be planned
         except InvalidPoint as error:
-            return [(_named(str(error), point), str(error))]
+            return [replace(problem, place=("point", *problem.place[:1])) for problem in error.problems]
         except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:  # a space of the user's
-            return [("point", f"is not a point of the space: {error}")]
+            return [Problem(f"is not a point of the space: {error}", ("point",))]
         return []
 
-    def _value_faults(self, result: Result, allow_outside: bool) -> list[tuple[str, str]]:
+    def _value_faults(self, result: Result, allow_outside: bool) -> list[Problem]:
         names = [o.name for o in self.objectives]
         if result.values is None:
             if not result.failure.strip():
-                return [(names[0], "expected a value, or why the experiment failed, got neither")]
-            return [("noise", "expected none for a failed experiment")] if result.noise else []
-        if not isinstance(result.values, Mapping) or not isinstance(result.noise, Mapping):
-            return [("values", "expected a mapping from objective to number")]
-        faults = [("failure", "expected either values or a failure, got both")] if result.failure.strip() else []
-        faults += [
-            (str(name), f"is not measured here; expected {', '.join(names)}")
-            for name in dict.fromkeys([*result.values, *result.noise])
-            if name not in names
-        ]
-        for objective in self.objectives:
-            faults += self._one_value(objective, result, allow_outside)
-        return faults
+                text = "expected a value, or why the experiment failed, got neither"
+                return [Problem(text, ("values", names[0]))]
+            return [Problem("expected none for a failed experiment", ("noise",))] if result.noise else []
+        faults = check_values(result.values, result.noise, names)
+        if result.failure.strip():
+            faults.append(Problem("expected either values or a failure, got both", ("failure",)))
+        if faults or allow_outside:
+            return faults
+        return [fault for objective in self.objectives for fault in self._outside(objective, result.values)]
 
-    def _one_value(self, objective: Objective, result: Result, allow_outside: bool) -> list[tuple[str, str]]:
-        assert result.values is not None
+    def _outside(self, objective: Objective, values: Mapping[str, float]) -> list[Problem]:
+        """What is wrong with a value that is not plausible."""
         name, unit = objective.name, f" {objective.unit}" if objective.unit else ""
-        if name not in result.values:
-            return [(name, "expected a value, got none; tell the result when all are there")]
-        value, faults = result.values[name], []
-        if not (is_number(value) and abs(value) <= LARGEST):
-            return [(name, f"expected a finite number, at most {LARGEST:g}, got {value!r}")]
         low, high = self.ranges.get(name, (-math.inf, math.inf))
-        if not low <= value <= high and not allow_outside:
-            faults.append(
-                (
-                    name,
-                    f"expected {low:g} to {high:g}{unit}, got {value:g}; correct it, or confirm that it is right "
-                    "(--allow-outside)",
-                )
+        if low <= values[name] <= high:
+            return []
+        return [
+            Problem(
+                f"expected {low:g} to {high:g}{unit}, got {values[name]:g}",
+                ("values", name),
+                remedy="correct it, or confirm that it is right",
+                command="--allow-outside",
             )
-        noise = result.noise.get(name, 0.0)
-        if not (is_number(noise) and 0 <= noise <= LARGEST):
-            faults.append((f"{name} ±", f"expected a standard deviation, 0 or more, got {noise!r}"))
-        return faults
+        ]
+
+
+def no_trial(number: int) -> Problem:
+    """That there is no trial of that number."""
+    return Problem(
+        f"there is no trial {number}", ("trial",), remedy="take the number of a pending one", command="matloop status"
+    )
+
+
+def _in_row(row: int, problem: Problem) -> Problem:
+    """A problem of one result by the row and the column of a table, where noise has a column beside the value's."""
+    field, name = problem.place[0], problem.place[1:]
+    column = f"{name[0]} {NOISE}" if field == "noise" and name else name[0] if name else field
+    return replace(problem, place=(row, column))
 
 
 def _differences(result: Result, trial: Trial, point: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -190,7 +198,7 @@ def _differences(result: Result, trial: Trial, point: Mapping[str, Any]) -> list
         found.append(("failure", repr(message), repr(trial.failure.message)))
     for name, noise in result.noise.items():
         if trial.noise.get(name) != float(noise):
-            found.append((f"{name} ±", f"{float(noise):.7g}", str(trial.noise.get(name, "none"))))
+            found.append((f"{name} {NOISE}", f"{float(noise):.7g}", str(trial.noise.get(name, "none"))))
     if result.cost is not None and trial.cost != float(result.cost):
         found.append(("cost", str(result.cost), str(trial.cost)))
     if result.note and trial.info.get("note", "") != result.note:
@@ -199,17 +207,3 @@ def _differences(result: Result, trial: Trial, point: Mapping[str, Any]) -> list
         changed = [k for k in dict.fromkeys([*point, *trial.point]) if not same(point.get(k), trial.point.get(k))]
         found.append((changed[0], str(point.get(changed[0])), str(trial.point.get(changed[0]))))
     return found
-
-
-def _named(message: str, point: Mapping[str, Any]) -> str:
-    """The parameter that an error is about."""
-    words = message.replace("'", " ").replace(";", " ").replace(",", " ").split()
-    return next((word for word in words if word in point), "point")
-
-
-def _storable(value: object) -> bool:
-    try:
-        to_json(value).encode()
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True

@@ -21,8 +21,8 @@ from matloop.orchestrator.errors import ConfigChanged, LedgerError, LedgerUnwrit
 from matloop.orchestrator.ledger.file import checksum, connect, corrupt, rows
 from matloop.orchestrator.ledger.history import Event, History
 from matloop.orchestrator.ledger.lock import WriterLock
-from matloop.orchestrator.ledger.plain import to_json
 from matloop.orchestrator.ledger.trials import Trials
+from matloop.orchestrator.plain import to_json
 from matloop.orchestrator.trial import Answer, Point, Proposal, Trial
 
 

@@ -14,7 +14,7 @@ from matloop.orchestrator.errors import LedgerError
 from matloop.orchestrator.ledger.file import rows
 from matloop.orchestrator.ledger.ledger import Ledger, lock_path, replay
 from matloop.orchestrator.ledger.lock import WriterLock
-from matloop.orchestrator.ledger.plain import to_json
+from matloop.orchestrator.plain import to_json
 
 WAIT_S = 30.0
 """How long a turn is waited for, s; one takes milliseconds."""

@@ -8,13 +8,12 @@ of the speed.
 from __future__ import annotations
 
 import copyreg
-import math
 import os
 import pickle
 import socket
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from operator import attrgetter
@@ -23,9 +22,9 @@ from typing import Any, TypeVar, cast
 
 from matloop.orchestrator.errors import InvalidResult
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
-from matloop.orchestrator.ledger.plain import to_json
+from matloop.orchestrator.loop.returned import as_measurement
 from matloop.orchestrator.protocols import ContinuingDriver, Driver
-from matloop.orchestrator.trial import Answer, Failure, Measurement, Objective, Trial
+from matloop.orchestrator.trial import Answer, Cause, Failure, Measurement, Objective, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +85,9 @@ class Evaluation:
         measurement, failure, stored = None, None, {}
         try:
             measurement = as_measurement(self._measure(), self.conditions.objectives)
-            _check_recordable(measurement)
             stored = self._store(measurement)
-        except _ArtifactsOutOfReach as error:  # the machine's fault, not the point's
-            failure = Failure(cause="lost", message=_one_line(error), traceback=traceback.format_exc())
-        except InvalidResult as error:
-            failure = Failure(cause="invalid_result", message=str(error), traceback=traceback.format_exc())
-        except TimeoutError as error:
-            failure = Failure(cause="timeout", message=_one_line(error), traceback=traceback.format_exc())
-        except MemoryError as error:
-            failure = Failure(cause="memory", message=_one_line(error), traceback=traceback.format_exc())
         except Exception as error:
-            failure = Failure(cause="exception", message=_one_line(error), traceback=traceback.format_exc())
+            failure = _failure(error)
         return Answer(
             values=dict(measurement.values) if measurement and not failure else None,
             failure=failure,
@@ -138,57 +128,32 @@ class _ArtifactsOutOfReach(Exception):
     """The disk did not take an artifact, or does not have it."""
 
 
-def _check_recordable(measurement: Measurement) -> None:
-    try:
-        to_json([measurement.info, measurement.noise])
-    except (TypeError, ValueError) as error:
-        raise InvalidResult(
-            f"expected `info` and `noise` of numbers, text, lists and mappings: {error}; "
-            "return arrays and bytes as `artifacts`"
-        ) from error
+_CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
+    (_ArtifactsOutOfReach, "lost"),  # the machine's fault, not the point's
+    (InvalidResult, "invalid_result"),
+    (TimeoutError, "timeout"),
+    (MemoryError, "memory"),
+    (Exception, "exception"),
+)
 
 
-def as_measurement(result: object, objectives: tuple[Objective, ...]) -> Measurement:
-    """Accept what drivers may return and check it.
-
-    Raises:
-        InvalidResult: not a measurement, an objective missing, or a value that is not a finite number.
-    """
-    names = [o.name for o in objectives]
-    if isinstance(result, Measurement):
-        measurement = result
-    elif isinstance(result, Mapping):
-        measurement = Measurement(values=result)
-    elif len(names) == 1:
-        measurement = Measurement(values={names[0]: result})  # type: ignore[dict-item]
-    else:
-        raise InvalidResult(f"expected a mapping with {names}, got {type(result).__name__}; return a dict of numbers")
-    missing = [name for name in names if name not in measurement.values]
-    if missing:
-        raise InvalidResult(
-            f"expected values for {names}, got {sorted(measurement.values)}: {missing} missing; "
-            "return them from the driver or correct `objectives` in the campaign file"
-        )
-    values = {}
-    for name, value in measurement.values.items():
-        try:
-            values[name] = float(value)
-        except (TypeError, ValueError) as error:
-            raise InvalidResult(f"expected a number for {name!r}, got {value!r}") from error
-        if name in names and not math.isfinite(values[name]):
-            raise InvalidResult(f"expected a finite number for objective {name!r}, got {values[name]}")
-    return Measurement(
-        values={name: value for name, value in values.items() if math.isfinite(value)},
-        noise=measurement.noise,
-        info=measurement.info,
-        artifacts=measurement.artifacts,
-        cost=measurement.cost,
-    )
+def _failure(error: Exception) -> Failure:
+    """What the record keeps of an exception that is being handled."""
+    cause = next(cause for kind, cause in _CAUSES if isinstance(error, kind))
+    return Failure(cause=cause, message=_writable(_one_line(error)), traceback=_writable(traceback.format_exc()))
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: Exception) -> str:
+    if isinstance(error, InvalidResult):
+        more = len(error.problems) - 1
+        return f"{error.problems[0]}{f' (and {more} more)' if more else ''}"
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
+
+
+def _writable(text: str) -> str:
+    """Text as it can be stored: names of files may hold what is not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 T = TypeVar("T", Trial, Answer)

@@ -8,10 +8,9 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from matloop.orchestrator.errors import Problem, RejectedResults
-from matloop.orchestrator.lab.adviser import MOST_AHEAD
+from matloop.orchestrator.lab.recommender import MOST_AHEAD
 from matloop.orchestrator.report.fronts import front
 from matloop.orchestrator.trial import best
-from matloop.orchestrator.web.desk import Desk
 from matloop.orchestrator.web.schemas import (
     CancelIn,
     ErrorOut,
@@ -24,6 +23,7 @@ from matloop.orchestrator.web.schemas import (
     StudyOut,
     experiment,
 )
+from matloop.orchestrator.web.service import LabService
 
 PAGE = 1000
 """Experiments in one answer, at most."""
@@ -46,7 +46,9 @@ MOST_LINES = 10_000
 """Lines of a file that is sent: they are recorded in one go, which others wait for."""
 
 
-def imported(desk: Desk, content: bytes, by: str, amend: bool = False, allow_outside: bool = False) -> ImportOut:
+def imported(
+    service: LabService, content: bytes, by: str, amend: bool = False, allow_outside: bool = False
+) -> ImportOut:
     """Record what a CSV file says.
 
     Raises:
@@ -54,12 +56,10 @@ def imported(desk: Desk, content: bytes, by: str, amend: bool = False, allow_out
     """
     lines = max(content.count(b"\n"), content.count(b"\r"))
     if lines > MOST_LINES:
-        text = (
-            f"expected a file of at most {MOST_LINES:,} lines, got {lines:,}; send it in parts, or use `matloop tell`"
-        )
-        raise RejectedResults([Problem(MOST_LINES, "", text)])
-    table = desk.lab.read_csv(content)
-    done = desk.lab.record_filled(table, by, amend=amend, allow_outside=allow_outside)
+        text = f"expected a file of at most {MOST_LINES:,} lines, got {lines:,}; send it in parts"
+        raise RejectedResults([Problem(text, (MOST_LINES,))])
+    table = service.lab.read_csv(content)
+    done = service.lab.record_filled(table, by, amend=amend, allow_outside=allow_outside)
     return ImportOut(
         recorded=[entry.trial.id for entry in done if entry.action != "known"],
         known=[entry.trial.id for entry in done if entry.action == "known"],
@@ -67,9 +67,9 @@ def imported(desk: Desk, content: bytes, by: str, amend: bool = False, allow_out
     )
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(service: LabService) -> APIRouter:
     """All of it, under `/api`."""
-    lab = desk.lab
+    lab = service.lab
     router = APIRouter(prefix="/api", responses={422: {"model": ErrorOut}})
 
     def amended() -> set[int]:
@@ -83,23 +83,23 @@ def routes(desk: Desk) -> APIRouter:
         states = ["to do" if t.state == "running" else t.state for t in trials]
         return StudyOut(
             campaign=lab.name,
-            study=desk.study,
+            study=service.study,
             objectives=[{"name": o.name, "direction": o.direction, "unit": o.unit} for o in lab.objectives],
             inputs=[
                 {"name": f.name, "kind": f.kind, "low": f.low, "high": f.high, "unit": f.unit, "choices": f.choices}
-                for f in desk.fields
+                for f in service.fields
             ],
             instructions=lab.instructions,
             counts={state: states.count(state) for state in ("to do", "answered", "failed", "cancelled")},
             best=champion.id if champion else None,
             front=[t.id for t in front(trials, lab.objectives)],
-            version=desk.version,
+            version=service.version,
         )
 
     @router.get("/version")
     def version() -> dict[str, str]:
         """A text that changes with every event on record; for those who poll."""
-        return {"version": desk.version}
+        return {"version": service.version}
 
     @router.get("/experiments")
     def experiments(
@@ -125,7 +125,7 @@ def routes(desk: Desk) -> APIRouter:
     async def recommend(wanted: RecommendIn) -> list[ExperimentOut]:
         """Recommend what to do next. It is on record when the answer comes; that may take seconds. Fewer come, or
         none, while the strategy waits for results."""
-        return [experiment(t, lab, set()) for t in await desk.recommend(wanted.n, wanted.by)]
+        return [experiment(t, lab, set()) for t in await service.recommend(wanted.n, wanted.by)]
 
     @router.post("/results")
     def results(told: ResultsIn) -> list[ExperimentOut]:
@@ -163,7 +163,7 @@ def routes(desk: Desk) -> APIRouter:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "text/csv":
             raise HTTPException(415, f"expected the header 'Content-Type: text/csv', got {kind[:80]!r}")
-        return await run_in_threadpool(imported, desk, await request.body(), by, amend, allow_outside)
+        return await run_in_threadpool(imported, service, await request.body(), by, amend, allow_outside)
 
     @router.get("/outlook", response_model_exclude_unset=True)
     async def outlook(
@@ -174,6 +174,6 @@ def routes(desk: Desk) -> APIRouter:
         q: Annotated[int, Query(ge=1, le=MOST_AHEAD, description="experiments to come")] = 1,
     ) -> OutlookOut:
         """What further experiments are worth; empty if the strategy cannot say. May take seconds."""
-        return OutlookOut(**await desk.outlook_for(delta, q))
+        return OutlookOut(**await service.outlook_for(delta, q))
 
     return router

@@ -1,4 +1,4 @@
-"""The server's application: REST interface and page behind one gate, around one lab."""
+"""The server's application: REST interface and pages around one lab, behind the checks of every request."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from matloop.orchestrator.errors import LedgerError, LedgerLocked, MatloopError,
 from matloop.orchestrator.lab import Lab
 from matloop.orchestrator.web import api, pages, posts, rendering
 from matloop.orchestrator.web.access import Access
-from matloop.orchestrator.web.desk import Busy, Desk
-from matloop.orchestrator.web.gate import Gate
+from matloop.orchestrator.web.middleware import RequestChecks
+from matloop.orchestrator.web.service import Busy, LabService
 
 DESCRIPTION = (
     "Ask what to do next and report what came of it. Bodies are JSON; errors are "
@@ -46,12 +46,12 @@ def create(lab: Lab, access: Access) -> Any:
         lab: open; closed when the server ends.
         access: who may come in.
     """
-    desk = Desk(lab)
+    service = LabService(lab)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        desk.close()
+        service.close()
 
     app = FastAPI(
         title=f"{lab.name}: experiments",
@@ -62,8 +62,8 @@ def create(lab: Lab, access: Access) -> Any:
         openapi_url="/api/openapi.json",
         lifespan=lifespan,
     )
-    site = pages.Site(desk, access)
-    app.include_router(api.routes(desk))
+    site = pages.Site(service, access)
+    app.include_router(api.routes(service))
     app.include_router(pages.routes(site, app), include_in_schema=False)
     app.include_router(posts.routes(site, access), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
@@ -78,9 +78,9 @@ def create(lab: Lab, access: Access) -> Any:
     def _refused(request: Request, error: MatloopError) -> Response:
         if isinstance(error, RejectedResults):
             rows = [
-                {"row": p.row, "column": p.column or None, "message": p.message} for p in error.problems[:MOST_PROBLEMS]
+                {"row": p.row, "column": p.column or None, "message": p.text} for p in error.problems[:MOST_PROBLEMS]
             ]
-            return refuse(request, 422, str(error).partition("\n")[0], rows)
+            return refuse(request, 422, error.summary, rows)
         status = 503 if isinstance(error, LedgerLocked | Busy) else 500 if isinstance(error, LedgerError) else 409
         return refuse(request, status, str(error))
 
@@ -98,7 +98,7 @@ def create(lab: Lab, access: Access) -> Any:
         logging.getLogger(__name__).error("%s %s", request.method, request.url.path, exc_info=error)
         return refuse(request, 500, "something went wrong here; the server's log says what")
 
-    return Gate(app, access=access, refuse=refuse)
+    return RequestChecks(app, access=access, refuse=refuse)
 
 
 def _problem(details: Any) -> dict[str, Any]:

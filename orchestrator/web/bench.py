@@ -17,8 +17,8 @@ from matloop.orchestrator.report.interval import interval
 from matloop.orchestrator.trial import Objective, Trial, best
 from matloop.orchestrator.web import pareto, plots
 from matloop.orchestrator.web.cards import Cards
-from matloop.orchestrator.web.desk import Desk
 from matloop.orchestrator.web.schemas import MOST_RECOMMENDED
+from matloop.orchestrator.web.service import LabService
 
 LATEST = 6
 
@@ -48,36 +48,36 @@ class Figure:
     caption: str = ""
 
 
-def content(desk: Desk) -> dict[str, Any]:
+def content(service: LabService) -> dict[str, Any]:
     """All that the template needs besides the visitor."""
-    trials = desk.lab.trials()
-    finished = in_order(desk, trials)
-    cards = cards_of(desk, trials)
+    trials = service.lab.trials()
+    finished = in_order(service, trials)
+    cards = cards_of(service, trials)
     latest = finished[: -LATEST - 1 : -1]
     return {
-        "tiles": _tiles(desk, trials),
+        "tiles": _tiles(service, trials),
         "queue": [cards.card(t) for t in trials if t.state == "running"],
-        "fields": desk.fields,
-        "objectives": desk.lab.objectives,
-        "instructions": desk.lab.instructions,
+        "fields": service.fields,
+        "objectives": service.lab.objectives,
+        "instructions": service.lab.instructions,
         "causes": causes(trials),
-        "outlook": outlook(desk.outlook(), desk.lab.objectives[0]),
-        "figures": _figures(desk, trials, finished),
+        "outlook": outlook(service.outlook(), service.lab.objectives[0]),
+        "figures": _figures(service, trials, finished),
         "recent": [cards.card(t, strips=False) for t in latest],
         "most": MOST_RECOMMENDED,
         "submission": secrets.token_hex(8),
     }
 
 
-def cards_of(desk: Desk, trials: list[Trial]) -> Cards:
+def cards_of(service: LabService, trials: list[Trial]) -> Cards:
     """The maker of cards of these trials."""
-    return Cards(desk.fields, desk.lab.objectives, trials, list(desk.lab.history.amendments))
+    return Cards(service.fields, service.lab.objectives, trials, list(service.lab.history.amendments))
 
 
-def in_order(desk: Desk, trials: list[Trial]) -> list[Trial]:
+def in_order(service: LabService, trials: list[Trial]) -> list[Trial]:
     """Finished trials in the order in which their results were told."""
     by_id = {t.id: t for t in trials if t.state != "running"}
-    return [by_id[i] for i in list(desk.lab.history.finished) if i in by_id]
+    return [by_id[i] for i in list(service.lab.history.finished) if i in by_id]
 
 
 def causes(trials: list[Trial]) -> list[str]:
@@ -100,8 +100,8 @@ def outlook(found: Mapping[str, Any], objective: Objective) -> list[tuple[str, s
     ]
 
 
-def _tiles(desk: Desk, trials: list[Trial]) -> list[Tile]:
-    objective, objectives = desk.lab.objectives[0], desk.lab.objectives
+def _tiles(service: LabService, trials: list[Trial]) -> list[Tile]:
+    objective, objectives = service.lab.objectives[0], service.lab.objectives
     tiles = []
     for one in objectives[:MOST_BEST]:
         champion = best(trials, one)
@@ -115,8 +115,8 @@ def _tiles(desk: Desk, trials: list[Trial]) -> list[Tile]:
         tiles.append(Tile("failed", str(failed)))
     if held := _held(trials, objective):
         tiles.append(Tile("90\u202f% intervals held", held))
-    if desk.planned is not None:
-        tiles.append(Tile("planned in all", str(desk.planned)))
+    if service.planned is not None:
+        tiles.append(Tile("planned in all", str(service.planned)))
     return tiles
 
 
@@ -131,8 +131,8 @@ def _held(trials: list[Trial], objective: Objective) -> str:
     return f"{sum(low <= value <= high for (low, high), value in spans)} of {len(spans)}"
 
 
-def _figures(desk: Desk, trials: list[Trial], finished: list[Trial]) -> list[Figure]:
-    objectives, figures = desk.lab.objectives, []
+def _figures(service: LabService, trials: list[Trial], finished: list[Trial]) -> list[Figure]:
+    objectives, figures = service.lab.objectives, []
     for pair in list(combinations(objectives, 2))[:PAIRS]:
         if (drawn := pareto.pareto(trials, objectives, pair)) is not None:
             title = f"{text.name(pair[0])} against {text.name(pair[1])}"

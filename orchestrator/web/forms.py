@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,12 +10,10 @@ from matloop.orchestrator.errors import Problem
 from matloop.orchestrator.lab import Result
 from matloop.orchestrator.lab.fields import Field
 from matloop.orchestrator.lab.numbers import number
+from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT, check_text, without_control_characters
 from matloop.orchestrator.trial import Objective, Trial
 
 Outcome = Literal["value", "failure", "either"]
-
-LONGEST_TEXT = 2000
-LONGEST_NAME = 80
 
 
 @dataclass(slots=True)
@@ -54,10 +51,10 @@ class Filled:
         )
 
     def line(self, name: str, longest: int = LONGEST_TEXT) -> str:
-        """Text of a field, if it is short enough."""
+        """Text of a field, with an objection if it is none that can be stored."""
         value = self.get(name)
-        if len(value) > longest:
-            self.problems[name] = f"expected at most {longest} characters, got {len(value)}; shorten it"
+        for problem in check_text(value, longest=longest):
+            self.problems[name] = problem.text
         return value
 
     def object_to(self, problems: Iterable[Problem], fields: Sequence[Field], objectives: Sequence[Objective]) -> None:
@@ -65,18 +62,13 @@ class Filled:
         names = {o.name: f"value.{o.name}" for o in objectives} | {f"{o.name} ±": f"noise.{o.name}" for o in objectives}
         names |= {f.name: f"point.{f.name}" for f in fields} | {name: name for name in ("failure", "note")}
         for problem in problems:
-            self.problems.setdefault(names.get(problem.column, ""), in_words(problem.message))
+            self.problems.setdefault(names.get(problem.column, ""), problem.text)
 
 
 def located(problem: Problem) -> str:
     """An objection to a file, with its place."""
     place = f"row {problem.row}{f', {problem.column}' if problem.column else ''}"
-    return f"{place}: {in_words(problem.message)}"
-
-
-def in_words(message: str) -> str:
-    """A message without what is meant for the command line."""
-    return re.sub(r"\s*\(--[\w-]+\)|; see `matloop[^`]*`[^;]*", "", message)
+    return f"{place}: {problem.text}"
 
 
 def read(form: Mapping[str, Any]) -> Filled:
@@ -84,8 +76,7 @@ def read(form: Mapping[str, Any]) -> Filled:
     texts = {}
     for name, value in form.items():
         if isinstance(value, str):
-            kept = "".join(c for c in value.replace("\r\n", "\n") if c == "\n" or c.isprintable())
-            texts[name] = kept.strip()
+            texts[name] = without_control_characters(value.replace("\r\n", "\n")).strip()
     return Filled(texts)
 
 
@@ -101,7 +92,7 @@ def outcome(
         objectives: what is measured; all are required.
         planned: what it is about; its inputs hold where the form says nothing. None for an experiment of one's own.
     """
-    failure = filled.line("failure", 200)
+    failure = filled.line("failure")
     if what == "either":
         what = "failure" if failure else "value"
         if failure and any(filled.get(f"value.{o.name}") for o in objectives):
@@ -122,7 +113,7 @@ def outcome(
         failure=failure if what == "failure" else "",
         note=note,
         cost=planned.cost if planned is not None else None,
-        request=filled.line("submission", 40) if planned is None else "",
+        request=filled.line("submission", LONGEST_NAME) if planned is None else "",
     )
 
 

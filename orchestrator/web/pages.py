@@ -9,13 +9,13 @@ from urllib.parse import unquote
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 
-from matloop.orchestrator.lab.adviser import MOST_AHEAD
+from matloop.orchestrator.lab.recommender import MOST_AHEAD
 from matloop.orchestrator.report import text
 from matloop.orchestrator.web import bench, reference, rendering
 from matloop.orchestrator.web.access import Access
-from matloop.orchestrator.web.desk import Desk
 from matloop.orchestrator.web.forms import Filled
-from matloop.orchestrator.web.story import story
+from matloop.orchestrator.web.service import LabService
+from matloop.orchestrator.web.timeline import timeline
 
 PAGE = 100
 """Experiments on one page of the history."""
@@ -28,24 +28,24 @@ class Site:
     """Renders pages for a visitor.
 
     Args:
-        desk: the lab.
+        service: the lab.
         access: for the tokens in forms.
     """
 
-    def __init__(self, desk: Desk, access: Access) -> None:
-        self.desk = desk
+    def __init__(self, service: LabService, access: Access) -> None:
+        self.service = service
         self.access = access
 
     def page(self, request: Request, template: str, status: int = 200, **content: Any) -> Response:
         """A page with what every page shows."""
-        lab = self.desk.lab
+        lab = self.service.lab
         return rendering.page(
             template,
             status,
             campaign=lab.name,
-            study=self.desk.study,
+            study=self.service.study,
             path=request.url.path,
-            version=self.desk.version if status == 200 else "",  # a page that answers a form is not to be refreshed
+            version=self.service.version if status == 200 else "",  # a page that answers a form is not to be refreshed
             token_required=self.access.required,
             csrf=self.access.form_token(request.scope["session"]),
             who=unquote(request.cookies.get(WHO, ""))[:80],
@@ -64,30 +64,30 @@ class Site:
             target=target,
             filled=filled,
             problems=problems or [],
-            **bench.content(self.desk),
+            **bench.content(self.service),
         )
 
     def experiment(self, request: Request, id: int, open: str = "", filled: Filled | None = None) -> Response:
-        """One experiment and its story; with a form that was not accepted, and why.
+        """One experiment and what happened to it; with a form that was not accepted, and why.
 
         Raises:
             HTTPException: there is none with this id.
         """
-        trials = self.desk.lab.trials()
+        trials = self.service.lab.trials()
         trial = next((t for t in trials if t.id == id), None)
         if trial is None:
             raise HTTPException(404, f"There is no experiment {id}.")
-        cards = bench.cards_of(self.desk, trials)
-        amendments = self.desk.amendments(id)
+        cards = bench.cards_of(self.service, trials)
+        amendments = self.service.amendments(id)
         return self.page(
             request,
             "experiment.html",
             422 if open else 200,
             card=cards.card(trial),
-            story=story(trial, amendments, cards),
+            timeline=timeline(trial, amendments, cards),
             corrections=len(amendments),
-            fields=self.desk.fields,
-            objectives=self.desk.lab.objectives,
+            fields=self.service.fields,
+            objectives=self.service.lab.objectives,
             causes=bench.causes(trials),
             open=open,
             filled=filled,
@@ -95,14 +95,14 @@ class Site:
 
     async def outlook(self, request: Request, delta: str, q: str) -> Response:
         """What further experiments are worth, for a difference and a number of them as somebody has typed them."""
-        objective = self.desk.lab.objectives[0]
+        objective = self.service.lab.objectives[0]
         filled = Filled({"delta": delta.strip(), "q": q.strip()})
         least, coming = filled.number("delta", objective.unit), filled.number("q")
         if least is not None and not least > 0:
             filled.problems["delta"] = f"expected more than 0, got {delta[:40]}"
         if coming is not None and not (coming == int(coming) and 1 <= coming <= MOST_AHEAD):
             filled.problems["q"] = f"expected a whole number from 1 to {MOST_AHEAD}, got {q[:40]}"
-        found = {} if filled.problems else await self.desk.outlook_for(least, int(coming or 1))
+        found = {} if filled.problems else await self.service.outlook_for(least, int(coming or 1))
         return self.page(
             request,
             "outlook.html",
@@ -114,8 +114,8 @@ class Site:
 
     def history(self, request: Request, page: int) -> Response:
         """All experiments, the latest first."""
-        trials = self.desk.lab.trials()
-        cards = bench.cards_of(self.desk, trials)
+        trials = self.service.lab.trials()
+        cards = bench.cards_of(self.service, trials)
         pages = max(1, -(-len(trials) // PAGE))
         shown = trials[::-1][(page - 1) * PAGE : page * PAGE]
         return self.page(

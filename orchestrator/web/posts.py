@@ -12,11 +12,12 @@ from starlette.datastructures import UploadFile
 
 from matloop.orchestrator.errors import MatloopError, RejectedResults
 from matloop.orchestrator.lab import Result
+from matloop.orchestrator.measurement import LONGEST_NAME
 from matloop.orchestrator.trial import Trial
 from matloop.orchestrator.web import api, forms, rendering
 from matloop.orchestrator.web.access import Access
 from matloop.orchestrator.web.forms import Filled
-from matloop.orchestrator.web.gate import cookie
+from matloop.orchestrator.web.middleware import cookie
 from matloop.orchestrator.web.pages import WHO, Site
 from matloop.orchestrator.web.schemas import MOST_RECOMMENDED
 
@@ -27,7 +28,7 @@ YEAR_S = 365 * 24 * 3600
 
 def routes(site: Site, access: Access) -> APIRouter:
     """What can be done."""
-    desk, lab = site.desk, site.desk.lab
+    service, lab = site.service, site.service.lab
     router = APIRouter()
 
     async def submitted(request: Request) -> tuple[Filled, bytes]:
@@ -58,7 +59,7 @@ def routes(site: Site, access: Access) -> APIRouter:
         try:
             return lab.tell([result], filled.get("by"), amend=amend, allow_outside=outside)[0]
         except RejectedResults as error:
-            filled.object_to(error.problems, desk.fields, lab.objectives)
+            filled.object_to(error.problems, service.fields, lab.objectives)
             if not outside and not lab.review([result], amend=amend, allow_outside=True)[1]:
                 filled.unusual = True
             return None
@@ -74,13 +75,13 @@ def routes(site: Site, access: Access) -> APIRouter:
         trial = find(id)
         if what == "cancel":
             try:
-                lab.cancel(id, filled.line("by", forms.LONGEST_NAME), filled.line("reason"))
+                lab.cancel(id, filled.line("by", LONGEST_NAME), filled.line("reason"))
             except MatloopError as error:
                 filled.problems[""] = rendering.sentence(str(error))
                 return site.experiment(request, id, "cancel", filled)
             return done(filled, "cancelled", id)
-        result = forms.outcome(filled, KINDS[what], desk.fields, lab.objectives, trial)
-        if what == "amend" and filled.get("seen") not in ("", str(len(desk.amendments(id)))):
+        result = forms.outcome(filled, KINDS[what], service.fields, lab.objectives, trial)
+        if what == "amend" and filled.get("seen") not in ("", str(len(service.amendments(id)))):
             filled.problems[""] = (
                 "Somebody has corrected it while this form was open. Look at what it says now, and send."
             )
@@ -99,7 +100,7 @@ def routes(site: Site, access: Access) -> APIRouter:
         return await run_in_threadpool(reported_own, request, filled)
 
     def reported_own(request: Request, filled: Filled) -> Response:
-        trial = tell(filled, forms.outcome(filled, "either", desk.fields, lab.objectives, None))
+        trial = tell(filled, forms.outcome(filled, "either", service.fields, lab.objectives, None))
         if trial is None:
             return site.bench(request, "own", filled)
         return done(filled, "failed" if trial.failure else "recorded", trial.id, form="own")
@@ -111,7 +112,7 @@ def routes(site: Site, access: Access) -> APIRouter:
         try:
             if not wanted.isdecimal() or not 1 <= int(wanted[:4]) <= MOST_RECOMMENDED:
                 raise MatloopError(f"expected a number from 1 to {MOST_RECOMMENDED}, got {wanted[:20]!r}")
-            trials = await desk.recommend(int(wanted[:4]), filled.line("by", forms.LONGEST_NAME))
+            trials = await service.recommend(int(wanted[:4]), filled.line("by", LONGEST_NAME))
         except MatloopError as error:
             filled.problems["n"] = rendering.sentence(str(error))
             return await run_in_threadpool(site.bench, request, "recommend", filled)
@@ -124,7 +125,7 @@ def routes(site: Site, access: Access) -> APIRouter:
 
     def imported(request: Request, filled: Filled, content: bytes) -> Response:
         try:
-            told = api.imported(desk, content, filled.line("by", forms.LONGEST_NAME))
+            told = api.imported(service, content, filled.line("by", LONGEST_NAME))
         except RejectedResults as error:
             return site.bench(request, "csv", filled, [forms.located(problem) for problem in error.problems])
         return done(filled, "imported", len(told.recorded))

@@ -1,4 +1,6 @@
-"""What the REST interface takes and gives; nothing but what is declared here is accepted."""
+"""What the REST interface takes and gives; nothing but what is declared here is accepted.
+
+Limits are those of `orchestrator.measurement`, declared so that a client can read them; the lab checks them as well."""
 
 from __future__ import annotations
 
@@ -9,25 +11,26 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from matloop.orchestrator.lab import Lab, Result
+from matloop.orchestrator.measurement import LARGEST, LONGEST_NAME, LONGEST_TEXT, check_text
 from matloop.orchestrator.report.interval import interval
 from matloop.orchestrator.trial import Trial
 
 MOST_RESULTS = 1000
 MOST_RECOMMENDED = 100
-LONGEST_TEXT = 2000
 LONGEST_LIST = 4096
 
 
 def _readable(value: str) -> str:
-    if any(not (c.isprintable() or c in "\n\t") for c in value):
-        raise ValueError("expected text without control characters")
+    for problem in check_text(value):
+        raise ValueError(problem.text)
     return value
 
 
 Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_readable)]
-Name = Annotated[str, Field(max_length=80), AfterValidator(_readable)]
-Key = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_readable)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Name = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_readable)]
+Key = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_readable)]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
+Amount = Annotated[float, Field(allow_inf_nan=False, ge=0, le=LARGEST)]
 
 
 def _input(value: Any) -> Any:
@@ -86,10 +89,10 @@ class ResultIn(_Strict):
     values: dict[Key, Number] | None = Field(
         None, description="measured value of every objective; left out if it failed", max_length=100
     )
-    noise: dict[Key, Number] = Field({}, description="standard deviation of the measurement, if known", max_length=100)
+    noise: dict[Key, Amount] = Field({}, description="standard deviation of the measurement, if known", max_length=100)
     failure: Text = Field("", description="why there are no values, in a few words")
     note: Text = Field("", description="anything worth keeping")
-    cost: Number | None = Field(None, ge=0, description="in the study's own unit")
+    cost: Amount | None = Field(None, description="in the study's own unit")
     request: Name = Field("", description="any text new for every result without a recommendation, for safe retries")
 
     def result(self) -> Result:

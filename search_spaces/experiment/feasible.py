@@ -73,7 +73,8 @@ class Feasible:
             shares = ", ".join(f"{c.text!r} at {h:.1%}" for c, h in zip(constraints, held.mean(axis=0), strict=True))
             raise ConfigError(
                 f"found no point at which all constraints hold; alone, of {SURVEY} random points, holds {shares}; "
-                "relax one of them or widen the ranges"
+                "relax one of them or widen the ranges",
+                at="constraints",
             )
         self._codes = product.encode(self._anchors)
         self._mobile = self.share < RARE and self._spread(rng) > MOBILE

@@ -80,7 +80,8 @@ class Mixture:
                 raise ConfigError(
                     f"component {component!r} of mixture {name!r} can never be present: at least "
                     f"{self._amount(lowest):g} is asked for, at most {self._amount(highest):g} allowed; "
-                    "widen its limits or leave it out"
+                    "widen its limits or leave it out",
+                    at=("limits", component),
                 )
         try:
             self._simplex = Simplex(
@@ -95,7 +96,7 @@ class Mixture:
         except Unreachable as error:
             raise ConfigError(self._impossible(str(error))) from error
         except ConfigError as error:
-            raise ConfigError(f"mixture {name!r}: {error}") from error
+            raise ConfigError(f"mixture {name!r}: {error}", at="step") from error
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """A mixture drawn evenly.
@@ -115,7 +116,8 @@ class Mixture:
         if not self.at_least <= present <= self.at_most:
             raise InvalidPoint(
                 f"expected {self.at_least} to {self.at_most} of {', '.join(self.components)} to be present, "
-                f"got {present}"
+                f"got {present}",
+                at=self.components[0],
             )
 
     def check_measured(self, point: Point) -> None:
@@ -123,7 +125,7 @@ class Mixture:
         amounts = self._amounts(point)
         for component, amount in amounts.items():
             if not 0 <= amount <= self.total * (1 + WEIGHED):
-                raise InvalidPoint(f"expected {component} to be 0 to {self.total:g}, got {amount!r}")
+                raise InvalidPoint(f"expected {component} to be 0 to {self.total:g}, got {amount!r}", at=component)
         self._check_sum(amounts, WEIGHED)
 
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
@@ -193,13 +195,13 @@ class Mixture:
             raise InvalidPoint(f"expected a mapping from component to amount, got {point!r}")
         for key in point:
             if key not in self.components:
-                raise InvalidPoint(f"unknown component {key!r}; {suggest(key, self.components)}")
+                raise InvalidPoint(f"unknown component {key!r}; {suggest(key, self.components)}", at=str(key))
         for component in self.components:
             if component not in point:
-                raise InvalidPoint(f"expected an amount of {component}, got none; add it, 0 if absent")
+                raise InvalidPoint(f"expected an amount of {component}, got none; add it, 0 if absent", at=component)
             value = point[component]
             if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not isfinite(value):
-                raise InvalidPoint(f"expected {component} to be an amount, got {value!r}")
+                raise InvalidPoint(f"expected {component} to be an amount, got {value!r}", at=component)
         return {component: float(point[component]) for component in self.components}
 
     def _check_amount(self, i: int, component: str, amount: float) -> None:
@@ -207,11 +209,12 @@ class Mixture:
         absent = amount == 0 and not self._forced[i]
         if not absent and not (low - slack <= amount <= high + slack and amount >= 0):
             least = f"{low:g} to {high:g}" + ("" if self._forced[i] or low == 0 else ", or 0")
-            raise InvalidPoint(f"expected {component} to be {least}, got {amount!r}")
+            raise InvalidPoint(f"expected {component} to be {least}, got {amount!r}", at=component)
         if self.step is not None and abs(amount / self.step - round(amount / self.step)) > SLACK:
             nearest = self._amount(round(amount / self.step))
             raise InvalidPoint(
-                f"expected {component} in steps of {self.step:g}, got {amount!r}; {nearest:g} is the nearest"
+                f"expected {component} in steps of {self.step:g}, got {amount!r}; {nearest:g} is the nearest",
+                at=component,
             )
 
     def _check_sum(self, amounts: Mapping[str, float], slack: float) -> None:
@@ -219,7 +222,8 @@ class Mixture:
         if abs(total - self.total) > slack * self.total:
             raise InvalidPoint(
                 f"expected {' + '.join(amounts)} to be {self.total:g}, got {total:.9g}; "
-                "scale the amounts or correct one"
+                "scale the amounts or correct one",
+                at=self.components[0],
             )
 
     def _vector(self, point: Point) -> Array:
@@ -258,6 +262,7 @@ def _units(name: str, total: float, step: float) -> int:
     exact = Fraction(repr(float(total))) / Fraction(repr(float(step)))
     if abs(exact - round(exact)) > Fraction(1, 10**6) or round(exact) < 1:
         raise ConfigError(
-            f"expected the total of mixture {name!r} to be a whole number of steps, got {total:g} in steps of {step:g}"
+            f"expected the total of mixture {name!r} to be a whole number of steps, got {total:g} in steps of {step:g}",
+            at="total",
         )
     return round(exact)

@@ -79,7 +79,7 @@ class Product:
             raise InvalidPoint(f"expected a mapping from name to value, got {point!r}")
         for name in point:
             if name not in self.names:
-                raise InvalidPoint(f"unknown name {name!r}; {suggest(name, self.names)}")
+                raise InvalidPoint(f"unknown name {name!r}; {suggest(name, self.names)}", at=str(name))
         return self._split(point)
 
     def contains(self, point: Point) -> bool:

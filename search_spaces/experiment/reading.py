@@ -28,7 +28,7 @@ def read_mixture(name: str, options: Any) -> Mixture:
         raise ConfigError(f"expected mixture {name!r} to have components: [names], got {options!r}")
     for key in options:
         if key not in OPTIONS:
-            raise ConfigError(f"unknown key {key!r} in mixture {name!r}; {suggest(key, OPTIONS)}")
+            raise ConfigError(f"unknown key {key!r} in mixture {name!r}; {suggest(key, OPTIONS)}", at=key)
     components = options.get("components")
     if (
         not isinstance(components, list | tuple)
@@ -37,35 +37,41 @@ def read_mixture(name: str, options: Any) -> Mixture:
         or len(set(components)) < len(components)
     ):
         raise ConfigError(
-            f"expected components of mixture {name!r}: a list of at least two different names, got {components!r}"
+            f"expected components of mixture {name!r}: a list of at least two different names, got {components!r}",
+            at="components",
         )
     for key in ("total", "step", "minimum"):
         value, least = options.get(key), 0.0 if key == "minimum" else 1e-300
         if value is not None and not (_is_number(value) and value >= least):
-            raise ConfigError(f"expected {key} of mixture {name!r} to be a number > 0, got {value!r}")
+            raise ConfigError(f"expected {key} of mixture {name!r} to be a number > 0, got {value!r}", at=key)
     for key in ("at_most", "at_least"):
         value = options.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ConfigError(f"expected {key} of mixture {name!r} to be a whole number >= 1, got {value!r}")
+            raise ConfigError(f"expected {key} of mixture {name!r} to be a whole number >= 1, got {value!r}", at=key)
     given = {key: value for key, value in options.items() if value is not None}
     given["unit"] = read_unit(f"mixture {name!r}", options.get("unit"))
     if given.get("at_least", 1) > min(given.get("at_most", len(components)), len(components)):
         raise ConfigError(
             f"expected at_least of mixture {name!r} to be no more than at_most and the {len(components)} components, "
-            f"got {given['at_least']}"
+            f"got {given['at_least']}",
+            at="at_least",
         )
     if given.get("at_least", 1) > 1 and not given.get("minimum") and "step" not in given:
         raise ConfigError(
             f"expected at_least of mixture {name!r} together with minimum or step, since any trace of a component "
-            "would count; add one of them"
+            "would count; add one of them",
+            at="at_least",
         )
     limits = given.get("limits", {})
     if not isinstance(limits, Mapping):
-        raise ConfigError(f"expected limits of mixture {name!r}: {{component: [least, most]}}, got {limits!r}")
+        raise ConfigError(
+            f"expected limits of mixture {name!r}: {{component: [least, most]}}, got {limits!r}", at="limits"
+        )
     for component, pair in limits.items():
         if component not in components:
             raise ConfigError(
-                f"unknown component {component!r} in limits of mixture {name!r}; {suggest(component, components)}"
+                f"unknown component {component!r} in limits of mixture {name!r}; {suggest(component, components)}",
+                at=("limits", component),
             )
         if (
             not isinstance(pair, list | tuple)
@@ -75,7 +81,8 @@ def read_mixture(name: str, options: Any) -> Mixture:
         ):
             raise ConfigError(
                 f"expected limits of {component!r} in mixture {name!r}: [least, most] with "
-                f"0 <= least <= most, got {pair!r}"
+                f"0 <= least <= most, got {pair!r}",
+                at=("limits", component),
             )
     return Mixture(name, **given)
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
 from matloop.orchestrator.protocols import Array
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.box import Box
 from matloop.search_spaces.columns import Column
 from matloop.search_spaces.experiment.expression import Expression
 from matloop.search_spaces.experiment.feasible import Feasible
+from matloop.search_spaces.experiment.mixture import Mixture
 from matloop.search_spaces.experiment.product import Product
 from matloop.search_spaces.experiment.reading import read_mixture
 from matloop.search_spaces.experiment.rule import PATH, Rule
@@ -50,17 +51,18 @@ class Experiment:
         folder: Path | None = None,
     ) -> None:
         if descriptors and not parameters:
-            raise ConfigError("expected parameters that the files in descriptors describe, got none")
+            raise ConfigError("expected parameters that the files in descriptors describe, got none", at="descriptors")
         box = Box(parameters=parameters, descriptors=descriptors) if parameters else None
-        self.product = Product(box, [read_mixture(name, options) for name, options in (mixtures or {}).items()])
+        self.product = Product(box, _mixtures(mixtures or {}))
         known: dict[str, Sequence[Any]] = dict.fromkeys(self.product.names, ())
         known |= {parameter.name: parameter.choices for parameter in box.parameters} if box else {}
         if isinstance(constraints, str):
             raise ConfigError(
-                f"expected constraints to be a list of texts, got the text {constraints!r}; put it in a list"
+                f"expected constraints to be a list of texts, got the text {constraints!r}; put it in a list",
+                at="constraints",
             )
         self.constraints: tuple[Constraint, ...] = tuple(
-            _constraint(text, known, folder or Path.cwd()) for text in constraints or ()
+            _constraint(i, text, known, folder or Path.cwd()) for i, text in enumerate(constraints or ())
         )
         self._feasible = Feasible(self.product, self.constraints) if self.constraints else None
 
@@ -78,10 +80,9 @@ class Experiment:
         self.product.check(point)
         for constraint in self.constraints:
             if constraint.violation(point) > 0:
-                named = ", ".join(
-                    f"{name}={point[name]!r}" for name in constraint.names or self.product.names if name in point
-                )
-                raise InvalidPoint(f"expected {constraint.text}, got {named}; change one of them")
+                names = [name for name in constraint.names or self.product.names if name in point]
+                named = ", ".join(f"{name}={point[name]!r}" for name in names)
+                raise InvalidPoint(f"expected {constraint.text}, got {named}; change one of them", at=names[:1])
 
     def check_measured(self, point: Point) -> None:
         """As `check`, for what was really done: between steps, near the total of a mixture, whatever the constraints.
@@ -128,7 +129,17 @@ class Experiment:
         return point if self.product.contains(point) else self.decode(self.encode([point])[0])
 
 
-def _constraint(text: Any, known: dict[str, Sequence[Any]], folder: Path) -> Constraint:
-    if not isinstance(text, str):
-        raise ConfigError(f"expected constraints to be texts such as 'a + b <= 10', got {text!r}")
-    return Rule(text, folder) if PATH.match(text) else Expression(text, known)
+def _mixtures(mixtures: dict[str, dict[str, Any]]) -> list[Mixture]:
+    read = []
+    for name, options in mixtures.items():
+        with inside("mixtures", name):
+            read.append(read_mixture(name, options))
+    return read
+
+
+def _constraint(i: int, text: Any, known: dict[str, Sequence[Any]], folder: Path) -> Constraint:
+    """The constraint that stands at place i of the list."""
+    with inside("constraints", i):
+        if not isinstance(text, str):
+            raise ConfigError(f"expected constraints to be texts such as 'a + b <= 10', got {text!r}")
+        return Rule(text, folder) if PATH.match(text) else Expression(text, known)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
 from matloop.orchestrator.protocols import Array
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.columns import Column
@@ -130,15 +130,16 @@ def _read(name: str, text: str) -> Structure:
 
 
 def _from_table(path: Path, column: str, label: str) -> dict[str, str]:
-    table = read_table(path, [label, column])
+    with inside("csv"):
+        table = read_table(path, [label, column])
     names = [str(name) for name in table[label]]
     if len(set(names)) < len(names):
-        raise ConfigError(f"expected different names in column {label!r} of {path}; remove the repeated ones")
+        raise ConfigError(f"expected different names in column {label!r} of {path}; remove the repeated ones", at="csv")
     return dict(zip(names, map(str, table[column]), strict=True))
 
 
 def _from_files(directory: Path) -> dict[str, str]:
     files = sorted(directory.glob("*.cif"))
     if not files:
-        raise ConfigError(f"expected files *.cif in {directory}, found none; correct the path")
+        raise ConfigError(f"expected files *.cif in {directory}, found none; correct the path", at="directory")
     return {file.stem: file.read_text(encoding="utf-8") for file in files}

@@ -42,7 +42,9 @@ class Formulas(Described):
     ) -> None:
         one_of(formulas=formulas, csv=csv)
         if inputs and csv is None:
-            raise ConfigError("expected inputs together with csv, in which these columns are; got formulas")
+            raise ConfigError(
+                "expected inputs together with csv, in which these columns are; got formulas", at="inputs"
+            )
         listed = None if formulas is None else [{column: formula} for formula in formulas]
         others = [name for name in inputs or () if name != column]
         self._pool = Pool(points=listed, csv=csv, inputs=[column, *others])
@@ -52,7 +54,7 @@ class Formulas(Described):
         try:
             codes = featurise(names)
         except InvalidPoint as error:
-            raise ConfigError(f"{column}: {error}") from error
+            raise ConfigError(f"{column}: {error}", at="formulas") from error
         self._places = {name: i for i, name in enumerate(names)}
         self._codes, kept = standardise(codes)
         own = tuple(

@@ -164,6 +164,8 @@ def test_reading(spec: Output, content: str, expected: float, tmp_path: Path) ->
         (Output(json="f", key="a.c"), '{"a": {"b": 1}}', "no 'c' in 'f', which has b"),
         (Output(json="f"), "{", "is not JSON"),
         (Output(json="f"), '{"q": "high"}', "expected a number in 'f', got 'high'"),
+        (Output(json="f"), '{"q": true}', "expected a number in 'f', got True"),
+        (Output(json="f"), '{"q": 1e101}', r"expected a finite number, at most 1e\+100, got 1e\+101 in 'f'"),
         (Output(csv="f"), "a,b\n", "no rows"),
         (Output(csv="f"), "a,b\n1,2\n", "no column 'q' in 'f', which has a, b"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 
 from matloop.hpc import jobs
 from matloop.orchestrator.composition.config import directory_of, load
-from matloop.orchestrator.errors import ConfigError, MatloopError
+from matloop.orchestrator.errors import MatloopError
 
 
 def job_for(file: Path, *, directory: Path | None, **options: Any) -> jobs.Job:
@@ -24,12 +24,10 @@ def job_for(file: Path, *, directory: Path | None, **options: Any) -> jobs.Job:
     """
     config = load(file)
     if config.executor.kind != "mpi":
-        raise ConfigError(
-            config.message(
-                ("executor",),
-                f"expected `executor: {{kind: mpi}}` for a job of several ranks, got {config.executor.kind!r}; change "
-                "it (results recorded so far stay valid)",
-            )
+        raise config.error(
+            ("executor",),
+            f"expected `executor: {{kind: mpi}}` for a job of several ranks, got {config.executor.kind!r}; change it "
+            "(results recorded so far stay valid)",
         )
     results = directory_of(config, directory).absolute()
     return jobs.Job(

@@ -15,7 +15,7 @@ from matloop.drivers.training.graphs import Graph, save
 from matloop.orchestrator.cli import main as cli
 from matloop.orchestrator.errors import InvalidPoint
 from matloop.orchestrator.ledger.ledger import read
-from matloop.orchestrator.loop.evaluation import as_measurement
+from matloop.orchestrator.loop.returned import as_measurement
 from matloop.orchestrator.trial import Objective, Trial
 from matloop.search_spaces.networks.graph.space import GraphNetworks
 from matloop.search_spaces.networks.module import build

@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from matloop.orchestrator.errors import ConfigError, Problem
 from matloop.orchestrator.trial import Objective, Trial
 if TYPE_CHECKING:
     from somewhere import Unknown
@@ -37,7 +38,9 @@ class Line:
     dimension = 1
     def __init__(self, *, high: float = 1.0, seed: int = 0) -> None:
         if high <= 0:
-            raise ValueError(f"expected high above 0, got {high}; see 'high'")
+            raise ConfigError(f"expected a line longer than 0, got {high}", at="high")
+        if high > 100:
+            raise ValueError(f"expected 'high' up to 100, got {high}")
         self.high, self.seed = high, seed
     def sample(self, rng):
         return {"x": self.high * rng.random()}
@@ -60,6 +63,11 @@ class Scale(Ruler):
 
 class Model:
     def __init__(self, *, space: Line, network: Mapping[str, Any] | None = None, depth: int = 2) -> None:
+        if depth > 9:
+            raise ConfigError(problems=[
+                Problem("expected a network with layers, got none", ("network", "layers", 0, "units")),
+                Problem("expected a depth up to 9, got more", ("depth",)),
+            ])
         self.space, self.network, self.depth = space, network, depth
 
 class Guess:
@@ -163,7 +171,8 @@ def test_all_that_is_wrong_with_its_line(folder: Path) -> None:
         ("parts_for_build:Guess", "parts_for_build:Gues", "has no class 'Gues'; did you mean 'Guess'?"),
         ("parts_for_build:Guess", "no_such_module:X", "cannot import 'no_such_module'"),
         ("parts_for_build:Guess", "parts_for_build:Guess:X", "has no class"),
-        ("high: 2", "high: -2", ":6:49: studies.one.space.high: expected high above 0, got -2.0"),
+        ("high: 2", "high: -2", ":6:49: studies.one.space.high: expected a line longer than 0, got -2.0"),
+        ("high: 2", "high: 101", ":6:12: studies.one.space: expected 'high' up to 100, got 101.0"),
         ("depth: 5", "depth: [5]", "expected a valid integer, got [5]"),
         ("depth: 5", "network: {from: nobody}", "there is no study 'nobody'"),
         ("{trials: 5}", "{target: 5}", "expected at least one of trials, seconds, cost, patience"),
@@ -177,6 +186,67 @@ def test_one_thing_wrong(old: str, new: str, expected: str, folder: Path) -> Non
     with pytest.raises(ConfigError) as caught:
         validate(campaign(folder, ONE.replace(old, new, 1)))
     assert expected in str(caught.value) and len(str(caught.value).splitlines()) == 1, str(caught.value)
+
+
+def test_what_a_constructor_refuses_is_placed_as_far_in_as_the_file_goes(folder: Path) -> None:
+    def column(text: str, value: str) -> int:
+        (line,) = (line for line in text.splitlines() if "strategy:" in line)
+        return line.index(value) + 1
+
+    text = ONE.replace("depth: 5", "network: {layers: [{width: 3}]}, depth: 10")
+    at = "studies.one.strategy.surrogate"
+    assert refused(campaign(folder, text)) == [
+        f":8:{column(text, '{width')}: {at}.network.layers.0: expected a network with layers, got none",
+        f":8:{column(text, '10}')}: {at}.depth: expected a depth up to 9, got more",
+    ]
+    text = ONE.replace("depth: 5", "depth: 10")
+    assert refused(campaign(folder, text)) == [
+        f':8:{column(text, """{kind: "parts_for_build:Model""")}: {at}: expected a network with layers, got none',
+        f":8:{column(text, '10}')}: {at}.depth: expected a depth up to 9, got more",
+    ]
+
+
+def test_a_problem_that_several_studies_share_is_said_once(folder: Path) -> None:
+    lines = refused(campaign(folder, (ONE + TWO).replace("high: 2", "high: -2")))
+    assert lines == [":6:49: studies.one.space.high: expected a line longer than 0, got -2.0"]
+
+
+SPACES = [
+    ("parameters: {x: {type: float, low: 2, high: 1}}", "parameters.x", "expected low < high"),
+    ("parameters: {x: {type: float, low: a, high: 1}}", "parameters.x.low", "expected a finite number for low"),
+    ("parameters: {x: {type: float, lo: 0, high: 1}}", "parameters.x.lo", "unknown key 'lo'"),
+    ("parameters: {x: {type: integer, low: 0, high: 9, step: 2}}", "parameters.x.high", "whole number of steps"),
+    ("parameters: {x: {type: categorical, choices: [a, a]}}", "parameters.x.choices", "different choices"),
+    ("parameters: {x: {type: integer, low: 0, high: 1, when: {y: 1}}}", "parameters.x.when.y", "an earlier parameter"),
+    ("mixtures: {m: {components: [a, b], total: -1}}", "mixtures.m.total", "a number > 0"),
+    ("mixtures: {m: {components: [a, b], limits: {c: [0, 1]}}}", "mixtures.m.limits.c", "unknown component 'c'"),
+    ("mixtures: {m: {components: [a, b]}}, constraints: [a < b, a <]", "constraints.1", "cannot be read"),
+    ("mixtures: {m: {components: [a, b]}}, constraints: [a > 2]", "constraints", "found no point"),
+]
+
+
+@pytest.mark.parametrize(("options", "place", "message"), SPACES)
+def test_spaces_name_the_option(options: str, place: str, message: str, folder: Path) -> None:
+    text = ONE.replace('kind: "parts_for_build:Line", high: 2', f"kind: experiment, {options}")
+    (line,) = refused(campaign(folder, text))
+    assert f" studies.one.space.{place}: " in line and message in line, line
+
+
+DRIVERS = [
+    ("kind: manual, ranges: {y: [0, 1], z: [0, 1]}", "ranges.z", "got 'z'"),
+    ("kind: manual, ranges: {y: [1, 0]}", "ranges.y", "expected a range [low, high]"),
+    ("kind: python, path: nowhere.py:f", "path", "there is no file"),
+    ("kind: command, run: 'echo', output: {y: {regex: y, key: a}}", "output.y.key", "does not go with 'regex'"),
+    ("kind: command, run: 'echo', files: [absent.txt], output: {y: {regex: y}}", "files.0", "does not exist"),
+    ("kind: table, csv: absent.csv, inputs: [x]", "csv", "expected a readable CSV file"),
+]
+
+
+@pytest.mark.parametrize(("options", "place", "message"), DRIVERS)
+def test_drivers_name_the_option(options: str, place: str, message: str, folder: Path) -> None:
+    study = ONE.replace('driver: "parts_for_build:Ruler"', f"objectives: {{y: minimise}}\n    driver: {{{options}}}")
+    (line,) = refused(campaign(folder, study))
+    assert f" studies.one.driver.{place}: " in line and message in line, line
 
 
 def test_a_required_option_and_a_reference_where_none_can_stand(folder: Path) -> None:

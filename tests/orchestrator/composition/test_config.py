@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matloop.orchestrator.composition.config import Config, load, slug
-from matloop.orchestrator.composition.source import Source, ordered, suggest
+from matloop.orchestrator.composition.source import Source, suggest
 from matloop.orchestrator.errors import ConfigError
 
 GOOD = """\
@@ -62,7 +62,7 @@ def test_the_record_of_a_campaign_gives_the_campaign_back(tmp_path: Path) -> Non
     config = load(write(tmp_path, GOOD))
     again = Config.from_record(config.model_dump(mode="json") | {"files": {}}, tmp_path / "campaign.yaml")
     assert again.model_dump() == config.model_dump()
-    assert again.message(("studies", "one"), "no") == f"{tmp_path / 'campaign.yaml'}: studies: one: no"
+    assert str(again.problem(("studies", "one"), "no")) == f"{tmp_path / 'campaign.yaml'}: studies.one: no"
 
 
 def test_all_errors_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_scalars_are_those_of_yaml_1_2(scalar: str, value: object, tmp_path: Pat
 def test_merge_keys_and_anchors(tmp_path: Path) -> None:
     source = Source(write(tmp_path, "base: &b {x: 1, y: 2}\nmore:\n  <<: *b\n  y: 3\n"))
     assert source.data["more"] == {"x": 1, "y": 3}
-    assert source.message(("more", "y"), "t").endswith("campaign.yaml:4:6: more.y: t")
+    assert str(source.problem(("more", "y"), "t")).endswith("campaign.yaml:4:6: more.y: t")
 
 
 LETTERS = st.text(st.characters(categories=["L"]))
@@ -190,4 +190,3 @@ def test_words() -> None:
     assert slug("///") == "campaign"
     assert suggest("trails", ["trials", "cost"]) == "did you mean 'trials'? accepted: cost, trials"
     assert suggest("zzz", []) == "accepted: none"
-    assert ordered(["f:10:1: b", "f:2:1: a\nf:10:1: b"]) == "f:2:1: a\nf:10:1: b"

@@ -152,7 +152,7 @@ FAULTS = [
     (b"trial,hours (h),hardness\n0,30,1\n", 2, "hours (h)", r"\[1, 24\], got 30"),
     (b"trial,gas,hardness\n0,neon,1\n", 2, "gas", "expected one of argon, air"),
     (b"trial,hardness\n0,1,5\n", 2, "", "expected a title above '5' in column 3"),
-    (b"hours,hardness\n4,1\n", 2, "point", "expected a value for temperature"),
+    (b"hours,hardness\n4,1\n", 2, "temperature", "expected a value for temperature"),
     (b"trial,hardness\n,1\n", 2, "trial", "got neither"),
     (b"trial,hardness\n0,1\n0,1\n", 3, "trial", "each experiment once"),
     (b'trial,hardness,note\n0,1,"\n', 1, "", "CSV format"),

@@ -48,11 +48,11 @@ class Sure:
 
 
 def sure(lab: Lab, *temperatures: float):
-    lab._adviser.strategy = Sure([{"temperature": t, "gas": "air"} for t in temperatures])
+    lab._recommender.strategy = Sure([{"temperature": t, "gas": "air"} for t in temperatures])
     return lab
 
 
-def test_created_again_it_goes_on_and_other_doors_open_it(lab, tmp_path):
+def test_created_again_it_goes_on_and_others_open_it(lab, tmp_path):
     lab.recommend(2)
     folder = tmp_path / "furnace"
     for other in (create(folder), Lab.open(folder), Lab.open(folder / "campaign.yaml")):

@@ -1,4 +1,4 @@
-"""A lab at work: recommend, deviate, fail, report, amend, cancel, through several doors at once; nothing lost."""
+"""A lab at work: recommend, deviate, fail, report, amend, cancel, by several clients at once; nothing lost."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ BAD = [
     (Result(point={**AIR, "temperature": 1200.0}, values={"hardness": 1}), "temperature", r"\[600, 1000\], got 1200"),
     (Result(point={**AIR, "hours": 1e400}, values={"hardness": 1}), "hours", "an integer"),
     (Result(point={**AIR, "gas": "neon"}, values={"hardness": 1}), "gas", "got 'neon'"),
-    (Result(point={"temperature": 700.0}, values={"hardness": 1}), "point", "expected a value for hours"),
+    (Result(point={"temperature": 700.0}, values={"hardness": 1}), "hours", "expected a value for hours"),
     (Result(point={**AIR, "time": 3}, values={"hardness": 1}), "time", "unknown parameter 'time'"),
     (Result(point=[1], values={"hardness": 1}), "point", "a mapping"),
 ]
@@ -186,7 +186,7 @@ def test_the_same_trial_twice_in_one_go_is_refused(lab):
         lab.tell([Result(trial=0, values=value(1)), Result(trial=0, values=value(1))])
 
 
-def test_two_doors_see_each_other_and_never_recommend_the_same(file, tmp_path):
+def test_two_clients_see_each_other_and_never_recommend_the_same(file, tmp_path):
     with Lab.open(file, directory=tmp_path / "run") as one, Lab.open(file, directory=tmp_path / "run") as two:
         (a,) = one.recommend()
         (b,) = two.recommend()
@@ -215,14 +215,14 @@ class Slow:
         self.inner.tell(trial)
 
 
-def test_asks_again_if_another_door_recommended_meanwhile(file, tmp_path):
+def test_asks_again_if_another_client_recommended_meanwhile(file, tmp_path):
     with Lab.open(file, directory=tmp_path / "run") as one, Lab.open(file, directory=tmp_path / "run") as two:
-        slow = one._adviser.strategy = Slow(one._adviser.strategy, lambda: slow.asks == 1 and two.recommend())
+        slow = one._recommender.strategy = Slow(one._recommender.strategy, lambda: slow.asks == 1 and two.recommend())
         one.recommend()
         points = [tuple(t.point.values()) for t in one.trials()]
         assert slow.asks == 2 and len(set(points)) == 2
         slow.meanwhile = two.recommend
-        with pytest.raises(LedgerLocked, match="other doors keep recommending"):
+        with pytest.raises(LedgerLocked, match="other clients keep recommending"):
             one.recommend()
         assert len({tuple(t.point.values()) for t in one.trials()}) == len(one.trials()) > 8
 
@@ -230,8 +230,8 @@ def test_asks_again_if_another_door_recommended_meanwhile(file, tmp_path):
 def test_telling_does_not_wait_for_a_slow_model(lab):
     (trial,) = lab.recommend()
     told = []
-    lab._adviser.strategy = Slow(
-        lab._adviser.strategy, lambda: told.extend(in_thread(lambda: lab.tell([Result(trial=0, values=value(1))])))
+    lab._recommender.strategy = Slow(
+        lab._recommender.strategy, lambda: told.extend(in_thread(lambda: lab.tell([Result(trial=0, values=value(1))])))
     )
     lab.recommend()
     assert told[0].id == trial.id
@@ -345,7 +345,7 @@ def test_a_strategy_with_a_bug_says_so_and_loses_nothing(lab):
             raise KeyError("x")
 
     lab.recommend()
-    lab._adviser.strategy = Broken()
+    lab._recommender.strategy = Broken()
     with pytest.raises(MatloopError, match=r"Broken failed in `ask`: ZeroDivisionError: by zero. All results are rec"):
         lab.recommend()
     lab.tell([Result(trial=0, values=value(1))])

@@ -1,4 +1,4 @@
-"""Doors killed at random moments: what a person was told is recorded is recorded, once; the other doors go on."""
+"""Clients killed at random moments: what a person was told is recorded is recorded, once; the others go on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PRELOAD = [
 ]
 
 
-def door(folder: Path, number: int, started) -> None:
+def client(folder: Path, number: int, started) -> None:
     """Recommend and tell for ever; write down what was acknowledged, after it was."""
     log = os.open(folder / f"log{number}", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with Lab.open(folder / "furnace.yaml", directory=folder / "run") as lab:
@@ -32,7 +32,7 @@ def door(folder: Path, number: int, started) -> None:
             (trial,) = lab.recommend()
             _note(log, ["recommended", trial.id, trial.point["temperature"]])
             value = trial.id % 1900 + 0.5
-            lab.tell([Result(trial=trial.id, values={"hardness": value})], by=f"door {number}")
+            lab.tell([Result(trial=trial.id, values={"hardness": value})], by=f"client {number}")
             _note(log, ["answered", trial.id, value])
             request = f"{os.getpid()} {count}"
             lab.tell([Result(point=trial.point, values={"hardness": 1.0}, request=request)])
@@ -44,8 +44,8 @@ def _note(log: int, event: list) -> None:
     os.write(log, (json.dumps(event) + "\n").encode())
 
 
-def killed(folder: Path, kills: int, doors: int = 2) -> None:
-    """Keep several doors busy, killing one of them at a time at random moments."""
+def killed(folder: Path, kills: int, clients: int = 2) -> None:
+    """Keep several clients busy, killing one of them at a time at random moments."""
     furnace(folder)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*PRELOAD, "tests.orchestrator.lab.test_lab_kill"])
@@ -53,23 +53,23 @@ def killed(folder: Path, kills: int, doors: int = 2) -> None:
 
     def start(number: int):
         ours, theirs = context.Pipe()
-        process = context.Process(target=door, args=(folder, number, theirs), daemon=True)
+        process = context.Process(target=client, args=(folder, number, theirs), daemon=True)
         process.start()
         assert ours.poll(60) and ours.recv()
         return process
 
-    processes = [start(number) for number in range(doors)]
+    processes = [start(number) for number in range(clients)]
     for kill in range(kills):
-        victim = kill % doors
+        victim = kill % clients
         processes[victim].join(rng.uniform(0.0, 0.15))
         processes[victim].kill()
         processes[victim].join()
         assert processes[victim].exitcode == -signal.SIGKILL
-        if kill < kills - doors:
+        if kill < kills - clients:
             processes[victim] = start(victim)
 
 
-def check(folder: Path, doors: int = 2) -> int:
+def check(folder: Path, clients: int = 2) -> int:
     """Everything acknowledged is on record exactly once; returns how much that was."""
     history = read(folder / "run" / "ledger.db")
     reported = [t.extra["request"] for t in history.trials if t.ask < 0]
@@ -77,7 +77,7 @@ def check(folder: Path, doors: int = 2) -> int:
     temperatures = [t.point["temperature"] for t in history.trials if t.ask >= 0]
     assert len(temperatures) == len(set(temperatures))  # no recommendation twice
     seen = 0
-    for number in range(doors):
+    for number in range(clients):
         for line in (folder / f"log{number}").read_text().splitlines():
             kind, key, value = json.loads(line)
             seen += 1
@@ -85,7 +85,7 @@ def check(folder: Path, doors: int = 2) -> int:
                 assert history.trials[key].point["temperature"] == value
             elif kind == "answered":
                 assert history.trials[key].values == {"hardness": value}
-                assert history.trials[key].worker == f"door {number}"
+                assert history.trials[key].worker == f"client {number}"
             else:
                 assert reported.count(key) == 1
     with Lab.open(folder / "furnace.yaml", directory=folder / "run") as lab:  # and on it goes
@@ -96,12 +96,12 @@ def check(folder: Path, doors: int = 2) -> int:
     return seen
 
 
-def test_doors_killed_at_random_lose_nothing_and_double_nothing(tmp_path):
+def test_clients_killed_at_random_lose_nothing_and_double_nothing(tmp_path):
     killed(tmp_path, kills=7)
     assert check(tmp_path) > 20
 
 
 @pytest.mark.slow
-def test_doors_killed_a_hundred_times(tmp_path):
-    killed(tmp_path, kills=100, doors=3)
-    assert check(tmp_path, doors=3) > 300
+def test_clients_killed_a_hundred_times(tmp_path):
+    killed(tmp_path, kills=100, clients=3)
+    assert check(tmp_path, clients=3) > 300

@@ -141,9 +141,9 @@ def test_failures_are_data_with_their_traceback(tmp_path):
     assert [t.failure.cause for t in found[1:5]] == ["exception"] + ["invalid_result"] * 3
     assert found[1].failure.message == "ValueError: a bad day"
     assert "in __call__" in found[1].failure.traceback and "raise act" in found[1].failure.traceback
-    assert "finite number for objective 'loss', got nan" in found[2].failure.message
-    assert "['loss'] missing" in found[3].failure.message
-    assert "expected a number for 'loss', got 'text'" in found[4].failure.message
+    assert "objective 'loss': expected a finite number, at most 1e+100, got nan" in found[2].failure.message
+    assert "objective 'loss': expected a value, got none (but for other); return a number" in found[3].failure.message
+    assert "objective 'loss': expected a finite number, at most 1e+100, got 'text'" in found[4].failure.message
     assert found[5].values == {"loss": 2.0, "more": 3.0}
     assert len(strategy.told) == 10  # told of failures too
 

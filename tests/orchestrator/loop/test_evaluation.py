@@ -12,7 +12,8 @@ import pytest
 
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.loop.budget import Budget, Spending
-from matloop.orchestrator.loop.evaluation import Conditions, Evaluation, Limits, as_measurement
+from matloop.orchestrator.loop.evaluation import Conditions, Evaluation, Limits
+from matloop.orchestrator.loop.returned import as_measurement
 from matloop.orchestrator.randomness import derive, derive_seed, python_seed, torch_seed
 from matloop.orchestrator.trial import Answer, Failure, Measurement, Objective, Prediction, Trial, best, losses
 from tests.orchestrator.toys import LOSS, Scripted
@@ -82,6 +83,74 @@ def test_what_cannot_be_recorded_is_a_failure(tmp_path):
     assert answer.failure.cause == "invalid_result" and "got a complex; return arrays" in answer.failure.message
 
 
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (
+            {"values": {"loss": None}},
+            "objective 'loss': expected a finite number, at most 1e+100, got None; return a n",
+        ),
+        ({"values": {}}, "objective 'loss': expected a value, got none; return a number, raise an error where there"),
+        ({"values": 3.0}, "values: expected a mapping by name, got 3.0"),
+        ({"values": {"loss": 1.0, 2: 1.0}}, "values: expected names that are short texts, got 2"),
+        (
+            {"noise": {"loss": -0.1}},
+            "noise 'loss': expected a standard deviation, 0 or more, got -0.1; leave it out if",
+        ),
+        ({"noise": {"loss": float("nan")}}, "noise 'loss': expected a standard deviation, 0 or more, got nan"),
+        ({"noise": {"los": 0.1}}, "noise 'los': is not measured here; expected loss"),
+        ({"noise": 0.1}, "noise: expected a mapping by name, got 0.1"),
+        ({"cost": -1.0}, "cost: expected a number, 0 or more, got -1.0; leave it out if it is not known"),
+        ({"cost": float("inf")}, "cost: expected a number, 0 or more, got inf"),
+        ({"info": {"log": "half \udc80"}}, "info 'log': expected whole characters, got text with half of a surrogate"),
+        ({"info": {7: "x"}}, "info: expected names that are short texts, got 7"),
+        (
+            {"info": {"curve": "x" * 2**20}},
+            "info: expected at most 1,048,576 bytes as JSON, got 1,048,588; return arrays",
+        ),
+        ({"artifacts": {"../x\n\0": b""}}, "artifacts: expected names that are short texts, got '../x"),
+        (
+            {"noise": {"loss": -1}, "cost": -1},
+            "noise 'loss': expected a standard deviation, 0 or more, got -1; leave it o",
+        ),
+    ],
+)
+def test_the_drivers_path_is_strict(parts, message, tmp_path):
+    answer = evaluate(Measurement(**{"values": {"loss": 1.0}, **parts}), tmp_path)
+    assert answer.values is None and answer.failure.cause == "invalid_result" and not answer.info
+    assert answer.failure.message.startswith(message) and "\n" not in answer.failure.message
+    assert answer.failure.message.endswith("(and 1 more)") == (len(parts) == 2)
+
+
+def test_a_result_is_not_lost_over_a_side_value(tmp_path):
+    values = {"loss": 1.0, "mass": np.int64(3), "time": float("nan"), "kind": "cubic", "size": 2.0}
+    noise = {"loss": 0.5, "mass": 0.25, "time": float("nan"), "size": -1.0}
+    answer = evaluate(Measurement(values=values, noise=noise, info={"steps": 7}), tmp_path)
+    assert answer.failure is None and answer.values == {"loss": 1.0, "mass": 3.0, "size": 2.0}
+    assert answer.noise == {"loss": 0.5, "mass": 0.25}
+    assert answer.info == {
+        "steps": 7,
+        "not_recorded": {
+            "time": "expected a finite number, at most 1e+100, got nan",
+            "kind": "expected a finite number, at most 1e+100, got 'cubic'",
+            "size ±": "expected a standard deviation, 0 or more, got -1.0",
+        },
+    }
+
+
+def test_what_a_program_printed_may_be_in_info(tmp_path):
+    answer = evaluate(
+        Measurement(values={"loss": 1.0}, info={"log": "\x1b[31m 7 %\r 8 %", "of": {3: "deep"}}), tmp_path
+    )
+    assert answer.failure is None and answer.info["log"] == "\x1b[31m 7 %\r 8 %"
+
+
+def test_an_error_about_a_name_that_is_not_utf8_can_be_recorded(tmp_path):
+    answer = evaluate(OSError("no such file: caf\udce9.cif"), tmp_path)
+    assert answer.failure.message == r"OSError: no such file: caf\udce9.cif"
+    assert r"caf\udce9" in answer.failure.traceback and answer.failure.traceback.encode()
+
+
 def test_an_artifact_that_cannot_be_stored_is_the_machines_fault(tmp_path):
     (tmp_path / "a").write_text("a file where the folder should be")
     answer = evaluate(Measurement(values={"loss": 1.0}, artifacts={"raw": b"xyz"}), tmp_path)
@@ -123,7 +192,7 @@ def test_what_counts_as_a_measurement():
     assert as_measurement({"loss": 1, "other": float("nan")}, (LOSS,)).values == {"loss": 1.0}
     with pytest.raises(ValueError, match="return a dict"):
         as_measurement(2.0, (LOSS, Objective("cost")))
-    with pytest.raises(ValueError, match="finite number for objective 'loss', got inf"):
+    with pytest.raises(ValueError, match=r"objective 'loss': expected a finite number, at most 1e\+100, got inf"):
         as_measurement(float("inf"), (LOSS,))
 
 

@@ -55,7 +55,7 @@ def campaign(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lab(campaign: Path) -> Iterator[Lab]:
-    """A door of the test's own to the same ledger as the server's."""
+    """A client of the test's own of the same ledger as the server's."""
     with Lab.open(campaign, directory=campaign.parent / "run") as opened:
         yield opened
 
@@ -68,11 +68,11 @@ class Visitor:
 
     def __init__(self, portal: BlockingPortal, lab: Lab, access: Access, follow_redirects: bool = True) -> None:
         self._portal = portal
-        gate = create(lab, access)
-        self._life = portal.wrap_async_context_manager(gate.app.router.lifespan_context(gate.app))
+        application = create(lab, access)
+        self._life = portal.wrap_async_context_manager(application.app.router.lifespan_context(application.app))
         self._life.__enter__()
         self._client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(gate), base_url="http://localhost", follow_redirects=follow_redirects
+            transport=httpx.ASGITransport(application), base_url="http://localhost", follow_redirects=follow_redirects
         )
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:

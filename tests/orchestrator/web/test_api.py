@@ -81,6 +81,8 @@ def test_a_correction_has_to_be_asked_for(client):
     body["results"][0]["values"]["yield"] = 6
     refused = client.post("/api/results", json=body)
     assert refused.status_code == 422 and refused.json()["problems"][0]["column"] == "yield"
+    said = refused.json()["problems"][0]["message"]
+    assert "tell it as an amendment" in said and "--" not in said  # options are for the command line
     corrected = client.post("/api/results", json={**body, "amend": True}).json()
     assert corrected[0]["values"] == {"yield": 6} and corrected[0]["amended"] is True
 
@@ -130,5 +132,5 @@ def test_the_description_covers_every_route_and_the_page_needs_nothing_from_else
 
 def test_the_version_changes_with_every_event(client, lab):
     first = client.get("/api/version").json()
-    lab.recommend(1)  # through another door
+    lab.recommend(1)  # by another client
     assert client.get("/api/version").json() != first

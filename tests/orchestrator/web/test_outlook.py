@@ -97,7 +97,7 @@ def test_it_is_described(empty):
 
 
 def test_too_many_at_once_are_asked_to_come_back(empty, monkeypatch):
-    monkeypatch.setattr("matloop.orchestrator.web.desk.MOST_LOOKING", 0)
+    monkeypatch.setattr("matloop.orchestrator.web.service.MOST_OUTLOOKS", 0)
     answer: httpx.Response = empty.get("/api/outlook?q=2")
     assert answer.status_code == 503 and "retry-after" in answer.headers
     assert empty.post("/api/recommendations", json={"n": 1}).status_code == 201

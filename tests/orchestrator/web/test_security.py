@@ -9,7 +9,7 @@ import pytest
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.web.access import Access, hostname, is_local, names, read_token
-from matloop.orchestrator.web.gate import BODY_LIMIT, JSON_LIMIT
+from matloop.orchestrator.web.middleware import BODY_LIMIT, JSON_LIMIT
 from tests.orchestrator.web.conftest import GUARDED, OPEN, SECRET, events, form_token
 
 JSON = {"content-type": "application/json"}
@@ -245,7 +245,7 @@ def test_a_file_full_of_mistakes_gets_a_short_answer(client, lab, table):
 
 
 def test_an_objection_names_an_input_once(client):
-    body = {"results": [{"trial": 0, "point": {"temperature": {}, "hours": [True], "solvent": "x" * 2001}}]}
+    body = {"results": [{"trial": 0, "point": {"temperature": {}, "hours": [True], "solvent": "x" * 10_001}}]}
     answer = client.post("/api/results", json=body)
     assert [p["column"] for p in answer.json()["problems"]] == [
         f"point.{n}" for n in ("temperature", "hours", "solvent")
@@ -253,7 +253,7 @@ def test_an_objection_names_an_input_once(client):
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(client, lab, monkeypatch):
-    monkeypatch.setattr("matloop.orchestrator.web.gate.BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("matloop.orchestrator.web.middleware.BODY_TIMEOUT_S", 0.05)
     before = events(lab)
 
     async def drip():

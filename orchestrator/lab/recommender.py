@@ -1,4 +1,4 @@
-"""A strategy that stays in memory beside a ledger which others write to as well: it hears of every result once."""
+"""Recommendations from a strategy in memory, beside a ledger that others write to: it is told every result once."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from contextlib import contextmanager
 from typing import Any
 
 from matloop.orchestrator.errors import InvalidPoint, MatloopError
-from matloop.orchestrator.lab.results import is_number
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.pending import Pending
 from matloop.orchestrator.ledger.shared import SharedLedger
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.study import Plan, Study
+from matloop.orchestrator.measurement import is_number
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Proposal
 
-NEVER = (-1, -1)
+UNKNOWN = (-1, -1)
 
 MOST_AHEAD = 100
 """Experiments that an outlook looks ahead, at most."""
 
 
-class Adviser:
+class Recommender:
     """Asks the strategy of one study; one thread at a time.
 
     Args:
@@ -46,10 +46,10 @@ class Adviser:
         Raises:
             MatloopError: the budget is spent, or the strategy has a bug.
         """
-        number, pending = self._listen()
+        number, pending = self._update()
         allowed = self._allowed(n)
         rng = derive(self._seed, self.study.name, "strategy", number)
-        with self._speaking("ask"):
+        with self._calling("ask"):
             proposals = self.strategy.ask(allowed, pending, rng)[:allowed]
         for proposal in proposals:
             self._check(proposal)
@@ -64,14 +64,14 @@ class Adviser:
         outlook = getattr(self.strategy, "outlook", None)
         if outlook is None:
             return {}
-        number, _ = self._listen()
+        number, _ = self._update()
         rng = derive(self._seed, self.study.name, "outlook", number, self._told)
-        with self._speaking("outlook"):
+        with self._calling("outlook"):
             found = outlook(rng, delta=delta, q=q)
         return {} if found is None else dict(found.as_json())
 
-    def _listen(self) -> tuple[int, Pending]:
-        """Let the strategy hear what it has not heard; give the number of the next ask and what is pending."""
+    def _update(self) -> tuple[int, Pending]:
+        """Tell the strategy what is new; give the number of the next ask and what is pending."""
         name = self.study.name
         with self._ledger.guard:
             self._ledger.catch_up()
@@ -79,24 +79,24 @@ class Adviser:
             if now != self._version:
                 self.strategy = self._plan.build(history, self._store).strategy
                 self._version, self._told = now, 0
-            news = [history.trials[i] for i in history.finished[self._told :]]
+            new = [history.trials[i] for i in history.finished[self._told :]]
             self._told = len(history.finished)
             pending = Pending()
             for trial in history.running(name):
                 pending.add(trial)
             number = history.asks.get(name, 0)
         try:
-            with self._speaking("tell"):
-                for trial in news:
+            with self._calling("tell"):
+                for trial in new:
                     if trial.study == name:
                         self.strategy.tell(trial)
         except BaseException:
-            self._version = NEVER  # it may have heard half of it
+            self._version = UNKNOWN  # it may have been told half of it
             raise
         return number, pending
 
     @contextmanager
-    def _speaking(self, method: str) -> Iterator[None]:
+    def _calling(self, method: str) -> Iterator[None]:
         """Turn a strategy's own bug into an error that says so."""
         try:
             yield
@@ -109,7 +109,7 @@ class Adviser:
             ) from error
 
     def _now(self) -> tuple[int, int]:
-        """Changes where the past has changed, so that the strategy has to hear all of it again."""
+        """Changes where the past has changed, so that the strategy has to be told all of it again."""
         return self._ledger.generation, len(self._ledger.history.amendments)
 
     def _allowed(self, n: int) -> int:

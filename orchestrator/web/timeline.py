@@ -13,7 +13,7 @@ from matloop.orchestrator.web.cards import Cards, moment
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class Happened:
     """One event."""
 
     when: datetime
@@ -22,7 +22,7 @@ class Happening:
     detail: str = ""
 
 
-def story(trial: Trial, amendments: Sequence[Amendment], cards: Cards) -> list[Happening]:
+def timeline(trial: Trial, amendments: Sequence[Amendment], cards: Cards) -> list[Happened]:
     """Events in order.
 
     Args:
@@ -34,7 +34,7 @@ def story(trial: Trial, amendments: Sequence[Amendment], cards: Cards) -> list[H
     if trial.extra.get("origin") != "reported":
         planned = trial.planned if trial.planned is not None else trial.point
         found.append(
-            Happening(
+            Happened(
                 moment(trial.proposed_at), "recommended", str(trial.extra.get("asked_by", "")), cards.line(planned)
             )
         )
@@ -43,7 +43,7 @@ def story(trial: Trial, amendments: Sequence[Amendment], cards: Cards) -> list[H
         if state.finished_at is not None:
             what = _outcome(state, cards)
             found.append(
-                Happening(
+                Happened(
                     moment(state.finished_at),
                     f"corrected: {what}" if place else what,
                     state.worker,

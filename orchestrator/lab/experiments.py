@@ -1,7 +1,7 @@
-"""The door to experiments that people do: recommend what to do next, take results as they come, lose nothing.
+"""Experiments that people do: recommend what to do next, take results as they come, lose nothing.
 
-Any number of doors may be open on one ledger at once, in as many processes. The ledger is locked for the moment of a
-write and never while a model is fitted.
+Any number of clients may use one ledger at once, in as many processes: command line, notebooks, servers. The ledger is
+locked for the moment of a write and never while a model is fitted.
 """
 
 from __future__ import annotations
@@ -18,26 +18,25 @@ from typing import Any, Self
 from matloop.orchestrator.composition import build
 from matloop.orchestrator.composition.config import Config
 from matloop.orchestrator.errors import LedgerLocked, MatloopError, Problem, RejectedResults
-from matloop.orchestrator.lab.adviser import Adviser
 from matloop.orchestrator.lab.people import parts, parts_as_before, record, study_of_people
-from matloop.orchestrator.lab.results import LONGEST, Entry, Recorded, Result, check_text
+from matloop.orchestrator.lab.recommender import Recommender
+from matloop.orchestrator.lab.results import Entry, Recorded, Result, require_text
 from matloop.orchestrator.lab.rules import Rules
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.pending import key
 from matloop.orchestrator.ledger.shared import WAIT_S, SharedLedger
 from matloop.orchestrator.loop.study import Study
+from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT
 from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Objective, Proposal, Trial
 
 ROUNDS = 8
-"""How often the strategy is asked again because another door has recommended in the meantime."""
-
-LONGEST_NAME = 200
+"""How often the strategy is asked again because another client has recommended in the meantime."""
 
 
-class Door:
+class Experiments:
     """One study whose experiments people do; safe to use from several threads.
 
     Args:
@@ -100,7 +99,7 @@ class Door:
         return name
 
     @cached_property
-    def _adviser(self) -> Adviser:
+    def _recommender(self) -> Recommender:
         """The strategy, which is made when it is first asked: that takes seconds, and telling does without."""
         name = self.parts.study
         if not self._validated:
@@ -108,15 +107,15 @@ class Door:
             self._validated = True
         plan = {plan.name: plan for plan in build.plans(self.config)}[name]
         study = plan.build(self._ledger.history, self._store)
-        return Adviser(study, plan=plan, ledger=self._ledger, store=self._store, seed=self.config.seed)
+        return Recommender(study, plan=plan, ledger=self._ledger, store=self._store, seed=self.config.seed)
 
     @property
     def study(self) -> Study:
         """Space, objectives, driver, budget and strategy."""
-        if "_adviser" in self.__dict__:  # without waiting for a model that thinks
-            return self._adviser.study
+        if "_recommender" in self.__dict__:  # without waiting for a model that is being fitted
+            return self._recommender.study
         with self._asking:
-            return self._adviser.study
+            return self._recommender.study
 
     @property
     def space(self) -> Space:
@@ -140,11 +139,11 @@ class Door:
 
     @property
     def history(self) -> History:
-        """What is on record, as far as this door has heard; see `refresh`. Not to be changed."""
+        """What is on record, as far as it has been read; see `refresh`. Not to be changed."""
         return self._ledger.history
 
     def refresh(self) -> int:
-        """Take over what other doors have recorded; say how many events that were."""
+        """Take over what other clients have recorded; say how many events that were."""
         return self._ledger.catch_up()
 
     def trials(self) -> list[Trial]:
@@ -175,16 +174,16 @@ class Door:
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise MatloopError(f"expected n, a whole number >= 1, got {n!r}")
-        check_text("by", by, LONGEST_NAME)
+        require_text("by", by, LONGEST_NAME)
         name = self.parts.study
         with self._asking:
             for remaining in reversed(range(ROUNDS)):
-                ask, proposals = self._adviser.ask(n)
+                ask, proposals = self._recommender.ask(n)
                 with self._ledger.turn():
                     alone = self.history.asks.get(name, 0) == ask
                     if alone or (not remaining and self._new(proposals)):
                         return [self._propose(proposal, ask, by) for proposal in proposals]
-        raise LedgerLocked(f"other doors keep recommending from {self._ledger.path}; try again")
+        raise LedgerLocked(f"other clients keep recommending from {self._ledger.path}; try again")
 
     def record(
         self, results: Sequence[Result], by: str = "", *, amend: bool = False, allow_outside: bool = False
@@ -203,7 +202,7 @@ class Door:
         Raises:
             RejectedResults: every problem by row, from 0, and column.
         """
-        check_text("by", by, LONGEST_NAME)
+        require_text("by", by, LONGEST_NAME)
         results = list(results)
         _reject(self.review(results, amend=amend, allow_outside=allow_outside)[1])  # without keeping others waiting
         with self._ledger.turn():
@@ -225,8 +224,8 @@ class Door:
         Raises:
             MatloopError: there is no such trial, or it has a result.
         """
-        check_text("by", by, LONGEST_NAME)
-        check_text("reason", reason, LONGEST)
+        require_text("by", by, LONGEST_NAME)
+        require_text("reason", reason, LONGEST_TEXT)
         with self._ledger.turn():
             trials = self.history.trials
             known = isinstance(trial_id, int) and 0 <= trial_id < len(trials)
@@ -250,7 +249,7 @@ class Door:
             MatloopError: delta or q is out of range.
         """
         with self._asking:
-            return self._adviser.outlook(delta, q)
+            return self._recommender.outlook(delta, q)
 
     def close(self) -> None:
         """Let go of the ledger; harmless when called twice."""

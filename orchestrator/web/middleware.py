@@ -47,7 +47,7 @@ Refuse = Callable[[Request, int, str], Response]
 """Makes the answer to a request that is turned away: request, status, reason in words."""
 
 
-class Gate:
+class RequestChecks:
     """ASGI middleware around the whole application.
 
     Args:

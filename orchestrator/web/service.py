@@ -17,10 +17,10 @@ from matloop.orchestrator.trial import Trial
 
 T = TypeVar("T")
 
-MOST_WAITING = 20
+MOST_REQUESTS = 20
 """Requests for recommendations that may wait at once."""
 
-MOST_LOOKING = 4
+MOST_OUTLOOKS = 4
 """Requests for outlooks of somebody's own choice that may wait at once; recommendations come first."""
 
 
@@ -28,7 +28,7 @@ class Busy(MatloopError):
     """Too much that takes seconds is being asked for."""
 
 
-class Desk:
+class LabService:
     """One lab behind a server.
 
     Args:
@@ -46,11 +46,11 @@ class Desk:
         self.fields = fields_of(lab.space)
         self.study = lab.parts.study
         self.planned = lab.config.studies[self.study].budget.trials
-        self._thinking = ThreadPoolExecutor(1, thread_name_prefix="thinking")
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="strategy")
         self._lock = threading.Lock()
         self._waiting = {"recommendations": 0, "outlooks": 0}
         self._outlook: tuple[int, Mapping[str, Any]] = -1, {}
-        self._looking: Future[None] | None = None
+        self._coming: Future[None] | None = None
 
     @property
     def version(self) -> str:
@@ -69,7 +69,7 @@ class Desk:
         Raises:
             Busy: too many wait already.
         """
-        return await self._think("recommendations", MOST_WAITING, self.lab.recommend, n, by)
+        return await self._queued("recommendations", MOST_REQUESTS, self.lab.recommend, n, by)
 
     async def outlook_for(self, delta: float | None, q: int) -> Mapping[str, Any]:
         """As `Lab.outlook`, for a difference and a number of experiments of somebody's choice, likewise.
@@ -79,36 +79,36 @@ class Desk:
         """
         if delta is None and q == 1:
             return await self.outlook_now()
-        return await self._think("outlooks", MOST_LOOKING, self.lab.outlook, delta, q)
+        return await self._queued("outlooks", MOST_OUTLOOKS, self.lab.outlook, delta, q)
 
     def outlook(self) -> Mapping[str, Any]:
         """The latest that is known; a newer one is worked out meanwhile if results have come since."""
         with self._lock:
             told = self._told()
-            if self._outlook[0] != told and (self._looking is None or self._looking.done()):
-                self._looking = self._thinking.submit(self._look)
+            if self._outlook[0] != told and (self._coming is None or self._coming.done()):
+                self._coming = self._worker.submit(self._work_out)
             return self._outlook[1]
 
     async def outlook_now(self) -> Mapping[str, Any]:
         """The outlook on all results so far; may take seconds."""
         while self._outlook[0] != self._told():
             self.outlook()
-            if (looking := self._looking) is not None:
-                await asyncio.wrap_future(looking)
+            if (coming := self._coming) is not None:
+                await asyncio.wrap_future(coming)
         return self._outlook[1]
 
     def close(self) -> None:
-        """Stop thinking and let go of the ledger."""
-        self._thinking.shutdown(wait=True, cancel_futures=True)
+        """Wait for what is being worked out and let go of the ledger."""
+        self._worker.shutdown(wait=True, cancel_futures=True)
         self.lab.close()
 
-    async def _think(self, what: str, most: int, work: Callable[..., T], *args: Any) -> T:
+    async def _queued(self, what: str, most: int, work: Callable[..., T], *args: Any) -> T:
         with self._lock:
             if self._waiting[what] >= most:
                 raise Busy(f"{most} requests for {what} are waiting already; try again in a minute")
             self._waiting[what] += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thinking, work, *args)
+            return await asyncio.get_running_loop().run_in_executor(self._worker, work, *args)
         finally:
             with self._lock:
                 self._waiting[what] -= 1
@@ -117,7 +117,7 @@ class Desk:
         """Changes when the outlook may."""
         return len(self.lab.history.finished) + len(self.lab.history.amendments)
 
-    def _look(self) -> None:
+    def _work_out(self) -> None:
         told = self._told()
         try:
             found = self.lab.outlook()
