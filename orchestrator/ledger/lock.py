@@ -13,6 +13,7 @@ import random
 import socket
 import time
 import weakref
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
@@ -77,11 +78,8 @@ class WriterLock:
         except BaseException:
             file.close()
             raise
-        self._end = weakref.finalize(self, _let_go, file, holder_path(ledger), os.getpid())
+        self._end = weakref.finalize(self, _let_go, file, _sign(ledger), os.getpid())
         self._end.atexit = False  # the operating system does it then
-        holder = Holder(socket.gethostname(), os.getpid(), time.time())
-        with contextlib.suppress(OSError):  # a full disk: the lock holds without the holder's name
-            holder_path(ledger).write_text(json.dumps(holder._asdict()), encoding="utf-8")
 
     def release(self) -> None:
         """Let go; harmless when called twice."""
@@ -133,10 +131,27 @@ def read_holder(ledger: Path) -> Holder | None:
         return None
 
 
-def _let_go(file: BinaryIO, holder: Path, process: int) -> None:
-    if os.getpid() == process:  # a forked copy must not unlock what its parent holds
+def _sign(ledger: Path) -> FileIO | None:
+    """Put down this process as the ledger's writer; None where that cannot be done, and the lock holds without it."""
+    try:
+        file = holder_path(ledger).open("ab", buffering=0)
+    except OSError:
+        return None
+    holder = Holder(socket.gethostname(), os.getpid(), time.time())
+    with contextlib.suppress(OSError):  # a full disk
+        file.truncate(0)
+        file.write(json.dumps(holder._asdict()).encode())
+    return file
+
+
+def _let_go(locked: BinaryIO, signed: FileIO | None, process: int) -> None:
+    own = os.getpid() == process  # a forked copy must not unlock what its parent holds
+    if signed is not None:
         with contextlib.suppress(OSError):
-            os.truncate(holder, 0)
-        with contextlib.suppress(OSError):  # closing does it too
-            unlock_descriptor(file.fileno())
-    file.close()
+            if own:
+                signed.truncate(0)
+            signed.close()
+    with contextlib.suppress(OSError):  # closing it unlocks as well, unless there is a forked copy
+        if own:
+            unlock_descriptor(locked.fileno())
+    locked.close()
