@@ -34,6 +34,7 @@ import psutil
 
 from matloop.hpc import child
 from matloop.orchestrator.errors import MemoryExceeded, WorkerCrashed
+from matloop.orchestrator.job import MPI_RANK
 
 GIB: Final = 2**30
 TICK_S: Final = 0.1  # how often a running child's memory and pulse are looked at
@@ -50,7 +51,6 @@ serve(**call)
 THREADS: Final = tuple(
     f"{library}_THREADS" for library in ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMEXPR_NUM", "VECLIB_MAXIMUM")
 )
-RANK: Final = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
 LAUNCHER: Final = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDI_", "MPI_LOCAL")
 """What mpiexec tells its ranks; a child that kept it would pass for a rank of the same job."""
 
@@ -270,7 +270,7 @@ def _bear(environ: dict[str, str], log: Path | None) -> _Life:
 def environment(outer: Mapping[str, str], threads: int) -> dict[str, str]:
     """A child's environment: this one, with its number of threads and without what says "I am an MPI rank"."""
     inner = dict(outer)
-    if not inner.keys().isdisjoint(RANK):
+    if not inner.keys().isdisjoint(MPI_RANK):
         for name in outer:
             if name.startswith(LAUNCHER) and not name.startswith("OMPI_ALLOW_RUN_AS_ROOT"):
                 del inner[name]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from matloop.orchestrator.errors import ConfigError, MatloopError
+from matloop.orchestrator.job import WARNING_S
 
 Scheduler = Literal["slurm", "lsf", "pbs"]
 Launcher = Literal["auto", "srun", "jsrun", "mpiexec"]
@@ -28,7 +29,6 @@ LAUNCHERS: Final[dict[str, tuple[str, ...]]] = {
 
 SUBMIT: Final = {"slurm": "sbatch --parsable {}", "lsf": "bsub < {}", "pbs": "qsub {}"}
 JOB_ID: Final = {"slurm": r"(\d+)", "lsf": r"Job <(\d+)>", "pbs": r"(\S+)"}
-WARNING_S: Final = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
