@@ -11,20 +11,18 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
-import psutil
 
 from matloop.drivers.parsing import CommandFailed, Output, check, read
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.processes import POSIX, apart, cause_of_death, kill_family
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 
 TAIL_LINES = 12  # how much of the program's output goes into an error
@@ -160,7 +158,7 @@ class Command:
                     stdout=out,
                     stderr=err,
                     env={**os.environ, **self.environment},
-                    process_group=0 if group else None,
+                    **(apart() if group else {}),
                 )
             except OSError as error:
                 raise CommandFailed(
@@ -172,10 +170,10 @@ class Command:
                 raise TimeoutError(f"{self._program} took longer than timeout_s = {self.timeout_s:g} s") from error
             finally:
                 kill_family(process, group=group)
+                process.wait()
         if code != 0:
-            how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
             tail = _tail(folder / "stderr.txt") or _tail(folder / "stdout.txt") or ["no output"]
-            failure = CommandFailed(f"{self._program} ended with {how}: {tail[-1]}")
+            failure = CommandFailed(f"{self._program} ended with {cause_of_death(code)}: {tail[-1]}")
             failure.add_note("\n".join(["its last lines:", *tail]))
             raise failure
 
@@ -219,27 +217,13 @@ def _render(template: jinja2.Template, values: Mapping[str, Any], name: str) -> 
 
 def _has_terminal() -> bool:
     """Whether a Ctrl-C would reach the program too, and end the trial rather than let it finish."""
+    if not POSIX:
+        return True  # nobody can tell
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:
         return False
     return True
-
-
-def kill_family(process: subprocess.Popen[bytes], *, group: bool) -> None:
-    """Kill the program, if it still runs, and all that it has started; with its own group also what it left behind."""
-    family: list[psutil.Process] = []
-    if process.poll() is None:
-        with suppress(psutil.Error):
-            leader = psutil.Process(process.pid)
-            family = [leader, *leader.children(recursive=True)]
-    for member in family:
-        with suppress(psutil.Error):
-            member.kill()
-    if group:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _tail(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,6 +14,9 @@ MORE_TO_DO: Final = 75
 
 MPI_RANK: Final = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
 """Environment variables in which MPI launchers tell a process its rank."""
+
+ANNOUNCEMENTS: Final = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
+"""Signals by which schedulers announce the end of a job; Windows has neither them nor schedulers."""
 
 RANK: Final = (*MPI_RANK, "SLURM_PROCID")
 

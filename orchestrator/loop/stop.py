@@ -20,13 +20,10 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.job import MORE_TO_DO, WARNING_S
+from matloop.orchestrator.job import ANNOUNCEMENTS, MORE_TO_DO, WARNING_S
 
 EARLY_S: Final = 60.0
 """How much too early a scheduler may send its warning (Slurm: a minute); so close to a known end the clock decides."""
-
-ANNOUNCEMENTS: Final = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
-"""The schedulers' signals; Windows has neither them nor schedulers."""
 
 
 class Stop:

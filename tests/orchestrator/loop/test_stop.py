@@ -196,7 +196,8 @@ import signal, sys, time
 from pathlib import Path
 del signal.SIGUSR1, signal.SIGUSR2, signal.pthread_kill
 from matloop.hpc.serial import Serial
-from matloop.orchestrator.loop.stop import ANNOUNCEMENTS, Stop
+from matloop.orchestrator.job import ANNOUNCEMENTS
+from matloop.orchestrator.loop.stop import Stop
 from tests.orchestrator.harness import run
 from tests.orchestrator.toys import Scripted, study
 
