@@ -37,9 +37,9 @@ class Command:
         output: where each measured number is found, by its name.
         inputs: files to write into the working folder: name to template.
         templates: template files, filled in and written under their own names without a final `.j2`.
-        files: files that are linked into the working folder as they are.
+        files: files that are linked into the working folder as they are; on Windows they are copied if need be.
         artifacts: files of the working folder to keep with the trial.
-        shell: pass `run` to /bin/sh, values quoted, so that pipes and redirections work.
+        shell: pass `run` to /bin/sh, values quoted, so that pipes and redirections work. Not on Windows.
         environment: environment variables to set.
         timeout_s: wall time after which the program and all that it started are killed, s.
         keep: which working folders stay: those of failed trials, all, or none.
@@ -70,6 +70,10 @@ class Command:
     ) -> None:
         if shell and not isinstance(run, str):
             raise ConfigError("run: expected a string with `shell: true`, got a list; join it or drop `shell`")
+        if shell and not POSIX:
+            raise ConfigError(
+                "shell: there is no /bin/sh here; name the program and its arguments, or a script, in `run`"
+            )
         if not run or not output:
             raise ConfigError("expected `run` to name a program and `output` at least one number, got none")
         if timeout_s is not None and not timeout_s > 0:
@@ -125,7 +129,7 @@ class Command:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_render(_template(text, False, name), values, name), encoding="utf-8")
         for file in self.files:
-            (folder / file.name).symlink_to(file)
+            _provide(file, folder / file.name)
         arguments = [_render(_template(part, self.shell, "run"), values, "run") for part in self.run]
         started = time.monotonic()
         self._execute(arguments, folder)
@@ -179,18 +183,33 @@ class Command:
 
 
 def split(command: str) -> list[str]:
-    """Split as a shell does, but leave `{{…}}` whole."""
+    """Split as a shell does, but leave `{{…}}` whole; on Windows a backslash is one."""
     stash: list[str] = []
 
     def hide(found: re.Match[str]) -> str:
         stash.append(found.group())
         return f"\x00{len(stash) - 1}\x00"
 
+    words = shlex.shlex(re.sub(r"\{\{.*?\}\}|\{%.*?%\}", hide, command, flags=re.DOTALL), posix=True)
+    words.whitespace_split, words.commenters = True, ""
+    if not POSIX:
+        words.escape = ""
     try:
-        parts = shlex.split(re.sub(r"\{\{.*?\}\}|\{%.*?%\}", hide, command, flags=re.DOTALL))
+        parts = list(words)
     except ValueError as error:
         raise ConfigError(f"run: cannot split {command!r}: {error}; close the quotes or give a list") from error
     return [re.sub("\x00(\\d+)\x00", lambda found: stash[int(found.group(1))], part) for part in parts]
+
+
+def _provide(file: Path, name: Path) -> None:
+    """Link a file or folder, or copy it where links are a privilege, as on Windows."""
+    try:
+        name.symlink_to(file)
+    except OSError:
+        if file.is_dir():
+            shutil.copytree(file, name)
+        else:
+            shutil.copy2(file, name)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -289,6 +290,9 @@ def main() -> None:
     from matloop.orchestrator.errors import ConfigError, MatloopError
     from matloop.orchestrator.job import is_worker_rank
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # into a file, Windows writes an alphabet that lacks our arrows
+            stream.reconfigure(errors="replace")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

@@ -66,7 +66,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         LedgerCorrupt: the file is damaged.
     """
     location = path.absolute().as_posix()  # SQLite knows no host in an address, so a share is a path as well
-    address = f"file://{'' if location.startswith('/') else '/'}{quote(location)}"
+    address = f"file://{'' if location.startswith('/') else '/'}{quote(location, safe='/:')}"
     db = sqlite3.connect(f"{address}?mode=ro", uri=True)
     try:
         db.execute("SELECT count(*) FROM sqlite_master").fetchone()
