@@ -36,12 +36,13 @@ from rich.console import Console
 from rich.table import Table
 
 from matloop.hpc.simulate import Cluster, Machine, Sample, lognormal
+from matloop.orchestrator.job import WARNING_S
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.campaign import Campaign
+from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Plan, Silent, Study
-from matloop.orchestrator.loop.walltime import WARNING_S, WallTime
 from matloop.orchestrator.strategies.evolution.evolution import Evolution
 from matloop.orchestrator.trial import Objective, Trial
 from matloop.search_spaces.networks.conv import ConvNetworks
@@ -95,24 +96,6 @@ class Watch(Silent):
         n = len(self.seen)
         (a, before), (b, after) = self.seen[round(first * n)], self.seen[round(last * n) - 1]
         return (after - before) / (b - a)
-
-
-class SimulatedWallTime(WallTime):
-    """The end of a simulated job, by the simulated clock."""
-
-    def __init__(self, cluster: Cluster, wall_s: float) -> None:
-        super().__init__()
-        self._cluster, self._wall_s = cluster, wall_s
-
-    @property
-    def closing(self) -> bool:
-        """See `WallTime`."""
-        return self._cluster.clock() >= self._wall_s - WARNING_S
-
-    @property
-    def over(self) -> bool:
-        """See `WallTime`."""
-        return self._cluster.clock() >= self._wall_s - WARNING_S / 2
 
 
 @dataclass(frozen=True)
@@ -188,7 +171,7 @@ def search(folder: Path, cluster: Cluster, budget: Budget, *, wall_s: float | No
             artifacts=folder,
             observer=watch,
             inbox=cluster.inbox,
-            walltime=None if wall_s is None else SimulatedWallTime(cluster, wall_s),
+            stop=None if wall_s is None else Stop(wall_s, warning_s=WARNING_S, clock=cluster.clock),
         ).run()
         return Run(cluster.machine, cluster.samples, watch, ledger.history, time.perf_counter() - began)
 

@@ -11,20 +11,18 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
-import psutil
 
 from matloop.drivers.parsing import CommandFailed, Output, check, read
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.processes import POSIX, apart, cause_of_death, kill_family
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 
 TAIL_LINES = 12  # how much of the program's output goes into an error
@@ -39,9 +37,9 @@ class Command:
         output: where each measured number is found, by its name.
         inputs: files to write into the working folder: name to template.
         templates: template files, filled in and written under their own names without a final `.j2`.
-        files: files that are linked into the working folder as they are.
+        files: files that are linked into the working folder as they are; on Windows they are copied if need be.
         artifacts: files of the working folder to keep with the trial.
-        shell: pass `run` to /bin/sh, values quoted, so that pipes and redirections work.
+        shell: pass `run` to /bin/sh, values quoted, so that pipes and redirections work. Not on Windows.
         environment: environment variables to set.
         timeout_s: wall time after which the program and all that it started are killed, s.
         keep: which working folders stay: those of failed trials, all, or none.
@@ -73,6 +71,10 @@ class Command:
         if shell and not isinstance(run, str):
             raise ConfigError(
                 "run: expected a string with `shell: true`, got a list; join it or drop `shell`", at="run"
+            )
+        if shell and not POSIX:
+            raise ConfigError(
+                "shell: there is no /bin/sh here; name the program and its arguments, or a script, in `run`", at="shell"
             )
         if not run or not output:
             raise ConfigError("expected `run` to name a program and `output` at least one number, got none")
@@ -130,7 +132,7 @@ class Command:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_render(_template(text, False, name), values, name), encoding="utf-8")
         for file in self.files:
-            (folder / file.name).symlink_to(file)
+            _provide(file, folder / file.name)
         arguments = [_render(_template(part, self.shell, "run"), values, "run") for part in self.run]
         started = time.monotonic()
         self._execute(arguments, folder)
@@ -163,7 +165,7 @@ class Command:
                     stdout=out,
                     stderr=err,
                     env={**os.environ, **self.environment},
-                    process_group=0 if group else None,
+                    **(apart() if group else {}),
                 )
             except OSError as error:
                 raise CommandFailed(
@@ -175,29 +177,44 @@ class Command:
                 raise TimeoutError(f"{self._program} took longer than timeout_s = {self.timeout_s:g} s") from error
             finally:
                 kill_family(process, group=group)
+                process.wait()
         if code != 0:
-            how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
             tail = _tail(folder / "stderr.txt") or _tail(folder / "stdout.txt") or ["no output"]
-            failure = CommandFailed(f"{self._program} ended with {how}: {tail[-1]}")
+            failure = CommandFailed(f"{self._program} ended with {cause_of_death(code)}: {tail[-1]}")
             failure.add_note("\n".join(["its last lines:", *tail]))
             raise failure
 
 
 def split(command: str) -> list[str]:
-    """Split as a shell does, but leave `{{…}}` whole."""
+    """Split as a shell does, but leave `{{…}}` whole; on Windows a backslash is one."""
     stash: list[str] = []
 
     def hide(found: re.Match[str]) -> str:
         stash.append(found.group())
         return f"\x00{len(stash) - 1}\x00"
 
+    words = shlex.shlex(re.sub(r"\{\{.*?\}\}|\{%.*?%\}", hide, command, flags=re.DOTALL), posix=True)
+    words.whitespace_split, words.commenters = True, ""
+    if not POSIX:
+        words.escape = ""
     try:
-        parts = shlex.split(re.sub(r"\{\{.*?\}\}|\{%.*?%\}", hide, command, flags=re.DOTALL))
+        parts = list(words)
     except ValueError as error:
         raise ConfigError(
             f"run: cannot split {command!r}: {error}; close the quotes or give a list", at="run"
         ) from error
     return [re.sub("\x00(\\d+)\x00", lambda found: stash[int(found.group(1))], part) for part in parts]
+
+
+def _provide(file: Path, name: Path) -> None:
+    """Link a file or folder, or copy it where links are a privilege, as on Windows."""
+    try:
+        name.symlink_to(file)
+    except OSError:
+        if file.is_dir():
+            shutil.copytree(file, name)
+        else:
+            shutil.copy2(file, name)
 
 
 @functools.cache
@@ -225,27 +242,13 @@ def _render(template: jinja2.Template, values: Mapping[str, Any], name: str) -> 
 
 def _has_terminal() -> bool:
     """Whether a Ctrl-C would reach the program too, and end the trial rather than let it finish."""
+    if not POSIX:
+        return True  # nobody can tell
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError:
         return False
     return True
-
-
-def kill_family(process: subprocess.Popen[bytes], *, group: bool) -> None:
-    """Kill the program, if it still runs, and all that it has started; with its own group also what it left behind."""
-    family: list[psutil.Process] = []
-    if process.poll() is None:
-        with suppress(psutil.Error):
-            leader = psutil.Process(process.pid)
-            family = [leader, *leader.children(recursive=True)]
-    for member in family:
-        with suppress(psutil.Error):
-            member.kill()
-    if group:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _tail(path: Path) -> list[str]:

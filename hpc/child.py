@@ -8,6 +8,7 @@ functions are submitted.
 from __future__ import annotations
 
 import faulthandler
+import json
 import multiprocessing.spawn
 import os
 import pickle
@@ -17,10 +18,11 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Client, Connection
 from typing import Any, Final
 
 from matloop.orchestrator.errors import WorkerCrashed
+from matloop.orchestrator.job import ANNOUNCEMENTS
 
 TIMED: Final = b"t"
 UNTIMED: Final = b"u"
@@ -32,29 +34,26 @@ importing_main = False
 _main: Mapping[str, str] = {}
 
 
-def serve(calls: int, lifeline: int, stacks: int, sys_path: Sequence[str], main: Mapping[str, str]) -> None:
+def serve(descriptors: Mapping[str, int] | None, sys_path: Sequence[str], main: Mapping[str, str]) -> None:
     """Answer calls until the parent closes the connection.
 
     Args:
-        calls: file descriptor of the connection.
-        lifeline: read end of a pipe whose write end the parent holds and never writes to.
-        stacks: file descriptor of the file that takes the Python stack if this process dies of a signal.
+        descriptors: those inherited. `calls`: of the connection; `lifeline`: read end of a pipe whose write end the
+            parent holds and never writes to; `stacks`: of the file that takes the Python stack if this process dies of
+            a signal. None if standard input says where to call back, and is the lifeline from then on.
         sys_path: the parent's.
         main: where the parent's `__main__` came from, in the words of `multiprocessing.spawn.prepare`.
     """
     global _main
     signal.signal(signal.SIGINT, lambda *_: None)  # unlike SIG_IGN not inherited by programs that a call starts
-    for number in (signal.SIGUSR1, signal.SIGUSR2):  # a scheduler's warnings may go to every process of a job
+    for number in ANNOUNCEMENTS:  # a scheduler's warnings may go to every process of a job
         signal.signal(number, signal.SIG_IGN)
-    for descriptor in (calls, lifeline, stacks):
-        os.set_inheritable(descriptor, False)
-    _die_with(lifeline)
-    faulthandler.enable(stacks)
+    connection = _call_back() if descriptors is None else _inherit(**descriptors)
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.reconfigure(line_buffering=True)  # what it printed outlives it
     sys.path[:] = sys_path
     _main = main
-    with Connection(calls) as connection:
+    with connection:
         while True:
             try:
                 message = connection.recv_bytes()
@@ -121,6 +120,32 @@ def _import_main() -> None:
         importing_main = False
 
 
+def _inherit(calls: int, lifeline: int, stacks: int) -> Connection:
+    for descriptor in (calls, lifeline, stacks):
+        os.set_inheritable(descriptor, False)
+    _die_with(lifeline)
+    faulthandler.enable(stacks)
+    return Connection(calls)
+
+
+def _call_back() -> Connection:
+    told = bytearray()
+    while not told.endswith(b"\n"):
+        if not (byte := os.read(0, 1)):
+            raise EOFError("the parent ended before it had said where to call back")
+        told += byte
+    lifeline = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # for the user's code
+    os.close(nothing)
+    threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
+    if sys.stderr is not None:
+        faulthandler.enable()
+    call = json.loads(told)
+    address = call["address"]
+    return Client(tuple(address) if isinstance(address, list) else address, authkey=bytes.fromhex(call["key"]))
+
+
 def _die_with(lifeline: int) -> None:
     """Arrange that this process and those that it starts are killed when the write end of the pipe closes.
 
@@ -129,18 +154,20 @@ def _die_with(lifeline: int) -> None:
     """
     if sys.platform == "linux":
         import fcntl
+        import select
 
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpid())
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-        import select
-
         if select.select([lifeline], [], [], 0)[0]:
             os.killpg(os.getpid(), signal.SIGKILL)
     else:
+        threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
 
-        def watch() -> None:
-            os.read(lifeline, 1)
-            os.killpg(os.getpid(), signal.SIGKILL)
 
-        threading.Thread(target=watch, daemon=True).start()
+def _watch(lifeline: int) -> None:
+    from matloop.orchestrator.processes import kill_own_family
+
+    while os.read(lifeline, 1024):
+        pass
+    kill_own_family()

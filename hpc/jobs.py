@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from matloop.orchestrator.errors import ConfigError, MatloopError
+from matloop.orchestrator.job import WARNING_S
+from matloop.orchestrator.processes import POSIX
 
 Scheduler = Literal["slurm", "lsf", "pbs"]
 Launcher = Literal["auto", "srun", "jsrun", "mpiexec"]
@@ -28,7 +30,6 @@ LAUNCHERS: Final[dict[str, tuple[str, ...]]] = {
 
 SUBMIT: Final = {"slurm": "sbatch --parsable {}", "lsf": "bsub < {}", "pbs": "qsub {}"}
 JOB_ID: Final = {"slurm": r"(\d+)", "lsf": r"Job <(\d+)>", "pbs": r"(\S+)"}
-WARNING_S: Final = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class Job:
         launcher: what starts the ranks; "auto" is replaced by the scheduler's own.
 
     Raises:
-        ConfigError: an option is out of range.
+        ConfigError: an option is out of range, or this is Windows.
     """
 
     scheduler: Scheduler
@@ -75,6 +76,8 @@ class Job:
     launcher: Launcher = "auto"
 
     def __post_init__(self) -> None:
+        if not POSIX:
+            raise ConfigError("job scripts need Linux; run `matloop submit` where the job is to be submitted")
         if self.nodes < 1 or self.gpus_per_node < 0:
             raise ConfigError(f"expected --nodes >= 1 and --gpus-per-node >= 0, got {self.nodes}, {self.gpus_per_node}")
         for option, number in (("tasks-per-node", self.tasks_per_node), ("cpus-per-task", self.cpus_per_task)):

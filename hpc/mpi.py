@@ -27,12 +27,14 @@ from matloop.hpc.mpi_post import Post, muster
 from matloop.hpc.mpi_wire import MANAGER, Wire, abandon, library
 from matloop.hpc.mpi_worker import Worker
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.job import ANNOUNCEMENTS
+from matloop.orchestrator.processes import POSIX
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 LEASE_S: Final = 30.0
-STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, *ANNOUNCEMENTS)
 
 
 class Mpi(Executor):
@@ -55,7 +57,7 @@ class Mpi(Executor):
         log: file that takes what trials print, appended; None leaves it on the ranks' output.
 
     Raises:
-        ConfigError: an option is out of range.
+        ConfigError: an option is out of range, or this is Windows.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class Mpi(Executor):
         lease_s: float = LEASE_S,
         log: Path | None = None,
     ) -> None:
+        if not POSIX:
+            raise ConfigError("MPI needs Linux; choose `executor: {kind: local}` here, or run this on a cluster")
         check_limits(timeout_s, memory_gb, threads, trials_per_gpu)
         if not lease_s > 0:
             raise ConfigError(f"expected lease_s > 0, got {lease_s}; {LEASE_S:g} is the default")

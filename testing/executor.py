@@ -21,7 +21,9 @@ from typing import Any
 import pytest
 
 from matloop.orchestrator.errors import MemoryExceeded, WorkerCrashed
+from matloop.orchestrator.job import ANNOUNCEMENTS
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation, Limits
+from matloop.orchestrator.processes import POSIX
 from matloop.orchestrator.trial import Objective, Trial
 
 PATIENCE_S = 60.0
@@ -71,8 +73,8 @@ def interrupt_self() -> str:
 
 
 def warn_self() -> str:
-    os.kill(os.getpid(), signal.SIGUSR1)
-    os.kill(os.getpid(), signal.SIGUSR2)
+    for number in ANNOUNCEMENTS:
+        os.kill(os.getpid(), number)
     time.sleep(0.05)
     return "still here"
 
@@ -172,11 +174,10 @@ class IsolatingContract(ExecutorContract):
     @pytest.mark.parametrize(
         ("deadly", "said"),
         [
-            ((segfault,), "SIGSEGV"),
+            ((segfault,), "SIGSEGV" if POSIX else "exit code 0xc0000005"),
             ((os._exit, 3), "exit code 3"),
             ((os._exit, 0), "exit code 0"),
-            ((die_of, signal.SIGKILL), "SIGKILL"),
-            ((die_of, signal.SIGTERM), "SIGTERM"),
+            *([((die_of, signal.SIGKILL), "SIGKILL"), ((die_of, signal.SIGTERM), "SIGTERM")] if POSIX else []),
         ],
     )
     def test_a_death_costs_one_trial(self, executor: Any, deadly: tuple[Any, ...], said: str) -> None:
@@ -221,6 +222,7 @@ class IsolatingContract(ExecutorContract):
     def test_children_ignore_sigint(self, executor: Executor) -> None:
         assert executor.submit(interrupt_self).result(PATIENCE_S) == "still here"
 
+    @pytest.mark.skipif(not ANNOUNCEMENTS, reason="schedulers have no signals here")
     def test_children_and_their_programs_outlive_a_schedulers_warning(self, executor: Executor) -> None:
         for call in (warn_self, warn_program):
             assert executor.submit(call).result(PATIENCE_S) == "still here"

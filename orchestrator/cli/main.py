@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -97,15 +98,17 @@ def run(
 
     Exit codes: 0 finished, 75 out of time and more to do, 130 Ctrl-C, 2 the campaign file is wrong, 1 other errors.
     """
-    from matloop.orchestrator.loop.walltime import MORE_TO_DO, WallTime, end_of_time, outlive_announcements, seconds
+    from matloop.orchestrator.job import MORE_TO_DO, is_worker_rank
+    from matloop.orchestrator.loop.deadline import end_of_time, seconds
+    from matloop.orchestrator.loop.stop import Stop, outlive_announcements
 
     warning_s = seconds(warning) if warning else None
     outlive_announcements()
     end = end_of_time(until, time_left, os.environ)
-    with WallTime(end, warning_s=warning_s, quiet=_worker_rank()) as walltime:
+    with Stop(end, warning_s=warning_s, quiet=is_worker_rank(os.environ)) as stop:
         from matloop.orchestrator.cli.commands.run import run as start
 
-        outcome = start(file, directory=directory, accept_changes=accept_changes, console=_console(), walltime=walltime)
+        outcome = start(file, directory=directory, accept_changes=accept_changes, console=_console(), stop=stop)
     if outcome == "interrupted":
         raise typer.Exit(130)
     if outcome == "out of time":
@@ -140,7 +143,7 @@ def submit(
     """Write a job script for a cluster: it runs the campaign over MPI, again and again until it is finished."""
     from matloop.hpc import jobs
     from matloop.orchestrator.cli.commands.submit import job_for, write
-    from matloop.orchestrator.loop.walltime import seconds
+    from matloop.orchestrator.loop.deadline import seconds
 
     job = job_for(
         file,
@@ -175,7 +178,7 @@ def progress(
     from matloop.orchestrator.cli.commands.progress import verdict
     from matloop.orchestrator.cli.commands.status import locate
     from matloop.orchestrator.ledger.ledger import read
-    from matloop.orchestrator.loop.walltime import moment
+    from matloop.orchestrator.loop.deadline import moment
 
     code, sentence = verdict(read(locate(campaign) / "ledger.db"), moment(since) if since else 0.0)
     typer.echo(sentence)
@@ -285,7 +288,11 @@ app.command()(lab.cancel)
 def main() -> None:
     """Entry point: errors that a user can act on are one message and an exit code, not a traceback."""
     from matloop.orchestrator.errors import ConfigError, MatloopError
+    from matloop.orchestrator.job import is_worker_rank
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # into a file, Windows writes an alphabet that lacks our arrows
+            stream.reconfigure(errors="replace")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
@@ -293,7 +300,7 @@ def main() -> None:
     except MatloopError as error:
         if debug:
             raise
-        if not _worker_rank():  # it would say the same as rank 0
+        if not is_worker_rank(os.environ):  # it would say the same as rank 0
             _complain(error)
         raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
     except KeyboardInterrupt:
@@ -316,12 +323,6 @@ def _complain(error: Exception) -> None:
 
     text = "\n".join([str(error), *getattr(error, "__notes__", [])])
     Console(stderr=True).print(Text.assemble(("error: ", "bold red"), (text, "red")), soft_wrap=True)
-
-
-def _worker_rank() -> bool:
-    """Whether an MPI launcher started this process as other than rank 0; told without importing MPI."""
-    ranks = (os.environ.get(name) for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID"))
-    return next((rank for rank in ranks if rank), "0") != "0"
 
 
 if __name__ == "__main__":

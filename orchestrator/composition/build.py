@@ -232,7 +232,7 @@ def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
     """
     problems: list[Problem] = []
     studies: list[Study] = []
-    with tempfile.TemporaryDirectory(prefix="matloop-") as folder:
+    with tempfile.TemporaryDirectory(prefix="matloop-", ignore_cleanup_errors=True) as folder:
         rehearsed = Builder(config, lambda b: Rehearsal(Path(folder), lambda s: (b.space(s), b.objectives(s))))
         for name in config.studies:
             try:

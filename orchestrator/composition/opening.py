@@ -13,8 +13,8 @@ from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.campaign import Campaign
+from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Study
-from matloop.orchestrator.loop.walltime import WallTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def open_campaign(
 
 @contextmanager
 def opened(
-    file: Path, *, directory: Path | None, accept_changes: bool, walltime: WallTime | None = None
+    file: Path, *, directory: Path | None, accept_changes: bool, stop: Stop | None = None
 ) -> Iterator[Opened | None]:
     """As `open_campaign`, with all that `matloop run` needs; None on a worker rank of an MPI job, which has served."""
     config = load(file)
@@ -94,7 +94,7 @@ def opened(
                 executor=executor,
                 seed=config.seed,
                 artifacts=directory / "artifacts",
-                walltime=walltime,
+                stop=stop,
             )
             yield Opened(campaign, config, directory, people, waiting)
             ledger.close(campaign.outcome or "opened only")

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,17 @@ class ArtifactStore:
         target = self.folder / name
         if not target.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            partial = self.folder / f"{name}.{os.getpid()}.tmp"
+            partial = self.folder / f"{name}.{os.getpid()}.{threading.get_ident()}.tmp"
             with partial.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(target)
+            try:
+                partial.replace(target)
+            except PermissionError:  # Windows, where another one has written it meanwhile and somebody reads it
+                partial.unlink()
+                if not target.exists():
+                    raise
         return name
 
     def path(self, name: str) -> Path:

@@ -10,17 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from matloop.orchestrator.errors import LedgerError
-from matloop.orchestrator.ledger.file import rows
-from matloop.orchestrator.ledger.ledger import Ledger, lock_path, replay
+from matloop.orchestrator.ledger.file import make_folder
 from matloop.orchestrator.ledger.lock import WriterLock
+from matloop.orchestrator.ledger.writer import Writer
 from matloop.orchestrator.plain import to_json
 
 WAIT_S = 30.0
 """How long a turn is waited for, s; one takes milliseconds."""
 
 
-class SharedLedger(Ledger):
+class SharedLedger(Writer):
     """A ledger open for writing in turns; safe to use from several threads.
 
     Attributes:
@@ -28,15 +27,14 @@ class SharedLedger(Ledger):
         generation: how often the history had to be read anew because a write failed.
     """
 
-    _keep = True
-
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, wait_s: float = WAIT_S) -> None:
         self.guard = threading.RLock()
         self.generation = 0
         self._wait_s = wait_s
         self._writing = threading.Lock()
-        super().__init__(path, clock=clock, wait_s=wait_s)
-        self._lock.release()
+        make_folder(path)
+        with WriterLock(path, wait_s=wait_s):
+            super().__init__(path, clock=clock, keep=True)
 
     def join(self, config: Mapping[str, Any], environment: Mapping[str, Any], *, accept_change: bool = False) -> None:
         """Say with what the ledger is written to from here on; a new session only where that is new.
@@ -48,9 +46,7 @@ class SharedLedger(Ledger):
             last = self.history.sessions[-1] if self.history.sessions else None
             if last and last.config == _plain(config) and last.environment == _plain(environment):
                 return
-            if not accept_change:
-                self._compare(config)
-            self._append("opened", body={"config": config, "environment": environment})
+            self._begin(config, environment, accept_change=accept_change)
             self._append("closed", body={"reason": "waiting for results"})
 
     @contextmanager
@@ -63,33 +59,24 @@ class SharedLedger(Ledger):
             LedgerLocked: another process is writing for long.
             LedgerUnwritable: the disk is full or read-only.
         """
-        with self._writing, WriterLock(lock_path(self.path), wait_s=self._wait_s), self.guard:
+        with self._writing, WriterLock(self.path, wait_s=self._wait_s), self.guard:
             self.catch_up()
             try:
                 yield
                 self.commit()
             except BaseException:
-                if self._buffer:
-                    self._buffer.clear()
-                    self.generation += 1
-                    self.history = replay(rows(self._db, self.path), keep=self._keep)
+                self.generation += self._discard()
                 raise
 
     def catch_up(self) -> int:
         """Take over what others have recorded since; say how many events that were."""
         with self.guard:
-            if self._db is None:
-                raise LedgerError(f"{self.path} was closed; open it again")
-            before = self.history.last_seq
-            for event in rows(self._db, self.path, after=before):
-                self.history.apply(event)
-            return self.history.last_seq - before
+            return self._take_over()
 
-    def close(self, reason: str = "") -> None:
+    def close(self) -> None:
         """Let go of the file; harmless when called twice."""
         with self.guard:
-            if self._db is not None:
-                self._release()
+            self._disconnect()
 
 
 def _plain(body: Mapping[str, Any]) -> Any:

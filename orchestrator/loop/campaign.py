@@ -9,10 +9,9 @@ from pathlib import Path
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.inbox import Inbox
-from matloop.orchestrator.loop.interrupts import Interrupts
 from matloop.orchestrator.loop.loop import Loop
+from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Plan, Silent, Study
-from matloop.orchestrator.loop.walltime import WallTime
 
 
 class Campaign:
@@ -27,7 +26,7 @@ class Campaign:
         seed: with the ledger's history, determines every proposal (with one slot).
         artifacts: folder for large results.
         observer: see `Observer`.
-        walltime: how long this run may go on; for ever by default.
+        stop: when it is to end; by default when it is interrupted.
         inbox: what the loop waits at; for simulations.
 
     Attributes:
@@ -44,7 +43,7 @@ class Campaign:
         seed: int = 0,
         artifacts: Path,
         observer: Observer | None = None,
-        walltime: WallTime | None = None,
+        stop: Stop | None = None,
         inbox: Inbox | None = None,
     ) -> None:
         self.plans = list(plans)
@@ -55,7 +54,7 @@ class Campaign:
         self.artifacts = artifacts
         self.observer = observer or Silent()
         self.inbox = inbox
-        self.walltime = walltime
+        self.stop = stop or Stop()
         self.outcome = ""
 
     def run(self) -> str:
@@ -70,23 +69,23 @@ class Campaign:
             MatloopError: a strategy or the ledger is in trouble; what was in flight has been recorded.
         """
         self.outcome = self._run()
-        if self.outcome == "interrupted" and self.walltime is not None and self.walltime.closing:
+        if self.outcome == "interrupted" and self.stop.closing:
             self.outcome = "out of time"
         return self.outcome
 
     def _run(self) -> str:
         started_later = set(self.ledger.history.counts)
-        with Interrupts(self.walltime) as interrupts:
+        with self.stop.taking_signals():
             for index, plan in enumerate(self.plans):
                 later = {p.name for p in self.plans[index + 1 :]}
                 if self.ledger.history.ended(plan.name) and later & started_later:
                     continue  # later studies were built on its outcome
                 study = plan.build(self.ledger.history, ArtifactStore(self.artifacts))
-                if self._loop(study, interrupts).run() == "interrupted":
+                if self._loop(study).run() == "interrupted":
                     return "interrupted"
         return "finished"
 
-    def _loop(self, study: Study, interrupts: Interrupts) -> Loop:
+    def _loop(self, study: Study) -> Loop:
         return Loop(
             study,
             ledger=self.ledger,
@@ -95,6 +94,6 @@ class Campaign:
             seed=self.seed,
             artifacts=self.artifacts,
             observer=self.observer,
-            interrupts=interrupts,
+            stop=self.stop,
             inbox=self.inbox,
         )

@@ -32,7 +32,7 @@ from matloop.orchestrator.loop.asker import asker_of
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.loop.inbox import Inbox, Item
-from matloop.orchestrator.loop.interrupts import Interrupts
+from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Study
 from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.trial import Answer, Failure, Proposal, Trial
@@ -55,11 +55,11 @@ class Loop:
         seed: int,
         artifacts: Path,
         observer: Observer,
-        interrupts: Interrupts,
+        stop: Stop,
         inbox: Inbox | None = None,
     ) -> None:
         self.study, self.ledger, self.executor, self._slots = study, ledger, executor, slots
-        self.seed, self.observer, self.interrupts = seed, observer, interrupts
+        self.seed, self.observer, self.stop = seed, observer, stop
         self.inbox: Inbox = SimpleQueue() if inbox is None else inbox
         self.pending: dict[int, Trial] = {}
         self.retries: deque[Trial] = deque()
@@ -72,7 +72,7 @@ class Loop:
         self.spending = Spending(study.budget, study.objectives[0])
         self.exhausted: str | None = None
         self.asker = asker_of(study, self.slots, self._wake)
-        interrupts.wake = self._wake
+        stop.wake = self._wake
 
     @property
     def slots(self) -> int:
@@ -119,15 +119,15 @@ class Loop:
 
     def _loop(self) -> str:
         while True:
-            stop = self._stop()
-            if stop != "interrupted":
+            end = self._end()
+            if end != "interrupted":
                 self._resubmit()
-            if stop is None:
+            if end is None:
                 self._ask()
             self.observer.running(min(len(self.in_flight), self.slots), self.slots)
             if not self.in_flight:
-                if stop := self._stop():
-                    return stop
+                if end := self._end():
+                    return end
                 if not self.asker.busy:
                     raise StrategyStalled(
                         f"study {self.study.name!r}: {type(self.study.strategy).__name__} proposes nothing although "
@@ -135,10 +135,10 @@ class Loop:
                     )
             self._record(self._wait())
 
-    def _stop(self) -> str | None:
-        if self.interrupts.at_once:
+    def _end(self) -> str | None:
+        if self.stop.at_once:
             raise KeyboardInterrupt
-        return "interrupted" if self.interrupts.stopping else self.exhausted or self._spent()
+        return "interrupted" if self.stop.stopping else self.exhausted or self._spent()
 
     def _spent(self) -> str | None:
         elapsed_s = self.ledger.history.elapsed_s.get(self.study.name, 0.0)
@@ -177,7 +177,7 @@ class Loop:
         """Turn a strategy's own bug into a clear end, with the traceback in the ledger."""
         name = self.study.name
         try:
-            with self.interrupts.breakable():
+            with self.stop.breakable():
                 yield
         except MatloopError:
             raise
@@ -205,7 +205,7 @@ class Loop:
 
     def _submit(self, trial: Trial) -> None:
         submitted_at = time.time()
-        with self.interrupts.breakable():
+        with self.stop.breakable():
             future = self.executor.submit(Evaluation(self.conditions, trial))
         self.in_flight[trial.id] = submitted_at
         future.add_done_callback(lambda done: self.inbox.put((trial, done)))

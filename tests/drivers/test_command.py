@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from matloop.drivers import command as command_driver
 from matloop.drivers.command import Command, split
 from matloop.drivers.parsing import CommandFailed, Output, read
 from matloop.orchestrator.errors import ConfigError
@@ -198,3 +199,26 @@ def test_environment_reaches_the_program() -> None:
     driver = python("import os; print('y=' + os.environ['LEVEL'])", environment={"LEVEL": "3"})
     assert driver(trial()).values == {"y": 3}
     assert "LEVEL" not in os.environ
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_files_are_copied_where_links_are_a_privilege(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: bool
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(1314, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    given = tmp_path / "given"
+    data = given / "data.txt" if folder else given
+    data.parent.mkdir(exist_ok=True)
+    data.write_text("42")
+    source = "given/data.txt" if folder else "given"
+    measured = python(f"print('y=' + open('{source}').read())", files=[given])(trial())
+    assert measured.values == {"y": 42.0}
+
+
+def test_backslashes_are_kept_where_they_separate_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = r'"C:\Program Files\sim.exe" {{ "a b" }} -in C:\lab\a.txt'
+    monkeypatch.setattr(command_driver, "POSIX", False)
+    assert split(text) == [r"C:\Program Files\sim.exe", '{{ "a b" }}', "-in", r"C:\lab\a.txt"]

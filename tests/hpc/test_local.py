@@ -15,12 +15,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from matloop.hpc import process
 from matloop.hpc.devices import own_cores
-from matloop.hpc.isolate import environment
 from matloop.hpc.local import Local
+from matloop.hpc.process import environment
+from matloop.orchestrator import processes
 from matloop.orchestrator.errors import ConfigError, MemoryExceeded, WorkerCrashed
 from matloop.orchestrator.loop.evaluation import Limits
-from matloop.testing.executor import PATIENCE_S, IsolatingContract, Limited, hold_the_lock, nap
+from matloop.testing.executor import PATIENCE_S, IsolatingContract, Limited, hold_the_lock, nap, segfault
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +32,48 @@ class TestLocal(IsolatingContract):
     def executor(self) -> Iterator[Local]:
         with Local(slots=2) as executor:
             yield executor
+
+
+class TestLocalCallingBack(IsolatingContract):
+    """As on Windows, where descriptors cannot be handed over and there are no process groups."""
+
+    @pytest.fixture
+    def executor(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Local]:
+        monkeypatch.setattr(processes, "POSIX", False)
+        monkeypatch.setattr(process, "POSIX", False)
+        self.log = tmp_path / "workers.log"
+        with Local(slots=2, log=self.log) as executor:
+            yield executor
+
+    def test_a_segfault_says_where(self, executor: Local) -> None:
+        assert isinstance(executor.submit(segfault).exception(PATIENCE_S), WorkerCrashed)
+        assert "in segfault" in self.log.read_text()
+
+    def test_standard_input_is_empty_for_the_user_s_code(self, executor: Local) -> None:
+        assert executor.submit(read_input).result(PATIENCE_S) == ("", "")
+
+    def test_nothing_is_left_after_shutdown(self, executor: Local) -> None:
+        before, open_files = set(psutil.Process().children()), psutil.Process().num_fds()
+        with Local(slots=2, log=self.log) as another:
+            another.submit(os._exit, 1).exception()
+            for future in [another.submit(nap, 0.1) for _ in range(2)]:
+                future.result()
+        assert set(psutil.Process().children()) == before
+        assert eventually(lambda: psutil.Process().num_fds() == open_files)
+
+    def test_a_death_before_the_first_call_is_one_of_the_trial(
+        self, executor: Local, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(process, "COMMAND", "import sys; sys.exit(5)")
+            with pytest.raises(WorkerCrashed, match="died at its start: exit code 5"):
+                executor.submit(os.getpid).result(PATIENCE_S)
+        assert executor.submit(os.getpid).result(PATIENCE_S) != os.getpid()
+
+
+def read_input() -> tuple[str, str]:
+    program = subprocess.run([sys.executable, "-c", "print(input())"], capture_output=True, text=True, check=False)
+    return sys.stdin.read(), program.stdout
 
 
 def torch_threads() -> int:
@@ -256,6 +300,18 @@ def test_ctrl_c_leaves_running_trials_and_their_programs_alone() -> None:
     os.killpg(manager.pid, signal.SIGINT)
     out, _ = manager.communicate(timeout=PATIENCE_S)
     assert out.split() == ["interrupted", "finished"]
+
+
+def test_without_groups_nothing_survives_a_killed_manager_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_groups = "from matloop.hpc import process\nfrom matloop.orchestrator import processes\n"
+    no_groups += "process.POSIX = processes.POSIX = False"
+    monkeypatch.setitem(globals(), "MANAGER", f"{no_groups}\n{MANAGER}")
+    manager, child = start_manager(run_a_program)
+    family = [psutil.Process(child), *psutil.Process(child).children()]
+    assert [p.name() for p in family[1:]] == ["sleep"]
+    manager.kill()
+    manager.communicate()
+    assert eventually(lambda: not any(p.is_running() and p.status() != "zombie" for p in family))
 
 
 @pytest.mark.parametrize("function", [run_a_program, compute])

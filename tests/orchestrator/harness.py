@@ -7,8 +7,8 @@ from pathlib import Path
 
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.campaign import Campaign
+from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Plan, Study
-from matloop.orchestrator.loop.walltime import WallTime
 
 
 def run(
@@ -19,7 +19,7 @@ def run(
     config: dict | None = None,
     observer: Observer | None = None,
     slots: int | None = None,
-    walltime: WallTime | None = None,
+    stop: Stop | None = None,
 ) -> str:
     """Open the ledger in `folder`, run, close; return what `Campaign.run` returned."""
     plans = [Plan(make().name, lambda history, store, make=make: make()) for make in studies]
@@ -32,5 +32,5 @@ def run(
             artifacts=folder / "artifacts",
             observer=observer,
             slots=slots,
-            walltime=walltime,
+            stop=stop,
         ).run()

@@ -6,8 +6,8 @@ reliably, and a run that was killed has none.
 
 from __future__ import annotations
 
+from matloop.orchestrator.job import MORE_TO_DO
 from matloop.orchestrator.ledger.history import History
-from matloop.orchestrator.loop.walltime import MORE_TO_DO
 
 NO_USE = 1
 """Exit code when starting again as it is would not help."""

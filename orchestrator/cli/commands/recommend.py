@@ -41,6 +41,7 @@ def recommend(
             out.write(lab.write_csv(trials))
     except BaseException:
         if out and csv:
+            out.close()
             csv.unlink()
         raise
     finally:

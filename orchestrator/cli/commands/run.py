@@ -8,12 +8,10 @@ from rich.console import Console
 
 from matloop.orchestrator.cli.progress import observer
 from matloop.orchestrator.composition.opening import invitation, opened
-from matloop.orchestrator.loop.walltime import WallTime
+from matloop.orchestrator.loop.stop import Stop
 
 
-def run(
-    file: Path, *, directory: Path | None, accept_changes: bool, console: Console, walltime: WallTime | None = None
-) -> str:
+def run(file: Path, *, directory: Path | None, accept_changes: bool, console: Console, stop: Stop | None = None) -> str:
     """Run or resume a campaign, then write its report.
 
     Args:
@@ -21,7 +19,7 @@ def run(
         directory: see `directory_of`.
         accept_changes: go on although the campaign file has changed since the last run.
         console: where progress and results are shown.
-        walltime: how long the run may go on, entered already; for ever by default.
+        stop: when the run is to end, entered already; by default when it is interrupted.
 
     Returns:
         "finished", "interrupted", "out of time", or "served" on the worker ranks of an MPI job.
@@ -29,7 +27,7 @@ def run(
     Raises:
         MatloopError: see `Campaign.run`; what was measured is recorded.
     """
-    with opened(file, directory=directory, accept_changes=accept_changes, walltime=walltime) as found:
+    with opened(file, directory=directory, accept_changes=accept_changes, stop=stop) as found:
         if found is None:
             return "served"
         directory = found.directory

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -20,7 +17,7 @@ from matloop.orchestrator.composition.config import directory_of, load
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.export.trials import objectives_of
 from matloop.orchestrator.ledger.history import History
-from matloop.orchestrator.ledger.ledger import lock_path, read
+from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.ledger.lock import read_holder
 from matloop.orchestrator.report.text import compact
 from matloop.orchestrator.trial import best
@@ -55,16 +52,8 @@ def show(directory: Path, console: Console) -> None:
 
 def holder(directory: Path) -> str | None:
     """Who is writing the ledger; None if nobody is."""
-    found = read_holder(lock_path(directory / "ledger.db"))
-    local = re.match(rf"process (\d+) on {re.escape(socket.gethostname())} ", found or "")
-    if local:
-        try:
-            os.kill(int(local.group(1)), 0)
-        except ProcessLookupError:  # killed before it could take its name out
-            return None
-        except PermissionError:
-            pass
-    return found
+    found = read_holder(directory / "ledger.db")
+    return None if found is None or found.gone else str(found)  # killed before it could take its name out
 
 
 def page(history: History, writer: str | None, now: float) -> RenderableType:

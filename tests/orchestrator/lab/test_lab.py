@@ -274,7 +274,7 @@ def test_a_writer_that_does_not_let_go_is_named(file, tmp_path):
     with Lab.open(file, directory=tmp_path / "run") as lab:
         lab._ledger._wait_s = 0.2
         with (
-            WriterLock(tmp_path / "run" / "ledger.db.lock"),
+            WriterLock(tmp_path / "run" / "ledger.db"),
             pytest.raises(LedgerLocked, match=f"process {os.getpid()}"),
         ):
             lab.recommend()

@@ -13,8 +13,8 @@ import pytest
 
 from matloop.orchestrator.errors import LedgerCorrupt, LedgerError, MatloopError
 from matloop.orchestrator.ledger.file import on_network
-from matloop.orchestrator.ledger.history import Event
-from matloop.orchestrator.ledger.ledger import Ledger, read, replay
+from matloop.orchestrator.ledger.history import Event, replay
+from matloop.orchestrator.ledger.ledger import Ledger, read
 from matloop.orchestrator.trial import Answer, Proposal
 from matloop.testing.ledger import CONFIG, LedgerContract, fill
 

@@ -10,7 +10,7 @@ import pytest
 
 from matloop.orchestrator.errors import LedgerError, LedgerLocked
 from matloop.orchestrator.ledger.ledger import read
-from matloop.orchestrator.ledger.lock import WriterLock
+from matloop.orchestrator.ledger.lock import WriterLock, holder_path
 from matloop.orchestrator.ledger.shared import SharedLedger
 from matloop.orchestrator.trial import Proposal
 from matloop.testing.ledger import CONFIG
@@ -75,13 +75,13 @@ def test_a_session_is_on_record_only_where_something_is_new(path):
 
 def test_a_short_write_is_waited_for_and_a_long_one_is_not(path):
     ledger = SharedLedger(path, wait_s=20)
-    lock = WriterLock(path.with_name("ledger.db.lock"))
+    lock = WriterLock(path)
     threading.Timer(0.3, lock.release).start()
     propose(ledger, 1)
     assert len(ledger.history.trials) == 1
-    with WriterLock(lock.path):
-        content = json.loads(lock.path.read_text())
-        lock.path.write_text(json.dumps({**content, "since": time.time() - 3600}))
+    with WriterLock(path):
+        content = json.loads(holder_path(path).read_text())
+        holder_path(path).write_text(json.dumps({**content, "since": time.time() - 3600}))
         begun = time.monotonic()
         with pytest.raises(LedgerLocked, match="is being written by process"):
             propose(ledger, 2)

@@ -1,4 +1,4 @@
-"""The end of the time: nothing is begun shortly before, what cannot finish is withdrawn, the next run goes on."""
+"""Stopping: nothing is begun shortly before the end, what cannot finish is withdrawn, the next run goes on."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import pytest
 from matloop.hpc.local import Local
 from matloop.hpc.serial import Serial
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.job import MORE_TO_DO
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.loop.budget import Budget
+from matloop.orchestrator.loop.deadline import end_of_time, moment, seconds
+from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Silent
-from matloop.orchestrator.loop.walltime import MORE_TO_DO, WallTime, end_of_time, moment, seconds
 from tests.orchestrator.harness import run
 from tests.orchestrator.toys import Bowl, Scripted, study
 
@@ -58,33 +60,33 @@ def test_the_earliest_end_counts() -> None:
 
 def test_an_end_in_the_past_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"ended 5 s ago; give a later --until"):
-        WallTime(time.time() - 5)
+        Stop(time.time() - 5)
 
 
 def test_a_short_time_has_a_short_warning() -> None:
-    assert WallTime(time.time() + 40).warning_s == pytest.approx(10, abs=0.1)
-    assert WallTime(time.time() + 4000).warning_s == WallTime().warning_s == 120
+    assert Stop(time.time() + 40).warning_s == pytest.approx(10, abs=0.1)
+    assert Stop(time.time() + 4000).warning_s == Stop().warning_s == 120
 
 
 def test_short_evaluations_go_on_until_the_warning_and_are_recorded(tmp_path: Path) -> None:
-    walltime = WallTime(time.time() + 4, warning_s=2.5)
+    stop = Stop(time.time() + 4, warning_s=2.5)
     with ThreadPoolExecutor(2) as pool:
         endless = lambda: study(driver=Bowl(sleep_s=0.03), budget=Budget(trials=10**6))  # noqa: E731
-        assert run(tmp_path, endless, executor=pool, slots=2, walltime=walltime) == "out of time"
-    assert walltime.closing and not walltime.over
+        assert run(tmp_path, endless, executor=pool, slots=2, stop=stop) == "out of time"
+    assert stop.closing and not stop.over
     history = read(tmp_path / "ledger.db")
     assert len(history.finished) == len(history.trials) >= 20
-    assert walltime.end - 3 < history.trials[-1].proposed_at < walltime.end - 2.4
+    assert stop.end - 3 < history.trials[-1].proposed_at < stop.end - 2.4
 
 
 def test_what_cannot_finish_is_withdrawn_and_measured_by_the_next_run(tmp_path: Path) -> None:
     def made(sleep_s: float):
         return study(driver=Bowl(tmp_path / "log", sleep_s), budget=Budget(trials=2), attempts=1)
 
-    with WallTime(time.time() + 6, warning_s=4) as walltime, Local(slots=2) as executor:
-        assert run(tmp_path, lambda: made(60.0), executor=executor, walltime=walltime) == "out of time"
-        assert walltime.over
-    assert time.time() < walltime.end
+    with Stop(time.time() + 6, warning_s=4) as stop, Local(slots=2) as executor:
+        assert run(tmp_path, lambda: made(60.0), executor=executor, stop=stop) == "out of time"
+        assert stop.over
+    assert time.time() < stop.end
     assert [t.state for t in read(tmp_path / "ledger.db").trials] == ["running"] * 2
     with Local(slots=2) as executor:
         assert run(tmp_path, lambda: made(0.0), executor=executor) == "finished"
@@ -94,9 +96,9 @@ def test_what_cannot_finish_is_withdrawn_and_measured_by_the_next_run(tmp_path: 
 
 def test_a_measurement_on_the_loops_own_thread_is_broken_off(tmp_path: Path) -> None:
     asleep = lambda: study(driver=Scripted((lambda trial: time.sleep(60),)))  # noqa: E731
-    with WallTime(time.time() + 5, warning_s=4) as walltime:
-        assert run(tmp_path, asleep, executor=Serial(), walltime=walltime) == "out of time"
-    assert time.time() < walltime.end
+    with Stop(time.time() + 5, warning_s=4) as stop:
+        assert run(tmp_path, asleep, executor=Serial(), stop=stop) == "out of time"
+    assert time.time() < stop.end
     history = read(tmp_path / "ledger.db")
     assert [t.state for t in history.trials] == ["running"] and history.withdrawn(history.trials[0])
 
@@ -116,12 +118,9 @@ class SignalAt(Silent):
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
 def test_the_schedulers_warning_comes_before_an_unknown_end(tmp_path: Path, number: int) -> None:
     endless = lambda: study(driver=Bowl(sleep_s=0.05), budget=Budget(trials=10**6))  # noqa: E731
-    with ThreadPoolExecutor(2) as pool, WallTime() as walltime:
-        assert (
-            run(tmp_path, endless, executor=pool, slots=2, observer=SignalAt(4, number), walltime=walltime)
-            == "out of time"
-        )
-        assert walltime.closing and not walltime.over
+    with ThreadPoolExecutor(2) as pool, Stop() as stop:
+        assert run(tmp_path, endless, executor=pool, slots=2, observer=SignalAt(4, number), stop=stop) == "out of time"
+        assert stop.closing and not stop.over
     history = read(tmp_path / "ledger.db")
     assert 4 <= len(history.finished) == len(history.trials) <= 6
 
@@ -129,18 +128,89 @@ def test_the_schedulers_warning_comes_before_an_unknown_end(tmp_path: Path, numb
 def test_termination_by_the_scheduler_withdraws_at_once(tmp_path: Path) -> None:
     script = (lambda trial: 1.0, lambda trial: time.sleep(2) or 2.0)
     endless = lambda: study(driver=Scripted(script), budget=Budget(trials=10**6))  # noqa: E731
-    with ThreadPoolExecutor(2) as pool, WallTime(time.time() + 3600) as walltime:
+    with ThreadPoolExecutor(2) as pool, Stop(time.time() + 3600) as stop:
         terminate = SignalAt(1, signal.SIGTERM)
-        assert run(tmp_path, endless, executor=pool, slots=2, observer=terminate, walltime=walltime) == "out of time"
+        assert run(tmp_path, endless, executor=pool, slots=2, observer=terminate, stop=stop) == "out of time"
     history = read(tmp_path / "ledger.db")
     assert "running" in [t.state for t in history.trials] and not [t for t in history.trials if t.failure]
 
 
 def test_handlers_are_left_as_they_were() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)]
-    with WallTime():
+    with Stop():
         assert signal.getsignal(signal.SIGUSR1) != before[0]
     assert [signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)] == before
+
+
+def test_interrupts_are_counted_from_zero_in_every_run() -> None:
+    stop = Stop()
+    for _ in range(2):
+        woken = []
+        with stop.taking_signals():
+            stop.wake = lambda: woken.append(1)  # noqa: B023
+            answers = [(stop.stopping, stop.at_once)]
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.raise_signal(number)
+                answers.append((stop.stopping, stop.at_once))
+            assert answers == [(False, False), (True, False), (True, True)]
+            with pytest.raises(KeyboardInterrupt), stop.breakable():
+                pass
+        assert len(woken) == 2 and not stop.closing and not stop.over
+
+
+def test_an_interrupt_strikes_in_breakable_regions_alone() -> None:
+    stop = Stop()
+    passed = []
+    with stop.taking_signals():
+        signal.raise_signal(signal.SIGINT)
+        with stop.breakable():
+            passed.append("first")
+        signal.raise_signal(signal.SIGINT)
+        passed.append("outside")
+    with stop.taking_signals():
+        signal.raise_signal(signal.SIGINT)
+
+        def struck() -> None:
+            with stop.breakable():
+                signal.raise_signal(signal.SIGINT)
+                passed.append("never")
+
+        with pytest.raises(KeyboardInterrupt):
+            struck()
+    assert passed == ["first", "outside"]
+
+
+def test_another_clock_may_be_kept() -> None:
+    now = [0.0]
+    stop = Stop(1000.0, clock=lambda: now[0])
+    seen = []
+    for now[0] in (879.0, 880.0, 939.0, 940.0):
+        seen.append((stop.closing, stop.over, stop.stopping, stop.at_once))
+    assert seen == [(False,) * 4, (True, False) * 2, (True, False) * 2, (True,) * 4]
+
+
+def test_where_threads_cannot_be_signalled_a_computation_is_broken_off(tmp_path: Path) -> None:
+    """As on Windows, which has neither these signals nor a way to send one to a thread."""
+    code = f"""
+import signal, sys, time
+from pathlib import Path
+del signal.SIGUSR1, signal.SIGUSR2, signal.pthread_kill
+from matloop.hpc.serial import Serial
+from matloop.orchestrator.job import ANNOUNCEMENTS
+from matloop.orchestrator.loop.stop import Stop
+from tests.orchestrator.harness import run
+from tests.orchestrator.toys import Scripted, study
+
+def compute(trial):
+    while True:
+        pass
+
+with Stop(time.time() + 9, warning_s=8) as stop:
+    print(run(Path({str(tmp_path)!r}), lambda: study(driver=Scripted((compute,))), executor=Serial(), stop=stop))
+print(len(ANNOUNCEMENTS))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=100)
+    assert done.stdout == "out of time\n0\n", done.stderr
 
 
 STUCK = """
@@ -149,7 +219,7 @@ from pathlib import Path
 from matloop.hpc.serial import Serial
 from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.study import Silent
-from matloop.orchestrator.loop.walltime import WallTime
+from matloop.orchestrator.loop.stop import Stop
 from tests.orchestrator.harness import run
 from tests.orchestrator.toys import study
 
@@ -157,9 +227,9 @@ class Stuck(Silent):
     def study_ended(self, name, reason):
         time.sleep(60)
 
-with WallTime(time.time() + 5, warning_s=4) as walltime:
+with Stop(time.time() + 5, warning_s=4) as stop:
     endless = lambda: study(budget=Budget(trials=10**6))
-    run(Path(sys.argv[1]), endless, executor=Serial(), observer=Stuck(), walltime=walltime)
+    run(Path(sys.argv[1]), endless, executor=Serial(), observer=Stuck(), stop=stop)
 """
 
 
@@ -222,8 +292,8 @@ def test_the_command_line_tells_scripts_to_start_it_again(tmp_path: Path) -> Non
 RANKS = """
 import time
 from matloop.hpc.mpi import Mpi
-from matloop.orchestrator.loop.walltime import WallTime
-with WallTime(time.time() + 10, warning_s=4):
+from matloop.orchestrator.loop.stop import Stop
+with Stop(time.time() + 10, warning_s=4):
     with Mpi() as executor:
         if executor is not None:
             print("up", flush=True)
@@ -250,8 +320,8 @@ def test_no_rank_waits_for_a_manager_that_does_not_end() -> None:
 
 def test_a_warning_after_the_end_does_no_harm() -> None:
     code = (
-        "import os, signal\nfrom matloop.orchestrator.loop.walltime import WallTime, outlive_announcements\n"
-        "outlive_announcements()\nwith WallTime(): pass\n"
+        "import os, signal\nfrom matloop.orchestrator.loop.stop import Stop, outlive_announcements\n"
+        "outlive_announcements()\nwith Stop(): pass\n"
         "os.kill(os.getpid(), signal.SIGUSR1); os.kill(os.getpid(), signal.SIGUSR2)\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

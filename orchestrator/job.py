@@ -1,0 +1,26 @@
+"""What processes of a job on a cluster are told and tell: their rank, how early to stop, whether to start again."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from typing import Final
+
+WARNING_S: Final = 120
+"""How long before its end a job begins nothing new, s; a quarter of its time if that is less."""
+
+MORE_TO_DO: Final = 75
+"""Exit code of a run that ended in time and has more to do: EX_TEMPFAIL of sysexits.h, "try again later"."""
+
+MPI_RANK: Final = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
+"""Environment variables in which MPI launchers tell a process its rank."""
+
+ANNOUNCEMENTS: Final = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
+"""Signals by which schedulers announce the end of a job; Windows has neither them nor schedulers."""
+
+RANK: Final = (*MPI_RANK, "SLURM_PROCID")
+
+
+def is_worker_rank(environment: Mapping[str, str]) -> bool:
+    """Whether a launcher of parallel jobs started this process as other than rank 0; told without importing MPI."""
+    return next((rank for name in RANK if (rank := environment.get(name))), "0") != "0"

@@ -1,0 +1,29 @@
+"""What of a campaign must stay the same when it goes on, and how two differ."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from matloop.orchestrator.plain import to_json
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a campaign that must not change on resume: all but where it runs and how long."""
+    same = {key: value for key, value in config.items() if key not in ("executor", "studies")}
+    free = ("budget", "limits", "attempts")
+    studies = config.get("studies", {})
+    same["studies"] = {
+        name: {key: value for key, value in study.items() if key not in free} for name, study in studies.items()
+    }
+    return json.loads(to_json(same))
+
+
+def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Unified diff of the identities; empty if they agree."""
+    if identity(before) == identity(after):
+        return ""
+    old, new = (json.dumps(identity(c), indent=2, ensure_ascii=False).splitlines() for c in (before, after))
+    return "\n".join(difflib.unified_diff(old, new, "ledger", "campaign file", lineterm="", n=2))
