@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matloop.orchestrator.composition import build, environment, executors
-from matloop.orchestrator.composition.config import Config, directory_of, load, references
+from matloop.orchestrator.composition.config import Config, load, references
+from matloop.orchestrator.composition.places import directory_of
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger

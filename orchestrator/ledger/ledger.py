@@ -41,7 +41,9 @@ class Ledger:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LedgerUnwritable(f"cannot create {self.path.parent}: {error.strerror}") from error
+            raise LedgerUnwritable(
+                f"cannot create {self.path.parent}: {error.strerror}; choose another folder with --dir"
+            ) from error
         self._lock = WriterLock(lock_path(self.path), wait_s=wait_s)
         try:
             self._db = connect(self.path)
