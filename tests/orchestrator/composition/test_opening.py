@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -76,18 +77,18 @@ def test_only_opened(file: Path) -> None:
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, SystemExit, MatloopError])
 def test_an_exception_ends_the_session(error: type[BaseException], file: Path) -> None:
-    executors = []
+    used: list[Executor] = []
 
     def fail() -> None:
         with open_campaign(file) as campaign:
-            executors.append(campaign.executor)
+            used.append(campaign.executor)
             campaign.run()
             raise error
 
     with pytest.raises(error):
         fail()
     with pytest.raises(RuntimeError):
-        executors[0].submit(abs, 1)
+        used[0].submit(abs, 1)
     assert ended(file) == [f"stopped by {error.__name__}"]
     with open_campaign(file) as campaign:  # nobody holds the ledger any more
         assert len(campaign.history.finished) == 4 and campaign.run() == "finished"
