@@ -20,8 +20,22 @@ MatloopError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+EXTRAS: Mapping[str, str] = {
+    "distributed": "dask",
+    "fastapi": "web",
+    "hypothesis": "testing",
+    "onnx": "onnx",
+    "pandas": "notebook",
+    "pytest": "testing",
+    "python_multipart": "web",
+    "starlette": "web",
+    "torcwa": "optics",
+    "uvicorn": "web",
+}
+"""Optional packages, by the name under which they are imported, and the extra of matloop that installs each."""
 
 
 class MatloopError(Exception):
@@ -37,10 +51,11 @@ class ConfigChanged(ConfigError):
 
 
 class MissingExtra(MatloopError):
-    """An optional package is not installed."""
+    """An optional package, one of `EXTRAS`, is not installed."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"needs the package {package!r}, which is not installed; run: pip install 'matloop[{extra}]'")
+    def __init__(self, package: str) -> None:
+        remedy = f"pip install 'matloop[{EXTRAS[package]}]'"
+        super().__init__(f"needs the package {package!r}, which is not installed; run: {remedy}")
 
 
 class InvalidPoint(MatloopError, ValueError):

@@ -49,7 +49,7 @@ def __getattr__(name: str) -> Any:
     import importlib
     import sys
 
-    from matloop.orchestrator.errors import MissingExtra
+    from matloop.orchestrator.errors import EXTRAS, MissingExtra
 
     home = f"{__name__}.{_HOME[name]}"
     try:
@@ -59,9 +59,9 @@ def __getattr__(name: str) -> Any:
             pytest.register_assert_rewrite(home)
         return getattr(importlib.import_module(home), name)
     except ModuleNotFoundError as error:
-        if error.name in ("pytest", "hypothesis"):
-            raise MissingExtra(error.name, "testing") from error
-        raise
+        if error.name not in EXTRAS:
+            raise
+        raise MissingExtra(error.name) from error
 
 
 def __dir__() -> list[str]:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from matloop.orchestrator.errors import ConfigError, MissingExtra
+from matloop.orchestrator.errors import EXTRAS, ConfigError, MissingExtra
 
 try:
     import python_multipart  # noqa: F401  forms need it
@@ -16,7 +16,9 @@ try:
     from matloop.orchestrator.web.access import Access, is_local, names, read_token
     from matloop.orchestrator.web.app import create
 except ModuleNotFoundError as error:
-    raise MissingExtra(error.name or "fastapi", "web") from error
+    if error.name not in EXTRAS:
+        raise
+    raise MissingExtra(error.name) from error
 
 from rich.console import Console
 
