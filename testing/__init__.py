@@ -59,7 +59,7 @@ def __getattr__(name: str) -> Any:
             pytest.register_assert_rewrite(home)
         return getattr(importlib.import_module(home), name)
     except ModuleNotFoundError as error:
-        if error.name not in EXTRAS:
+        if error.name is None or error.name not in EXTRAS:
             raise
         raise MissingExtra(error.name) from error
 

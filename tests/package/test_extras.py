@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -79,6 +80,13 @@ def test_every_import_is_a_dependency_or_an_extra_with_an_error_of_its_own() -> 
     for name in optional:
         assert distribution(name) in OPTIONAL[EXTRAS[name]], name
         assert f"pip install 'matloop[{EXTRAS[name]}]'" in str(MissingExtra(name))
+
+
+def test_the_readme_lists_the_extras() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| .* \| [\d.]+ \|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(rows) == sorted(OPTIONAL.keys() - {"dev"})
 
 
 SERVE = "from matloop.orchestrator.cli.commands import serve"

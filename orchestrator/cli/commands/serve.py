@@ -16,7 +16,7 @@ try:
     from matloop.orchestrator.web.access import Access, is_local, names, read_token
     from matloop.orchestrator.web.app import create
 except ModuleNotFoundError as error:
-    if error.name not in EXTRAS:
+    if error.name is None or error.name not in EXTRAS:
         raise
     raise MissingExtra(error.name) from error
 
