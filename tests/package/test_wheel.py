@@ -184,6 +184,8 @@ def test_a_lab_beside_folders_of_the_same_names(home: Path, theirs: Path) -> Non
     python(str(home / "matloop"), "init", "lab.yaml", "--template", "lab", at=home / "python", cwd=theirs)
     script = theirs / "notebook.py"
     script.write_text(SCRIPT)
+    notebook = "import hpc, drivers.mine, matloop.hpc.jobs, matloop.drivers.table; print(hpc.THEIRS)"
+    assert python("-c", notebook, at=home / "python", cwd=theirs) == "True\n"  # a notebook's path begins as that of -c
     version, file, trial = python("notebook.py", str(theirs), at=home / "python", cwd=theirs).split()
     assert Path(file).is_relative_to(home.parent) and trial == "0"
     assert version == python(str(home / "matloop"), "--version", at=home / "python", cwd=theirs).split()[1]

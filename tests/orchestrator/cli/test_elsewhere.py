@@ -172,6 +172,21 @@ def test_a_lab_that_was_moved_with_its_results(lab: Path, matloop: Run) -> None:
         assert len(found.pending()) == 1 and found.config.path.samefile(moved / "furnace.yaml")
 
 
+def test_validate_makes_nothing(lab: Path, matloop: Run) -> None:
+    assert matloop("validate", "../lab/c.yaml")[0] == 0 == matloop("validate", lab / "furnace.yaml")[0]
+    assert not (lab / "runs").exists() and list(Path.cwd().iterdir()) == []
+
+
+def test_submit_writes_its_script_where_run_will_write(lab: Path, matloop: Run) -> None:
+    (lab / "c.yaml").write_text(RUN.replace("serial", "{kind: mpi}"))
+    code, out, _ = matloop(
+        "submit", "../lab/c.yaml", "--scheduler", "slurm", "--nodes", 1, "--tasks-per-node", 2, "--time", "1h"
+    )
+    script = lab / "runs/small-one/job.sh"
+    assert code == 0 and script.is_file() and list(Path.cwd().iterdir()) == []
+    assert Path(out.split()[1].rstrip(":")).samefile(script)
+
+
 def test_init_writes_where_it_is_told(lab: Path, matloop: Run) -> None:
     assert matloop("init", "new/campaign.yaml")[0] == 0
     assert sorted(p.name for p in Path("new").iterdir()) == ["campaign.yaml", "measurement.py"]
