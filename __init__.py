@@ -86,7 +86,10 @@ def __getattr__(name: str) -> Any:
     elif name in _HOME:
         found = getattr(importlib.import_module(_HOME[name]), name)
     else:
-        raise AttributeError(f"module 'matloop' has no attribute {name!r}; dir(matloop) lists what there is")
+        from difflib import get_close_matches
+
+        near = "".join(f"; did you mean {close!r}?" for close in get_close_matches(name, __all__, n=1))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{near}; dir(matloop) lists what there is")
     globals()[name] = found
     return found
 

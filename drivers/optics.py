@@ -9,7 +9,9 @@ Source: Kim & Lee, Comput. Phys. Commun. 282 (2023) 108552 (torcwa).
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +48,7 @@ class Optics:
 
     Raises:
         ConfigError: an option is out of range.
+        MissingExtra: torcwa is not installed.
     """
 
     repeatable = True
@@ -77,6 +80,8 @@ class Optics:
             if not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"expected {name} > 0, got {value}", at=name)
         locate(generator)  # so that a wrong name is found before the campaign starts
+        if "torcwa" not in sys.modules and importlib.util.find_spec("torcwa") is None:  # to import it takes seconds
+            raise MissingExtra("torcwa")
         self.generator = generator
         self.order = order
         self.period_nm = float(period_nm)
@@ -191,7 +196,7 @@ def _torcwa() -> Any:
     try:
         import torcwa
     except ImportError as error:
-        raise MissingExtra("torcwa", "optics") from error
+        raise MissingExtra("torcwa") from error
     return torcwa
 
 

@@ -180,11 +180,13 @@ def _start(options: Mapping[str, Any]) -> tuple[Any, int]:
     if scale is not None and (adapt is not None or type(scale) is not int or scale < 1):
         raise ConfigError(f"expected either `scale`, a number of workers, or `adapt`, got {scale!r} and {adapt!r}")
     module, _, cls = name.rpartition(".")
+    distributed = _distributed()
     try:
-        importlib.import_module("distributed")
-        make = getattr(importlib.import_module(module or "distributed"), cls)
+        make = getattr(importlib.import_module(module) if module else distributed, cls)
     except ImportError as error:
-        raise MissingExtra(error.name or module, "dask") from error
+        raise ConfigError(
+            f"cannot import {module!r} of the cluster: {error}; install the package that has it"
+        ) from error
     except AttributeError as error:
         raise ConfigError(f"{module or 'distributed'} has no class {cls!r}") from error
     try:
@@ -198,11 +200,15 @@ def _start(options: Mapping[str, Any]) -> tuple[Any, int]:
     return cluster, adapt[1] if adapt is not None else 1
 
 
-def _connect(address: str | None, cluster: Any) -> Any:
+def _distributed() -> Any:
     try:
-        Client: Any = importlib.import_module("distributed").Client
+        return importlib.import_module("distributed")
     except ImportError as error:
-        raise MissingExtra("distributed", "dask") from error
+        raise MissingExtra("distributed") from error
+
+
+def _connect(address: str | None, cluster: Any) -> Any:
+    Client: Any = _distributed().Client
     place = {"address": cluster if address is None else address}
     if address is not None and Path(address).is_file():
         place = {"scheduler_file": address}

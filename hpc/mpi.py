@@ -97,7 +97,7 @@ class Mpi(Executor):
         """Return the executor on rank 0; on other ranks serve until rank 0 has left its block, then return None.
 
         Raises:
-            MissingExtra: mpi4py is not installed.
+            MatloopError: there is no MPI library that mpi4py can load.
             ConfigError: there is no worker rank, or there are more on a machine than its GPUs may have.
         """
         world = library().COMM_WORLD

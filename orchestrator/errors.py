@@ -21,9 +21,23 @@ MatloopError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+
+EXTRAS: Mapping[str, str] = {
+    "distributed": "dask",
+    "fastapi": "web",
+    "hypothesis": "testing",
+    "onnx": "onnx",
+    "pandas": "notebook",
+    "pytest": "testing",
+    "python_multipart": "web",
+    "starlette": "web",
+    "torcwa": "optics",
+    "uvicorn": "web",
+}
+"""Optional packages, by the name under which they are imported, and the extra of matloop that installs each."""
 
 Location = tuple[str | int, ...]
 """Keys and indices that lead to a value: an option and what is in it, a parameter of a point, a row and its column."""
@@ -166,10 +180,11 @@ class RejectedResults(Refused, ValueError):
 
 
 class MissingExtra(MatloopError):
-    """An optional package is not installed."""
+    """An optional package, one of `EXTRAS`, is not installed."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"needs the package {package!r}, which is not installed; run: pip install 'matloop[{extra}]'")
+    def __init__(self, package: str) -> None:
+        remedy = f"pip install 'matloop[{EXTRAS[package]}]'"
+        super().__init__(f"needs the package {package!r}, which is not installed; run: {remedy}")
 
 
 class SpaceExhausted(MatloopError):

@@ -14,7 +14,7 @@ CampaignFile = Annotated[
 ]
 Study = Annotated[str | None, typer.Option("--study", help="Which study, if people measure several.", metavar="NAME")]
 Directory = Annotated[
-    Path | None, typer.Option("--dir", help="Folder for results; runs/NAME if left out.", metavar="DIR")
+    Path | None, typer.Option("--dir", help="Folder for results; runs/NAME beside the file if left out.", metavar="DIR")
 ]
 By = Annotated[str, typer.Option("--by", help="Who asks or reports.", metavar="NAME")]
 Changes = Annotated[
@@ -42,11 +42,12 @@ def recommend(
     accept_changes: Changes = False,
 ) -> None:
     """Recommend the next experiments of a study that people measure."""
+    from matloop.orchestrator.cli.commands.opening import opened
     from matloop.orchestrator.cli.commands.recommend import recommend as start
-    from matloop.orchestrator.lab import Lab
 
-    with Lab.open(campaign, study, directory, accept_changes=accept_changes) as lab:
-        start(lab, None if pending else number, campaign=campaign, csv=csv, by=by, console=console())
+    out = console()
+    with opened(campaign, study, directory, accept_changes=accept_changes, begin=None if pending else out) as lab:
+        start(lab, None if pending else number, campaign=campaign, csv=csv, by=by, console=out)
 
 
 def tell(
@@ -65,11 +66,12 @@ def tell(
     accept_changes: Changes = False,
 ) -> None:
     """Record results from a table: all of it, or nothing and every problem by row and column."""
+    from matloop.orchestrator.cli.commands.opening import opened
     from matloop.orchestrator.cli.commands.tell import tell as start
-    from matloop.orchestrator.lab import Lab
 
-    with Lab.open(campaign, study, directory, accept_changes=accept_changes) as lab:
-        start(lab, file, by=by, dry_run=dry_run, amend=amend, allow_outside=allow_outside, console=console())
+    out = console()
+    with opened(campaign, study, directory, accept_changes=accept_changes, begin=out) as lab:
+        start(lab, file, by=by, dry_run=dry_run, amend=amend, allow_outside=allow_outside, console=out)
 
 
 def outlook(
@@ -84,9 +86,9 @@ def outlook(
     accept_changes: Changes = False,
 ) -> None:
     """Say what further experiments are worth: the chance of something better, and the gain to be expected."""
-    from matloop.orchestrator.lab import Lab
+    from matloop.orchestrator.cli.commands.opening import opened
 
-    with Lab.open(campaign, study, directory, accept_changes=accept_changes) as lab:
+    with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
         found = lab.outlook(delta, number)
         typer.echo(found.get("text", NO_OUTLOOK))
 
@@ -101,8 +103,8 @@ def cancel(
     accept_changes: Changes = False,
 ) -> None:
     """Say that a recommended experiment will not be done."""
-    from matloop.orchestrator.lab import Lab
+    from matloop.orchestrator.cli.commands.opening import opened
 
-    with Lab.open(campaign, study, directory, accept_changes=accept_changes) as lab:
+    with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
         lab.cancel(trial, by=by, reason=reason)
         typer.echo(f"trial {trial} is cancelled; {len(lab.pending())} recommendations wait for results")

@@ -23,7 +23,9 @@ app = typer.Typer(
 )
 
 CampaignFile = Annotated[Path, typer.Argument(help="Campaign file (YAML).", metavar="FILE")]
-Campaign = Annotated[Path, typer.Argument(help="Folder of a campaign (runs/NAME), or its file.", metavar="DIR|FILE")]
+Campaign = Annotated[
+    Path, typer.Argument(help="Folder of a campaign (runs/NAME beside its file), or its file.", metavar="DIR|FILE")
+]
 
 
 def _version(asked: bool) -> None:
@@ -77,7 +79,8 @@ def validate(file: CampaignFile) -> None:
 def run(
     file: CampaignFile,
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="Folder for results; runs/NAME if left out.", metavar="DIR")
+        Path | None,
+        typer.Option("--dir", help="Folder for results; runs/NAME beside the file if left out.", metavar="DIR"),
     ] = None,
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed since the last run.")
@@ -136,7 +139,8 @@ def submit(
     ] = None,
     launcher: Annotated[str, typer.Option("--launcher", help="auto, srun, jsrun or mpiexec.")] = "auto",
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="Folder for results; runs/NAME if left out.", metavar="DIR")
+        Path | None,
+        typer.Option("--dir", help="Folder for results; runs/NAME beside the file if left out.", metavar="DIR"),
     ] = None,
     now: Annotated[bool, typer.Option("--now", help="Submit it, and print the job's id.")] = False,
 ) -> None:
@@ -257,7 +261,8 @@ def serve(
     ] = None,
     study: Annotated[str | None, typer.Option("--study", help="Which study.", metavar="NAME")] = None,
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="Folder for results; runs/NAME if left out.", metavar="DIR")
+        Path | None,
+        typer.Option("--dir", help="Folder for results; runs/NAME beside the file if left out.", metavar="DIR"),
     ] = None,
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed.")

@@ -22,7 +22,7 @@ from pydantic.errors import PydanticUserError
 
 from matloop.orchestrator.composition.config import Config, expectation
 from matloop.orchestrator.composition.source import suggest
-from matloop.orchestrator.errors import ConfigError, Location, MatloopError, MissingExtra, Problem, Refused
+from matloop.orchestrator.errors import EXTRAS, ConfigError, Location, MatloopError, MissingExtra, Problem, Refused
 
 KINDS: Mapping[str, Mapping[str, str]] = {
     "space": {
@@ -65,9 +65,6 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     },
     "predictor": {"svm": "matloop.surrogates.fitness_svm:FitnessSVM"},
 }
-
-EXTRAS: Mapping[str, str] = {"torcwa": "optics", "mpi4py": "mpi"}
-"""Optional packages, and the extra of matloop that installs each."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ def find(role: str, kind: str, place: Place) -> type:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise _import_error(role, kind, module_name, error, place) from error
+        raise _import_error(kind, module_name, error, place) from error
     found = getattr(module, class_name, None)
     if not callable(found):
         names = [
@@ -122,11 +119,11 @@ def find(role: str, kind: str, place: Place) -> type:
     return found
 
 
-def _import_error(role: str, kind: str, module: str, error: ImportError, place: Place) -> MatloopError:
+def _import_error(kind: str, module: str, error: ImportError, place: Place) -> MatloopError:
     missing = (error.name or "").partition(".")[0]
     if missing in EXTRAS:
-        failure = MissingExtra(missing, EXTRAS[missing])
-        failure.add_note(str(place.problem(f"asked for by the {role} {kind!r}")))
+        failure = MissingExtra(missing)
+        failure.add_note(str(place.problem(f"asked for by {kind!r}")))
         return failure
     if missing and missing != module.partition(".")[0] and importlib.util.find_spec(missing) is None:
         return (place / "kind").error(f"{kind!r} needs the package {missing!r}, which is not installed: {error}")
@@ -244,10 +241,11 @@ def construct(target: type, arguments: Mapping[str, Any], place: Place) -> Any:
     """
     try:
         return target(**arguments)
-    except MissingExtra:
+    except MissingExtra as error:
+        error.add_note(str(place.problem(f"asked for by {target.__name__!r}")))
         raise
     except ImportError as error:
-        raise _import_error(target.__name__, target.__name__, target.__module__, error, place) from error
+        raise _import_error(target.__name__, target.__module__, error, place) from error
     except Refused as error:
         raise place.config.refused(place.location, error) from error
     except (MatloopError, ValueError, TypeError, LookupError, OSError) as error:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from matloop.orchestrator.composition.places import campaign_file
 from matloop.orchestrator.composition.source import Source, suggest
 from matloop.orchestrator.errors import ConfigError, Location, Problem, Refused
 
@@ -161,12 +162,12 @@ class Config(_Section):
 
 
 def load(path: Path) -> Config:
-    """Read and check a campaign file.
+    """Read and check a campaign file; `quickstart` and other bare names are campaigns that are shipped with matloop.
 
     Raises:
         ConfigError: with every error found, one a line.
     """
-    source = Source(Path(path))
+    source = Source(campaign_file(path))
     try:
         config = Config.model_validate(source.data)
     except ValidationError as error:
@@ -176,18 +177,6 @@ def load(path: Path) -> Config:
     if problems:
         raise ConfigError(problems=problems)
     return config
-
-
-def slug(name: str) -> str:
-    """Folder name for a campaign: letters, digits, dots and hyphens."""
-    return re.sub(r"[^\w.]+", "-", name).strip("-.").lower() or "campaign"
-
-
-def directory_of(config: Config, directory: Path | None) -> Path:
-    """Folder of a campaign's results: the one given, the file's own if a ledger is there, or `runs/NAME` here."""
-    if directory is None and (config.path.parent / "ledger.db").is_file():
-        return config.path.parent
-    return directory or Path("runs") / slug(config.name)
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {

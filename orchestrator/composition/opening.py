@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matloop.orchestrator.composition import build, environment, executors
-from matloop.orchestrator.composition.config import Config, directory_of, load, references
+from matloop.orchestrator.composition.config import Config, load, references
+from matloop.orchestrator.composition.places import directory_of
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger
@@ -38,7 +39,7 @@ class Opened:
 
 @contextmanager
 def open_campaign(
-    file: Path | str, *, directory: Path | None = None, accept_changes: bool = False
+    file: Path | str, *, directory: Path | str | None = None, accept_changes: bool = False
 ) -> Iterator[Campaign]:
     """Open a campaign file for running; leaving the block closes executor and ledger.
 
@@ -46,20 +47,21 @@ def open_campaign(
 
         with matloop.open_campaign("campaign.yaml") as campaign:
             campaign.run()
-            best = campaign.ledger.history.trials[0]
+            measured = [trial for trial in campaign.history.trials if trial.values]
 
     Args:
-        file: the campaign file.
+        file: the campaign file, or the name of one that is shipped with matloop.
         directory: of the results; by default where `matloop run` puts them.
         accept_changes: go on although the campaign file has changed since the last run.
 
     Yields:
-        The campaign; `run()` starts it or goes on with it, `ledger.history` is what happened.
+        The campaign; `run()` starts it or goes on with it, `history` is what has happened.
 
     Raises:
         MatloopError: the file, an option or the ledger is in trouble, or another process is writing to it.
     """
-    with opened(Path(file), directory=directory, accept_changes=accept_changes) as found:
+    folder = None if directory is None else Path(directory)
+    with opened(Path(file), directory=folder, accept_changes=accept_changes) as found:
         if found is None:
             raise ConfigError(f"{file} asks for MPI, whose other ranks serve; run it with `mpiexec -n N matloop run`")
         yield found.campaign

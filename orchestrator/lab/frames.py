@@ -151,5 +151,5 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise MissingExtra("pandas", "notebook") from error
+        raise MissingExtra("pandas") from error
     return pandas

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from matloop.orchestrator.composition.config import directory_of, load
+from matloop.orchestrator.composition.places import expanded
 from matloop.orchestrator.errors import MatloopError, Problem, RejectedResults
 from matloop.orchestrator.lab.experiments import Experiments
 from matloop.orchestrator.lab.fields import fields_of
 from matloop.orchestrator.lab.filled import Filled, read
-from matloop.orchestrator.lab.people import file_of, write_file
+from matloop.orchestrator.lab.people import located, write_file
 from matloop.orchestrator.lab.results import Entry, Recorded, Result
 from matloop.orchestrator.lab.tables import Layout, write
 from matloop.orchestrator.trial import Trial
@@ -45,17 +45,13 @@ class Lab(Experiments):
         Args:
             campaign: its file, or its folder once it has been opened.
             study: its name; may be left out if only one has the driver `manual`.
-            directory: for results; `runs/NAME` if left out.
+            directory: for results; `runs/NAME` beside the file if left out.
             accept_changes: go on although the file has changed since the last time.
 
         Raises:
             ConfigError, ConfigChanged, LedgerLocked: see `Experiments`.
         """
-        path = Path(campaign)
-        if path.is_dir():
-            directory, path = directory or path, file_of(path)
-        config = load(path)
-        folder = directory_of(config, None if directory is None else Path(directory))
+        config, folder = located(campaign, directory)
         return cls(config, directory=folder, study=study, accept_changes=accept_changes)
 
     @classmethod
@@ -90,7 +86,7 @@ class Lab(Experiments):
         Raises:
             ConfigError: the parts do not make a campaign, or another one is there.
         """
-        folder = Path(directory)
+        folder = expanded(directory)
         driver: dict[str, Any] = {"kind": "manual"}
         if ranges:
             driver["ranges"] = {key: [float(low), float(high)] for key, (low, high) in ranges.items()}

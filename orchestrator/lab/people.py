@@ -14,6 +14,7 @@ from matloop.orchestrator.composition import environment
 from matloop.orchestrator.composition.build import builder
 from matloop.orchestrator.composition.config import Config, load
 from matloop.orchestrator.composition.opening import by_people
+from matloop.orchestrator.composition.places import directory_of, expanded
 from matloop.orchestrator.composition.source import suggest
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
@@ -85,13 +86,33 @@ def study_of_people(studies: Sequence[Study], wanted: str | None) -> str:
     raise ConfigError(f"there is no study {wanted!r} with the driver `manual`; {suggest(wanted, names)}")
 
 
+def located(campaign: Path | str, directory: Path | str | None) -> tuple[Config, Path]:
+    """A campaign and the folder of its results.
+
+    Args:
+        campaign: its file, or the folder of its results once it has been opened.
+        directory: of its results, if it is not where `directory_of` looks.
+
+    Raises:
+        ConfigError: the campaign is wrong; see `directory_of`.
+        LedgerError: there is neither a campaign nor a record in the folder.
+    """
+    path = expanded(campaign)
+    if path.is_dir():
+        directory, path = directory or path, file_of(path)
+    config = load(path)
+    return config, directory_of(config, None if directory is None else Path(directory))
+
+
 def file_of(directory: Path) -> Path:
-    """The campaign file that a folder of results belongs to."""
+    """The campaign file that a folder of results belongs to; that was moved along with it, if it was."""
     own = directory / FILE
     if own.is_file():
         return own
     sessions = read(directory / "ledger.db").sessions
-    return Path(sessions[-1].environment.get("campaign_file", own)) if sessions else own
+    recorded = Path(sessions[-1].environment.get("campaign_file", own)) if sessions else own
+    beside = directory.resolve().parent.parent / recorded.name
+    return beside if beside.is_file() and not recorded.is_file() else recorded
 
 
 def write_file(directory: Path, name: str, seed: int, study: str, parts: Mapping[str, Any]) -> Path:

@@ -35,7 +35,9 @@ def make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LedgerUnwritable(f"cannot create {path.parent}: {error.strerror}") from error
+        raise LedgerUnwritable(
+            f"cannot create {path.parent}: {error.strerror}; choose another folder with --dir"
+        ) from error
 
 
 def connect(path: Path) -> sqlite3.Connection:

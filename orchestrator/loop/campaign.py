@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.inbox import Inbox
 from matloop.orchestrator.loop.loop import Loop
@@ -56,6 +57,11 @@ class Campaign:
         self.inbox = inbox
         self.stop = stop or Stop()
         self.outcome = ""
+
+    @property
+    def history(self) -> History:
+        """What has happened; not to be changed."""
+        return self.ledger.history
 
     def run(self) -> str:
         """Run, or go on with, every study that is not at its end.

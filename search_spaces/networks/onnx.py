@@ -20,7 +20,7 @@ try:
     import onnx
     from onnx import helper, numpy_helper
 except ImportError as error:
-    raise MissingExtra("onnx", "onnx") from error
+    raise MissingExtra("onnx") from error
 
 FAMILIES: Mapping[str, str] = {"segmentation": "matloop.search_spaces.networks.segmentation.onnx:to_onnx"}
 """What writes the networks of other families, by the genome's key `family`: genome, weights and scales to a model."""

@@ -26,7 +26,7 @@ def matloop(*arguments: str, cwd: Path) -> str:
 def test_extending(tmp_path):
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     files = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)```", text, re.MULTILINE | re.DOTALL))
-    assert set(files) == {"lab.py", "campaign.yaml"}
+    assert set(files) == {"lab.py", "campaign.yaml", "test_lab.py"}
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     commands = re.findall(r"^matloop (.+)$", text, re.MULTILINE)
@@ -36,6 +36,29 @@ def test_extending(tmp_path):
     trials = read(tmp_path / "runs" / "hardness" / "ledger.db").trials
     values = [t.values["hardness"] for t in trials]
     assert len(values) == 40 and max(values[20:]) > max(values[:2])
+    (python,) = [
+        code for code in re.findall(r"^```python\n(.*?)```", text, re.MULTILINE | re.DOTALL) if "open_campaign" in code
+    ]
+    (tmp_path / "again.py").write_text(f"{python}print(hardest)\n", encoding="utf-8")
+    done = subprocess.run([sys.executable, "again.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and float(done.stdout) == max(values), done.stderr
+    assert len(read(tmp_path / "runs" / "hardness" / "ledger.db").sessions) == 2
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_suites_are_passed_outside_of_the_checkout(broken, tmp_path):
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    files = dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)```", text, re.MULTILINE | re.DOTALL))
+    if broken:
+        files["lab.py"] = files["lab.py"].replace("low <= point[name] <= high", "low <= point[name]")
+    for name in ("lab.py", "test_lab.py"):
+        (tmp_path / name).write_text(files[name], encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "test_lab.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    passed = int(re.findall(r"(\d+) passed", done.stdout)[0])
+    assert done.returncode == int(broken) and passed > 10, done.stdout + done.stderr
+    if broken:
+        assert "DID NOT RAISE" in done.stdout and "TestFurnace::" in done.stdout
 
 
 def test_what_init_writes_runs_as_it_is(tmp_path):

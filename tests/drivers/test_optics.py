@@ -1,5 +1,6 @@
 """RCWA driver against the Airy formula, grcwa, energy conservation and symmetry."""
 
+import importlib.util
 import sys
 
 import grcwa
@@ -190,3 +191,7 @@ def test_a_missing_package_names_the_extra(monkeypatch, structure):
     monkeypatch.setitem(sys.modules, "torcwa", None)
     with pytest.raises(MissingExtra, match=r"matloop\[optics\]"):
         measure(structure)
+    monkeypatch.delitem(sys.modules, "torcwa")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"matloop\[optics\]"):  # before the campaign starts
+        Optics()

@@ -133,6 +133,11 @@ def test_missing_packages_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
             Dask(**options)
 
 
+def test_a_missing_package_of_the_cluster_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"cannot import 'no_jobqueue' of the cluster: .*install the package"):
+        Dask(cluster={"class": "no_jobqueue.SLURMCluster"})
+
+
 def _gpus_and_threads() -> tuple[str | None, str | None]:
     time.sleep(0.5)
     return os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("OMP_NUM_THREADS")

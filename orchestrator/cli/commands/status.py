@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from matloop.orchestrator.cli.progress import duration, per_time, quantity
-from matloop.orchestrator.composition.config import directory_of, load
+from matloop.orchestrator.composition.config import load
+from matloop.orchestrator.composition.places import LEDGER, campaign_file, directory_of, expanded, has_record
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.export.trials import objectives_of
 from matloop.orchestrator.ledger.history import History
@@ -31,16 +32,29 @@ def locate(target: Path) -> Path:
     Raises:
         MatloopError: no campaign has been run there.
     """
+    target = expanded(target)
     if target.is_dir():
         directory = target
-    elif target.name == "ledger.db":
+    elif target.name == LEDGER:
         directory = target.parent
-    elif target.is_file():
-        directory = directory_of(load(target), None)
+    elif campaign_file(target).is_file():
+        directory = directory_of(load(target))
     else:
         raise MatloopError(f"there is no {target}; give the folder of a campaign (runs/NAME) or its campaign file")
-    if not (directory / "ledger.db").is_file():
-        raise MatloopError(f"no campaign has been run in {directory}; start one with `matloop run`, or give its folder")
+    return recorded(directory)
+
+
+def recorded(directory: Path) -> Path:
+    """The folder, if it holds a record.
+
+    Raises:
+        MatloopError: no campaign has been run there.
+    """
+    if not has_record(directory):
+        raise MatloopError(
+            f"no campaign has been run in {directory}; `matloop run` begins one, or `matloop recommend` where people "
+            "measure; or give the folder of its results"
+        )
     return directory
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from matloop.hpc import jobs
-from matloop.orchestrator.composition.config import directory_of, load
+from matloop.orchestrator.composition.config import load
+from matloop.orchestrator.composition.places import directory_of
 from matloop.orchestrator.errors import MatloopError
 
 
@@ -32,7 +33,7 @@ def job_for(file: Path, *, directory: Path | None, **options: Any) -> jobs.Job:
     results = directory_of(config, directory).absolute()
     return jobs.Job(
         name=results.name,
-        campaign=file.absolute(),
+        campaign=config.path.absolute(),
         results=results,
         working=Path.cwd(),
         bin=Path(sys.executable).parent,

@@ -161,6 +161,7 @@ def test_what_a_strategy_reads_is_compared_before_it_is_asked(folder, matloop):
 
 
 def test_the_outlook_of_a_strategy_that_cannot_say(folder, matloop):
+    assert matloop("recommend", "furnace.yaml")[0] == 0
     code, out, _ = matloop("outlook", "furnace.yaml", "--delta", 5, "-n", 3)
     assert code == 0 and "the strategy cannot say" in out
     code, _, err = matloop("outlook", "furnace.yaml", "--delta", 0)

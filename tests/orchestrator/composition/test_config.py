@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matloop.orchestrator.composition.config import Config, load, slug
+from matloop.orchestrator.composition.config import Config, load
 from matloop.orchestrator.composition.source import Source, suggest
 from matloop.orchestrator.errors import ConfigError
 
@@ -186,7 +186,5 @@ def test_json_is_read_as_json(value: Any) -> None:
 
 
 def test_words() -> None:
-    assert slug("Light-absorbing composites, 2!") == "light-absorbing-composites-2"
-    assert slug("///") == "campaign"
     assert suggest("trails", ["trials", "cost"]) == "did you mean 'trials'? accepted: cost, trials"
     assert suggest("zzz", []) == "accepted: none"
