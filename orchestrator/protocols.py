@@ -85,6 +85,15 @@ class Finite(Protocol):
         ...
 
 
+@runtime_checkable
+class Rendering(Protocol):
+    """A space whose encoded points are images: a latent space. Networks then see the image rather than the point."""
+
+    def render(self, z: torch.Tensor) -> torch.Tensor:
+        """(n, d) -> (n, channels, *places), differentiable, of the same dtype."""
+        ...
+
+
 class Strategy(Protocol):
     """Decides what to try next. Its state is a pure function of the trials told, in the order told.
 
