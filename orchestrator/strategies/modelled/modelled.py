@@ -6,7 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,8 +29,21 @@ from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, T
 if TYPE_CHECKING:
     from botorch.models.model import Model
 
-LOOKED_AT = 160
+OUTLOOK_CANDIDATES = 160
 """Candidates that the outlook recorded with a proposal is taken over: an ask must not wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What was chosen in one ask.
+
+    Attributes:
+        proposals: in the order of choice.
+        considered: (c, d) float64, the candidates of the first choice, encoded; None if nothing was chosen from any.
+    """
+
+    proposals: Sequence[Proposal]
+    considered: torch.Tensor | None = None
 
 
 class ModelBased(ABC):
@@ -76,7 +89,6 @@ class ModelBased(ABC):
         self._fitted: tuple[int, Model] | None = None
         self._record = Record(objectives)
         self._explainer: tuple[Model, int, Explainer] | None = None
-        self._considered: torch.Tensor | None = None  # candidates of an ask's first choice, encoded
         for trial in data:
             self._check(trial)
             self.tell(trial)
@@ -96,11 +108,11 @@ class ModelBased(ABC):
             redraw: Any = getattr(model, "redraw", None)
             if redraw:
                 model = redraw(int(rng.integers(2**63)))
-            self._considered = None
-            proposals = self._propose(n, model, pending, taken, rng)
-            if proposals and self._considered is not None and self._can_look_ahead():
-                places = torch.cat([self._considered, self._encode(t.point for t in pending)])
-                ahead = self._look_ahead(model, places, 1, most=LOOKED_AT).as_json()
+            batch = self._propose(n, model, pending, taken, rng)
+            proposals = list(batch.proposals)
+            if self.explain and batch.considered is not None and self._can_look_ahead():
+                places = torch.cat([batch.considered, self._encode(t.point for t in pending)])
+                ahead = self._look_ahead(model, places, 1, most=OUTLOOK_CANDIDATES).as_json()
                 proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead})
         if not proposals and not pending:
             raise SpaceExhausted("every point of the space was tried; enlarge it or end the study")
@@ -140,7 +152,7 @@ class ModelBased(ABC):
     @abstractmethod
     def _propose(
         self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
-    ) -> list[Proposal]:
+    ) -> Batch:
         """Choose up to n untried points by the model; torch's generator is seeded around the call."""
 
     def _model(self) -> Model:
@@ -206,28 +218,19 @@ class ModelBased(ABC):
     ) -> dict[str, Any]:
         """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
         stretch = self._record.stretch()
-        notes = {"origin": self.name, STRETCH: stretch, **self._explain(model, point, place, choice, feasible)}
-        if "explanation" in notes:
-            intervals = notes["explanation"]["interval"]
-            for o, s in zip(self.objectives, stretch, strict=True):
-                low, high = intervals[o.name]
-                centre, half = (low + high) / 2, s * (high - low) / 2
-                intervals[o.name] = [centre - half, centre + half]
-        return notes
-
-    def _explain(
-        self,
-        model: Model,
-        point: Point,
-        place: torch.Tensor,
-        choice: Choice | None = None,
-        feasible: float | None = None,
-    ) -> dict[str, Any]:
-        """`{"explanation": ...}` for the `extra` of a proposal at the encoded (d,) place; empty unless it is wanted."""
+        notes = {"origin": self.name, STRETCH: stretch}
         if not self.explain:
-            return {}
-        if choice and self._considered is None:
-            self._considered = choice.x
+            return notes
+        explanation = self._explainer_of(model)(point, place, choice, feasible)
+        intervals = explanation["interval"]
+        for o, s in zip(self.objectives, stretch, strict=True):
+            low, high = intervals[o.name]
+            centre, half = (low + high) / 2, s * (high - low) / 2
+            intervals[o.name] = [centre - half, centre + half]
+        return {**notes, "explanation": explanation}
+
+    def _explainer_of(self, model: Model) -> Explainer:
+        """Made anew when the model or the answers have changed."""
         count = len(self._answered)
         if self._explainer is None or self._explainer[0] is not model or self._explainer[1] != count:
             x = self._encode(t.point for t in self._answered)
@@ -235,7 +238,7 @@ class ModelBased(ABC):
                 space=self.space, model=model, x=x, answered=list(self._answered), objectives=self.objectives
             )
             self._explainer = model, count, explainer
-        return {"explanation": self._explainer[2](point, place, choice, feasible)}
+        return self._explainer[2]
 
     def _can_look_ahead(self) -> bool:
         return self.seeks_best and len(self.objectives) == 1 and len(self._answered) >= self.initial
