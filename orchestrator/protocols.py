@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.trial import Measurement, Objective, Point, Proposal, Trial
+from matloop.orchestrator.trial import Measurement, Objective, Point, Proposal, Trial, Unanswered
 
 if TYPE_CHECKING:
     import torch
@@ -105,13 +105,14 @@ class Strategy(Protocol):
     that makes the strategy anew, so that it can live in a process of its own.
     """
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n points.
 
         Args:
             n: >= 1.
-            pending: trials proposed and not yet told, in order of proposal; an
-                `matloop.orchestrator.ledger.pending.Pending` if the loop asks, which knows the keys of their points.
+            pending: trials proposed and not yet told, in order of proposal; behind them, where the strategy is asked
+                ahead of demand, proposals of its own that are held ready and have no id yet. If the loop asks, it is a
+                `matloop.orchestrator.ledger.pending.Pending`, which knows the keys of their points.
             rng: the only source of randomness; derived from the seed and the number of asks so far.
 
         Returns:

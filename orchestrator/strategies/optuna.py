@@ -22,7 +22,7 @@ from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.protocols import Space, Vectorised, require
 from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.tried import Taken, Tried, exhausted, key
-from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, losses
+from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, losses
 
 RETRIES = 20
 """Points drawn from the sampler in search of an untried one."""
@@ -71,7 +71,7 @@ class OptunaSampler:
         self._told: list[FrozenTrial] = []
         self._make(0)
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n points; see `Strategy.ask`."""
         taken = self._tried.pending(pending)
         with _quiet():
@@ -120,7 +120,7 @@ class OptunaSampler:
         reason = f"random sample: Optuna's {self._name} suggested only tried points"
         return Proposal(point=points[0], reason=reason, extra={"origin": "random"}) if points else None
 
-    def _running(self, trial: Trial) -> FrozenTrial:
+    def _running(self, trial: Unanswered) -> FrozenTrial:
         params, distributions = self._parameters.describe(trial.point)
         return create_trial(
             state=TrialState.RUNNING,

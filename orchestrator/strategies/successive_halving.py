@@ -24,7 +24,7 @@ from matloop.orchestrator.errors import ConfigError, SpaceExhausted
 from matloop.orchestrator.protocols import Array, Strategy
 from matloop.orchestrator.strategies.evolution.dominance import crowding, dominates, levels
 from matloop.orchestrator.strategies.tried import Taken, Tried, key
-from matloop.orchestrator.trial import Objective, Proposal, Trial, losses
+from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered, losses
 
 CHECKPOINT = "checkpoint"
 WINDOW = 1000
@@ -91,7 +91,7 @@ class SuccessiveHalving:
         self._tried = Tried()
         self.slow: bool = getattr(strategy, "slow", False)
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose promotions, and new points where there are fewer than n; see `Strategy.ask`."""
         proposals = self._promotions(n, self._tried.pending(pending))
         if len(proposals) == n:

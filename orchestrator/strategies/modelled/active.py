@@ -22,7 +22,7 @@ from matloop.orchestrator.strategies.modelled.clusters import Clusters, embeddin
 from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
 from matloop.orchestrator.strategies.modelled.variances import Variances
 from matloop.orchestrator.strategies.tried import Taken
-from matloop.orchestrator.trial import Objective, Point, Proposal, Trial
+from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
@@ -112,7 +112,7 @@ class ActiveLearning(ModelBased):
         )
 
     def _propose(
-        self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
+        self, n: int, model: Model, pending: Sequence[Unanswered], taken: Taken, rng: np.random.Generator
     ) -> Batch:
         network = hasattr(model, "features")
         name: Acquisition = self.acquisition or ("largest_cluster" if network else "integrated_variance")

@@ -25,7 +25,7 @@ from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
 from matloop.orchestrator.strategies.modelled.replication import worth_repeating
 from matloop.orchestrator.strategies.modelled.weighting import Weights
 from matloop.orchestrator.strategies.tried import Taken, key
-from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial
+from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
@@ -132,7 +132,7 @@ class Bayesian(ModelBased):
             self._cost.tell(trial)
 
     def _propose(
-        self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
+        self, n: int, model: Model, pending: Sequence[Unanswered], taken: Taken, rng: np.random.Generator
     ) -> Batch:
         y = self._gains()
         utility = Utility.of(y)

@@ -24,7 +24,7 @@ from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook,
 from matloop.orchestrator.strategies.random import Random, Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
 from matloop.orchestrator.strategies.tried import Taken, Tried
-from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, losses
+from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, losses
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
@@ -98,7 +98,7 @@ class ModelBased(ABC):
                 f"{[o.name for o in objectives]}; take data from a study with the same objectives"
             )
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n points; see `Strategy.ask`."""
         if len(self._answered) < self.initial:
             return self._start.ask(n, pending, rng)
@@ -151,7 +151,7 @@ class ModelBased(ABC):
 
     @abstractmethod
     def _propose(
-        self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
+        self, n: int, model: Model, pending: Sequence[Unanswered], taken: Taken, rng: np.random.Generator
     ) -> Batch:
         """Choose up to n untried points by the model; torch's generator is seeded around the call."""
 
