@@ -17,7 +17,7 @@ import numpy as np
 from matloop.orchestrator.ledger.pending import Pending, key
 from matloop.orchestrator.loop.proposer import Mail, ProcessProposer, Proposer, ThreadProposer, apply
 from matloop.orchestrator.loop.study import Study
-from matloop.orchestrator.protocols import Strategy
+from matloop.orchestrator.protocols import Strategy, filler_of, is_slow, maker_of
 from matloop.orchestrator.trial import Proposal, Trial
 
 Random = Callable[[str], np.random.Generator]
@@ -167,12 +167,10 @@ class BackgroundAsker(Asker):
 def asker_of(study: Study, slots: int, wake: Callable[[], None]) -> Asker:
     """The asker that suits a study: in the background if it says so or, with several slots, its strategy does."""
     strategy, filler = study.strategy, study.filler
-    if not (slots > 1 and getattr(strategy, "slow", False) if study.background is None else study.background):
+    if not (slots > 1 and is_slow(strategy) if study.background is None else study.background):
         return Asker(strategy)
-    if filler is None and hasattr(strategy, "filler"):
-        filler = strategy.filler()
-    maker = getattr(strategy, "maker", None)
-    proposer = _apart(maker()) if maker is not None and filler is not None else None
+    filler = filler_of(strategy) if filler is None else filler
+    proposer = None if filler is None else _apart(maker_of(strategy))
     return BackgroundAsker(proposer or ThreadProposer(strategy), filler, wake)
 
 

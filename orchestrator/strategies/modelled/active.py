@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.protocols import Finite, Space, Surrogate
+from matloop.orchestrator.protocols import Featured, Finite, Space, Surrogate
 from matloop.orchestrator.strategies.advice.explanation import Choice
 from matloop.orchestrator.strategies.modelled.clusters import Clusters, embedding
 from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
@@ -114,7 +114,7 @@ class ActiveLearning(ModelBased):
     def _propose(
         self, n: int, model: Model, pending: Sequence[Unanswered], taken: Taken, rng: np.random.Generator
     ) -> Batch:
-        network = hasattr(model, "features")
+        network = isinstance(model, Featured)
         name: Acquisition = self.acquisition or ("largest_cluster" if network else "integrated_variance")
         most = CANDIDATES
         if network and name == "largest_cluster":

@@ -14,7 +14,7 @@ import torch
 from gpytorch.utils.warnings import NumericalWarning
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
-from matloop.orchestrator.protocols import Encodable, Finite, Space, Surrogate, Vectorised, require
+from matloop.orchestrator.protocols import Encodable, Finite, Redrawable, Space, Surrogate, Vectorised, require
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.orchestrator.strategies.advice import stopping
 from matloop.orchestrator.strategies.advice.explanation import Choice, Explainer
@@ -25,6 +25,7 @@ from matloop.orchestrator.strategies.random import Random, Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
 from matloop.orchestrator.strategies.tried import Taken, Tried
 from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, losses
+from matloop.surrogates.noise import fit
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
@@ -105,9 +106,8 @@ class ModelBased(ABC):
         taken = self._tried.pending(pending)
         with torch_seed(int(rng.integers(2**63))), _quiet():
             model = self._model()
-            redraw: Any = getattr(model, "redraw", None)
-            if redraw:
-                model = redraw(int(rng.integers(2**63)))
+            if isinstance(model, Redrawable):
+                model = model.redraw(int(rng.integers(2**63)))
             batch = self._propose(n, model, pending, taken, rng)
             proposals = list(batch.proposals)
             if self.explain and batch.considered is not None and self._can_look_ahead():
@@ -166,10 +166,7 @@ class ModelBased(ABC):
     def _fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> Model:
         """The surrogate's model of the first trials, of their noise, too, if it knows what to do with it."""
         noise = np.array([[t.noise.get(o.name, np.nan) for o in self.objectives] for t in self._answered[: len(x)]])
-        if getattr(self._surrogate, "accepts_noise", False) and np.isfinite(noise).any():
-            fit: Any = self._surrogate.fit
-            return fit(x, y, seed, noise=noise)
-        return self._surrogate.fit(x, y, seed)
+        return fit(self._surrogate, x, y, seed, noise)
 
     def _count_fitted(self) -> int:
         """Number of answered trials that the present model knows."""
