@@ -46,7 +46,7 @@ from matloop.orchestrator.strategies.evolution.evolution import Evolution
 from matloop.orchestrator.strategies.optuna import OptunaSampler
 from matloop.orchestrator.strategies.random import Random
 from matloop.orchestrator.strategies.successive_halving import SuccessiveHalving
-from matloop.orchestrator.trial import Objective, Proposal, Trial, best
+from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered, best
 from matloop.search_spaces.networks.conv import ConvNetworks
 from matloop.surrogates.fitness_svm import FitnessSVM
 
@@ -115,7 +115,7 @@ class Started:
     def __init__(self, strategy: Strategy, space: Flat) -> None:
         self.strategy, self.random, self.told = strategy, Random(space=space), 0
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """As any strategy."""
         return (self.random if self.told < STARTS else self.strategy).ask(n, pending, rng)
 

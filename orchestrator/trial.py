@@ -183,6 +183,11 @@ class Trial:
     worker: str = ""
 
 
+Unanswered = Trial | Proposal
+"""What was proposed and has no result yet: a trial or, where a strategy is asked ahead of demand, a proposal that is
+held ready until there is room for it."""
+
+
 def losses(trials: Sequence[Trial], objectives: Sequence[Objective]) -> npt.NDArray[np.float64]:
     """Losses of answered trials, smaller is better.
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from matloop.orchestrator.protocols import Labelled
+
 ColumnKind = Literal["number", "category", "descriptor", "mixture"]
 
 
@@ -23,6 +25,12 @@ class Column:
     parameter: str
     kind: ColumnKind
     level: str = ""
+
+
+def labels(space: object) -> tuple[Column, ...] | None:
+    """The columns of a space that is `Labelled`; None of any other, where each is to be taken for a number."""
+    columns = tuple(space.columns) if isinstance(space, Labelled) else ()
+    return columns if columns and all(isinstance(column, Column) for column in columns) else None
 
 
 def blocks(columns: Iterable[Column]) -> list[tuple[str, ColumnKind, list[int]]]:

@@ -26,6 +26,7 @@ from matloop.surrogates.checks import check_data, check_noise
 from matloop.surrogates.gaussian_process.gp import GP
 from matloop.surrogates.networks.dropout import MCDropout
 from matloop.surrogates.networks.ensemble import Ensemble
+from matloop.surrogates.noise import fit
 
 Candidate = Literal["gp", "blend", "ensemble", "mc_dropout"]
 
@@ -94,7 +95,7 @@ class Auto:
         x, y = check_data(x, y)
         spread = check_noise(noise, y).numpy()
         name, text = self._choose(x, y, spread)
-        model = _fit(self._families[name], x, y, spread, seed)
+        model = fit(self._families[name], x, y, seed, spread)
         model.choice = text  # type: ignore[assignment]
         return model
 
@@ -134,7 +135,7 @@ class Auto:
         found = np.zeros(len(x))
         for i in range(self.folds):
             out = folds == i
-            model = _fit(surrogate, x[~out], y[~out], spread[~out], derive_seed("auto", i, len(x)))
+            model = fit(surrogate, x[~out], y[~out], derive_seed("auto", i, len(x)), spread[~out])
             with torch.no_grad():
                 posterior: Any = model.posterior(x[out], observation_noise=True)
                 mean, variance = posterior.mean, posterior.variance.clamp_min(1e-18)
@@ -149,9 +150,3 @@ def milestone(n: int) -> int:
     while (larger := max(size + 1, int(size * GROWTH))) <= n:
         size = larger
     return size
-
-
-def _fit(surrogate: Any, x: torch.Tensor, y: torch.Tensor, spread: npt.NDArray[np.float64], seed: int) -> Model:
-    if getattr(surrogate, "accepts_noise", False) and not np.isnan(spread).all():
-        return surrogate.fit(x, y, seed, noise=spread)  # type: ignore[no-any-return]
-    return surrogate.fit(x, y, seed)  # type: ignore[no-any-return]

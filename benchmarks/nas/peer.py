@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from matloop.orchestrator.strategies.tried import key
-from matloop.orchestrator.trial import Point, Proposal, Trial
+from matloop.orchestrator.trial import Point, Proposal, Trial, Unanswered
 from matloop.search_spaces.box import Box
 
 SERVER = Path(__file__).parents[1] / "peers" / "ask_tell.py"
@@ -43,7 +43,7 @@ class Peer:
         start = {"method": method, "parameters": parameters, "seed": seed, "workers": workers, "options": options}
         self._exchange({"start": start})
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """See Strategy."""
         self._tell()
         return [self._ask()] if n == 1 else [Proposal(point=point) for point in self._exchange({"ask": n})["points"]]

@@ -23,7 +23,7 @@ from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.evaluation import Limits
 from matloop.orchestrator.loop.study import Plan, Study
-from matloop.orchestrator.protocols import Driver, Space, Surrogate
+from matloop.orchestrator.protocols import Driver, Space, Surrogate, is_by_people
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Objective
 
@@ -68,10 +68,9 @@ class Builder:
                 built[part] = make()
             except ConfigError as error:
                 problems += error.problems
-        by_people = getattr(built.get("driver"), "by_people", False)  # who stop when they like
         if (
             not problems
-            and not by_people
+            and not is_by_people(built.get("driver"))  # people stop when they like
             and not any((given.budget.trials, given.budget.seconds, given.budget.cost, given.budget.patience))
         ):
             expected = "expected at least one of trials, seconds, cost, patience"

@@ -16,6 +16,7 @@ from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.campaign import Campaign
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Study
+from matloop.orchestrator.protocols import is_by_people
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def opened(
 
 def by_people(study: Study) -> bool:
     """Whether its experiments are people's."""
-    return bool(getattr(study.driver, "by_people", False))
+    return is_by_people(study.driver)
 
 
 def waiting_for_people(config: Config, people: Sequence[str], history: History) -> list[str]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
-from matloop.orchestrator.protocols import Encodable, Space, require
+from matloop.orchestrator.protocols import Encodable, Rendering, Space, require
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Objective, Point, Trial, best, comparable
 
@@ -117,13 +117,12 @@ def network_inputs(space: Space, points: Sequence[Point]) -> npt.NDArray[np.floa
     """
     encodable = require(space, Encodable, "a data set made from a study")  # type: ignore[type-abstract]
     x = encodable.encode(points)
-    render = getattr(space, "render", None)
-    if render is None:
+    if not isinstance(space, Rendering):
         return x.astype(np.float32)
     import torch
 
     with torch.no_grad():
-        chunks = [render(torch.as_tensor(x[i : i + 256])).float().numpy() for i in range(0, len(x), 256)]
+        chunks = [space.render(torch.as_tensor(x[i : i + 256])).float().numpy() for i in range(0, len(x), 256)]
     return np.concatenate(chunks)
 
 

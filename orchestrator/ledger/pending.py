@@ -1,14 +1,14 @@
-"""Trials proposed and not yet told: nothing that a strategy does with them costs more for there being many."""
+"""What was proposed and is not yet told: nothing that a strategy does with them costs more for there being many."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, count, islice
 from typing import overload
 
-from matloop.orchestrator.trial import Point, Trial
+from matloop.orchestrator.trial import Point, Proposal, Trial, Unanswered
 
 
 def key(point: Point) -> str:
@@ -16,17 +16,30 @@ def key(point: Point) -> str:
     return blake2b(_encode(point).encode(), digest_size=16).hexdigest()
 
 
-class Pending(Sequence[Trial]):
-    """Pending trials in order of proposal, and the keys of their points."""
+class Pending(Sequence[Unanswered]):
+    """Pending trials in order of proposal, then the proposals that are held ready; and the keys of their points."""
 
     def __init__(self) -> None:
         self._trials: dict[int, Trial] = {}
         self._keys: dict[int, str] = {}
         self._counts: dict[str, int] = {}
+        self._held: dict[tuple[str, int], Proposal] = {}  # by key, and which of several of that key, from 0
 
-    def add(self, trial: Trial) -> None:
-        """Append a trial; one with a known id takes the known one's place."""
-        self._trials[trial.id] = trial
+    def add(self, proposed: Unanswered) -> None:
+        """Append a trial or a proposal.
+
+        A trial takes the place of one with its id, and of a proposal at its point: it is what has become of that.
+        """
+        if isinstance(proposed, Proposal):
+            point_key = key(proposed.point)
+            self._held[point_key, self._copies(point_key)] = proposed
+            return
+        self._trials[proposed.id] = proposed
+        if self._held:
+            self._catch_up()
+            point_key = self.key(proposed)
+            if copies := self._copies(point_key):
+                del self._held[point_key, copies - 1]
 
     def key(self, trial: Trial) -> str:
         """Key of a trial's point; known already if the trial is pending."""
@@ -43,9 +56,13 @@ class Pending(Sequence[Trial]):
                 del self._counts[point_key]
 
     def holds(self, point_key: str) -> bool:
-        """Whether a trial with that key is pending."""
+        """Whether a trial or proposal with that key is pending."""
         self._catch_up()
-        return point_key in self._counts
+        return point_key in self._counts or (point_key, 0) in self._held
+
+    def _copies(self, point_key: str) -> int:
+        """How many proposals of that key are held."""
+        return next(i for i in count() if (point_key, i) not in self._held)
 
     def _catch_up(self) -> None:
         """Keys of the trials added since: they are the newest, since ids are not reused."""
@@ -55,31 +72,31 @@ class Pending(Sequence[Trial]):
             self._counts[point_key] = self._counts.get(point_key, 0) + 1
 
     def __len__(self) -> int:
-        return len(self._trials)
+        return len(self._trials) + len(self._held)
 
-    def __iter__(self) -> Iterator[Trial]:
-        return iter(self._trials.values())
+    def __iter__(self) -> Iterator[Unanswered]:
+        return chain(self._trials.values(), self._held.values())
 
-    def __reversed__(self) -> Iterator[Trial]:
-        return reversed(self._trials.values())
-
-    @overload
-    def __getitem__(self, index: int) -> Trial: ...
+    def __reversed__(self) -> Iterator[Unanswered]:
+        return chain(reversed(self._held.values()), reversed(self._trials.values()))
 
     @overload
-    def __getitem__(self, index: slice) -> list[Trial]: ...
+    def __getitem__(self, index: int) -> Unanswered: ...
 
-    def __getitem__(self, index: int | slice) -> Trial | list[Trial]:
+    @overload
+    def __getitem__(self, index: slice) -> list[Unanswered]: ...
+
+    def __getitem__(self, index: int | slice) -> Unanswered | list[Unanswered]:
         """As of a list; costs the distance to the nearer end."""
         if isinstance(index, slice):
-            return list(self._trials.values())[index]
-        n = len(self._trials)
+            return list(self)[index]
+        n = len(self)
         place = index + n if index < 0 else index
         if not 0 <= place < n:
             raise IndexError(f"expected an index from {-n} to {n - 1}, got {index}")
         if place < n // 2:
-            return next(islice(self._trials.values(), place, None))
-        return next(islice(reversed(self._trials.values()), n - 1 - place, None))
+            return next(islice(self, place, None))
+        return next(islice(reversed(self), n - 1 - place, None))
 
 
 def _plain(value: object) -> object:

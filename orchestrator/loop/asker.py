@@ -15,9 +15,9 @@ from concurrent.futures import Future
 import numpy as np
 
 from matloop.orchestrator.ledger.pending import Pending, key
-from matloop.orchestrator.loop.proposer import Mail, ProcessProposer, Proposer, ThreadProposer, Word, apply
+from matloop.orchestrator.loop.proposer import Mail, ProcessProposer, Proposer, ThreadProposer, apply
 from matloop.orchestrator.loop.study import Study
-from matloop.orchestrator.protocols import Strategy
+from matloop.orchestrator.protocols import Strategy, filler_of, is_slow, maker_of
 from matloop.orchestrator.trial import Proposal, Trial
 
 Random = Callable[[str], np.random.Generator]
@@ -89,11 +89,9 @@ class BackgroundAsker(Asker):
         self._answered: set[str] = set()  # keys of the points told since then
         self._demand = 0  # slots that answers have freed since then
         self._told = 0  # since the last call of `ask`
-        self._ready: deque[tuple[Trial, Proposal]] = deque()
-        self._unrecorded: list[Trial] = []  # stand-ins for proposals handed out at the last ask
+        self._ready: deque[Proposal] = deque()
         self._ahead = 1
         self._asks = 0
-        self._made = 0
         self._barren = False  # the strategy had nothing, and has been told nothing since
 
     @property
@@ -102,12 +100,9 @@ class BackgroundAsker(Asker):
 
     def ask(self, n: int, random: Random) -> list[Proposal]:
         """As `Asker.ask`; raises what the strategy raised."""
-        for trial in self._unrecorded:
-            self._note("gone", trial)
-        self._unrecorded.clear()
         self._collect()
         self._demand, self._told = self._demand + min(n, self._told), 0
-        proposals = [self._hand_out() for _ in range(min(n, len(self._ready)))]
+        proposals = [self._ready.popleft() for _ in range(min(n, len(self._ready)))]
         missing = n - len(proposals)
         self._prepare(missing, random)
         if missing and self._filler is not None:
@@ -116,7 +111,7 @@ class BackgroundAsker(Asker):
 
     def proposed(self, trial: Trial) -> None:
         """As `Asker.proposed`."""
-        self._note("pending", trial)
+        self._note(("pending", trial))
 
     def tell(self, trial: Trial) -> None:
         """As `Asker.tell`; the strategy hears of it with the next ask."""
@@ -125,7 +120,7 @@ class BackgroundAsker(Asker):
         if self._filler is not None:
             self._filler.tell(trial)
             self._answered.add(self._pending.key(trial))
-        self._note("told", trial)
+        self._note(("told", trial))
 
     def close(self) -> None:
         """As `Asker.close`; a running ask is waited for or given up."""
@@ -140,19 +135,12 @@ class BackgroundAsker(Asker):
         self._barren = not proposals and not any(what == "told" for what, _ in self._mail)
         for proposal in proposals:
             if self._filler is None or not self._known(key(proposal.point)):
-                self._made += 1
-                stand_in = _stand_in(-self._made, proposal)
-                self._note("pending", stand_in)
-                self._ready.append((stand_in, proposal))
+                self._note(("pending", proposal))
+                self._ready.append(proposal)
 
     def _known(self, point_key: str) -> bool:
         """Whether the filler has come to propose the point while the strategy did."""
         return point_key in self._answered or self._pending.holds(point_key)
-
-    def _hand_out(self) -> Proposal:
-        stand_in, proposal = self._ready.popleft()
-        self._unrecorded.append(stand_in)
-        return proposal
 
     def _prepare(self, missing: int, random: Random) -> None:
         """Have the strategy asked for more, unless it is being asked."""
@@ -170,21 +158,19 @@ class BackgroundAsker(Asker):
         self._asked = self._proposer.start(mail, wanted, random(f"background {self._asks}"))
         self._asked.add_done_callback(lambda _: self._wake())
 
-    def _note(self, word: Word, trial: Trial) -> None:
+    def _note(self, item: Mail) -> None:
         """Keep what is pending up to date, here and there."""
-        apply(self._pending, word, trial)
-        self._mail.append((word, trial))
+        apply(self._pending, item)
+        self._mail.append(item)
 
 
 def asker_of(study: Study, slots: int, wake: Callable[[], None]) -> Asker:
     """The asker that suits a study: in the background if it says so or, with several slots, its strategy does."""
     strategy, filler = study.strategy, study.filler
-    if not (slots > 1 and getattr(strategy, "slow", False) if study.background is None else study.background):
+    if not (slots > 1 and is_slow(strategy) if study.background is None else study.background):
         return Asker(strategy)
-    if filler is None and hasattr(strategy, "filler"):
-        filler = strategy.filler()
-    maker = getattr(strategy, "maker", None)
-    proposer = _apart(maker()) if maker is not None and filler is not None else None
+    filler = filler_of(strategy) if filler is None else filler
+    proposer = None if filler is None else _apart(maker_of(strategy))
     return BackgroundAsker(proposer or ThreadProposer(strategy), filler, wake)
 
 
@@ -196,18 +182,3 @@ def _apart(maker: Callable[[], Strategy] | None) -> ProcessProposer | None:
         return ProcessProposer(maker)
     except (pickle.PicklingError, AttributeError, TypeError):
         return None
-
-
-def _stand_in(number: int, proposal: Proposal) -> Trial:
-    """A proposal that is not yet recorded, as strategies expect pending points."""
-    return Trial(
-        id=number,
-        study="",
-        number=number,
-        point=proposal.point,
-        seed=0,
-        parents=proposal.parents,
-        fidelity=proposal.fidelity,
-        extra=proposal.extra,
-        inputs=proposal.inputs,
-    )

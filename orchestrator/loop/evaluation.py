@@ -18,12 +18,12 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from matloop.orchestrator.errors import InvalidResult
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.loop.returned import as_measurement
-from matloop.orchestrator.protocols import ContinuingDriver, Driver
+from matloop.orchestrator.protocols import Driver, accepts_inputs
 from matloop.orchestrator.trial import Answer, Cause, Failure, Measurement, Objective, Trial
 
 
@@ -102,9 +102,9 @@ class Evaluation:
 
     def _measure(self) -> object:
         driver = self.conditions.driver
-        if not getattr(driver, "accepts_inputs", False):
-            return driver(self.trial)
-        return cast(ContinuingDriver, driver)(self.trial, self._inputs())
+        if accepts_inputs(driver):
+            return driver(self.trial, self._inputs())
+        return driver(self.trial)
 
     def _inputs(self) -> dict[str, bytes]:
         store = ArtifactStore(self.conditions.artifacts)

@@ -34,6 +34,7 @@ from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.loop.inbox import Inbox, Item
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Study
+from matloop.orchestrator.protocols import WithQueue, WithSlots
 from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.trial import Answer, Failure, Proposal, Trial
 
@@ -60,6 +61,8 @@ class Loop:
     ) -> None:
         self.study, self.ledger, self.executor, self._slots = study, ledger, executor, slots
         self.seed, self.observer, self.stop = seed, observer, stop
+        self._sized = executor if isinstance(executor, WithSlots) else None
+        self._queueing = executor if isinstance(executor, WithQueue) else None
         self.inbox: Inbox = SimpleQueue() if inbox is None else inbox
         self.pending: dict[int, Trial] = {}
         self.retries: deque[Trial] = deque()
@@ -77,7 +80,9 @@ class Loop:
     @property
     def slots(self) -> int:
         """Evaluations at once, for now: an executor may lose workers and win new ones."""
-        return self._slots if self._slots is not None else getattr(self.executor, "slots", 1)
+        if self._slots is not None:
+            return self._slots
+        return self._sized.slots if self._sized else 1
 
     def run(self) -> str:
         """Return why the study ended, or "interrupted"."""
@@ -229,7 +234,7 @@ class Loop:
 
     def _room(self) -> int:
         """Evaluations to submit: one per free slot, and those that the executor wants to have ready ahead."""
-        ahead = getattr(self.executor, "ahead", 0) if self._slots is None else 0
+        ahead = self._queueing.ahead if self._queueing and self._slots is None else 0
         return self.slots + ahead - len(self.in_flight)
 
     def _resubmit(self) -> None:

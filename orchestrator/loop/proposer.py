@@ -16,14 +16,13 @@ import numpy as np
 
 from matloop.orchestrator.ledger.pending import Pending
 from matloop.orchestrator.protocols import Strategy
-from matloop.orchestrator.trial import Proposal, Trial
+from matloop.orchestrator.trial import Proposal, Trial, Unanswered
 
 if TYPE_CHECKING:
     from matloop.hpc.isolate import Child
 
-Word = Literal["pending", "gone", "told"]
-Mail = tuple[Word, Trial]
-"""What a strategy has to hear of: a trial that is pending, one that is no more, one that was answered."""
+Mail = tuple[Literal["pending"], Unanswered] | tuple[Literal["told"], Trial]
+"""What a strategy has to hear of: a proposal that is held ready, a trial that is pending, one that was answered."""
 
 SWITCH_S = 0.0005
 """How long the loop's thread waits while another runs Python code; Python's own 5 ms is long at 400 answers/s."""
@@ -50,10 +49,10 @@ class Listener:
 
     def work(self, mail: Sequence[Mail], n: int, rng: np.random.Generator) -> list[Proposal]:
         """Hear the news, then propose."""
-        for word, trial in mail:
-            apply(self._pending, word, trial)
-            if word == "told":
-                self._strategy.tell(trial)
+        for item in mail:
+            apply(self._pending, item)
+            if item[0] == "told":
+                self._strategy.tell(item[1])
         return self._strategy.ask(n, self._pending, rng)[:n]
 
 
@@ -115,12 +114,12 @@ class ProcessProposer:
         return proposals
 
 
-def apply(pending: Pending, word: Word, trial: Trial) -> None:
-    """Keep pending trials up to date."""
-    if word == "pending":
-        pending.add(trial)
+def apply(pending: Pending, item: Mail) -> None:
+    """Keep what is pending up to date."""
+    if item[0] == "pending":
+        pending.add(item[1])
     else:
-        pending.discard(trial.id)
+        pending.discard(item[1].id)
 
 
 _employed: list[Listener] = []

@@ -10,7 +10,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -19,10 +19,10 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.protocols import Space, Vectorised, require
+from matloop.orchestrator.protocols import Parameter, Parametric, Space, Vectorised, require
 from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.tried import Taken, Tried, exhausted, key
-from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, losses
+from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, losses
 
 RETRIES = 20
 """Points drawn from the sampler in search of an untried one."""
@@ -61,7 +61,7 @@ class OptunaSampler:
     ) -> None:
         self._parameters: _Parameters = (
             _Named(space.parameters)
-            if isinstance(space, _Named.Space)
+            if isinstance(space, Parametric)
             else _Coordinates(require(space, Vectorised, "optuna"))  # type: ignore[type-abstract]
         )
         self._objectives = objectives
@@ -71,7 +71,7 @@ class OptunaSampler:
         self._told: list[FrozenTrial] = []
         self._make(0)
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n points; see `Strategy.ask`."""
         taken = self._tried.pending(pending)
         with _quiet():
@@ -120,7 +120,7 @@ class OptunaSampler:
         reason = f"random sample: Optuna's {self._name} suggested only tried points"
         return Proposal(point=points[0], reason=reason, extra={"origin": "random"}) if points else None
 
-    def _running(self, trial: Trial) -> FrozenTrial:
+    def _running(self, trial: Unanswered) -> FrozenTrial:
         params, distributions = self._parameters.describe(trial.point)
         return create_trial(
             state=TrialState.RUNNING,
@@ -168,43 +168,17 @@ class _Parameters(Protocol):
         ...
 
 
-class _Parameter(Protocol):
-    """A named parameter of a box."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def type(self) -> Literal["float", "integer", "categorical"]: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def log(self) -> bool: ...
-    @property
-    def choices(self) -> Sequence[Any]: ...
-    def active(self, point: Point) -> bool: ...
-    def snap(self, value: Any) -> Any: ...
-
-
 class _Named:
     """Named parameters, in order; one that is not active given the earlier ones is left out.
 
     Choices go by their index, since Optuna cannot tell True from 1.
     """
 
-    @runtime_checkable
-    class Space(Protocol):
-        """A space with named parameters."""
-
-        @property
-        def parameters(self) -> Sequence[_Parameter]: ...
-
-    def __init__(self, parameters: Sequence[_Parameter]) -> None:
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
         self._parameters = [(p, self._distribution(p)) for p in parameters]
 
     @staticmethod
-    def _distribution(parameter: _Parameter) -> BaseDistribution:
+    def _distribution(parameter: Parameter) -> BaseDistribution:
         if parameter.type == "categorical":
             return CategoricalDistribution(range(len(parameter.choices)))
         if parameter.type == "integer":
@@ -225,7 +199,7 @@ class _Named:
         return {p.name: self._value(p, point[p.name]) for p, _ in active}, {p.name: d for p, d in active}
 
     @staticmethod
-    def _value(parameter: _Parameter, value: Any) -> Any:
+    def _value(parameter: Parameter, value: Any) -> Any:
         if parameter.type != "categorical":
             return parameter.snap(value) if parameter.type == "integer" else value
         same = [isinstance(c, bool) == isinstance(value, bool) and c == value for c in parameter.choices]

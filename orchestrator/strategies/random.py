@@ -8,7 +8,7 @@ import numpy as np
 
 from matloop.orchestrator.protocols import Finite, Space
 from matloop.orchestrator.strategies.tried import Taken, Tried, exhausted, key
-from matloop.orchestrator.trial import Point, Proposal, Trial
+from matloop.orchestrator.trial import Point, Proposal, Trial, Unanswered
 
 RETRIES = 100
 """Samples drawn in search of an untried point before a tried one is measured again."""
@@ -25,7 +25,7 @@ class Random:
         self._sampler = Sampler(space)
         self._tried = Tried()
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n random points; see `Strategy.ask`."""
         taken = self._tried.pending(pending)
         points = self._sampler.draw(n, self._tried, taken, rng)

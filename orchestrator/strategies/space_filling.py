@@ -13,7 +13,7 @@ from scipy.stats import qmc
 from matloop.orchestrator.protocols import Array, Finite, Space, Vectorised, require
 from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.strategies.tried import Taken, Tried, exhausted, key
-from matloop.orchestrator.trial import Point, Proposal, Trial
+from matloop.orchestrator.trial import Point, Proposal, Trial, Unanswered
 
 SKIPS = 1024
 """Sequence members passed over in search of an untried one before a tried point is measured again."""
@@ -40,7 +40,7 @@ class SpaceFilling:
         self._tried = Tried()
         self._told = 0
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose the next members of the sequence; see `Strategy.ask`."""
         taken = self._tried.pending(pending)
         first = self._told + len(pending)

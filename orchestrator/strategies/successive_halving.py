@@ -21,10 +21,10 @@ from functools import partial
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, SpaceExhausted
-from matloop.orchestrator.protocols import Array, Strategy
+from matloop.orchestrator.protocols import Array, Strategy, filler_of, is_slow, maker_of
 from matloop.orchestrator.strategies.evolution.dominance import crowding, dominates, levels
 from matloop.orchestrator.strategies.tried import Taken, Tried, key
-from matloop.orchestrator.trial import Objective, Proposal, Trial, losses
+from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered, losses
 
 CHECKPOINT = "checkpoint"
 WINDOW = 1000
@@ -89,9 +89,9 @@ class SuccessiveHalving:
         window = WINDOW if len(objectives) == 1 else WINDOW_OF_SEVERAL
         self._rungs = [Rung(share, deque(maxlen=window)) for share in _fidelities(lowest, reduction)]
         self._tried = Tried()
-        self.slow: bool = getattr(strategy, "slow", False)
+        self.slow = is_slow(strategy)
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose promotions, and new points where there are fewer than n; see `Strategy.ask`."""
         proposals = self._promotions(n, self._tried.pending(pending))
         if len(proposals) == n:
@@ -117,8 +117,7 @@ class SuccessiveHalving:
 
     def filler(self) -> SuccessiveHalving | None:
         """The same around the inner strategy's filler, if it has one."""
-        make = getattr(self._strategy, "filler", None)
-        inner = make() if make is not None else None
+        inner = filler_of(self._strategy)
         if inner is None:
             return None
         return SuccessiveHalving(
@@ -127,8 +126,7 @@ class SuccessiveHalving:
 
     def maker(self) -> Callable[[], SuccessiveHalving] | None:
         """Makes the same anew, told nothing, if the inner strategy can be made anew."""
-        make = getattr(self._strategy, "maker", None)
-        inner = make() if make is not None else None
+        inner = maker_of(self._strategy)
         if inner is None:
             return None
         return partial(_around, inner, objectives=self._objectives, reduction=self._reduction, lowest=self._lowest)

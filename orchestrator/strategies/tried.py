@@ -7,7 +7,7 @@ from typing import Self
 
 from matloop.orchestrator.errors import SpaceExhausted
 from matloop.orchestrator.ledger.pending import Pending, key
-from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.trial import Trial, Unanswered
 
 __all__ = ["Taken", "Tried", "exhausted", "key"]
 
@@ -59,9 +59,9 @@ class Tried:
     def __len__(self) -> int:
         return len(self._told)
 
-    def pending(self, trials: Sequence[Trial]) -> Taken:
-        """Points that are being measured; at no cost if `trials` is a `Pending`, as the loop's is."""
-        if isinstance(trials, Pending):
-            self._pending = trials
-            return Taken(trials)
-        return Taken(Pending(), (key(trial.point) for trial in trials))
+    def pending(self, proposed: Sequence[Unanswered]) -> Taken:
+        """Points that are being measured; at no cost if `proposed` is a `Pending`, as the loop's is."""
+        if isinstance(proposed, Pending):
+            self._pending = proposed
+            return Taken(proposed)
+        return Taken(Pending(), (key(one.point) for one in proposed))

@@ -28,7 +28,7 @@ from gpytorch.utils.warnings import NumericalWarning
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.protocols import Space, Vectorised
 from matloop.orchestrator.randomness import derive
-from matloop.search_spaces.columns import blocks
+from matloop.search_spaces.columns import blocks, labels
 from matloop.surrogates.checks import check_data, check_noise
 from matloop.surrogates.gaussian_process import hyperparameters, hyperposterior
 from matloop.surrogates.gaussian_process.hyperparameters import Columns, Hyperparameters, Objective
@@ -73,7 +73,7 @@ class GP:
         self.max_iterations = max_iterations
         self.subset = subset
         self._bounds = np.asarray(space.bounds, dtype=np.float64) if isinstance(space, Vectorised) else None
-        self._named = getattr(space, "columns", None)
+        self._named = labels(space)
 
     def fit(
         self,

@@ -18,12 +18,12 @@ from botorch.models.model import Model
 from botorch.sampling.pathwise import draw_matheron_paths
 from torch import nn
 
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Space
 from matloop.surrogates.gaussian_process.gp import GP
-from matloop.surrogates.networks.augmentation import Augmentation, augmentation
-from matloop.surrogates.networks.dropout_model import Render
-from matloop.surrogates.networks.members import STEPS, Prepared, member_seed, train_one
+from matloop.surrogates.networks.augmentation import Augmentation
+from matloop.surrogates.networks.members import STEPS, Training
+from matloop.surrogates.networks.prepared import Prepared
 
 FOLDS = 3
 """The network is trained without one fold in three."""
@@ -45,7 +45,7 @@ class ConvGP:
         """Set up the family.
 
         Args:
-            space: where the points come from; if it has `render` and `shape`, the network sees the rendered image.
+            space: where the points come from; if it has `render`, the network sees the rendered image.
             network: genome as in `matloop.search_spaces.networks`, with its own training settings; None for a small
                 default.
             features: most principal components of the network's last hidden layer that the process sees, >= 1.
@@ -54,15 +54,9 @@ class ConvGP:
                 `matloop.surrogates.networks.augmentation`.
             device: where the network is trained; the model itself lives on the CPU.
         """
-        for name, value in (("features", features), ("steps", steps)):
-            if value < 1:
-                raise ConfigError(f"expected {name} >= 1, got {value}")
-        self.network = network
+        at_least(1, features=features)
         self.features = features
-        self.steps = steps
-        self.augment = augmentation(augment)
-        self.device = device
-        self._render: Render | None = getattr(space, "render", None)
+        self._training = Training.of(space=space, network=network, steps=steps, augment=augment, device=device)
 
     def fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> FeatureModel:
         """Train the network on two thirds, fit the process.
@@ -76,12 +70,9 @@ class ConvGP:
             ValueError: shapes differ or a value is not finite.
             ConfigError: the network does not fit the data.
         """
-        data = Prepared.of(x, y, render=self._render, folds=FOLDS, seed=seed)
+        data = self._training.prepare(x, y, folds=FOLDS, seed=seed)
         held = data.held()[0]
-        network = train_one(
-            data, held, genome=self.network, steps=self.steps, augment=self.augment, device=self.device,
-            seed=member_seed(seed, 0),
-        )  # fmt: skip
+        (network,) = self._training.one_by_one(data, held[None], seed).networks
         trunk = Trunk(network, data, self.features)
         rows = np.flatnonzero(held.numpy()) if int(held.sum()) >= 4 else None
         with torch.no_grad():

@@ -1,6 +1,6 @@
 """A network with dropout left on, as a BoTorch model: its masks give sample functions, held-out data their scale.
 
-k copies of the network are trained, each without one of k folds of the data (`matloop.surrogates.networks.members`).
+k copies of the network are trained, each without one of k folds of the data (`matloop.surrogates.networks.calibrated`).
 The dropout rate is the one whose recalibrated predictions of held-out data are most likely. Where the space can render
 points as images (the latent space of a generator), the network sees the image and the model is one differentiable
 function from the latent vector to the property.
@@ -13,15 +13,17 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.randomness import derive, derive_seed
-from matloop.surrogates.networks.augmentation import Augmentation, augmentation
-from matloop.surrogates.networks.dropout_model import DropoutModel, Render
+from matloop.surrogates.networks.augmentation import Augmentation
+from matloop.surrogates.networks.calibrated import calibrated_model
 from matloop.surrogates.networks.masks import MaskedNetwork
-from matloop.surrogates.networks.members import STEPS, Prepared, member_seed, set_scale, train_one
+from matloop.surrogates.networks.members import Trained, Training
+from matloop.surrogates.networks.model import NetworkModel
+from matloop.surrogates.networks.prepared import Prepared
 from matloop.surrogates.networks.stack import Recipe, Stack, train
 from matloop.surrogates.uncertainty.calibration import recalibrate
 from matloop.surrogates.uncertainty.metrics import nll
@@ -53,7 +55,7 @@ class MCDropout:
         """Set up the family.
 
         Args:
-            space: where the points come from; if it has `render` and `shape`, the network sees the rendered image.
+            space: where the points come from; if it has `render`, the network sees the rendered image.
             network: genome as in `matloop.search_spaces.networks`, with its own training settings and dropout rates;
                 None for a perceptron that suits the size of the data, or a small convolutional network for images.
             rate: of dropout in the perceptron, in (0, 1); fitted chooses it by held-out likelihood.
@@ -64,23 +66,15 @@ class MCDropout:
                 `matloop.surrogates.networks.augmentation`.
             device: where the networks are trained; the model itself lives on the CPU.
         """
-        for name, value, least in (
-            ("samples", samples, 2), ("members", members, 2), ("steps", 1 if steps is None else steps, 1)
-        ):  # fmt: skip
-            if value < least:
-                raise ConfigError(f"expected {name} >= {least}, got {value}")
+        at_least(2, samples=samples, members=members)
         if rate != "fitted" and not (isinstance(rate, float) and 0 < rate < 1):
             raise ConfigError(f"expected rate to be 'fitted' or within (0, 1), got {rate!r}")
-        self.network = network
         self.rate = rate
         self.samples = samples
         self.members = members
-        self.steps = steps
-        self.augment = augmentation(augment)
-        self.device = device
-        self._render: Render | None = getattr(space, "render", None)
+        self._training = Training.of(space=space, network=network, steps=steps, augment=augment, device=device)
 
-    def fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> DropoutModel:
+    def fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> NetworkModel:
         """Train, recalibrate, and return the model.
 
         Args:
@@ -92,34 +86,17 @@ class MCDropout:
             ValueError: shapes differ or a value is not finite.
             ConfigError: the network does not fit the data, or has no dropout.
         """
-        data = Prepared.of(x, y, render=self._render, folds=self.members, seed=seed)
-        heads = False
-        if self.network is None and data.inputs.ndim == 2:
-            stack, chosen = self._stack(data, seed)
-            heads = stack.recipe.heads
-            networks: list[nn.Module] = [stack.member(i) for i in chosen]
+        data = self._training.prepare(x, y, folds=self.members, seed=seed)
+        if self._training.at_once(data):
+            trained = self._perceptrons(data, seed)
         else:
-            networks = [
-                train_one(
-                    data, held, genome=self.network, steps=self.steps or STEPS, augment=self.augment,
-                    device=self.device, seed=member_seed(seed, i),
-                )
-                for i, held in enumerate(data.held())
-            ]  # fmt: skip
-        model = DropoutModel(
-            [MaskedNetwork(network, data.inputs) for network in networks],
-            prepare=data.prepare,
-            y_mean=data.y_mean,
-            y_std=data.y_std,
-            samples=self.samples,
-            seed=derive_seed(seed, "masks"),
-            heads=heads,
-        )
-        set_scale(model, data, seed)
-        return model.eval()
+            trained = self._training.one_by_one(data, data.held(), seed)
+        members = [MaskedNetwork(network, data.inputs) for network in trained.networks]
+        masks = derive_seed(seed, "masks")
+        return calibrated_model(members, data, heads=trained.heads, samples=self.samples, masks=masks, seed=seed)
 
-    def _stack(self, data: Prepared, seed: int) -> tuple[Stack, list[int]]:
-        """Trained perceptrons, and the numbers of those of the chosen rate in the order of the folds."""
+    def _perceptrons(self, data: Prepared, seed: int) -> Trained:
+        """Those of the best rate, of all that were trained at once."""
         n = len(data.x)
         rates = [self.rate] if isinstance(self.rate, float) else list(RATES) if data.k > 1 else [RATES[1]]
         if len(rates) > 1 and n > PILOT:
@@ -128,7 +105,8 @@ class MCDropout:
         every = torch.arange(n)
         stack, held = self._trained(data, every, rates, seed)
         best = self._best(stack, held, data, every) if len(rates) > 1 else 0
-        return stack, list(range(best * data.k, (best + 1) * data.k))
+        chosen = range(best * data.k, (best + 1) * data.k)
+        return Trained([stack.member(i) for i in chosen], stack.recipe.heads)
 
     def _trained(self, data: Prepared, rows: torch.Tensor, rates: list[float], seed: int) -> tuple[Stack, torch.Tensor]:
         """All folds of the first rate, then of the next; and the rows that each holds out."""
@@ -138,9 +116,9 @@ class MCDropout:
             data.targets[rows],
             held,
             torch.tensor(rates).repeat_interleave(data.k),
-            Recipe.suited(len(rows), steps=self.steps),
+            Recipe.suited(len(rows), steps=self._training.steps),
             seed=derive_seed(seed, "stack", len(rows)),
-            device=self.device,
+            device=self._training.device,
         ), held
 
     def _best(self, stack: Stack, held: torch.Tensor, data: Prepared, rows: torch.Tensor) -> int:

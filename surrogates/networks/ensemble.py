@@ -2,7 +2,7 @@
 
 Lakshminarayanan, Pritzel & Blundell (NeurIPS 2017): networks that agree where there are data need not agree elsewhere,
 and with enough data each also predicts how far measurements scatter around it. Every network leaves out one fold of the
-data, and the networks of a fold recalibrate the whole on it (`matloop.surrogates.networks.members`).
+data, and the networks of a fold recalibrate the whole on it (`matloop.surrogates.networks.calibrated`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.randomness import derive_seed
-from matloop.surrogates.networks.augmentation import Augmentation, augmentation
-from matloop.surrogates.networks.dropout_model import DropoutModel, Render
+from matloop.surrogates.networks.augmentation import Augmentation
+from matloop.surrogates.networks.calibrated import calibrated_model
 from matloop.surrogates.networks.last_layer import last_features
 from matloop.surrogates.networks.masks import Masks
-from matloop.surrogates.networks.members import STEPS, Prepared, member_seed, set_scale, train_one
+from matloop.surrogates.networks.members import Trained, Training
+from matloop.surrogates.networks.model import NetworkModel
+from matloop.surrogates.networks.prepared import Prepared
 from matloop.surrogates.networks.stack import Recipe, train
 
 
@@ -62,7 +64,7 @@ class Ensemble:
         """Set up the family.
 
         Args:
-            space: where the points come from; if it has `render` and `shape`, the networks see the rendered image.
+            space: where the points come from; if it has `render`, the networks see the rendered image.
             network: genome as in `matloop.search_spaces.networks`, with its own training settings; None for a
                 perceptron that suits the size of the data, or a small convolutional network for images.
             folds: of the data, >= 2; each is left out by its own networks.
@@ -72,20 +74,12 @@ class Ensemble:
                 `matloop.surrogates.networks.augmentation`.
             device: where the networks are trained; the model itself lives on the CPU.
         """
-        for name, value, least in (
-            ("folds", folds, 2), ("members", members, 2), ("steps", 1 if steps is None else steps, 1)
-        ):  # fmt: skip
-            if value < least:
-                raise ConfigError(f"expected {name} >= {least}, got {value}")
-        self.network = network
+        at_least(2, folds=folds, members=members)
         self.folds = folds
         self.members = members
-        self.steps = steps
-        self.augment = augmentation(augment)
-        self.device = device
-        self._render: Render | None = getattr(space, "render", None)
+        self._training = Training.of(space=space, network=network, steps=steps, augment=augment, device=device)
 
-    def fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> DropoutModel:
+    def fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> NetworkModel:
         """Train, recalibrate, and return the model.
 
         Args:
@@ -97,33 +91,19 @@ class Ensemble:
             ValueError: shapes differ or a value is not finite.
             ConfigError: the network does not fit the data.
         """
-        data = Prepared.of(x, y, render=self._render, folds=self.folds, seed=seed)
+        data = self._training.prepare(x, y, folds=self.folds, seed=seed)
         held = data.held().repeat_interleave(self.members, dim=0)
-        heads = False
-        if self.network is None and data.inputs.ndim == 2:
-            recipe = Recipe.suited(len(x), steps=self.steps)
-            stack = train(
-                data.inputs, data.targets, held, torch.zeros(len(held)), recipe,
-                seed=derive_seed(seed, "stack"), device=self.device,
-            )  # fmt: skip
-            networks: list[nn.Module] = [stack.member(i) for i in range(len(held))]
-            heads = recipe.heads
-        else:
-            networks = [
-                train_one(
-                    data, rows, genome=self.network, steps=self.steps or STEPS, augment=self.augment,
-                    device=self.device, seed=member_seed(seed, i),
-                )
-                for i, rows in enumerate(held)
-            ]  # fmt: skip
-        model = DropoutModel(
-            [Networks(networks[i : i + self.members]) for i in range(0, len(networks), self.members)],
-            prepare=data.prepare,
-            y_mean=data.y_mean,
-            y_std=data.y_std,
-            samples=len(networks),
-            seed=0,
-            heads=heads,
-        )
-        set_scale(model, data, seed)
-        return model.eval()
+        train_all = self._perceptrons if self._training.at_once(data) else self._training.one_by_one
+        trained = train_all(data, held, seed)
+        networks = trained.networks
+        members = [Networks(networks[i : i + self.members]) for i in range(0, len(networks), self.members)]
+        return calibrated_model(members, data, heads=trained.heads, samples=len(networks), masks=0, seed=seed)
+
+    def _perceptrons(self, data: Prepared, held: torch.Tensor, seed: int) -> Trained:
+        """Of one architecture, trained at once."""
+        recipe = Recipe.suited(len(data.x), steps=self._training.steps)
+        stack = train(
+            data.inputs, data.targets, held, torch.zeros(len(held)), recipe,
+            seed=derive_seed(seed, "stack"), device=self._training.device,
+        )  # fmt: skip
+        return Trained([stack.member(i) for i in range(len(held))], recipe.heads)

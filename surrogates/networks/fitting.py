@@ -18,6 +18,7 @@ from torch import nn
 from matloop.orchestrator.randomness import torch_seed
 from matloop.search_spaces.networks.graph.graphs import Graphs
 from matloop.surrogates.networks.precision import Precision, autocast, gradient_scaler, half_type
+from matloop.surrogates.networks.schedule import GRADIENT_NORM, set_rate
 from matloop.surrogates.networks.training_state import TrainingState
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
@@ -28,9 +29,6 @@ _LOSSES: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "squared_error": nn.functional.mse_loss,
     "cross_entropy": nn.functional.cross_entropy,
 }
-_WARM_UP = 0.1  # share of the steps in which the learning rate rises
-_FINAL = 0.01  # learning rate at the end over its highest
-_GRADIENT_NORM = 5.0  # longer gradients are cut to it, so that plain descent survives its first steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,7 @@ def fit(
             network.train()
             epoch, total = state.epochs, torch.zeros((), device=device)
             for i, rows in enumerate(torch.randperm(len(x)).to(device).tensor_split(steps)):
-                _set_rate(step.descent, learning_rate, (epoch + (i + 1) / steps) / epochs)
+                set_rate(step.descent, learning_rate, (epoch + (i + 1) / steps) / epochs)
                 total += step(*_transformed(transform, x[rows], y[rows])) * len(rows)
             state.train.append(_finite(total.item() / len(x), epoch, learning_rate))
             if held_out:
@@ -174,7 +172,7 @@ class _Step:
         loss = self.loss(outputs.float(), y)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.descent)
-        nn.utils.clip_grad_norm_(self.network.parameters(), _GRADIENT_NORM)
+        nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
         self.scaler.step(self.descent)
         self.scaler.update()
         return loss.detach()
@@ -204,16 +202,6 @@ def _optimiser(name: str, network: nn.Module, learning_rate: float, weight_decay
             )
         case _:
             raise ValueError(f"expected optimiser to be adam, adamw or sgd, got {name!r}")
-
-
-def _set_rate(descent: torch.optim.Optimizer, highest: float, progress: float) -> None:
-    """Linear rise, then a cosine down to `_FINAL`; progress is the share of all steps, in (0, 1]."""
-    if progress < _WARM_UP:
-        share = progress / _WARM_UP
-    else:
-        share = _FINAL + (1 - _FINAL) * 0.5 * (1 + math.cos(math.pi * (progress - _WARM_UP) / (1 - _WARM_UP)))
-    for group in descent.param_groups:
-        group["lr"] = highest * share
 
 
 def _finite(loss: float, epoch: int, learning_rate: float) -> float:

@@ -16,13 +16,11 @@ import torch
 from torch import nn
 
 from matloop.orchestrator.randomness import torch_seed
+from matloop.surrogates.networks.schedule import GRADIENT_NORM, set_rate
 
 SEITZER_BETA = 0.5
 LEAST_LOG_VARIANCE = -9.0
 """Of standardised outputs: a variance head never claims to know more than four digits."""
-
-GRADIENT_NORM = 5.0
-WARM_UP, FINAL = 0.1, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +158,7 @@ def train(
             start = step % per_epoch * batch
             rows = order[:, start : start + batch]
             loss = _loss(stack, x[rows], y[rows])
-            _set_rate(descent, recipe.learning_rate, (step + 1) / recipe.steps)
+            set_rate(descent, recipe.learning_rate, (step + 1) / recipe.steps)
             descent.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(stack.parameters(), GRADIENT_NORM * math.sqrt(k))
@@ -179,13 +177,3 @@ def _loss(stack: Stack, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         errors = 0.5 * (errors * (-log_variance).exp() + log_variance) * (SEITZER_BETA * log_variance.detach()).exp()
     loss: torch.Tensor = errors.mean(dim=1).sum()
     return loss
-
-
-def _set_rate(descent: torch.optim.Optimizer, highest: float, progress: float) -> None:
-    """Linear rise, then a cosine down; progress is the share of all steps, in (0, 1]."""
-    if progress < WARM_UP:
-        share = progress / WARM_UP
-    else:
-        share = FINAL + (1 - FINAL) * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
-    for group in descent.param_groups:
-        group["lr"] = highest * share

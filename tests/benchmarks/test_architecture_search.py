@@ -16,7 +16,7 @@ import pytest
 from scipy.stats import binomtest
 
 from matloop.orchestrator.strategies.random import Random
-from matloop.orchestrator.trial import Proposal, Trial
+from matloop.orchestrator.trial import Proposal, Trial, Unanswered
 from matloop.search_spaces.box import Box
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -68,7 +68,7 @@ class Recorder:
         self.next = 0
         self.events: list[tuple[str, Any]] = []
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         self.events.append(("ask", (n, [t.point["x"] for t in pending])))
         proposals = [Proposal(point={"x": str(self.next + i)}) for i in range(n)]
         self.next += n

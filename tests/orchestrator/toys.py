@@ -13,7 +13,7 @@ import numpy as np
 from matloop.orchestrator.errors import InvalidPoint, SpaceExhausted
 from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.study import Study
-from matloop.orchestrator.trial import Measurement, Objective, Proposal, Trial
+from matloop.orchestrator.trial import Measurement, Objective, Proposal, Trial, Unanswered
 
 LOSS = Objective("loss", "minimise", "eV")
 
@@ -36,7 +36,7 @@ class Descent:
         self.told: list[Trial] = []
         self.best, self.loss, self.step = 0.9, np.inf, 0.5
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         steps = self.step * rng.uniform(-1, 1, n)
         return [Proposal(point={"x": float(np.clip(self.best + s, 0, 1))}, reason=f"step {s:.9f}") for s in steps]
 

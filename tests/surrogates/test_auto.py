@@ -11,7 +11,7 @@ from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.protocols import Surrogate
 from matloop.orchestrator.randomness import derive
 from matloop.surrogates.auto import Auto, milestone
-from matloop.surrogates.networks.dropout_model import DropoutModel
+from matloop.surrogates.networks.model import NetworkModel
 from matloop.testing.surrogate import SurrogateContract, data
 
 
@@ -37,7 +37,7 @@ def test_smooth_functions_go_to_the_process_and_cliffs_to_the_networks() -> None
     x, y = data(124)
     assert auto.fit(x, y[:, :1], 0).choice.startswith("gp: chosen on 121 measurements by held-out log score (gp ")
     model = auto.fit(*cliffs(470), 0)
-    assert model.choice.startswith("ensemble: ") and isinstance(model, DropoutModel)
+    assert model.choice.startswith("ensemble: ") and isinstance(model, NetworkModel)
 
 
 def test_few_data_leave_no_choice() -> None:

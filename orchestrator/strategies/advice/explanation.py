@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from matloop.orchestrator.trial import Objective, Point, Trial
+from matloop.search_spaces.columns import labels
 from matloop.surrogates.attribution import background, predicted_mean, shapley
 from matloop.surrogates.gaussian_process.metric import distances, usual_distance, weights
 from matloop.surrogates.uncertainty.interval import interval
@@ -80,7 +81,7 @@ class Explainer:
         """Set it up.
 
         Args:
-            space: where the points come from; its `columns`, if it has them, name the parameter of each column.
+            space: where the points come from; if it is `Labelled`, its columns name their parameters.
             model: of gains, i.e. of values with the sign that makes larger better.
             x: (n, d) float64, the answered trials' points, encoded; n >= 1.
             answered: n trials with values of all objectives.
@@ -186,10 +187,10 @@ class Explainer:
 def parameter_names(space: Any, points: Sequence[Point], d: int) -> list[str]:
     """Parameter that each of the d columns of an encoded point belongs to.
 
-    A space with `columns` says so. Of any other it is found by trying: what changes when a point takes over one entry
-    of another belongs to that entry. A column that nothing changed gets an empty name.
+    A space that is `Labelled` says so. Of any other it is found by trying: what changes when a point takes over one
+    entry of another belongs to that entry. A column that nothing changed gets an empty name.
     """
-    columns = getattr(space, "columns", None)
+    columns = labels(space)
     if columns is not None and len(columns) == d:
         return [column.parameter for column in columns]
     names = [""] * d

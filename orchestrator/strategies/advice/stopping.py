@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from botorch.posteriors.ensemble import EnsemblePosterior
 
+from matloop.orchestrator.protocols import DrawsModels
 from matloop.orchestrator.randomness import torch_seed
 from matloop.orchestrator.trial import Objective, Trial
 
@@ -150,9 +151,7 @@ def least_difference(model: Model, known: torch.Tensor, values: Sequence[float])
 
 def alternatives(model: Model, seed: int) -> Sequence[Model]:
     """The models that the data allow: such as the fitted one can draw, else itself."""
-    drawn: Any = getattr(model, "hyperparameter_draws", None)
-    models: Sequence[Model] = drawn(MODELS, seed) if drawn else [model]
-    return models
+    return model.hyperparameter_draws(MODELS, seed) if isinstance(model, DrawsModels) else [model]
 
 
 def draw(

@@ -20,7 +20,7 @@ from matloop.orchestrator.strategies.evolution.population import Population, Rep
 from matloop.orchestrator.strategies.evolution.screening import BELIEVED, Opinion, Screen
 from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.tried import Taken, Tried, exhausted
-from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, losses
+from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, losses
 from matloop.surrogates.fitness_svm import FitnessSVM
 
 MOST_NAMED = 3
@@ -91,7 +91,7 @@ class Evolution:
             encodable: Encodable = require(space, Encodable, "evolution's predictor")  # type: ignore[type-abstract]
             self._screen = Screen(predictor, encodable)
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n distinct children; see `Strategy.ask`."""
         taken = self._tried.pending(pending)
         mates = (Child.measured(trial) for trial in self._population.parents(rng))

@@ -12,7 +12,7 @@ measured, so that results do not depend on units. Randomness comes from torch's 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ from botorch.utils.safe_math import logmeanexp
 from botorch.utils.transforms import t_batch_mode_transform
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.protocols import Finite, Space
+from matloop.orchestrator.protocols import DrawsFunctions, Finite, Space
 from matloop.orchestrator.strategies.modelled.analytic import Bound, Improvement, InRange, log_improvement
 from matloop.orchestrator.strategies.modelled.covariance import unexplained
 from matloop.orchestrator.trial import Objective
@@ -134,10 +134,10 @@ class OneFunction(AcquisitionFunction):
     def __init__(self, model: Model, utility: Utility) -> None:
         super().__init__(model=model)
         self.utility = utility
-        self.index, self.path = int(torch.randint(2**31, ())), None
-        draw: Callable[[], Any] | None = getattr(model, "draw_function", None)
-        if draw is not None:
-            self.path = draw()
+        self.index = int(torch.randint(2**31, ()))
+        self.path: Any = None
+        if isinstance(model, DrawsFunctions):
+            self.path = model.draw_function()
         elif not isinstance(model, EnsembleModel):
             self.path = draw_matheron_paths(model, torch.Size([1]))
 

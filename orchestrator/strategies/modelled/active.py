@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.protocols import Finite, Space, Surrogate
+from matloop.orchestrator.protocols import Featured, Finite, Space, Surrogate
 from matloop.orchestrator.strategies.advice.explanation import Choice
 from matloop.orchestrator.strategies.modelled.clusters import Clusters, embedding
-from matloop.orchestrator.strategies.modelled.modelled import ModelBased
+from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
 from matloop.orchestrator.strategies.modelled.variances import Variances
 from matloop.orchestrator.strategies.tried import Taken
-from matloop.orchestrator.trial import Objective, Point, Proposal, Trial
+from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
@@ -112,16 +112,16 @@ class ActiveLearning(ModelBased):
         )
 
     def _propose(
-        self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
-    ) -> list[Proposal]:
-        network = hasattr(model, "features")
+        self, n: int, model: Model, pending: Sequence[Unanswered], taken: Taken, rng: np.random.Generator
+    ) -> Batch:
+        network = isinstance(model, Featured)
         name: Acquisition = self.acquisition or ("largest_cluster" if network else "integrated_variance")
         most = CANDIDATES
         if network and name == "largest_cluster":
             most = LISTED if isinstance(self.space, Finite) else SAMPLED
         points = self._samples(self.candidates or most, taken, rng)
         if not points:
-            return []
+            return Batch(())
         x = self._encode(points)
         criterion = self._criterion(name, model, x, [t.point for t in pending])
         picks: list[int] = []
@@ -137,10 +137,11 @@ class ActiveLearning(ModelBased):
             picks.append(best)
             criterion.add(best)
         predictions = self._predict(model, x[picks])
-        return [
+        proposals = [
             Proposal(point=points[i], prediction=prediction, reason=reason, extra=extra)
             for i, prediction, reason, extra in zip(picks, predictions, reasons, extras, strict=True)
         ]
+        return Batch(proposals, x)
 
     def _criterion(self, name: Acquisition, model: Model, x: torch.Tensor, pending: list[Point]) -> Criterion:
         """For candidates at (n, d) encoded points."""

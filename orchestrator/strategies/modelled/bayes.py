@@ -21,11 +21,11 @@ from matloop.orchestrator.strategies.modelled.acquisitions import Utility, acqui
 from matloop.orchestrator.strategies.modelled.candidates import Found, climb
 from matloop.orchestrator.strategies.modelled.cost import LEARNED, Cost
 from matloop.orchestrator.strategies.modelled.feasibility import Feasibility, telling
-from matloop.orchestrator.strategies.modelled.modelled import ModelBased
+from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
 from matloop.orchestrator.strategies.modelled.replication import worth_repeating
 from matloop.orchestrator.strategies.modelled.weighting import Weights
 from matloop.orchestrator.strategies.tried import Taken, key
-from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial
+from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
@@ -132,14 +132,14 @@ class Bayesian(ModelBased):
             self._cost.tell(trial)
 
     def _propose(
-        self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
-    ) -> list[Proposal]:
+        self, n: int, model: Model, pending: Sequence[Unanswered], taken: Taken, rng: np.random.Generator
+    ) -> Batch:
         y = self._gains()
         utility = Utility.of(y)
         x = self._encode(t.point for t in self._answered)
         chosen = self._encode(t.point for t in pending)
         weights = self._weights(float(utility(y).min()))
-        proposals = []
+        proposals, considered = [], None
         for _ in range(n):
             function = acquisition(self.acquisition, model, utility, x, y, chosen, self.beta, self._interval)
             choice = self._best(function, weights, self._candidates(utility(y), taken, rng), taken, rng)
@@ -150,6 +150,8 @@ class Bayesian(ModelBased):
             again = worth_repeating(model, x, place, chosen) if self.replicate == "auto" else None
             if again is not None and key(self._answered[again].point) not in taken:
                 point, place, choice, value = self._answered[again].point, x[again], None, None
+            if choice is not None and considered is None:
+                considered = choice.x
             taken.add(key(point))
             chosen = torch.cat([chosen, place[None]])
             feasible = None
@@ -159,7 +161,7 @@ class Bayesian(ModelBased):
             reason = self._reason(prediction, value, utility, feasible)
             extra = self._notes(model, point, place, choice, feasible)
             proposals.append(Proposal(point=point, prediction=prediction, reason=reason, extra=extra))
-        return proposals
+        return Batch(proposals, considered)
 
     def _weights(self, worst: float) -> Weights:
         logarithmic = self.acquisition.startswith("log_") or self.acquisition == "target_range"

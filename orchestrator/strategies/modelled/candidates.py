@@ -17,10 +17,10 @@ import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.optim.optimize import optimize_acqf
 
-from matloop.orchestrator.protocols import Evolvable, Vectorised
+from matloop.orchestrator.protocols import Evolvable, Stepped, Vectorised
 from matloop.orchestrator.strategies.tried import key
 from matloop.orchestrator.trial import Point
-from matloop.search_spaces.columns import Column, blocks
+from matloop.search_spaces.columns import Column, blocks, labels
 
 CHILDREN = 16
 """Mutants of each point in a round of the climb by mutation."""
@@ -61,13 +61,13 @@ def climb(
     """Valid points nearest to local maxima of the acquisition function within bounds.
 
     Args:
-        function: differentiable, unless its model says that it is `stepped`.
+        function: differentiable, unless its model is `Stepped`.
         starts: (r, d) float64.
         space: whose bounds and points they are.
         iterations: most steps of L-BFGS-B, or rounds of trials.
         rng: of the trials.
     """
-    if getattr(function.model, "stepped", False):
+    if isinstance(function.model, Stepped) and function.model.stepped:
         found = by_trials(function, starts, space, iterations, rng)
     else:
         found = _by_gradients(function, starts, space, iterations)
@@ -103,7 +103,7 @@ def by_trials(
     amounts of a mixture keep their sum, but for bounds. Arguments are those of `climb`.
     """
     lower, upper = (torch.as_tensor(bound, dtype=torch.float64) for bound in space.bounds)
-    columns = getattr(space, "columns", (Column("", "number"),) * starts.shape[1])
+    columns = labels(space) or (Column("", "number"),) * starts.shape[1]
     movable = torch.tensor([column.kind in ("number", "mixture") for column in columns])
     mixtures = [indices for _, kind, indices in blocks(columns) if kind == "mixture"]
     x, values, (r, d) = starts.clone(), evaluate(function, starts), starts.shape

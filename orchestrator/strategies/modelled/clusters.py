@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from linear_operator.utils.cholesky import psd_safe_cholesky
 
+from matloop.orchestrator.protocols import Featured
 from matloop.orchestrator.strategies.modelled.covariance import joint_covariance
 
 if TYPE_CHECKING:
@@ -85,18 +86,16 @@ def embedding(model: Model, x: torch.Tensor) -> torch.Tensor:
     """Where a model sees points: their distances there say how little the answer at one tells about another.
 
     Args:
-        model: any; one with a method `features` is asked for these.
+        model: any; of one that is `Featured` its features.
         x: (n, d) float64.
 
     Returns:
         (n, p) float64.
     """
-    features: Any = getattr(model, "features", None)
     kernel: Any = getattr(model, "covar_module", None)
     with torch.no_grad():
-        if features is not None:
-            found: torch.Tensor = features(x)
-            return found.to(torch.float64)
+        if isinstance(model, Featured):
+            return model.features(x).to(torch.float64)
         if kernel is not None:
             places = model.transform_inputs(x)
             covariance = kernel(places).to_dense().reshape(-1, len(x), len(x)).sum(dim=0)

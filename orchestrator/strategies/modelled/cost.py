@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.protocols import Finite, Space, Vectorised
+from matloop.orchestrator.protocols import Composed, Finite, Parametric, Space, Vectorised
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Point, Trial
 from matloop.search_spaces.experiment.expression import Formula
@@ -122,10 +122,10 @@ def _survey(space: Space) -> Sequence[Point]:
 
 def _names(space: Any, points: Sequence[Point]) -> dict[str, Sequence[Any]]:
     """Keys of the space's points, each with its choices if it has any, as a `Formula` wants them."""
-    product = getattr(space, "product", None)  # of parameters and mixtures
-    if product is not None:
-        return {**dict.fromkeys(product.names, ()), **(_names(product.box, ()) if product.box else {})}
-    if hasattr(space, "parameters"):
+    if isinstance(space, Composed):
+        parts = space.product
+        return {**dict.fromkeys(parts.names, ()), **(_names(parts.box, ()) if parts.box else {})}
+    if isinstance(space, Parametric):
         return {parameter.name: parameter.choices for parameter in space.parameters}
     names = dict.fromkeys(name for point in points for name in point)
     seen = {name: [point[name] for point in points if name in point] for name in names}

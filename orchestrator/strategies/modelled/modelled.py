@@ -6,7 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from gpytorch.utils.warnings import NumericalWarning
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
-from matloop.orchestrator.protocols import Encodable, Finite, Space, Surrogate, Vectorised, require
+from matloop.orchestrator.protocols import Encodable, Finite, Redrawable, Space, Surrogate, Vectorised, require
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.orchestrator.strategies.advice import stopping
 from matloop.orchestrator.strategies.advice.explanation import Choice, Explainer
@@ -24,13 +24,27 @@ from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook,
 from matloop.orchestrator.strategies.random import Random, Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
 from matloop.orchestrator.strategies.tried import Taken, Tried
-from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, losses
+from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, losses
+from matloop.surrogates.noise import fit
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
 
-LOOKED_AT = 160
+OUTLOOK_CANDIDATES = 160
 """Candidates that the outlook recorded with a proposal is taken over: an ask must not wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What was chosen in one ask.
+
+    Attributes:
+        proposals: in the order of choice.
+        considered: (c, d) float64, the candidates of the first choice, encoded; None if nothing was chosen from any.
+    """
+
+    proposals: Sequence[Proposal]
+    considered: torch.Tensor | None = None
 
 
 class ModelBased(ABC):
@@ -76,7 +90,6 @@ class ModelBased(ABC):
         self._fitted: tuple[int, Model] | None = None
         self._record = Record(objectives)
         self._explainer: tuple[Model, int, Explainer] | None = None
-        self._considered: torch.Tensor | None = None  # candidates of an ask's first choice, encoded
         for trial in data:
             self._check(trial)
             self.tell(trial)
@@ -86,21 +99,20 @@ class ModelBased(ABC):
                 f"{[o.name for o in objectives]}; take data from a study with the same objectives"
             )
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n points; see `Strategy.ask`."""
         if len(self._answered) < self.initial:
             return self._start.ask(n, pending, rng)
         taken = self._tried.pending(pending)
         with torch_seed(int(rng.integers(2**63))), _quiet():
             model = self._model()
-            redraw: Any = getattr(model, "redraw", None)
-            if redraw:
-                model = redraw(int(rng.integers(2**63)))
-            self._considered = None
-            proposals = self._propose(n, model, pending, taken, rng)
-            if proposals and self._considered is not None and self._can_look_ahead():
-                places = torch.cat([self._considered, self._encode(t.point for t in pending)])
-                ahead = self._look_ahead(model, places, 1, most=LOOKED_AT).as_json()
+            if isinstance(model, Redrawable):
+                model = model.redraw(int(rng.integers(2**63)))
+            batch = self._propose(n, model, pending, taken, rng)
+            proposals = list(batch.proposals)
+            if self.explain and batch.considered is not None and self._can_look_ahead():
+                places = torch.cat([batch.considered, self._encode(t.point for t in pending)])
+                ahead = self._look_ahead(model, places, 1, most=OUTLOOK_CANDIDATES).as_json()
                 proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead})
         if not proposals and not pending:
             raise SpaceExhausted("every point of the space was tried; enlarge it or end the study")
@@ -139,8 +151,8 @@ class ModelBased(ABC):
 
     @abstractmethod
     def _propose(
-        self, n: int, model: Model, pending: Sequence[Trial], taken: Taken, rng: np.random.Generator
-    ) -> list[Proposal]:
+        self, n: int, model: Model, pending: Sequence[Unanswered], taken: Taken, rng: np.random.Generator
+    ) -> Batch:
         """Choose up to n untried points by the model; torch's generator is seeded around the call."""
 
     def _model(self) -> Model:
@@ -154,10 +166,7 @@ class ModelBased(ABC):
     def _fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> Model:
         """The surrogate's model of the first trials, of their noise, too, if it knows what to do with it."""
         noise = np.array([[t.noise.get(o.name, np.nan) for o in self.objectives] for t in self._answered[: len(x)]])
-        if getattr(self._surrogate, "accepts_noise", False) and np.isfinite(noise).any():
-            fit: Any = self._surrogate.fit
-            return fit(x, y, seed, noise=noise)
-        return self._surrogate.fit(x, y, seed)
+        return fit(self._surrogate, x, y, seed, noise)
 
     def _count_fitted(self) -> int:
         """Number of answered trials that the present model knows."""
@@ -206,28 +215,19 @@ class ModelBased(ABC):
     ) -> dict[str, Any]:
         """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
         stretch = self._record.stretch()
-        notes = {"origin": self.name, STRETCH: stretch, **self._explain(model, point, place, choice, feasible)}
-        if "explanation" in notes:
-            intervals = notes["explanation"]["interval"]
-            for o, s in zip(self.objectives, stretch, strict=True):
-                low, high = intervals[o.name]
-                centre, half = (low + high) / 2, s * (high - low) / 2
-                intervals[o.name] = [centre - half, centre + half]
-        return notes
-
-    def _explain(
-        self,
-        model: Model,
-        point: Point,
-        place: torch.Tensor,
-        choice: Choice | None = None,
-        feasible: float | None = None,
-    ) -> dict[str, Any]:
-        """`{"explanation": ...}` for the `extra` of a proposal at the encoded (d,) place; empty unless it is wanted."""
+        notes = {"origin": self.name, STRETCH: stretch}
         if not self.explain:
-            return {}
-        if choice and self._considered is None:
-            self._considered = choice.x
+            return notes
+        explanation = self._explainer_of(model)(point, place, choice, feasible)
+        intervals = explanation["interval"]
+        for o, s in zip(self.objectives, stretch, strict=True):
+            low, high = intervals[o.name]
+            centre, half = (low + high) / 2, s * (high - low) / 2
+            intervals[o.name] = [centre - half, centre + half]
+        return {**notes, "explanation": explanation}
+
+    def _explainer_of(self, model: Model) -> Explainer:
+        """Made anew when the model or the answers have changed."""
         count = len(self._answered)
         if self._explainer is None or self._explainer[0] is not model or self._explainer[1] != count:
             x = self._encode(t.point for t in self._answered)
@@ -235,7 +235,7 @@ class ModelBased(ABC):
                 space=self.space, model=model, x=x, answered=list(self._answered), objectives=self.objectives
             )
             self._explainer = model, count, explainer
-        return {"explanation": self._explainer[2](point, place, choice, feasible)}
+        return self._explainer[2]
 
     def _can_look_ahead(self) -> bool:
         return self.seeks_best and len(self.objectives) == 1 and len(self._answered) >= self.initial

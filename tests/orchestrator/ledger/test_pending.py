@@ -10,26 +10,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matloop.orchestrator.ledger.pending import Pending, key
-from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.trial import Proposal, Trial
 
 
 def trial(number: int, x: int = 0) -> Trial:
     return Trial(id=number, study="s", number=number, point={"x": x}, seed=0)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["add", "discard", "look"]), st.integers(0, 9), st.integers(0, 3))))
-def test_is_what_a_list_would_be(steps: list[tuple[str, int, int]]) -> None:
-    pending, plain = Pending(), list[Trial]()
+ACTS = ["add", "hold", "discard", "look"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 9), st.integers(0, 3))))
+def test_is_what_two_lists_would_be(steps: list[tuple[str, int, int]]) -> None:
+    """Trials in order, then held proposals; a trial takes the place of the latest proposal at its point."""
+    pending, trials, held = Pending(), list[Trial](), list[Proposal]()
     for number, (act, victim, x) in enumerate(steps):
         if act == "add":
             pending.add(trial(number, x))
-            plain.append(trial(number, x))
+            trials.append(trial(number, x))
+            if same := [i for i, p in enumerate(held) if p.point == {"x": x}]:
+                del held[same[-1]]
+        elif act == "hold":
+            held.append(Proposal(point={"x": x}, reason=f"number {number}"))
+            pending.add(held[-1])
         elif act == "discard":
-            gone = plain[victim].id if victim < len(plain) else -1
+            gone = trials[victim].id if victim < len(trials) else -1
             pending.discard(gone)
-            plain = [t for t in plain if t.id != gone]
+            trials = [t for t in trials if t.id != gone]
         else:
-            assert pending.holds(key({"x": x})) == any(t.point == {"x": x} for t in plain)
+            assert pending.holds(key({"x": x})) == any(t.point == {"x": x} for t in (*trials, *held))
+    plain = [*trials, *held]
     assert list(pending) == plain
     assert list(reversed(pending)) == plain[::-1]
     assert [pending[i] for i in range(-len(plain), len(plain))] == [*plain, *plain]

@@ -18,7 +18,7 @@ from matloop.orchestrator.loop.proposer import ThreadProposer
 from matloop.orchestrator.protocols import Strategy
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.strategies.evolution.evolution import Evolution
-from matloop.orchestrator.trial import Objective, Proposal, Trial
+from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered
 from matloop.search_spaces.box import Box
 from matloop.surrogates.fitness_svm import FitnessSVM
 
@@ -35,7 +35,7 @@ class Counting:
         self.told: list[int] = []
         self.threads: set[str] = set()
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         assert self.gate.wait(100)
         self.sizes.append(n)
         self.seen.append([t.point["x"] for t in pending])
@@ -136,6 +136,28 @@ def test_what_is_pending_ready_or_handed_out_is_known_to_both_once(desk: type[De
     known = {t.point["x"] for t in loop.trials[1:]}.union(range(slow.next)) - answered
     loop.ask(30)
     assert sorted(filler.seen[-1]) == sorted(known)
+
+
+def test_what_is_held_ready_is_shown_as_a_proposal_and_then_as_its_trial(desk: type[Desk]) -> None:
+    """Also where a strategy measures one point several times, as it may without a filler."""
+
+    seen: list[list[object]] = []
+
+    class Same(Counting):
+        def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
+            seen.append([t.id if isinstance(t, Trial) else type(t) for t in pending])
+            return super().ask(n, pending, rng)
+
+    loop, proposal = desk(Same(step=0)), Proposal(point={"x": 0})
+    assert loop.ask(1) == []
+    loop.settle()
+    assert list(loop.asker._pending) == [proposal, proposal]
+    loop.ask(1)
+    assert list(loop.asker._pending) == [loop.trials[0], proposal]
+    loop.ask(1)
+    loop.settle()
+    assert list(loop.asker._pending) == [*loop.trials, proposal] and len(loop.trials) == 2
+    assert seen == [[], [0, Proposal]]
 
 
 def test_is_ahead_by_the_answers_that_came_during_an_ask_and_no_further(desk: type[Desk]) -> None:

@@ -25,7 +25,7 @@ from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.strategies.evolution.evolution import Evolution
 from matloop.orchestrator.strategies.random import Random
 from matloop.orchestrator.strategies.successive_halving import SuccessiveHalving
-from matloop.orchestrator.trial import Objective, Proposal, Trial
+from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered
 from matloop.search_spaces.box import Box
 from matloop.surrogates.fitness_svm import FitnessSVM
 from tests.orchestrator.harness import run
@@ -45,7 +45,7 @@ def halving() -> SuccessiveHalving:
 class Reporting:
     """Says in which process it is; dies when it is told of a failure."""
 
-    def ask(self, n: int, pending: Sequence[Trial], rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         return [Proposal(point={"process": os.getpid(), "pending": len(pending)}) for _ in range(n)]
 
     def tell(self, trial: Trial) -> None:

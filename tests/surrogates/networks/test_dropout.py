@@ -14,8 +14,8 @@ from matloop.orchestrator.protocols import Surrogate
 from matloop.orchestrator.randomness import derive, torch_seed
 from matloop.search_spaces.networks.conv import ConvNetworks
 from matloop.surrogates.networks.dropout import MCDropout
-from matloop.surrogates.networks.dropout_model import DropoutModel
 from matloop.surrogates.networks.masks import MaskedNetwork
+from matloop.surrogates.networks.model import NetworkModel
 from matloop.surrogates.uncertainty.metrics import coverage, nll
 from matloop.testing.surrogate import SurrogateContract
 
@@ -49,7 +49,7 @@ def wave_data(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def image_model() -> DropoutModel:
+def image_model() -> NetworkModel:
     return MCDropout(space=Waves(), steps=60).fit(*wave_data(40), 0)  # type: ignore[arg-type]
 
 
@@ -81,7 +81,7 @@ def test_network_without_dropout_is_refused() -> None:
         MaskedNetwork(nn.Sequential(nn.Linear(2, 1)), torch.rand(1, 2))
 
 
-def test_every_point_sees_the_same_functions_in_any_batch(image_model: DropoutModel) -> None:
+def test_every_point_sees_the_same_functions_in_any_batch(image_model: NetworkModel) -> None:
     x, _ = wave_data(12, seed=1)
     together = image_model.posterior(x).values
     apart = torch.cat([image_model.posterior(x[i : i + 1]).values for i in range(12)], dim=1)
@@ -91,7 +91,7 @@ def test_every_point_sees_the_same_functions_in_any_batch(image_model: DropoutMo
     assert image_model.posterior(x).variance.min() > 0
 
 
-def test_redrawn_masks_are_other_functions_of_the_same_networks(image_model: DropoutModel) -> None:
+def test_redrawn_masks_are_other_functions_of_the_same_networks(image_model: NetworkModel) -> None:
     x, _ = wave_data(12, seed=1)
     before = image_model.posterior(x).values
     again, other = (image_model.redraw(seed).posterior(x) for seed in (1, 2))
@@ -101,7 +101,7 @@ def test_redrawn_masks_are_other_functions_of_the_same_networks(image_model: Dro
     assert (again.mean - other.mean).abs().max() < 4 * again.variance.sqrt().max()
 
 
-def test_gradients_flow_through_the_renderer_to_the_latent_vector(image_model: DropoutModel) -> None:
+def test_gradients_flow_through_the_renderer_to_the_latent_vector(image_model: NetworkModel) -> None:
     model = image_model.redraw(3)
     networks = [network.to(torch.float64) for network in model.networks]
     try:
@@ -150,7 +150,7 @@ def test_network_for_another_input_is_refused() -> None:
         MCDropout(space=Waves(), network=genome(0, [1, 8, 8])).fit(*wave_data(8), 0)  # type: ignore[arg-type]
 
 
-def rate_of(model: DropoutModel) -> float:
+def rate_of(model: NetworkModel) -> float:
     (rate,) = {layer.p for network in model.networks for layer in network.layers.values()}  # type: ignore[union-attr]
     return round(float(rate), 6)
 

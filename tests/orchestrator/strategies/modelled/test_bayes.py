@@ -23,6 +23,7 @@ from matloop.orchestrator.strategies.modelled.bayes import Bayesian
 from matloop.orchestrator.strategies.tried import key
 from matloop.orchestrator.trial import Objective, Point, Proposal, Trial
 from matloop.search_spaces.box import Box
+from matloop.search_spaces.networks.dense import DenseNetworks
 from matloop.surrogates.gaussian_process.gp import GP
 from matloop.surrogates.networks.dropout import MCDropout
 from matloop.testing.strategy import Make, StrategyContract, answered, as_trial, measure
@@ -324,6 +325,17 @@ def test_a_product_space_of_1e14_points_is_not_listed() -> None:
     assert len({key(p.point) for p in proposals}) == 2
     lucky = np.mean([value(space.sample(derive("lucky", i))) for i in range(200)])
     assert np.mean([value(p.point) for p in proposals]) > lucky
+
+
+def test_networks_are_searched_with_a_model_of_their_genes() -> None:
+    """Columns of an encoded network have names, but nothing that says which of them are a category."""
+    space, objectives = DenseNetworks(input=[4]), (Objective("f"),)
+    strategy = Bayesian(space=space, objectives=objectives, initial=4, candidates=16, iterations=5)
+    for number in range(6):
+        (proposal,) = strategy.ask(1, (), derive(number))
+        space.check(proposal.point)
+        strategy.tell(answered(as_trial(number, proposal), {"f": float(len(proposal.point["layers"]))}))
+    assert proposal.prediction is not None and proposal.extra["explanation"]["drivers"]
 
 
 def test_noise_of_measurements_reaches_the_surrogate() -> None:

@@ -155,7 +155,7 @@ def test_a_network_considers_more_of_a_listed_space(surrogate: Surrogate, most: 
     space, objectives = toys.pool(712), toys.loss()
     strategy = ActiveLearning(space=space, objectives=objectives, surrogate=surrogate, data=told(space, 12, objectives))
     seen: list[int] = []
-    strategy._explain = lambda model, point, place, choice, feasible: seen.append(len(choice.points)) or {}  # type: ignore
+    strategy._notes = lambda model, point, place, choice: seen.append(len(choice.points)) or {}  # type: ignore
     strategy.ask(1, (), derive(0))
     assert seen == [most]
 

@@ -35,7 +35,7 @@ class Member(Protocol):
         ...
 
 
-class DropoutModel(MeasuredEnsemble):
+class NetworkModel(MeasuredEnsemble):
     """s fixed functions of the encoded point, with posterior in the units of y.
 
     `posterior(X)` is that of the function, `posterior(X, observation_noise=True)` that of a measurement.
@@ -89,7 +89,7 @@ class DropoutModel(MeasuredEnsemble):
         each = math.ceil(self.samples / len(self.networks))
         return [network.draw(each, derive(seed, "masks", i)) for i, network in enumerate(self.networks)]  # type: ignore[operator]
 
-    def redraw(self, seed: int) -> DropoutModel:
+    def redraw(self, seed: int) -> NetworkModel:
         """Return the same networks with fresh masks, for the next acquisition."""
         model = copy.copy(self)
         model.masks = self._draw(seed)

@@ -1,0 +1,21 @@
+"""Checks of options that constructors share."""
+
+from __future__ import annotations
+
+from matloop.orchestrator.errors import ConfigError
+
+
+def at_least(least: int, user: str = "", /, **options: float | None) -> None:
+    """Refuse options that are too small.
+
+    Args:
+        least: what each may be at the smallest.
+        user: whose options they are, named first in the error; empty where that is plain.
+        options: values by name; None, for one that was not given, passes.
+
+    Raises:
+        ConfigError: one is smaller, or not a number.
+    """
+    for name, value in options.items():
+        if value is not None and not value >= least:
+            raise ConfigError(f"{user and user + ': '}expected {name} >= {least}, got {value}")

@@ -1,0 +1,72 @@
+"""What a driver must offer, and what else it may."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeGuard, runtime_checkable
+
+from matloop.orchestrator.trial import Measurement, Objective, Trial
+
+
+class Driver(Protocol):
+    """Measures one trial. Pickled with every submission, so it holds settings, not data; caches are lazy.
+
+    Attributes:
+        repeatable: whether measuring the same point again is harmless; only such work is retried.
+        objectives: what it measures, with unit and usual direction; empty if only the campaign file knows.
+
+    A driver that can start from what earlier trials left is a `ContinuingDriver` besides.
+    """
+
+    @property
+    def repeatable(self) -> bool: ...
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]: ...
+
+    def __call__(self, trial: Trial) -> Measurement | Mapping[str, float] | float:
+        """Measure; a bare float is the value of the study's only objective. Exceptions become failed trials."""
+        ...
+
+
+@runtime_checkable
+class ContinuingDriver(Protocol):
+    """A driver that is handed the artifacts which `trial.inputs` names; others never see them.
+
+    Attributes:
+        accepts_inputs: True; what is False is called as any other driver.
+    """
+
+    @property
+    def accepts_inputs(self) -> bool: ...
+
+    def __call__(self, trial: Trial, inputs: Mapping[str, bytes]) -> Measurement | Mapping[str, float] | float:
+        """Measure, as a `Driver` does.
+
+        Args:
+            trial: what to measure.
+            inputs: content of each artifact in `trial.inputs`, by the same name; empty if there are none.
+        """
+        ...
+
+
+def accepts_inputs(driver: object) -> TypeGuard[ContinuingDriver]:
+    """Whether it says so."""
+    return isinstance(driver, ContinuingDriver) and bool(driver.accepts_inputs)
+
+
+@runtime_checkable
+class ByPeople(Protocol):
+    """A driver whose experiments people do (`manual`): it is never called. Any other is.
+
+    Attributes:
+        by_people: True; what is False is called.
+    """
+
+    @property
+    def by_people(self) -> bool: ...
+
+
+def is_by_people(driver: object) -> bool:
+    """Whether it says so."""
+    return isinstance(driver, ByPeople) and bool(driver.by_people)

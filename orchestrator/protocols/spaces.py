@@ -1,0 +1,191 @@
+"""What a space must offer, and what else it may: each capability is a Protocol of its own.
+
+A strategy asks for the ones it cannot do without with `require`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.trial import Point
+
+if TYPE_CHECKING:
+    import torch
+
+    from matloop.search_spaces.columns import Column
+
+Array = npt.NDArray[np.float64]
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Space(Protocol):
+    """Where points come from."""
+
+    def sample(self, rng: np.random.Generator) -> Point:
+        """Return one random valid point."""
+        ...
+
+    def check(self, point: Point) -> None:
+        """Raise InvalidPoint, naming the key, if the point does not belong to the space."""
+        ...
+
+
+@runtime_checkable
+class Evolvable(Protocol):
+    """A space whose points can be varied; children are valid by construction."""
+
+    def mutate(self, point: Point, rng: np.random.Generator) -> Point:
+        """Return a changed copy."""
+        ...
+
+    def cross(self, a: Point, b: Point, rng: np.random.Generator) -> Point:
+        """Return a child of both."""
+        ...
+
+
+@runtime_checkable
+class Encodable(Protocol):
+    """A space whose points can be written as vectors of fixed length for a predictor."""
+
+    @property
+    def dimension(self) -> int:
+        """Length d of an encoded point."""
+        ...
+
+    def encode(self, points: Sequence[Point]) -> Array:
+        """Return (n, d) float64."""
+        ...
+
+
+@runtime_checkable
+class Vectorised(Encodable, Protocol):
+    """An encodable space that can be searched as a box: `decode` maps any vector within bounds to a valid point."""
+
+    @property
+    def bounds(self) -> Array:
+        """(2, d) float64: lower, upper."""
+        ...
+
+    def decode(self, x: Array) -> Point:
+        """Map (d,) float64 within bounds to the nearest valid point."""
+        ...
+
+
+@runtime_checkable
+class Finite(Protocol):
+    """A space that can be listed."""
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """Every point, each once."""
+        ...
+
+
+class Parameter(Protocol):
+    """A named parameter of a space."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> Literal["float", "integer", "categorical"]: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def log(self) -> bool: ...
+    @property
+    def choices(self) -> Sequence[Any]: ...
+    def active(self, point: Point) -> bool:
+        """Whether the point, given its earlier parameters, has a value of this one."""
+        ...
+
+    def snap(self, value: Any) -> Any:
+        """The nearest value that may be planned."""
+        ...
+
+
+@runtime_checkable
+class Parametric(Protocol):
+    """A space with named parameters (`box`, `experiment`). Of any other, parameters are told from its points."""
+
+    @property
+    def parameters(self) -> Sequence[Parameter]:
+        """In order: a parameter may depend on earlier ones."""
+        ...
+
+
+class Parts(Protocol):
+    """Parameters and mixtures side by side."""
+
+    @property
+    def box(self) -> Parametric | None: ...
+    @property
+    def mixtures(self) -> Sequence[Any]: ...
+    @property
+    def names(self) -> Sequence[str]: ...
+
+
+@runtime_checkable
+class Composed(Protocol):
+    """A space of parameters beside mixtures (`experiment`). Any other has parameters alone."""
+
+    @property
+    def product(self) -> Parts:
+        """Its parts."""
+        ...
+
+
+@runtime_checkable
+class Labelled(Encodable, Protocol):
+    """A space that says what each column of an encoded point stands for (`box`, `pool`, `experiment`, ...).
+
+    Of any other each is taken for a number; `matloop.search_spaces.columns.labels` asks.
+    """
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """One for each of the d columns."""
+        ...
+
+
+@runtime_checkable
+class Rendering(Protocol):
+    """A space whose encoded points are images (`latent`): networks see these. Elsewhere they see the points."""
+
+    def render(self, z: torch.Tensor) -> torch.Tensor:
+        """(n, d) -> (n, channels, *places), differentiable, of the same dtype."""
+        ...
+
+
+@runtime_checkable
+class Lenient(Protocol):
+    """A space where what was done may lie between what may be planned (`box`, `pool`, `experiment`).
+
+    In any other, `check` judges what was done, too.
+    """
+
+    def check_measured(self, point: Point) -> None:
+        """Raise InvalidPoint, naming the key, if this cannot have been done."""
+        ...
+
+
+def require(space: object, capability: type[T], user: str) -> T:
+    """Return the space, typed as the capability it has.
+
+    Raises:
+        ConfigError: the space lacks the capability.
+    """
+    if not isinstance(space, capability):
+        needs: Any = [name for name in vars(capability) if not name.startswith("_")]
+        raise ConfigError(
+            f"{user} needs a space that is {capability.__name__} (with {', '.join(needs)}), "
+            f"got {type(space).__name__}; choose another strategy or add these methods to the space"
+        )
+    return space
