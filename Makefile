@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MATLOOP_DATA ?=
 
-.PHONY: install run test test-mpi test-all check bench peers clean
+.PHONY: install run test test-mpi test-gpu test-all check bench peers clean
 
 install: $(STAMP)
 
@@ -28,6 +28,10 @@ test: $(STAMP)
 # What needs mpiexec, with both MPI libraries that PyPI has; MATLOOP_FAULT_REPEATS=10 for every fault ten times over.
 test-mpi: $(STAMP) $(MPICH)/.installed
 	$(BIN)/python -m pytest -m mpi --timeout 3600
+
+# What needs a GPU, in at most eight minutes; installs nothing, and takes the Python that is there if there is no .venv.
+test-gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.py
 
 # One MPI per environment: this one has MPICH, and the rest from the main one.
 $(MPICH)/.installed: $(STAMP)
@@ -51,7 +55,7 @@ build/types/matloop:
 	ln -sfn ../.. $@
 
 bench: $(STAMP)
-	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script $(if $(MATLOOP_DATA),--data $(MATLOOP_DATA)) || exit 1; done
+	for script in $(filter-out benchmarks/gpu.py,$(sort $(wildcard benchmarks/[a-z]*.py))); do $(BIN)/python $$script $(if $(MATLOOP_DATA),--data $(MATLOOP_DATA)) || exit 1; done
 
 # Other optimisers, in an environment of their own; benchmarks use it where it exists.
 peers: $(PEERS)/.installed $(PEERS_BO)/.installed

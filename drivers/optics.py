@@ -45,6 +45,7 @@ class Optics:
         angle_deg: of incidence from the normal, in the xz plane, in [0, 90).
         polarisation: electric field in the xz plane ("x", p-polarised at an angle), along y ("y", s-polarised), or
             the mean of both.
+        device: where the fields are computed.
 
     Raises:
         ConfigError: an option is out of range.
@@ -66,6 +67,7 @@ class Optics:
         index_inclusion: list[float] | list[list[float]] = [4.3, 0.07],  # noqa: B006
         angle_deg: float = 0.0,
         polarisation: Polarisation = "unpolarised",
+        device: Literal["cpu", "cuda"] = "cpu",
     ) -> None:
         if order < 1:
             raise ConfigError(f"expected order >= 1, got {order}", at="order")
@@ -73,6 +75,8 @@ class Optics:
             raise ConfigError(f"expected angle_deg in [0, 90), got {angle_deg}", at="angle_deg")
         if polarisation not in ("x", "y", "unpolarised"):
             raise ConfigError(f"expected polarisation x, y or unpolarised, got {polarisation!r}", at="polarisation")
+        if device not in ("cpu", "cuda"):
+            raise ConfigError(f"expected device: cpu or cuda, got {device!r}", at="device")
         wavelengths = list(wavelength_nm) if isinstance(wavelength_nm, Sequence) else [wavelength_nm]
         for name, value in [("period_nm", period_nm), ("thickness_nm", thickness_nm)] + [
             ("wavelength_nm", w) for w in wavelengths or [math.nan]
@@ -91,6 +95,7 @@ class Optics:
         self.indices_inclusion = _indices("index_inclusion", index_inclusion, len(wavelengths))
         self.angle_deg = float(angle_deg)
         self.polarisation: Polarisation = polarisation
+        self.device = device
 
     def __call__(self, trial: Trial) -> Measurement:
         """Measure; the microstructure that was simulated is kept as an artifact."""
@@ -132,21 +137,24 @@ class Optics:
 
         Raises:
             FloatingPointError: a diffraction order grazes the film (a Rayleigh anomaly), where RCWA is singular.
+            ConfigError: a GPU was asked for and the worker has none.
         """
         import torch
 
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("expected a GPU for device: cuda, found none on this worker; use device: cpu")
         with torch.inference_mode(), _one_thread():
             simulation = _torcwa().rcwa(
                 freq=1 / wavelength_nm,
                 order=[self.order, self.order],
                 L=[self.period_nm, self.period_nm],
                 dtype=torch.complex128,  # complex64 errs by up to 6e-6 and saves a third of the time at order 3
-                device=torch.device("cpu"),
+                device=torch.device(self.device),
                 stable_eig_grad=False,
             )
             simulation.set_incident_angle(math.radians(self.angle_deg), 0.0)
             self._refuse_grazing(simulation, wavelength_nm)
-            simulation.add_layer(self.thickness_nm, _permittivity(structure, matrix, inclusion))
+            simulation.add_layer(self.thickness_nm, _permittivity(structure, matrix, inclusion).to(self.device))
             simulation.solve_global_smatrix()
             powers = np.array([_powers(simulation, axis) for axis in self._axes()]).mean(axis=0)
         if not np.isfinite(powers).all():

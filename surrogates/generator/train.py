@@ -67,12 +67,15 @@ class Checkpoint:
     quality: Quality
 
 
-def train(recipe: Recipe, watch: Callable[[Checkpoint], None] = lambda checkpoint: None) -> Checkpoint:
-    """Train and return the best checkpoint.
+def train(
+    recipe: Recipe, watch: Callable[[Checkpoint], None] = lambda checkpoint: None, *, device: str = "cpu"
+) -> Checkpoint:
+    """Train and return the best checkpoint, its generator on the CPU.
 
     Args:
         recipe: settings.
         watch: called with every checkpoint, CHECK_EVERY steps apart.
+        device: where the networks are trained, e.g. "cuda".
     """
     if recipe.steps < CHECK_EVERY:
         raise ValueError(f"expected steps >= {CHECK_EVERY}, got {recipe.steps}")
@@ -81,14 +84,14 @@ def train(recipe: Recipe, watch: Callable[[Checkpoint], None] = lambda checkpoin
     rng = derive("generator fields", recipe.seed)
     checkpoints = []
     with torch_seed(derive_seed("generator", recipe.seed)):
-        game = _Game(recipe)
+        game = Game(recipe, device)
         probe = game.latents(HELD_OUT)
         for step in range(1, recipe.steps + 1):
             real = two_phase_fields(recipe.batch, shape, recipe.length, rng)
             game.update(torch.from_numpy(real).float().unsqueeze(1), step)
             if step % CHECK_EVERY == 0:
-                generator = game.averaged(probe)
-                quality = compare(phases(generator, probe), held_out)
+                generator = game.averaged(probe).cpu()
+                quality = compare(phases(generator, probe.cpu()), held_out)
                 checkpoints.append(Checkpoint(step=step, generator=generator, quality=quality))
                 watch(checkpoints[-1])
     return min(checkpoints, key=lambda c: c.quality.score)
@@ -101,13 +104,16 @@ def phases(generator: Generator, z: torch.Tensor) -> npt.NDArray[np.bool_]:
     return images > 0.5
 
 
-class _Game:
-    """Generator, critic, their optimisers and the generator's running average."""
+class Game:
+    """Generator, critic, their optimisers and the generator's running average, on one device.
 
-    def __init__(self, recipe: Recipe) -> None:
+    Weights and latent vectors are drawn from torch's global generator on the CPU, so that they are the same everywhere.
+    """
+
+    def __init__(self, recipe: Recipe, device: str = "cpu") -> None:
         architecture = Architecture.of_size(recipe.size)
-        self.recipe = recipe
-        self.generator, self.critic = Generator(architecture), Critic(architecture)
+        self.recipe, self.device = recipe, device
+        self.generator, self.critic = Generator(architecture).to(device), Critic(architecture).to(device)
         self.average = copy.deepcopy(self.generator)
         self.optimisers = [
             torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=(0.0, 0.99))
@@ -116,10 +122,16 @@ class _Game:
 
     def latents(self, n: int) -> torch.Tensor:
         """Draw (n, d) uniformly in [-1, 1]."""
-        return 2 * torch.rand(n, self.generator.dimension) - 1
+        return 2 * torch.rand(n, self.generator.dimension).to(self.device) - 1
 
     def update(self, real: torch.Tensor, step: int) -> None:
-        """One step of the critic, one of the generator, one of the average."""
+        """One step of the critic, one of the generator, one of the average.
+
+        Args:
+            real: (n, 1, H, W) float32 in [0, 1].
+            step: its number, from 1.
+        """
+        real = real.to(self.device)
         for optimiser in self.optimisers:
             optimiser.param_groups[0]["lr"] = self.recipe.learning_rate * (1 - (step - 1) / self.recipe.steps)
         generator_step, critic_step = self.optimisers
@@ -163,10 +175,11 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description="Train a microstructure generator.")
     parser.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     for field in dataclasses.fields(Recipe):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
     options = vars(parser.parse_args())
-    out: Path = options.pop("out")
+    out, device = options.pop("out"), options.pop("device")
     recipe = Recipe(**options)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     best = math.inf
@@ -186,17 +199,18 @@ def main() -> None:
             )
             if quality.score < best:  # saved at once, so that stopping early keeps the best
                 best = quality.score
-                save(checkpoint.generator, out, _notes(recipe, checkpoint))
+                save(checkpoint.generator, out, _notes(recipe, checkpoint, device))
 
-        train(recipe, watch)
+        train(recipe, watch, device=device)
     print(f"{out}: score {best:.3f}")
 
 
-def _notes(recipe: Recipe, checkpoint: Checkpoint) -> dict[str, Any]:
+def _notes(recipe: Recipe, checkpoint: Checkpoint, device: str) -> dict[str, Any]:
     return {
         "recipe": dataclasses.asdict(recipe),
         "step": checkpoint.step,
         "held_out": {name: round(value, 4) for name, value in dataclasses.asdict(checkpoint.quality).items()},
+        "device": device,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }

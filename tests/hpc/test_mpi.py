@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from matloop.hpc.mpi import Mpi
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.ledger.ledger import read
 from tests.hpc.launchers import MPICH, OPEN_MPI, TOLERANT, Launcher, job_of, output_of
+
+COUNTED = ("tests", "errors", "failures", "skipped")
 
 
 @pytest.mark.parametrize("options", [{"memory_gb": 0.0}, {"lease_s": 0.0}, {"threads": 0}, {"trials_per_gpu": -1}])
@@ -52,17 +55,27 @@ def test_a_missing_library_is_explained() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+CONTRACT = """
+import os, sys, pytest
+options = ["-p", "no:cacheprovider", f"--junitxml={sys.argv[1]}/{os.getpid()}.xml", "tests/hpc/under_mpi.py"]
+sys.exit(pytest.main(options))
+"""
+
+
 @pytest.mark.mpi
 @pytest.mark.parametrize(
     ("launcher", "options"), [(OPEN_MPI, ()), (OPEN_MPI, TOLERANT), (MPICH, ())], ids=["openmpi", "ulfm", "mpich"]
 )
-def test_contract_under_mpiexec(launcher: Launcher, options: tuple[str, ...]) -> None:
-    command = ("-m", "pytest", "--color=no", "-p", "no:cacheprovider", "tests/hpc/under_mpi.py")
-    code, out = output_of(launcher(3, *command, options=options))
+def test_contract_under_mpiexec(launcher: Launcher, options: tuple[str, ...], tmp_path: Path) -> None:
+    """Each rank reports into a file of its own: the manager passes every test, the workers skip every one."""
+    code, out = output_of(launcher(3, "-c", CONTRACT, tmp_path, options=options))
     assert code == 0, out
-    summaries = sorted(line for line in out.splitlines() if " in " in line and ("passed" in line or "skipped" in line))
-    assert len(summaries) == 3, out
-    assert sum("passed" in line and "failed" not in line for line in summaries) == 1, out
+    suites = [ElementTree.parse(file).find("testsuite") for file in tmp_path.glob("*.xml")]
+    counts = [{key: int(suite.get(key, -1)) for key in COUNTED} for suite in suites if suite is not None]
+    tests = counts[0]["tests"]
+    assert tests > 20
+    passed, left_out = ({"tests": tests, "errors": 0, "failures": 0, "skipped": n} for n in (0, tests))
+    assert sorted(counts, key=lambda found: found["skipped"]) == [passed, left_out, left_out], out
 
 
 CAMPAIGN = """

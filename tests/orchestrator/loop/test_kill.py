@@ -5,21 +5,27 @@ from __future__ import annotations
 import multiprocessing
 import random
 import signal
+import time
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.loop.budget import Budget
+from matloop.orchestrator.trial import Measurement, Trial
 from tests.orchestrator.harness import run
 from tests.orchestrator.toys import LOSS, Bowl, study
 
-KILLS = 100
+KILLS, ASYNCHRONOUS_KILLS = 100, 20
+SLEEP_S = 0.003
 TRIALS = 800
 ASYNCHRONOUS_TRIALS = 2000
 EVOLUTION_TRIALS = 250
+LIMIT_S = 120.0
+"""Generous: of one step on a machine that is busy otherwise."""
 EVOLUTION = [
     "matloop.orchestrator.strategies.evolution.evolution",
     "matloop.search_spaces.box",
@@ -28,77 +34,127 @@ EVOLUTION = [
 ]
 
 
-def descent(folder: Path, sleep_s: float):
+@dataclass(frozen=True)
+class Stalling(Bowl):
+    """Hangs once the log has more lines than `until`, so that a run that is to be killed cannot end before."""
+
+    until: int | None = None
+
+    def __call__(self, trial: Trial) -> Measurement:
+        measured = super().__call__(trial)
+        if self.until is not None and lines(self.log) > self.until:
+            time.sleep(LIMIT_S)
+        return measured
+
+
+def lines(log: Path | None) -> int:
+    """Evaluations begun so far."""
+    return log.read_bytes().count(b"\n") if log and log.exists() else 0
+
+
+def descent(driver: Bowl):
     # an attempt that dies with its manager must not become a failure here, however often it is hit
-    return study(driver=Bowl(folder / "log", sleep_s), budget=Budget(trials=TRIALS), attempts=10**6)
+    return study(driver=driver, budget=Budget(trials=TRIALS), attempts=10**6)
 
 
-def evolution(folder: Path, sleep_s: float):
+def evolution(driver: Bowl):
     from matloop.orchestrator.strategies.evolution.evolution import Evolution
     from matloop.search_spaces.box import Box
     from matloop.surrogates.fitness_svm import FitnessSVM
 
     space = Box(parameters={"x": {"type": "float", "low": 0.0, "high": 1.0}})
     strategy = Evolution(space=space, objectives=(LOSS,), population=10, predictor=FitnessSVM())
-    return study(
-        strategy=strategy, driver=Bowl(folder / "log", sleep_s), budget=Budget(trials=EVOLUTION_TRIALS), attempts=10**6
-    )
+    return study(strategy=strategy, driver=driver, budget=Budget(trials=EVOLUTION_TRIALS), attempts=10**6)
 
 
-def serial(folder: Path, make, sleep_s: float, started=None) -> None:
+def many(driver: Bowl):
+    return replace(descent(driver), budget=Budget(trials=ASYNCHRONOUS_TRIALS))
+
+
+def serial(folder: Path, make, driver: Bowl, started=None) -> None:
     from matloop.hpc.serial import Serial
 
     if started:
         started.send(True)
-    run(folder, lambda: make(folder, sleep_s), executor=Serial(), seed=5)
+    run(folder, lambda: make(driver), executor=Serial(), seed=5)
 
 
-def many(folder: Path, sleep_s: float):
-    return replace(descent(folder, sleep_s), budget=Budget(trials=ASYNCHRONOUS_TRIALS))
-
-
-def asynchronous(folder: Path, make, sleep_s: float, started=None) -> None:
+def asynchronous(folder: Path, make, driver: Bowl, started=None) -> None:
     from matloop.hpc.local import Local
 
     if started:
         started.send(True)
     with Local(slots=2) as executor:
-        run(folder, lambda: make(folder, sleep_s), executor=executor, seed=5)
+        run(folder, lambda: make(driver), executor=executor, seed=5)
 
 
-def killed_often(folder: Path, target, make, kills: int, within_s: float, sleep_s: float) -> int:
-    """Start and kill `kills` times at random moments, then let it finish; return how many kills struck it running."""
+@dataclass
+class Kills:
+    """What is certain of the kills of a campaign.
+
+    Attributes:
+        opened: that came when the run had begun to measure.
+        measuring: of these, that came while it certainly measured.
+    """
+
+    opened: int = 0
+    measuring: int = 0
+
+
+def killed_often(folder: Path, target, make, *, kills: int, most: int, early_s: float) -> Kills:
+    """Start and kill a campaign `kills` times, then let it finish.
+
+    Three in ten are killed within `early_s` of their start, so perhaps before they have opened the record; the others
+    at a random moment from their first evaluation on. Each makes 1 to `most` evaluations and then hangs in the next,
+    and one in ten is left until it does.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["matloop.hpc.serial", "matloop.hpc.local", "tests.orchestrator.loop.test_kill", *EVOLUTION]
     )
-    rng, struck = random.Random(0), 0
-    for _ in range(kills):
+    rng, log, found = random.Random(0), folder / "log", Kills()
+    for kill in range(kills):
+        begun, number = lines(log), rng.randint(1, most)
         ours, theirs = context.Pipe()
-        process = context.Process(target=target, args=(folder, make, sleep_s, theirs))
+        driver = Stalling(log, SLEEP_S, until=begun + number)
+        process = context.Process(target=target, args=(folder, make, driver, theirs))
         process.start()
         ours.recv()  # imports are done
-        process.join(rng.uniform(0, within_s))
+        if kill % 10 < 3:
+            process.join(rng.uniform(0, early_s))
+        else:
+            hangs = kill % 10 == 3
+            wait_for(lambda: lines(log) > begun + (number if hangs else 0))  # noqa: B023 (called here)
+            process.join(0 if hangs else rng.uniform(0, 2 * SLEEP_S * number))
+            found.opened += 1
+            found.measuring += hangs
         process.kill()
         process.join()
-        struck += process.exitcode == -signal.SIGKILL
-    process = context.Process(target=target, args=(folder, make, sleep_s))
+        assert process.exitcode == -signal.SIGKILL
+    process = context.Process(target=target, args=(folder, make, Bowl(log, SLEEP_S)))
     process.start()
-    process.join(120)
+    process.join(LIMIT_S)
     assert process.exitcode == 0
-    return struck
+    return found
 
 
-@pytest.mark.parametrize("make", [descent, evolution])
-def test_serial_killed_100_times_equals_unkilled(tmp_path, make):
-    within_s = 0.03 if make is descent else 0.12
-    struck = killed_often(tmp_path / "killed", serial, make, KILLS, within_s, 0.003)
+def wait_for(happened: Callable[[], bool]) -> None:
+    """Return once it has."""
+    ends_at = time.monotonic() + LIMIT_S
+    while not happened():
+        assert time.monotonic() < ends_at
+        time.sleep(0.0005)
+
+
+@pytest.mark.parametrize(("make", "most"), [(descent, 7), (evolution, 2)])  # times KILLS below their budgets
+def test_serial_killed_100_times_equals_unkilled(tmp_path, make, most):
+    kills = killed_often(tmp_path / "killed", serial, make, kills=KILLS, most=most, early_s=0.03)
     serial_folder = tmp_path / "whole"
     serial_folder.mkdir()
-    serial(serial_folder, make, 0.0)
+    serial(serial_folder, make, Bowl())
     killed, whole = (read(tmp_path / name / "ledger.db") for name in ("killed", "whole"))
-    assert struck >= 0.7 * KILLS
-    assert len(killed.sessions) > struck * 0.5 and len(killed.lost) > 5
+    assert len(killed.sessions) > kills.opened >= 0.7 * KILLS
+    assert len(killed.lost) >= kills.measuring >= 0.1 * KILLS
     for a, b in zip(killed.trials, whole.trials, strict=True):
         assert (a.point, a.values, a.seed, a.ask, a.extra, a.parents) == (
             b.point,
@@ -112,9 +168,9 @@ def test_serial_killed_100_times_equals_unkilled(tmp_path, make):
 
 
 def test_asynchronous_killed_loses_nothing_and_doubles_nothing(tmp_path):
-    struck = killed_often(tmp_path, asynchronous, many, 20, 0.8, 0.004)
+    kills = killed_often(tmp_path, asynchronous, many, kills=ASYNCHRONOUS_KILLS, most=90, early_s=0.8)
     history = read(tmp_path / "ledger.db")
-    assert struck >= 14 and len(history.lost) > 5
+    assert len(history.sessions) > kills.opened >= 14 and len(history.lost) >= kills.measuring >= 2
     assert [t.number for t in history.trials] == list(range(ASYNCHRONOUS_TRIALS))
     assert sorted(history.finished) == list(range(ASYNCHRONOUS_TRIALS))
     assert all(t.state == "answered" for t in history.trials)
