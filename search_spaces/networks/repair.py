@@ -60,8 +60,9 @@ class Repair:
 
         What shrinking ends at depends on genes that it leaves alone, so the largest of many draws counts.
         """
+        found = [self.rules.costs(self._least(fixed, seed)) for seed in range(_DRAWS)]
         for cost in ("parameters", "multiply_adds"):
-            least = max(getattr(self.rules.costs(self._least(fixed, seed)), cost) for seed in range(_DRAWS))
+            least = max(getattr(one, cost) for one in found)
             if (limit := getattr(self.budget, cost)) < least:
                 raise ConfigError(f"expected max_{cost} of at least {least:,} for {name}, got {limit:,}; raise it")
 
