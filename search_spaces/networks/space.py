@@ -50,8 +50,8 @@ class NetworkSpace:
         self.rules, self.grammar, self.fixed = rules, rules.grammar, dict(fixed)
         self.budget, self.morphisms = budget, morphisms
         self._repair = Repair(rules, budget)
-        self._repair.require_room(self.fixed, f"input {fixed['input']} and {fixed['outputs']} outputs")
         self._repair.require_use(self.fixed, given or {})
+        self._repair.require_room(self.fixed, f"input {fixed['input']} and {fixed['outputs']} outputs")
         self._variation, self._encoding = Variation(self.grammar), Encoding(rules)
 
     def sample(self, rng: np.random.Generator) -> Genome:
