@@ -12,7 +12,7 @@ import numpy as np
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.box import Box
 from matloop.search_spaces.networks.conv import ConvNetworks
-from matloop.search_spaces.networks.genome import RANGES, TRAINING
+from matloop.search_spaces.networks.gene import Gene, Range
 
 
 class Flat(Box):
@@ -23,20 +23,17 @@ class Flat(Box):
     """
 
     def __init__(self, networks: ConvNetworks) -> None:
-        words = networks.words
+        grammar, layers = networks.grammar, networks.grammar.series["layers"]
         parameters: dict[str, dict[str, Any]] = {}
-        for place in range(networks.budget.layers):
-            kinds = [*words.layers] if place == 0 else ["none", *words.layers]
+        for place in range(layers.most):
+            kinds = [*layers.kinds] if place == 0 else ["none", *layers.kinds]
             parameters[f"kind{place}"] = _choice(kinds)
-            for kind, genes in words.layers.items():
-                for gene, choices in genes.items():
-                    parameters[f"{kind}{place}.{gene}"] = _choice(choices) | {"when": {f"kind{place}": [kind]}}
-        parameters |= {gene: _choice(choices) for gene, choices in (*words.settings.items(), *TRAINING.items())}
-        parameters |= {
-            gene: {"type": "float", "low": low, "high": high, "log": True} for gene, (low, high) in RANGES.items()
-        }
+            for kind, table in layers.kinds.items():
+                for name, gene in table.items():
+                    parameters[f"{kind}{place}.{name}"] = _parameter(gene) | {"when": {f"kind{place}": [kind]}}
+        parameters |= {name: _parameter(gene) for name, gene in (*grammar.settings.items(), *grammar.training.items())}
         super().__init__(parameters=parameters)
-        self.networks = networks
+        self.networks, self.grammar, self.layers = networks, grammar, layers
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """A random network of the space, as it draws them itself."""
@@ -45,24 +42,30 @@ class Flat(Box):
     def flatten(self, genome: Point) -> dict[str, Any]:
         """Point of a genome."""
         point: dict[str, Any] = {}
-        for place in range(self.networks.budget.layers):
+        for place in range(self.layers.most):
             layer = dict(genome["layers"][place]) if place < len(genome["layers"]) else {"kind": "none"}
             kind = point[f"kind{place}"] = layer.pop("kind")
             point |= {f"{kind}{place}.{gene}": value for gene, value in layer.items()}
-        settings = {gene: genome[gene] for gene in self.networks.words.settings}
-        return point | settings | {gene: genome["training"][gene] for gene in (*TRAINING, *RANGES)}
+        settings = {gene: genome[gene] for gene in self.grammar.settings}
+        return point | settings | {gene: genome["training"][gene] for gene in self.grammar.training}
 
     def genome(self, point: Point) -> dict[str, Any]:
         """Nearest valid genome of a point."""
         layers = []
-        for place in range(self.networks.budget.layers):
+        for place in range(self.layers.most):
             kind = point[f"kind{place}"]
             if kind != "none":
-                genes = self.networks.words.layers[kind]
+                genes = self.layers.kinds[kind]
                 layers.append({"kind": kind} | {gene: point[f"{kind}{place}.{gene}"] for gene in genes})
-        settings = {gene: point[gene] for gene in self.networks.words.settings}
-        training = {gene: point[gene] for gene in (*TRAINING, *RANGES)}
+        settings = {gene: point[gene] for gene in self.grammar.settings}
+        training = {gene: point[gene] for gene in self.grammar.training}
         return self.networks.repair(settings | {"layers": layers, "training": training})
+
+
+def _parameter(gene: Gene | Range) -> dict[str, Any]:
+    if isinstance(gene, Range):
+        return {"type": "float", "low": gene.low, "high": gene.high, "log": True}
+    return _choice(gene.choices)
 
 
 def _choice(choices: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 
 from matloop.drivers.training import weights
-from matloop.drivers.training.data import Data, Split, load, split
+from matloop.drivers.training.data import Data, Split, load, rows, split
 from matloop.drivers.training.latency import latency_ms
 from matloop.drivers.training.scales import scales
 from matloop.drivers.training.start import CHECKPOINT, owner, start
@@ -110,6 +110,12 @@ class Training:
         self.augment, self.device, self.precision, self.threads = augment, device, precision, threads
         self.latency_batch = latency_batch
         self.asked = tuple(o.name for o in objectives)
+
+    @property
+    def examples(self) -> int | None:
+        """Number of examples that a network is trained on, from the file's header; None if that cannot be read."""
+        n = rows(self.data)
+        return None if n is None else max(round(n * self.split[0]), 1)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

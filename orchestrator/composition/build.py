@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from matloop.orchestrator.composition.binding import KINDS, Place, bind, construct, find
-from matloop.orchestrator.composition.config import Config, sources
+from matloop.orchestrator.composition.binding import KINDS, Place, bind, construct, find, parameters
+from matloop.orchestrator.composition.config import Config, references, sources
 from matloop.orchestrator.composition.outcomes import Outcomes, Recorded, Rehearsal
 from matloop.orchestrator.composition.source import suggest
 from matloop.orchestrator.errors import ConfigError, Problem
@@ -35,6 +35,8 @@ class Builder:
     """Builds the studies of one campaign on given outcomes; each part once.
 
     Attributes:
+        examples: numbers of training examples that spaces were told of, by the study that the space stands in; only
+            where no earlier study's outcome decides it.
         files: SHA-256 of every file that the campaign names, by the dotted place where it does.
     """
 
@@ -42,6 +44,7 @@ class Builder:
         self.config = config
         self.outcomes = outcomes(self)
         self.files: dict[str, str] = {}
+        self.examples: dict[str, int] = {}
         self._spaces: dict[str, Space] = {}
         self._drivers: dict[str, Driver] = {}
 
@@ -167,7 +170,9 @@ class Builder:
             return False, None
 
         try:
-            injected = self._injected(role, study)
+            injected = self._injected(role, study, target)
+            if role == "space" and "examples" in parameters(target) and "examples" not in options:
+                injected["examples"] = self._examples(str(place.location[1]))
         except ConfigError as error:  # what it rests on is wrong; say what is wrong with it too
             names = dict.fromkeys(("seed", "folder", "space", "objectives"))
             with also(error):
@@ -177,7 +182,22 @@ class Builder:
         self._remember_files(options, arguments, place)
         return construct(target, arguments, place)
 
-    def _injected(self, role: str, study: str) -> dict[str, Any]:
+    def _examples(self, study: str) -> int | None:
+        """How many examples the driver of a study trains on, if it says so without knowing the space."""
+        try:
+            spec, place = self.origin(study, "driver")
+            if "space" in parameters(find("driver", spec["kind"], place)):
+                return None
+            found = getattr(self.driver(study), "examples", None)
+        except ConfigError:  # reported where the driver is built
+            return None
+        if not isinstance(found, int):
+            return None
+        if not any(references(spec, ())):
+            self.examples[study] = found
+        return found
+
+    def _injected(self, role: str, study: str, target: type) -> dict[str, Any]:
         """What constructors may ask for by name. Spaces and drivers get the same seed in every study, so that
         studies that are compared measure the same thing."""
         owner = study if role not in ("space", "driver") else ""
@@ -185,7 +205,7 @@ class Builder:
             "seed": derive_seed(self.config.seed, owner, role) % 2**31,
             "folder": self.config.folder,
         }
-        if role != "space":
+        if role not in ("space", "driver") or (role == "driver" and "space" in parameters(target)):
             injected["space"] = self.space(study)
         if role not in ("space", "driver"):
             injected["objectives"] = self.objectives(study)
@@ -246,7 +266,9 @@ def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
             o.name: {"direction": o.direction, "unit": o.unit} for o in study.objectives
         }
         for role in ("space", "driver", "strategy"):
-            resolved["studies"][study.name][role] = rehearsed.origin(study.name, role)[0]
+            spec, place = rehearsed.origin(study.name, role)
+            told = rehearsed.examples.get(str(place.location[1])) if role == "space" else None
+            resolved["studies"][study.name][role] = spec | ({"examples": told} if told is not None else {})
     resolved["files"] = rehearsed.files
     return studies, resolved
 

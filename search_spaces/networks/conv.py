@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-import numpy as np
-
-from matloop.search_spaces.networks.genome import CONVOLUTIONAL, Genome
-from matloop.search_spaces.networks.repair import Budget
-from matloop.search_spaces.networks.space import NetworkSpace, check_shape
+from matloop.search_spaces.networks.costs import Budget
+from matloop.search_spaces.networks.layered.genome import convolutional
+from matloop.search_spaces.networks.layered.rules import LayeredRules
+from matloop.search_spaces.networks.space import NetworkSpace, check_counts, check_shape
+from matloop.search_spaces.networks.training import training
+from matloop.search_spaces.networks.vocabulary import widen
 
 _MULTIPLY_ADDS_PER_PIXEL = 1_500
 _LEAST_MULTIPLY_ADDS = 1_000_000
 
 
 class ConvNetworks(NetworkSpace):
-    """Space of network genomes; `matloop.search_spaces.networks.genome` describes them.
+    """Space of network genomes; `matloop.search_spaces.networks.layered.genome` describes them.
 
     Args:
         input: (channels, length) of a spectrum or diffraction pattern, (channels, height, width) of an image or
@@ -27,9 +29,11 @@ class ConvNetworks(NetworkSpace):
             pixel and at least a million: 150 images of 32 x 32 then train for 30 epochs in seconds on one core.
         morphisms: share of mutations, in [0, 1], that make a layer wider, its kernel larger or add a layer so that the
             child can start as the same function as its parent; meant for children that inherit weights.
+        genes: other choices than the usual ones, see `matloop.search_spaces.networks.vocabulary`.
+        examples: number of training examples, which the choices of batch sizes follow; None for a few hundred.
 
     Raises:
-        ConfigError: a shape or limit that no network meets.
+        ConfigError: a shape, limit or gene that no network meets.
     """
 
     def __init__(
@@ -41,23 +45,20 @@ class ConvNetworks(NetworkSpace):
         max_parameters: int = 500_000,
         max_multiply_adds: int | None = None,
         morphisms: float = 0.0,
+        genes: dict[str, list[Any]] | None = None,
+        examples: int | None = None,
     ) -> None:
         check_shape(
             input, (2, 3, 4), "[channels, length], [channels, height, width] or [channels, depth, height, width]"
         )
+        check_counts(outputs=outputs, max_layers=max_layers)
         if max_multiply_adds is None:
             smallest = (input[0] + 1) * outputs
             max_multiply_adds = max(_MULTIPLY_ADDS_PER_PIXEL * math.prod(input[1:]), _LEAST_MULTIPLY_ADDS, smallest)
-        budget = Budget(layers=max_layers, parameters=max_parameters, multiply_adds=max_multiply_adds)
-        super().__init__(CONVOLUTIONAL, input, outputs, budget, morphisms)
-
-    def sample(self, rng: np.random.Generator) -> Genome:
-        """A random network: convolutions with pooling between some, then at most two dense layers."""
-        features = int(rng.integers(1, self.budget.layers + 1))
-        layers: list[Genome] = []
-        for position in range(features):
-            kind = "pool" if position and layers[-1]["kind"] == "conv" and rng.random() < 0.4 else "conv"
-            layers.append(self.layer(kind, rng))
-        dense = min(int(rng.choice(3, p=(0.5, 0.4, 0.1))), self.budget.layers - features)
-        layers += [self.layer("dense", rng) for _ in range(dense)]
-        return self.complete(layers, rng)
+        super().__init__(
+            LayeredRules(widen(convolutional(max_layers, training(examples, input)), genes or {})),
+            fixed={"input": list(input), "outputs": outputs},
+            budget=Budget(parameters=max_parameters, multiply_adds=max_multiply_adds),
+            given=genes,
+            morphisms=morphisms,
+        )

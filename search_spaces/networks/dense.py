@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from matloop.search_spaces.networks.genome import DENSE, Genome
-from matloop.search_spaces.networks.repair import Budget
-from matloop.search_spaces.networks.space import NetworkSpace, check_shape
+from matloop.search_spaces.networks.costs import Budget
+from matloop.search_spaces.networks.layered.genome import dense
+from matloop.search_spaces.networks.layered.rules import LayeredRules
+from matloop.search_spaces.networks.space import NetworkSpace, check_counts, check_shape
+from matloop.search_spaces.networks.training import training
+from matloop.search_spaces.networks.vocabulary import widen
 
 
 class DenseNetworks(NetworkSpace):
-    """Space of genomes of dense layers, some with skips; `matloop.search_spaces.networks.genome` describes them.
+    """Space of genomes of dense layers, see `matloop.search_spaces.networks.layered.genome`.
 
     Args:
         input: (features,), e.g. [12].
@@ -19,9 +22,11 @@ class DenseNetworks(NetworkSpace):
         max_parameters: most trainable values.
         morphisms: share of mutations, in [0, 1], that widen a layer or add one so that the child can start as the same
             function as its parent; meant for children that inherit weights.
+        genes: other choices than the usual ones, see `matloop.search_spaces.networks.vocabulary`.
+        examples: number of training examples, which the choices of batch sizes follow; None for a few hundred.
 
     Raises:
-        ConfigError: a shape or limit that no network meets.
+        ConfigError: a shape, limit or gene that no network meets.
     """
 
     def __init__(
@@ -32,13 +37,15 @@ class DenseNetworks(NetworkSpace):
         max_layers: int = 6,
         max_parameters: int = 100_000,
         morphisms: float = 0.0,
+        genes: dict[str, list[Any]] | None = None,
+        examples: int | None = None,
     ) -> None:
         check_shape(input, (1,), "[features]")
-        budget = Budget(layers=max_layers, parameters=max_parameters, multiply_adds=max_parameters)
-        super().__init__(DENSE, input, outputs, budget, morphisms)
-
-    def sample(self, rng: np.random.Generator) -> Genome:
-        """A random network of one layer or more."""
-        return self.complete(
-            [self.layer("dense", rng) for _ in range(int(rng.integers(1, self.budget.layers + 1)))], rng
+        check_counts(outputs=outputs, max_layers=max_layers)
+        super().__init__(
+            LayeredRules(widen(dense(max_layers, training(examples, input)), genes or {})),
+            fixed={"input": list(input), "outputs": outputs},
+            budget=Budget(parameters=max_parameters, multiply_adds=max_parameters),
+            given=genes,
+            morphisms=morphisms,
         )

@@ -1,113 +1,120 @@
-"""A genome as a vector of fixed length for a predictor: settings, one block for each layer, and what they add up to."""
+"""A genome as a vector of fixed length for a predictor: settings, a block for each place, and what they add up to.
+
+Texts are one-hot, ordered numbers are their place among the choices from 0 to 1, numbers of a range the same in the
+logarithm. A place of a series that the genome does not fill is 0, and so are the genes of the kinds that it is not.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from matloop.search_spaces.networks.genome import RANGES, TRAINING, Choices, Words
-from matloop.search_spaces.networks.plan import Plan, plan
-
-_SUMMARY = (
-    "log10 parameters / 6",
-    "log10 multiply-adds / 8",
-    "share of layers used",
-    "share of them with a skip",
-    "largest dropout",
-)
-_SUMMARY_OF_MAPS = (
-    "share of them convolutions",
-    "log2 downsampling / 8",
-    "receptive field / image",
-    "log2 features read out / 16",
-)
+from matloop.search_spaces.networks.costs import Costs
+from matloop.search_spaces.networks.gene import Gene, Genome, Range, Table
+from matloop.search_spaces.networks.rules import Rules
 
 
 class Encoding:
-    """Writes genomes of a space as rows of numbers.
-
-    Categorical genes are one-hot, ordered numbers are their place among the permitted values from 0 to 1, continuous
-    ones the same in the logarithm. A layer's block is 0 where there is no such layer or it lacks the gene.
+    """Writes genomes of a family as rows of numbers.
 
     Attributes:
         columns: meaning of each value, most of them in [0, 1].
     """
 
-    def __init__(self, words: Words, max_layers: int) -> None:
-        self.max_layers = max_layers
-        self._settings = _table({**words.settings, **TRAINING})
-        self._kinds = {kind: _table(genes) for kind, genes in words.layers.items()}
-        self._empty = {kind: [0.0] * (1 + len(_names(genes))) for kind, genes in words.layers.items()}
-        self._of_maps = "conv" in words.layers
-        self.columns = _names({**words.settings, **TRAINING}) + [f"log {gene}" for gene in RANGES]
-        for number in range(1, max_layers + 1):
-            for kind, genes in words.layers.items():
-                names = [f"layer {number} {kind} {name}" for name in _names(genes)]
-                self.columns += [f"layer {number} is {kind}", *names]
-        self.columns += [*_SUMMARY, *_SUMMARY_OF_MAPS] if self._of_maps else _SUMMARY
+    def __init__(self, rules: Rules) -> None:
+        grammar = self.grammar = rules.grammar
+        self.rules = rules
+        self._settings = _Writer(grammar.settings)
+        self._training = _Writer(grammar.training)
+        self._blocks = {key: _Writer(table) for key, table in grammar.blocks.items()}
+        self._kinds = {
+            key: {kind: _Writer(table) for kind, table in series.kinds.items()}
+            for key, series in grammar.series.items()
+        }
+        self._empty = {
+            key: {kind: [0.0] * (1 + len(writer.columns)) for kind, writer in kinds.items()}
+            for key, kinds in self._kinds.items()
+        }
+        self.columns = self._columns()
 
-    def encode(self, genome: Mapping[str, Any]) -> list[float]:
+    def encode(self, genome: Genome) -> list[float]:
         """Values in the order of `columns`."""
-        training, layers = genome["training"], genome["layers"]
-        row = _values({**genome, **training}, self._settings)
-        row += [math.log(training[gene] / low) / math.log(high / low) for gene, (low, high) in RANGES.items()]
-        for layer in layers:
-            for kind, empty in self._empty.items():
-                row += [1.0, *_values(layer, self._kinds[kind])] if layer["kind"] == kind else empty
-        row += [0.0] * ((self.max_layers - len(layers)) * sum(map(len, self._empty.values())))
-        return row + self._summary(genome, plan(genome))
+        row = self._settings.write(genome) + self._training.write(genome["training"])
+        for key, writer in self._blocks.items():
+            row += writer.write(genome[key])
+        for key, kinds in self._kinds.items():
+            blocks, empty = genome[key], self._empty[key]
+            for block in blocks:
+                own = block.get("kind", "")
+                for kind, nothing in empty.items():
+                    if kind == own:
+                        row.append(1.0)
+                        row += kinds[kind].write(block)
+                    else:
+                        row += nothing
+            row += [0.0] * ((self.grammar.series[key].most - len(blocks)) * sum(map(len, empty.values())))
+        found = self.rules.costs(genome)
+        return row + self._summary(genome, found) + self.rules.summary(genome, found)
 
-    def _summary(self, genome: Mapping[str, Any], layout: Plan) -> list[float]:
-        layers = genome["layers"]
-        n = max(len(layers), 1)
-        summary = [
-            math.log10(layout.parameters) / 6,
-            math.log10(layout.multiply_adds) / 8,
-            len(layers) / self.max_layers,
-            sum(bool(layer.get("skip")) for layer in layers) / n,
-            max([genome["dropout"], *(layer.get("dropout", 0.0) for layer in layers)]),
+    def _summary(self, genome: Genome, found: Costs) -> list[float]:
+        series = self.grammar.series
+        rates = [genome.get("dropout", 0.0)]
+        for key in self.grammar.blocks:
+            rates.append(genome[key].get("dropout", 0.0))
+        for key in series:
+            rates += [block.get("dropout", 0.0) for block in genome[key]]
+        return [
+            *[len(genome[key]) / max(one.most, 1) for key, one in series.items()],
+            math.log10(max(found.parameters, 1)) / 6,
+            math.log10(max(found.multiply_adds, 1)) / 8,
+            float(max(rates)),
         ]
-        if self._of_maps:
-            first_vector = next(part for part in layout.parts if part.kind == "Linear")
-            summary += [
-                sum(layer["kind"] == "conv" for layer in layers) / n,
-                math.log2(layout.downsampling) / 8,
-                layout.receptive_field / max(layout.input[1:]),
-                math.log2(first_vector.arguments[0]) / 16,
-            ]
-        return summary
+
+    def _columns(self) -> list[str]:
+        names = [*self._settings.columns, *self._training.columns]
+        for key, writer in self._blocks.items():
+            names += [f"{key} {name}" for name in writer.columns]
+        for key, kinds in self._kinds.items():
+            for number in range(self.grammar.series[key].most):
+                for kind, writer in kinds.items():
+                    prefix = f"{key}[{number}]"
+                    names.append(f"{prefix} is {kind or 'there'}")
+                    names += [f"{prefix} {kind} {name}" if kind else f"{prefix} {name}" for name in writer.columns]
+        names += [f"share of {key} used" for key in self.grammar.series]
+        names += ["log10 parameters / 6", "log10 multiply-adds / 8", "largest dropout"]
+        return names + self.rules.summary_columns
 
 
-def _names(genes: Mapping[str, Choices]) -> list[str]:
-    """Columns of these genes, categorical ones first."""
-    names = [f"{gene} = {choice}" for gene, choices in _categorical(genes) for choice in choices]
-    return names + [gene for gene, _ in _ordered(genes)]
+class _Writer:
+    """Writes one table's genes."""
+
+    def __init__(self, table: Table) -> None:
+        self._choices: list[tuple[str, Mapping[Any, list[float]]]] = []
+        self._ranges: list[tuple[str, Range]] = []
+        self.columns: list[str] = []
+        for name, gene in table.items():
+            if isinstance(gene, Gene):
+                self._choices.append((name, _written(gene)))
+                text = isinstance(gene.choices[0], str)
+                self.columns += [f"{name} = {choice}" for choice in gene.choices] if text else [name]
+        for name, gene in table.items():
+            if isinstance(gene, Range):
+                self._ranges.append((name, gene))
+                self.columns.append(f"log {name}")
+
+    def write(self, block: Mapping[str, Any]) -> list[float]:
+        """Values in the order of `columns`."""
+        row: list[float] = []
+        for name, written in self._choices:
+            row += written[block[name]]
+        for name, gene in self._ranges:
+            row.append(gene.share(block[name]))
+        return row
 
 
-def _table(genes: Mapping[str, Choices]) -> list[tuple[str, dict[Any, list[float]]]]:
-    """For each gene, in the order of `_names`, what each of its values is written as."""
-    table = [
-        (gene, {value: [float(value == choice) for choice in choices] for value in choices})
-        for gene, choices in _categorical(genes)
-    ]
-    ordered = [
-        (gene, {value: [place / (len(choices) - 1)] for place, value in enumerate(choices)})
-        for gene, choices in _ordered(genes)
-    ]
-    return table + ordered
-
-
-def _values(genes: Mapping[str, Any], table: Iterable[tuple[str, Mapping[Any, list[float]]]]) -> list[float]:
-    row: list[float] = []
-    for gene, written in table:
-        row += written[genes[gene]]
-    return row
-
-
-def _categorical(genes: Mapping[str, Choices]) -> list[tuple[str, Choices]]:
-    return [(gene, choices) for gene, choices in genes.items() if isinstance(choices[0], str)]
-
-
-def _ordered(genes: Mapping[str, Choices]) -> list[tuple[str, Choices]]:
-    return [(gene, choices) for gene, choices in genes.items() if not isinstance(choices[0], str)]
+def _written(gene: Gene) -> dict[Any, list[float]]:
+    """What each choice is written as."""
+    if isinstance(gene.choices[0], str):
+        return {value: [float(value == choice) for choice in gene.choices] for value in gene.choices}
+    return {value: [place / max(len(gene.choices) - 1, 1)] for place, value in enumerate(gene.choices)}

@@ -1,65 +1,124 @@
-"""Genomes made of settings, blocks and lists of blocks: drawn, mutated and crossed from one table of their genes.
+"""The words of a family of networks: tables of genes for its settings, its blocks, and its lists of blocks.
 
-A family of networks says in a `Grammar` which words its genomes are written in; what they mean is in its plan.
-A genome is a plain dict: what the space fixes, the settings, each block as a dict, each series as a list of dicts,
-and `training` as every family has it (`matloop.search_spaces.networks.genome`).
+A genome is a plain dict that JSON can hold: what the space fixes, the settings, each block as a dict, each series as a
+list of dicts, and `training` (see `matloop.search_spaces.networks.training`). The blocks of a series are of one kind or
+of several; then each names its own under the key `kind`. What the words mean is in the family's plan.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from matloop.search_spaces.networks.genome import RANGES, TRAINING, Choices, Genome, draw_log, draw_training
+from matloop.search_spaces.networks.gene import Gene, Genome, Range, Table, draw_block, pick
 
-_LEARNING_STEP = 0.5  # standard deviation of a mutated rate or decay, in natural logarithms
-
-
-@dataclass(frozen=True, slots=True)
-class Gene:
-    """What a gene may be.
-
-    Attributes:
-        choices: texts, truth values, or numbers in ascending order.
-        odds: of drawing each; None for equal ones.
-    """
-
-    choices: Choices
-    odds: tuple[float, ...] | None = None
-
-    def draw(self, rng: np.random.Generator) -> Any:
-        """One of the choices, as the plain Python value that it is."""
-        return self.choices[int(rng.choice(len(self.choices), p=self.odds))]
-
-    def another(self, value: object, rng: np.random.Generator) -> Any:
-        """Any of the other choices."""
-        others = [choice for choice in self.choices if choice != value]
-        return others[int(rng.integers(len(others)))]
-
-
-Table = Mapping[str, Gene]
+Arrange = Callable[[int, np.random.Generator], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A list of `least` to `most` blocks, all of the same genes."""
+    """A list of `least` to `most` blocks.
 
-    table: Table
+    Attributes:
+        kinds: genes of each kind of block; the only kind of a series may be "", and its blocks then name none.
+        least: fewest blocks.
+        most: most blocks.
+        usual: fewest blocks that drawing, mutating and crossing leave; only repair goes below, to save cost.
+        last: kind whose blocks come after all others; "" for none.
+        odds: of inserting a block of each kind; None for equal ones.
+        arrange: kinds of a random series, given the most blocks; None for any length and any kinds.
+    """
+
+    kinds: Mapping[str, Table]
     least: int
     most: int
+    usual: int = 0
+    last: str = ""
+    odds: tuple[float, ...] | None = None
+    arrange: Arrange | None = None
+
+    def table(self, block: Mapping[str, Any]) -> Table:
+        """Genes of a block."""
+        return self.kinds[block.get("kind", "")]
+
+    def block(self, kind: str, rng: np.random.Generator) -> Genome:
+        """A random block of a kind."""
+        genes = draw_block(self.kinds[kind], rng)
+        return {"kind": kind, **genes} if kind else genes
+
+    def kind(self, rng: np.random.Generator) -> str:
+        """Kind of a block to be inserted."""
+        kinds = list(self.kinds)
+        return kinds[0] if len(kinds) == 1 else pick(kinds, self.odds or (1.0,) * len(kinds), rng)
+
+    def draw(self, rng: np.random.Generator) -> list[Genome]:
+        """Random blocks."""
+        if self.arrange is None:
+            length = int(rng.integers(max(self.least, self.usual), self.most + 1))
+            kinds: Sequence[str] = [self.kind(rng) for _ in range(length)]
+        else:
+            kinds = self.arrange(self.most, rng)
+        return self.tidy([self.block(kind, rng) for kind in kinds])
+
+    def first_of_last(self, blocks: Sequence[Mapping[str, Any]]) -> int:
+        """Where the blocks begin that come last."""
+        return len(blocks) - sum([block["kind"] == self.last for block in blocks]) if self.last else len(blocks)
+
+    def tidy(self, blocks: list[Genome]) -> list[Genome]:
+        """In order, and no more than `most`."""
+        if self.last:
+            blocks = sorted(blocks, key=lambda block: block["kind"] == self.last)
+        return blocks[: self.most]
+
+
+class Place(NamedTuple):
+    """A block within a genome.
+
+    Attributes:
+        key: of the block or series; "" for the genome's top.
+        position: in a series, else -1.
+        block: the dict itself.
+        table: its genes.
+    """
+
+    key: str
+    position: int
+    block: Genome
+    table: Table
+
+    @property
+    def name(self) -> str:
+        """As messages give it."""
+        return self.key if self.position < 0 else f"{self.key}[{self.position}]"
+
+    def path(self, gene: str) -> str:
+        """One of its genes, as messages give it."""
+        return f"{self.name}.{gene}" if self.key else gene
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A block within a genome: its name as messages give it, the dict itself, and its genes."""
+class Odds:
+    """How often each kind of change is made.
 
-    name: str
-    block: Genome
-    table: Table
+    Attributes:
+        insert: a block into a series.
+        delete: one of a series.
+        alter: a gene of a block.
+        toggle: the gene `Grammar.toggle` of a block, from or to its first choice.
+        setting: a setting, or a choice of the training.
+        rate: a number of the training.
+    """
+
+    insert: float = 0.15
+    delete: float = 0.1
+    alter: float = 0.48
+    toggle: float = 0.0
+    setting: float = 0.17
+    rate: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,95 +129,77 @@ class Grammar:
         settings: genes at the top of the genome.
         blocks: by key, the genes of a single block.
         series: by key, lists of blocks.
+        training: genes of how the network is trained.
+        odds: of each kind of change.
+        toggle: gene that one kind of change turns on and off; "" for none.
     """
 
     settings: Table
     blocks: Mapping[str, Table]
     series: Mapping[str, Series]
+    training: Table
+    odds: Odds = field(default_factory=Odds)
+    toggle: str = ""
+
+    @property
+    def keys(self) -> list[str]:
+        """What a genome has beside what the space fixes."""
+        return [*self.settings, *self.blocks, *self.series, "training"]
 
     def draw(self, rng: np.random.Generator) -> Genome:
-        """A random genome; the length of each series is uniform."""
-        genome = _draw(self.settings, rng)
-        genome |= {key: _draw(table, rng) for key, table in self.blocks.items()}
-        for key, series in self.series.items():
-            length = int(rng.integers(series.least, series.most + 1))
-            genome[key] = [_draw(series.table, rng) for _ in range(length)]
-        return genome | {"training": draw_training(rng)}
+        """A random genome."""
+        genome = draw_block(self.settings, rng)
+        genome |= {key: draw_block(table, rng) for key, table in self.blocks.items()}
+        genome |= {key: series.draw(rng) for key, series in self.series.items()}
+        return genome | {"training": draw_block(self.training, rng)}
 
     def places(self, genome: Genome) -> Iterator[Place]:
-        """The top of a genome, its blocks, then each block of its series."""
-        yield Place("", genome, self.settings)
-        yield from (Place(key, genome[key], table) for key, table in self.blocks.items())
+        """The top of a genome, its blocks, then each block of its series; `Part.block` is their number."""
+        yield Place("", -1, genome, self.settings)
+        yield from self.inner(genome)
+
+    def inner(self, genome: Genome) -> Iterator[Place]:
+        """As `places`, without the top."""
+        for key, table in self.blocks.items():
+            yield Place(key, -1, genome[key], table)
         for key, series in self.series.items():
-            yield from (Place(f"{key}[{i}]", block, series.table) for i, block in enumerate(genome[key]))
+            for index, block in enumerate(genome[key]):
+                yield Place(key, index, block, series.table(block))
 
-    def mutate(self, genome: Genome, rng: np.random.Generator) -> None:
-        """Make one change in place: a gene, a block more or less, or how it is trained."""
-        match rng.choice(4, p=(0.6, 0.15, 0.1, 0.15)):
-            case 1 if self.series:
-                self._insert(genome, rng)
-            case 2 if self.series:
-                self._delete(genome, rng)
-            case 3:
-                _retrain(genome["training"], rng)
-            case _:
-                places = list(self.places(genome))
-                place = places[int(rng.integers(len(places)))]
-                gene = list(place.table)[int(rng.integers(len(place.table)))]
-                place.block[gene] = place.table[gene].another(place.block[gene], rng)
-
-    def cross(self, a: Mapping[str, Any], b: Mapping[str, Any], rng: np.random.Generator) -> Genome:
-        """A child: settings, blocks and training from either, of each series the head of one and the tail of the other.
-
-        It shares no part with its parents.
-        """
-
-        def either(key: str) -> Any:
-            return (a, b)[int(rng.integers(2))][key]
-
-        child = {key: either(key) for key in (*self.settings, *self.blocks)}
+    def tables(self) -> dict[str, Table]:
+        """Every table by the name that a campaign file qualifies a gene with, e.g. "dense" in `dense.width`."""
+        found: dict[str, Table] = {"network": self.settings, **self.blocks}
         for key, series in self.series.items():
-            head, tail = (int(rng.integers(0, len(parent[key]) + 1)) for parent in (a, b))
-            child[key] = [*a[key][:head], *b[key][tail:]][: series.most]
-            child[key] = child[key] if len(child[key]) >= series.least else either(key)
-        child["training"] = {gene: (a, b)[int(rng.integers(2))]["training"][gene] for gene in (*TRAINING, *RANGES)}
-        return duplicate(child)
+            found |= {kind or key: table for kind, table in series.kinds.items()}
+        return found | {"training": self.training}
 
-    def _insert(self, genome: Genome, rng: np.random.Generator) -> None:
-        key, series = self._any_series(rng)
-        if len(genome[key]) < series.most:
-            genome[key].insert(int(rng.integers(len(genome[key]) + 1)), _draw(series.table, rng))
-
-    def _delete(self, genome: Genome, rng: np.random.Generator) -> None:
-        key, series = self._any_series(rng)
-        if len(genome[key]) > series.least:
-            del genome[key][int(rng.integers(len(genome[key])))]
-
-    def _any_series(self, rng: np.random.Generator) -> tuple[str, Series]:
-        return list(self.series.items())[int(rng.integers(len(self.series)))]
+    def having(self, tables: Mapping[str, Table]) -> Grammar:
+        """The same grammar with other tables, named as `tables` names them."""
+        series = {
+            key: replace(one, kinds={kind: tables[kind or key] for kind in one.kinds})
+            for key, one in self.series.items()
+        }
+        return replace(
+            self,
+            settings=tables["network"],
+            blocks={key: tables[key] for key in self.blocks},
+            series=series,
+            training=tables["training"],
+        )
 
 
-def duplicate(genome: Mapping[str, Any]) -> Genome:
-    """A copy that shares nothing that can be changed; several times as fast as `copy.deepcopy`."""
-    return {key: _duplicate(value) for key, value in genome.items()}
+def ranges(table: Table) -> list[str]:
+    """Names of the genes that are numbers of a range."""
+    return [name for name, gene in table.items() if isinstance(gene, Range)]
 
 
-def _duplicate(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    return [_duplicate(item) for item in value] if isinstance(value, list | tuple) else value
+def choices(table: Table) -> dict[str, Gene]:
+    """The genes that are choices."""
+    return {name: gene for name, gene in table.items() if isinstance(gene, Gene)}
 
 
-def _draw(table: Table, rng: np.random.Generator) -> Genome:
-    return {name: gene.draw(rng) for name, gene in table.items()}
-
-
-def _retrain(training: Genome, rng: np.random.Generator) -> None:
-    """Change one training gene; a rate moves by a random factor and is drawn anew where it would leave its range."""
-    gene = (*TRAINING, *RANGES, *RANGES)[int(rng.integers(len(TRAINING) + 2 * len(RANGES)))]
-    if gene in TRAINING:
-        training[gene] = Gene(TRAINING[gene]).another(training[gene], rng)
-        return
-    low, high = RANGES[gene]
-    moved = training[gene] * math.exp(rng.normal(0.0, _LEARNING_STEP))
-    training[gene] = moved if low <= moved <= high else draw_log(low, high, rng)
+def everywhere(grammar: Grammar) -> Iterator[tuple[str, str, Gene | Range]]:
+    """Every gene: the name of its table, its own, and what it may be."""
+    return chain.from_iterable(
+        ((where, name, gene) for name, gene in table.items()) for where, table in grammar.tables().items()
+    )

@@ -1,66 +1,63 @@
-"""The torch module of a genome, of whatever family."""
+"""The torch module of a genome, of whatever family: it runs the program that the family's plan writes."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from matloop.search_spaces.networks.families import serve
-from matloop.search_spaces.networks.plan import Add, Keep, Layout, Plan, plan
-
-FAMILIES: Mapping[str, str] = {
-    "graph": "matloop.search_spaces.networks.graph.network:build",
-    "segmentation": "matloop.search_spaces.networks.segmentation.network:build",
-}
-"""What builds the networks of other families, by the genome's key `family`: genome to `Network`."""
+from matloop.search_spaces.networks.families import family
+from matloop.search_spaces.networks.graph.graphs import Graphs
+from matloop.search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program, Unpack
 
 
 class Network(nn.Module):
-    """A module that knows its costs; base of every family's."""
+    """Runs a program; its modules have torch's default initial weights, from torch's global generator."""
 
-    layout: Layout
+    layout: Program
 
-
-class PlannedNetwork(Network):
-    """Runs a plan: (n, *input) float32 to (n, outputs) float32."""
-
-    layout: Plan
-
-    def __init__(self, layout: Plan) -> None:
+    def __init__(self, program: Program) -> None:
         super().__init__()
-        self.layout = layout
-        for part in layout.parts:
-            self.add_module(part.name, getattr(nn, part.kind)(*part.arguments, **part.options))
+        self.layout = program
+        library = importlib.import_module(program.library) if program.library else None
+        for part in program.parts:
+            make = getattr(library if part.kind in program.uses else nn, part.kind)
+            self.add_module(part.name, make(*part.arguments, **part.options))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        kept: dict[str, torch.Tensor] = {}
-        for step in self.layout.steps:
-            match step:
-                case Keep(name):
-                    kept[name] = x
-                case Add(name, parts):
-                    x = x + self._apply_parts(parts, kept[name])
-                case _:
-                    x = self._apply_parts(step.parts, x)
-        return x
+    def forward(self, x: Any) -> torch.Tensor:
+        """From a tensor (n, *input), graphs, or the tuple of their tensors, to what the family's plan says."""
+        values: dict[str, Any] = {self.layout.argument: x.tensors if isinstance(x, Graphs) else x}
+        for statement in self.layout.statements:
+            match statement:
+                case Call(result, parts, arguments):
+                    values[result] = self._call(parts, [values[name] for name in arguments])
+                case Add(result, first, second, parts):
+                    values[result] = values[first] + self._call(parts, [values[second]])
+                case Concatenate(result, terms):
+                    values[result] = torch.cat([values[name] for name in terms], dim=1)
+                case Crop(result, like):
+                    height, width = values[like].shape[-2:]
+                    values[result] = values[result][..., :height, :width]
+                case Unpack(results, argument):
+                    values.update(zip(results, values[argument], strict=True))
+        final: torch.Tensor = values[self.layout.result]
+        return final
 
-    def _apply_parts(self, names: tuple[str, ...], x: torch.Tensor) -> torch.Tensor:
-        for name in names:
-            x = self.get_submodule(name)(x)
-        return x
+    def _call(self, parts: tuple[str, ...], arguments: list[Any]) -> Any:
+        for part in parts:
+            arguments = [self.get_submodule(part)(*arguments)]
+        return arguments[0]
 
 
 def build(genome: Mapping[str, Any]) -> Network:
     """Build the network of a valid genome, with torch's default initial weights from its global generator.
 
     Dropout layers are `nn.Dropout` and, between feature maps, of the kind that drops whole maps, e.g. `nn.Dropout2d`.
+
+    Raises:
+        InvalidPoint: no such family.
     """
-    network: Network = serve(genome, _build, FAMILIES)(genome)
-    return network
-
-
-def _build(genome: Mapping[str, Any]) -> PlannedNetwork:
-    return PlannedNetwork(plan(genome))
+    return Network(family(genome).plan(genome))

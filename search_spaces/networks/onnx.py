@@ -1,4 +1,4 @@
-"""A trained network as an ONNX model, written from its plan: any runtime can load it, and nothing needs torch.
+"""A trained network as an ONNX model, written from its program: any runtime can load it, and nothing needs torch.
 
 Dropouts are left out. Batch size is free. Layers keep their names.
 """
@@ -6,24 +6,22 @@ Dropouts are left out. Batch size is free. Layers keep their names.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from matloop.orchestrator.errors import MissingExtra
-from matloop.search_spaces.networks.families import serve
-from matloop.search_spaces.networks.plan import Add, Keep, Part, Plan, Shape, plan
+from matloop.orchestrator.errors import MatloopError, MissingExtra
+from matloop.search_spaces.networks.families import FAMILIES, Ports, family
+from matloop.search_spaces.networks.part import Part
+from matloop.search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program
 
 try:
     import onnx
     from onnx import helper, numpy_helper
 except ImportError as error:
     raise MissingExtra("onnx") from error
-
-FAMILIES: Mapping[str, str] = {"segmentation": "matloop.search_spaces.networks.segmentation.onnx:to_onnx"}
-"""What writes the networks of other families, by the genome's key `family`: genome, weights and scales to a model."""
 
 OPSET = 21  # the first with group normalisation as torch has it
 IR_VERSION = 10  # of the same release
@@ -41,70 +39,96 @@ def to_onnx(genome: Mapping[str, Any], weights: Mapping[str, Any], scales: Mappi
             trained on scaled data; the model then takes and gives values in their own units.
 
     Raises:
-        MatloopError: a network of another family.
+        MatloopError: a network of a family that cannot be one.
     """
-    model: bytes = serve(genome, _convert, FAMILIES)(genome, weights, scales or {})
-    return model
-
-
-def _convert(genome: Mapping[str, Any], weights: Mapping[str, Any], scales: Mapping[str, Any]) -> bytes:
-    layout = plan(genome)
-    writer = Writer(layout, {name: np.asarray(value) for name, value in weights.items()})
-    graph = writer.write(scales)
-    units = "own units" if scales else "standardised"
+    makes = family(genome)
+    if makes.ports is None:
+        able = sorted(name for name in FAMILIES if name and family({"family": name}).ports)
+        raise MatloopError(
+            f"expected a network whose family is one of {able} or none for an ONNX model, got {genome['family']!r}; "
+            "use its torch source"
+        )
+    scales = scales or {}
+    ports, writer = makes.ports(genome, bool(scales)), Writer(makes.plan(genome), weights)
     model = helper.make_model(
-        graph,
+        writer.write(ports, scales),
         producer_name="matloop",
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
-        doc_string=f"x: (n, {', '.join(map(str, layout.input))}) to y: (n, {layout.outputs}), float32, {units}.",
+        doc_string=f"x: ({_shape(ports.x)}) to y: ({_shape(ports.y)}), float32, {ports.units}.",
     )
     helper.set_model_props(model, {"genome": json.dumps(genome)})
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
 
 
-class Writer:
-    """Writes nodes and constants while it follows a plan; `self.x` is the name of the value so far."""
+def _shape(extents: Iterable[int | str]) -> str:
+    return ", ".join(map(str, ("n", *extents)))
 
-    def __init__(self, layout: Plan, weights: Mapping[str, npt.NDArray[Any]]) -> None:
-        self.layout, self.weights = layout, weights
-        self.parts = {part.name: part for part in layout.parts}
+
+class Writer:
+    """Writes nodes and constants while it follows a program; `self.x` is ONNX's name of the value at hand."""
+
+    def __init__(self, program: Program, weights: Mapping[str, Any]) -> None:
+        self.program = program
+        self.weights = {name: np.asarray(value) for name, value in weights.items()}
+        self.parts = {part.name: part for part in program.parts}
         self.nodes: list[Any] = []
         self.constants: dict[str, npt.NDArray[Any]] = {}
         self.x = "x"
 
-    def write(self, scales: Mapping[str, Any]) -> Any:
+    def write(self, ports: Ports, scales: Mapping[str, Any]) -> Any:
         """The whole graph, with the scales of inputs and outputs around the network."""
-        layout, kept = self.layout, {}
-        states = {f"x{i}": shape for i, shape in enumerate((layout.input, *layout.shapes))}
         if "x_mean" in scales:
-            channels = (layout.input[0], *[1] * (len(layout.input) - 1))
+            channels = (-1, *[1] * (len(ports.x) - 1))
             self.x = self._node("Sub", "centred", self._constant("x_mean", scales["x_mean"], channels))
             self.x = self._node("Div", "scaled", self._constant("x_std", scales["x_std"], channels))
-        for step in layout.steps:
-            match step:
-                case Keep(name):
-                    kept[name] = self.x
-                case Add(name, parts):
-                    main, self.x = self.x, kept[name]
-                    for part in parts:
-                        self._part(self.parts[part], states[name])
-                    self.x = self._node("Add", f"{main}_and_{name}", main)
-                case _:
-                    for part in step.parts:
-                        self._part(self.parts[part], ())
+        self._follow()
         if "y_mean" in scales:
-            self.x = self._node("Mul", "unscaled", self._constant("y_std", scales["y_std"], (layout.outputs,)))
-            self.x = self._node("Add", "shifted", self._constant("y_mean", scales["y_mean"], (layout.outputs,)))
+            self.x = self._node("Mul", "unscaled", self._constant("y_std", scales["y_std"], (-1,)))
+            self.x = self._node("Add", "shifted", self._constant("y_mean", scales["y_mean"], (-1,)))
         self.nodes[-1].output[0] = "y"
         return helper.make_graph(
             self.nodes,
             "network",
-            [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", *layout.input])],
-            [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", layout.outputs])],
+            [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", *ports.x])],
+            [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", *ports.y])],
             [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
         )
+
+    def _follow(self) -> None:
+        """Write every statement; `values` are the names that ONNX knows the program's values by."""
+        values = {self.program.argument: self.x}
+        for number, statement in enumerate(self.program.statements):
+            match statement:
+                case Call(result, parts, (argument,)):
+                    self._chain(parts, values[argument])
+                case Add(result, first, second, parts):
+                    self._chain(parts, values[second])
+                    self.x = self._node("Add", f"{result}_{number}_sum", values[first])
+                case Concatenate(result, terms):
+                    self.x = values[terms[0]]
+                    rest = [values[term] for term in terms[1:]]
+                    self.x = self._node("Concat", f"{result}_{number}_joined", *rest, axis=1)
+                case Crop(result, like):
+                    self._crop(f"{result}_{number}_cut", values[result], values[like])
+                case _:
+                    raise MatloopError(f"expected statements that ONNX has, got {statement}")
+            values[result] = self.x
+
+    def _chain(self, parts: Iterable[str], x: str) -> None:
+        self.x = x
+        for part in parts:
+            self._part(self.parts[part])
+
+    def _crop(self, name: str, value: str, like: str) -> None:
+        """The first rows and columns, as many as `like` has."""
+        self.x = like
+        extents = self._node("Shape", f"{name}_extents", start=2, end=4)
+        self.x = value
+        zeros = self._constant("zeros", [0, 0], dtype=np.int64)
+        axes = self._constant("axes", [2, 3], dtype=np.int64)
+        self.x = self._node("Slice", name, zeros, extents, axes)
 
     def _node(self, kind: str, name: str, *more: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, [self.x, *more], [name], name, **attributes))
@@ -119,8 +143,8 @@ class Writer:
         names = [f"{part}.{suffix}" for suffix in suffixes]
         return [self._constant(name, self.weights[name]) for name in names if name in self.weights]
 
-    def _part(self, part: Part, shape: Shape) -> None:
-        """Write one module; `shape` is that of a kept value that is being resized."""
+    def _part(self, part: Part) -> None:
+        """Write one module."""
         name, kind = part.name, part.kind
         axes = int(kind[-2]) if kind.endswith("d") and kind[-2].isdigit() else 0
         match kind.removesuffix(f"{axes}d"):
@@ -128,6 +152,11 @@ class Writer:
                 return
             case "Conv":
                 self._convolution(part, axes)
+            case "ConvTranspose":
+                size = _each(part.arguments[2], axes)
+                weights = self._weights(name, "weight", "bias")
+                strides = _each(part.options["stride"], axes)
+                self.x = self._node("ConvTranspose", name, *weights, kernel_shape=size, strides=strides)
             case "Linear":
                 self.x = self._node("Gemm", name, *self._weights(name, "weight", "bias"), transB=1)
             case "BatchNorm":
@@ -138,15 +167,17 @@ class Writer:
                 groups = part.arguments[0]
                 self.x = self._node("GroupNormalization", name, *weights, num_groups=groups, epsilon=_EPSILON)
             case "MaxPool" | "AvgPool":
-                size = _each(part.arguments[0], axes)
+                size, ceil = _each(part.arguments[0], axes), int(part.options.get("ceil_mode", False))
                 operator = "MaxPool" if kind.startswith("Max") else "AveragePool"
-                self.x = self._node(operator, name, kernel_shape=size, strides=size)
+                self.x = self._node(operator, name, kernel_shape=size, strides=size, ceil_mode=ceil)
             case "AdaptiveMaxPool":
                 self.x = self._node("GlobalMaxPool", name)
-            case "AdaptiveAvgPool" if name == "readout":
+            case "AdaptiveAvgPool" if set(_each(part.arguments[0], axes)) == {1}:
                 self.x = self._node("GlobalAveragePool", name)
             case "AdaptiveAvgPool":
-                self._resize(name, shape[1:], _each(part.arguments[0], axes))
+                self._resize(name, part.given, _each(part.arguments[0], axes))
+            case "Upsample":
+                self._upsample(part)
             case "Flatten":
                 self.x = self._node("Flatten", name)
             case "SiLU":
@@ -154,6 +185,14 @@ class Writer:
                 self.x = self._node("Mul", name, x)
             case _:
                 self.x = self._node(_ACTIVATIONS[kind], name)
+
+    def _upsample(self, part: Part) -> None:
+        factor = part.options["scale_factor"]
+        scales = self._constant(f"{part.name}_scales", [1, 1, factor, factor])
+        nearest = part.options["mode"] == "nearest"
+        how = {"mode": "nearest", "nearest_mode": "floor"} if nearest else {"mode": "linear"}
+        transform = "asymmetric" if nearest else "half_pixel"
+        self.x = self._node("Resize", part.name, "", scales, coordinate_transformation_mode=transform, **how)
 
     def _convolution(self, part: Part, axes: int) -> None:
         kernel = _each(part.arguments[2], axes)

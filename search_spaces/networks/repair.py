@@ -2,142 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from matloop.search_spaces.networks.costs import Costs, costs
-from matloop.search_spaces.networks.genome import (
-    DENSE_WIDTHS,
-    KERNELS,
-    POOL_SIZES,
-    SKIPS,
-    WIDTHS,
-    Choices,
-    Genome,
-    duplicate,
-)
-from matloop.search_spaces.networks.plan import Layout
+import numpy as np
 
-DEFAULT_DROPOUT = 0.1
-PLACED = ("kernel", "size", "stride", "skip")
-"""Genes whose values must suit the place of their layer."""
+from matloop.orchestrator.errors import ConfigError
+from matloop.search_spaces.networks.costs import Budget, Costs
+from matloop.search_spaces.networks.gene import Gene, Genome, duplicate
+from matloop.search_spaces.networks.grammar import Place
+from matloop.search_spaces.networks.rules import Rules
+
+_DEFAULT_DROPOUT = 0.1
+_DRAWS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What a network may cost.
+class Repair:
+    """Makes genomes of one space valid.
+
+    What does not fit is taken back, then the costliest block is made smaller until the network is within budget, and a
+    dropout is added if there is none.
 
     Attributes:
-        layers: number of entries in `layers`.
-        parameters: trainable values.
-        multiply_adds: for one input.
+        least_dropout: smallest rate of the setting `dropout` above 0, which some dropout of a network must reach; 0
+            where the setting has none, and networks need none.
+        default_dropout: what the setting becomes in a network without dropout.
     """
 
-    layers: int
-    parameters: int
-    multiply_adds: int
+    def __init__(self, rules: Rules, budget: Budget) -> None:
+        self.rules, self.budget = rules, budget
+        gene = rules.grammar.settings.get("dropout")
+        rates = [rate for rate in gene.choices if rate] if isinstance(gene, Gene) else []
+        self.least_dropout = min(rates, default=0.0)
+        self.default_dropout = min(rates, key=lambda rate: abs(rate - _DEFAULT_DROPOUT), default=0.0)
 
-    def excess(self, layout: Layout) -> str | None:
-        """The cost that exceeds the budget, if any: "parameters" or "multiply_adds"."""
+    def mend(self, genome: Genome) -> Genome:
+        """Make a genome valid in place."""
+        rules = self.rules
+        for key, series in rules.grammar.series.items():
+            if series.last or len(genome[key]) > series.most:
+                genome[key] = series.tidy(genome[key])
+        rules.confine(genome)
+        while cost := self.budget.excess(found := rules.costs(genome)):
+            if not self._shrink(genome, found, cost):
+                raise AssertionError("the smallest network exceeds the budget")
+        if self.default_dropout and not self.has_dropout(genome):
+            genome["dropout"] = self.default_dropout
+        return genome
+
+    def has_dropout(self, genome: Genome) -> bool:
+        """Whether any dropout is on, so that the network can say how sure it is."""
+        return bool(genome.get("dropout")) or any(
+            place.block.get("dropout") for place in self.rules.grammar.inner(genome)
+        )
+
+    def require_room(self, fixed: Genome, name: str) -> None:
+        """Raise ConfigError unless the smallest networks of the family are within budget.
+
+        What shrinking ends at depends on genes that it leaves alone, so the largest of many draws counts.
+        """
+        found = [self.rules.costs(self._least(fixed, seed)) for seed in range(_DRAWS)]
         for cost in ("parameters", "multiply_adds"):
-            if getattr(layout, cost) > getattr(self, cost):
-                return cost
-        return None
+            least = max(getattr(one, cost) for one in found)
+            if (limit := getattr(self.budget, cost)) < least:
+                raise ConfigError(f"expected max_{cost} of at least {least:,} for {name}, got {limit:,}; raise it")
 
+    def require_use(self, fixed: Genome, given: Any) -> None:
+        """Raise ConfigError if a gene has a choice that no network within the budget can have.
 
-def repair(genome: Mapping[str, Any], budget: Budget) -> Genome:
-    """Return a valid copy.
+        Args:
+            fixed: what every genome holds.
+            given: names of the genes to look at, as a campaign file gives them.
+        """
+        for where, table in self.rules.grammar.tables().items():
+            for gene in self.rules.shrink:
+                named = next((name for name in (f"{where}.{gene}", gene) if name in given), None)
+                if named and isinstance(found := table.get(gene), Gene):
+                    for choice in found.choices:
+                        self._require(fixed, where, gene, choice, named)
 
-    Dense layers go last and surplus ones go; kernels, windows and skips shrink to what the maps allow; a dropout is
-    added if there is none; then the costliest layer is made smaller until the network is within budget.
-    """
-    repaired = duplicate(genome)
-    layers = sorted(repaired["layers"], key=lambda layer: layer["kind"] == "dense")
-    repaired["layers"] = layers[: budget.layers]
-    _fit_shapes(repaired)
-    while cost := budget.excess(found := costs(repaired)):
-        _shrink(repaired, found, cost)
-        _fit_shapes(repaired)
-    if not has_dropout(repaired):
-        repaired["dropout"] = DEFAULT_DROPOUT
-    return repaired
+    def _require(self, fixed: Genome, where: str, gene: str, choice: Any, named: str) -> None:
+        found = None
+        for seed in range(8):
+            genome = self._least(fixed, seed)
+            self._place(genome, where, seed)[gene] = choice
+            self.rules.confine(genome)
+            found = self.rules.costs(genome)
+            if not self.budget.excess(found):
+                return
+        assert found is not None
+        cost = self.budget.excess(found)
+        raise ConfigError(
+            f"{named!r} in genes: {choice} is more than any network of the space may have, the smallest with it has "
+            f"{getattr(found, str(cost)):,} {cost}; raise max_{cost} or leave it out"
+        )
 
+    def _place(self, genome: Genome, where: str, seed: int) -> Genome:
+        """A block of that table, the only one of its series, put there if there is none."""
+        grammar = self.rules.grammar
+        for key, series in grammar.series.items():
+            kind = next((kind for kind in series.kinds if (kind or key) == where), None)
+            if kind is not None:
+                genome[key] = [series.block(kind, np.random.default_rng(seed))]
+                self.rules.smallest(genome)
+                block: Genome = genome[key][0]
+                return block
+        return genome if where == "network" else genome[where]
 
-def has_dropout(genome: Mapping[str, Any]) -> bool:
-    """Whether any dropout is on, so that the network can say how sure it is."""
-    return bool(genome["dropout"]) or any(layer.get("dropout") for layer in genome["layers"])
+    def _least(self, fixed: Genome, seed: int) -> Genome:
+        """A random network with nothing left to shrink."""
+        grammar = self.rules.grammar
+        genome = duplicate({**fixed, **grammar.draw(np.random.default_rng(seed))})
+        for key, series in grammar.series.items():
+            genome[key] = genome[key][: series.least]
+        self.rules.smallest(genome)
+        self.rules.confine(genome)
+        return genome
 
+    def _shrink(self, genome: Genome, found: Costs, cost: str) -> bool:
+        """Take one step down at the costliest block that has one left: lower a gene, or remove the block.
 
-def largest(choices: Choices, limit: float) -> Any:
-    """The largest choice within the limit, None if there is none; choices ascend."""
-    return max((c for c in choices if c <= limit), default=None)
+        Every step makes a block cheaper or removes one, so a repair ends.
+        """
+        rules, places = self.rules, list(self.rules.grammar.places(genome))
+        shares = [getattr(block, cost) for block in found.blocks]
+        for number in sorted(range(len(places)), key=lambda i: -shares[i]):
+            place = places[rules.decisive(genome, number)]
+            if rules.cheapen(genome, place, cost, found) or self._remove(genome, place):
+                rules.confine(genome)
+                return True
+        return False
 
-
-def allowed(gene: str, value: Any, position: int, extent: int) -> bool:
-    """Whether a gene's value suits the place of its layer.
-
-    Args:
-        gene: name of the gene.
-        value: one of its choices.
-        position: number of layers before this one.
-        extent: longest axis of the maps that the layer is given.
-    """
-    match gene:
-        case "kernel" | "size":
-            return int(value) <= extent
-        case "stride":
-            return extent > 1 or int(value) == 1
-        case "skip":
-            return int(value) <= position + 1
-        case _:
-            return True
-
-
-def _fit_shapes(genome: Genome) -> None:
-    """Bring every layer's genes within what `allowed` asks; drop pooling of a single pixel."""
-    extent = max(genome["input"][1:], default=1)
-    kept: list[Genome] = []
-    for layer in genome["layers"]:
-        if layer["kind"] == "conv":
-            if layer["kernel"] > extent:
-                layer["kernel"] = largest(KERNELS, extent)
-            layer["stride"] = layer["stride"] if extent > 1 else 1
-            extent = -(-extent // layer["stride"])
-        elif layer["kind"] == "pool":
-            if extent < POOL_SIZES[0]:
-                continue
-            if layer["size"] > extent:
-                layer["size"] = largest(POOL_SIZES, extent)
-            extent //= layer["size"]
-        if layer.get("skip", 0) > (limit := min(len(kept) + 1, SKIPS[-1])):
-            layer["skip"] = limit
-        kept.append(layer)
-    genome["layers"] = kept
-
-
-def _shrink(genome: Genome, found: Costs, cost: str) -> None:
-    """Take one step down at the layer that costs most.
-
-    Every step lowers a gene, removes a layer or leaves "flatten", so a repair ends.
-    """
-    layers = genome["layers"]
-    shares = [getattr(part, cost) for part in (found.output, *found.layers)]
-    worst = shares.index(max(shares)) - 1
-    first_vector = next((i for i, layer in enumerate(layers) if layer["kind"] == "dense"), -1)
-    if worst == first_vector and genome.get("readout") == "flatten":
-        genome["readout"] = "avg"
-        return
-    if worst == -1:  # the output layer costs what the last width makes it cost
-        worst = next(i for i in reversed(range(len(layers))) if layers[i]["kind"] != "pool")
-    layer = layers[worst]
-    if layer["width"] > min(widths := WIDTHS if layer["kind"] == "conv" else DENSE_WIDTHS):
-        layer["width"] = largest(widths, layer["width"] - 1)
-    elif cost == "multiply_adds" and layer.get("stride") == 1 and max(found.layers[worst].shape[1:]) > 1:
-        layer["stride"] = 2
-    elif layer.get("kernel", 1) > 1:
-        layer["kernel"] = largest(KERNELS, layer["kernel"] - 1)
-    elif layer.get("skip"):
-        layer["skip"] = 0
-    else:
-        del layers[worst]
+    def _remove(self, genome: Genome, place: Place) -> bool:
+        series = self.rules.grammar.series.get(place.key)
+        if series is None or len(genome[place.key]) <= series.least:
+            return False
+        del genome[place.key][place.position]
+        return True

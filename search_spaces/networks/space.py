@@ -1,4 +1,4 @@
-"""What the spaces of convolutional and of dense networks share: limits, checks, variation and encoding."""
+"""What the spaces of all families do alike: sample, check, mutate, cross, repair and encode genomes, within limits."""
 
 from __future__ import annotations
 
@@ -10,55 +10,63 @@ import numpy as np
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.protocols import Array
 from matloop.orchestrator.trial import Point
-from matloop.search_spaces.networks.correspondence import compare
+from matloop.search_spaces.networks.costs import Budget
 from matloop.search_spaces.networks.encoding import Encoding
-from matloop.search_spaces.networks.genome import (
-    RANGES,
-    TRAINING,
-    Genome,
-    Words,
-    draw,
-    draw_layer,
-    draw_training,
-    duplicate,
-)
-from matloop.search_spaces.networks.morphism import morph
-from matloop.search_spaces.networks.repair import Budget, repair
+from matloop.search_spaces.networks.gene import Genome, duplicate
+from matloop.search_spaces.networks.repair import Repair
+from matloop.search_spaces.networks.rules import Rules
 from matloop.search_spaces.networks.validation import validate
-from matloop.search_spaces.networks.variation import change_rate, vary
+from matloop.search_spaces.networks.variation import Variation
+from matloop.search_spaces.networks.vocabulary import Given
 
 _ATTEMPTS = 20
 
 
 class NetworkSpace:
-    """Genomes of one set of words, input shape and number of outputs, within a budget; all but `sample`."""
+    """Genomes of one grammar within a budget; base of the kinds of space that a campaign file names.
+
+    Args:
+        rules: the family's, with its grammar.
+        fixed: what every genome of the space holds unchanged.
+        budget: limits.
+        given: genes that the campaign gives, already part of the grammar.
+        morphisms: share of mutations, in [0, 1], that can keep a network's function.
+
+    Raises:
+        ConfigError: a limit that no network meets, a choice that no network can have, or a share out of range.
+    """
 
     def __init__(
-        self, words: Words, shape: Sequence[int], outputs: int, budget: Budget, morphisms: float = 0.0
+        self,
+        rules: Rules,
+        *,
+        fixed: Mapping[str, Any],
+        budget: Budget,
+        given: Given | None = None,
+        morphisms: float = 0.0,
     ) -> None:
-        smallest = (shape[0] + 1) * outputs
-        for name, value in (("outputs", outputs), ("max_layers", budget.layers)):
-            if value < 1:
-                raise ConfigError(f"expected {name} to be at least 1, got {value}")
-        if min(budget.parameters, budget.multiply_adds) < smallest:
-            raise ConfigError(
-                f"expected max_parameters and max_multiply_adds of at least {smallest} for input {list(shape)} and "
-                f"{outputs} outputs, got {budget.parameters} and {budget.multiply_adds}; raise them"
-            )
         if not 0 <= morphisms <= 1:
             raise ConfigError(f"expected morphisms in [0, 1], the share of mutations that they are, got {morphisms}")
-        self.morphisms = morphisms
-        self.words, self.input, self.outputs, self.budget = words, tuple(shape), outputs, budget
-        self._encoding = Encoding(words, budget.layers)
+        self.rules, self.grammar, self.fixed = rules, rules.grammar, dict(fixed)
+        self.budget, self.morphisms = budget, morphisms
+        self._repair = Repair(rules, budget)
+        self._repair.require_use(self.fixed, given or {})
+        self._repair.require_room(self.fixed, f"input {fixed['input']} and {fixed['outputs']} outputs")
+        self._variation, self._encoding = Variation(self.grammar), Encoding(rules)
+
+    def sample(self, rng: np.random.Generator) -> Genome:
+        """A random network."""
+        return self.repair(self.grammar.draw(rng))
 
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the gene, unless the genome builds, runs and is within the limits."""
-        validate(point, self.words, shape=self.input, outputs=self.outputs, budget=self.budget)
+        validate(point, self._repair, self.fixed)
 
     def mutate(self, point: Point, rng: np.random.Generator) -> Genome:
-        """A copy with one change, two or three now and then: a layer, a skip or a setting.
+        """A copy with one change, two or three now and then.
 
-        A share of `morphisms` of the copies can be the same function as the original; see `inheritance`.
+        A share of `morphisms` of the copies can be the same function as the original; see `inheritance`. Where nothing
+        at all can be changed, the copy is the original.
         """
         if self.morphisms and rng.random() < self.morphisms and (same := self._morph(point, rng)):
             return same
@@ -66,28 +74,19 @@ class NetworkSpace:
         for _ in range(_ATTEMPTS):
             child = duplicate(point)
             for _ in range(changes):
-                vary(child, self.words, rng)
-            child = self.repair(child)
-            if child != point:
+                self._variation.vary(child, rng)
+            if self._repair.mend(child) != point:
                 return child
-        change_rate(child, self.words, rng)
-        return child
-
-    def _morph(self, point: Point, rng: np.random.Generator) -> Genome | None:
-        for _ in range(_ATTEMPTS):
-            child = morph(point, self.words, rng)
-            if child != point and self.repair(child) == child and compare(point, child).exact:
-                return child
-        return None
+        candidates = (self._repair.mend(child) for child in self._variation.anything(duplicate(point), rng))
+        return next((child for child in candidates if child != point), duplicate(point))
 
     def cross(self, a: Point, b: Point, rng: np.random.Generator) -> Genome:
-        """A child with the first layers of one, the last layers of the other, and settings from either."""
-        head = int(rng.integers(0, len(a["layers"]) + 1))
-        tail = int(rng.integers(0, len(b["layers"]) + 1))
-        child = {gene: (a, b)[rng.integers(2)][gene] for gene in self.words.settings}
-        training = {gene: (a, b)[rng.integers(2)]["training"][gene] for gene in (*TRAINING, *RANGES)}
-        layers = [*a["layers"][:head], *b["layers"][tail:]] or [*a["layers"]]
-        return self.repair(child | {"layers": layers, "training": training})
+        """A child of both, see `Variation.cross`."""
+        return self.repair(self._variation.cross(a, b, rng))
+
+    def repair(self, genome: Mapping[str, Any]) -> Genome:
+        """The nearest valid genome."""
+        return self._repair.mend(duplicate({**self.fixed, **genome}))
 
     @property
     def dimension(self) -> int:
@@ -101,24 +100,27 @@ class NetworkSpace:
 
     def encode(self, points: Sequence[Point]) -> Array:
         """(n, d) float64; see `columns`."""
-        rows = [self._encoding.encode(point) for point in points]
+        rows = [self._encoding.encode(dict(point)) for point in points]
         return np.array(rows, dtype=np.float64).reshape(len(rows), self.dimension)
 
-    def layer(self, kind: str, rng: np.random.Generator) -> Genome:
-        """A random layer of that kind."""
-        return draw_layer(kind, self.words.layers[kind], rng)
-
-    def complete(self, layers: list[Genome], rng: np.random.Generator) -> Genome:
-        """A valid genome of these layers with random settings."""
-        settings = {gene: draw(gene, choices, rng) for gene, choices in self.words.settings.items()}
-        return self.repair(settings | {"layers": layers, "training": draw_training(rng)})
-
-    def repair(self, genome: Mapping[str, Any]) -> Genome:
-        """The nearest valid genome."""
-        return repair({"input": list(self.input), "outputs": self.outputs, **genome}, self.budget)
+    def _morph(self, point: Point, rng: np.random.Generator) -> Genome | None:
+        for _ in range(_ATTEMPTS):
+            child = self.rules.morph(dict(point), rng)
+            if child is None:
+                return None
+            if child != point and self.repair(child) == child and self.rules.same(dict(point), child):
+                return child
+        return None
 
 
 def check_shape(shape: Sequence[Any], axes: tuple[int, ...], words: str) -> None:
     """Raise ConfigError unless a shape is of positive integers, as many as one of `axes`."""
     if len(shape) not in axes or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in shape):
         raise ConfigError(f"expected input: {words}, each at least 1, got {list(shape)}")
+
+
+def check_counts(**counts: int) -> None:
+    """Raise ConfigError unless every count is at least 1."""
+    for name, value in counts.items():
+        if value < 1:
+            raise ConfigError(f"expected {name} to be at least 1, got {value}")

@@ -1,17 +1,14 @@
 """A network as modules and the statements of its forward pass: the one description that is run, printed and costed.
 
-A family's plan writes a `Program`; `Runner` is its torch module, `listing` its source, so the two cannot differ.
+A family's plan writes a `Program`; `module.Network` runs it, `source.to_source` prints it and `onnx.to_onnx` writes it,
+so these cannot differ.
 """
 
 from __future__ import annotations
 
-import importlib
-import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from matloop.search_spaces.networks.plan import Part
+from matloop.search_spaces.networks.part import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +21,21 @@ class Call:
 
     def code(self) -> str:
         """As a line of Python."""
-        inner = ", ".join(self.arguments)
-        for part in self.parts:
-            inner = f"self.{part}({inner})"
-        return f"{self.result} = {inner}"
+        return f"{self.result} = {_nest(self.parts, ', '.join(self.arguments))}"
 
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """result = first + second."""
+    """result = first + last(... first part(second)); without parts the second is added as it is."""
 
     result: str
     first: str
     second: str
+    parts: tuple[str, ...] = ()
 
     def code(self) -> str:
         """As a line of Python."""
-        return f"{self.result} = {self.first} + {self.second}"
+        return f"{self.result} = {self.first} + {_nest(self.parts, self.second)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +77,12 @@ class Unpack:
 Statement = Call | Add | Concatenate | Crop | Unpack
 
 
+def _nest(parts: tuple[str, ...], inner: str) -> str:
+    for part in parts:
+        inner = f"self.{part}({inner})"
+    return inner
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """A network, ready to run, print or cost.
@@ -116,61 +117,3 @@ class Program:
     def multiply_adds(self) -> int:
         """Multiplications of the convolutions and linear layers, for one input."""
         return sum(part.multiply_adds for part in self.parts)
-
-
-_TEMPLATE = '''"""{title}
-
-Parameters: {program.parameters:,}. Multiply-adds for {one}: {program.multiply_adds:,}.
-Trained with {optimiser}, learning rate {learning_rate:.3g}, weight decay {weight_decay:.3g}, batches of {batch}.
-"""
-
-import torch
-from torch import nn
-{library}
-
-class Network(nn.Module):
-    """{signature}"""
-
-    def __init__(self) -> None:
-        super().__init__()
-{modules}
-
-    def forward(self, {program.argument}):
-{forward}
-'''
-
-
-def listing(program: Program, training: Mapping[str, Any], *, title: str, one: str, signature: str) -> str:
-    """Python source of class `Network` that needs nothing but torch.
-
-    Args:
-        program: the network.
-        training: the genome's.
-        title: first sentence of the docstring.
-        one: what the multiply-adds are counted for, e.g. "one image".
-        signature: docstring of the class, the shapes of input and output.
-    """
-    library = importlib.import_module(program.library) if program.library else None
-    lines = [statement.code() for statement in program.statements]
-    lines[-1] = lines[-1].replace(f"{program.result} = ", "return ", 1)
-    return _TEMPLATE.format(
-        title=title,
-        program=program,
-        one=one,
-        signature=signature,
-        **training,
-        library="".join(f"\n\n{inspect.getsource(getattr(library, name))}" for name in program.uses),
-        modules="\n".join(f"        self.{part.name} = {_constructor(part, program)}" for part in program.parts),
-        forward="\n".join(f"        {line}" for line in lines),
-    )
-
-
-def _constructor(part: Part, program: Program) -> str:
-    own = part.kind in program.uses
-    arguments = [_literal(value) for value in part.arguments]
-    arguments += [f"{name}={_literal(value)}" for name, value in part.options.items()]
-    return f"{'' if own else 'nn.'}{part.kind}({', '.join(arguments)})"
-
-
-def _literal(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)

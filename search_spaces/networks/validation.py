@@ -3,73 +3,40 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from matloop.orchestrator.errors import InvalidPoint
-from matloop.search_spaces.networks.costs import costs
-from matloop.search_spaces.networks.genome import RANGES, TRAINING, Choices, Words
-from matloop.search_spaces.networks.repair import PLACED, Budget, allowed, has_dropout
+from matloop.search_spaces.networks.gene import Genome, Table, duplicate
+from matloop.search_spaces.networks.grammar import Series
+from matloop.search_spaces.networks.repair import Repair
 
 
-def validate(genome: Mapping[str, Any], words: Words, *, shape: tuple[int, ...], outputs: int, budget: Budget) -> None:
-    """Raise InvalidPoint unless the genome is a network of that input shape and number of outputs within budget."""
-    check_keys("genome", genome, ("input", "outputs", *words.settings, "layers", "training"))
-    given = genome["input"]
-    if not isinstance(given, list | tuple) or list(given) != list(shape) or any(type(n) is not int for n in given):
-        raise InvalidPoint(f"expected input: {list(shape)}, the space's own, got {given!r}")
-    check_choice("outputs", genome["outputs"], (outputs,))
-    for gene, choices in words.settings.items():
-        check_choice(gene, genome[gene], choices)
-    check_training(genome["training"])
-    _layers(genome, words.layers, budget.layers)
-    if not has_dropout(genome):
-        raise InvalidPoint("expected a dropout of at least 0.05 somewhere, got none; set dropout: 0.1")
-    if cost := budget.excess(found := costs(genome)):
+def validate(genome: Mapping[str, Any], repair: Repair, fixed: Mapping[str, Any]) -> None:
+    """Raise InvalidPoint unless the genome is a network of the fixed shape that repair would leave as it is."""
+    grammar = repair.rules.grammar
+    check_keys("genome", genome, (*fixed, *grammar.keys))
+    for key, value in fixed.items():
+        _same(key, genome[key], value)
+    _check_table("", genome, grammar.settings)
+    for key, table in {**grammar.blocks, "training": grammar.training}.items():
+        check_keys(key, genome[key], table)
+        _check_table(f"{key}.", genome[key], table)
+    for key, series in grammar.series.items():
+        _check_series(key, genome[key], series)
+    fitted = duplicate(genome)
+    repair.rules.confine(fitted)
+    _check_confined(genome, fitted, repair, fixed)
+    if repair.least_dropout and not repair.has_dropout(fitted):
         raise InvalidPoint(
-            f"expected at most {getattr(budget, cost):,} {cost}, got {getattr(found, cost):,}; "
-            "make layers smaller or raise the limit of the space"
+            f"expected a dropout of at least {repair.least_dropout:g} somewhere, got none; set dropout: "
+            f"{repair.default_dropout:g}"
         )
-
-
-def check_training(training: Any) -> None:
-    """Raise InvalidPoint unless it has all training genes, each a choice or within its range."""
-    check_keys("training", training, (*TRAINING, *RANGES))
-    for gene, choices in TRAINING.items():
-        check_choice(f"training.{gene}", training[gene], choices)
-    for gene, (low, high) in RANGES.items():
-        value = training[gene]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or not low <= value <= high:
-            raise InvalidPoint(f"expected training.{gene} in [{low:g}, {high:g}], got {value!r}")
-
-
-def _layers(genome: Mapping[str, Any], kinds: Mapping[str, Mapping[str, Choices]], limit: int) -> None:
-    layers = genome["layers"]
-    if not isinstance(layers, list | tuple) or len(layers) > limit:
-        got = f"{len(layers)} of them" if isinstance(layers, list | tuple) else repr(layers)
-        raise InvalidPoint(f"expected layers to be a list of at most {limit}, got {got}")
-    extent, vector = max(genome["input"][1:], default=1), False
-    for position, layer in enumerate(layers):
-        where = f"layers[{position}]"
-        kind = layer.get("kind") if isinstance(layer, Mapping) else None
-        check_choice(f"{where}.kind", kind, tuple(kinds))
-        if vector and kind != "dense":
-            raise InvalidPoint(f"expected only dense layers after a dense one, got {where}.kind: {kind!r}; move it up")
-        vector = kind == "dense"
-        genes = kinds[str(kind)]
-        check_keys(where, layer, ("kind", *genes))
-        for gene, choices in genes.items():
-            if not is_choice(layer[gene], choices):
-                check_choice(f"{where}.{gene}", layer[gene], choices)
-        for gene in PLACED:
-            if gene in genes and not allowed(gene, layer[gene], position, extent):
-                raise InvalidPoint(
-                    f"{where}.{gene}: {layer[gene]!r} does not fit maps of {extent} pixels after {position} layers; "
-                    "make it smaller"
-                )
-        extent = -(-extent // layer["stride"]) if kind == "conv" else extent // layer.get("size", 1)
+    if cost := repair.budget.excess(found := repair.rules.costs(fitted)):
+        raise InvalidPoint(
+            f"expected at most {getattr(repair.budget, cost):,} {cost}, got {getattr(found, cost):,}; "
+            "make blocks smaller or raise the limit of the space"
+        )
 
 
 def check_keys(name: str, value: Any, expected: Iterable[str]) -> None:
@@ -89,16 +56,62 @@ def check_keys(name: str, value: Any, expected: Iterable[str]) -> None:
             raise InvalidPoint(f"expected {name} to have {expected}, got none for {key!r}; add it")
 
 
-def check_choice(name: str, value: Any, choices: Choices) -> None:
-    """Raise InvalidPoint, with the name in its message, unless the value is one of the choices; see `is_choice`."""
-    if not is_choice(value, choices):
-        raise InvalidPoint(f"expected {name} to be one of {list(choices)}, got {value!r}")
+def _check_table(prefix: str, block: Mapping[str, Any], table: Table) -> None:
+    for name, gene in table.items():
+        gene.check(f"{prefix}{name}", block[name])
 
 
-def is_choice(value: Any, choices: Choices) -> bool:
-    """Whether a value is one of the choices, where types count as torch sees them.
+def _check_series(key: str, blocks: Any, series: Series) -> None:
+    if not isinstance(blocks, list | tuple) or not series.least <= len(blocks) <= series.most:
+        shown = f"{len(blocks)} of them" if isinstance(blocks, list | tuple) else repr(blocks)
+        raise InvalidPoint(f"expected {key} to be a list of {series.least} to {series.most}, got {shown}")
+    ended = False
+    for position, block in enumerate(blocks):
+        where = f"{key}[{position}]"
+        kind = _kind(where, block, series)
+        if ended and kind != series.last:
+            last = series.last
+            raise InvalidPoint(f"expected only {last} {key} after a {last} one, got {where}.kind: {kind!r}; move it up")
+        ended = bool(series.last) and kind == series.last
+        table = series.kinds[kind]
+        check_keys(where, block, ("kind", *table) if kind else table)
+        _check_table(f"{where}.", block, table)
 
-    0 for 0.0 will do, but neither 16.0 nor true for an integer.
-    """
-    same = type(value) is type(choices[0]) or (type(value), type(choices[0])) == (int, float)
-    return same and value in choices
+
+def _kind(where: str, block: Any, series: Series) -> str:
+    if "" in series.kinds:
+        return ""
+    kind = block.get("kind") if isinstance(block, Mapping) else None
+    if not isinstance(kind, str) or kind not in series.kinds:
+        raise InvalidPoint(f"expected {where}.kind to be one of {list(series.kinds)}, got {kind!r}")
+    return kind
+
+
+def _check_confined(genome: Mapping[str, Any], fitted: Genome, repair: Repair, fixed: Mapping[str, Any]) -> None:
+    """Compare with what fits; where blocks were left out, the first that is not the same is one of them."""
+    grammar = repair.rules.grammar
+    for key in grammar.series:
+        given, kept = genome[key], fitted[key]
+        if len(kept) < len(given):
+            index = next((i for i, pair in enumerate(zip(given, kept, strict=False)) if pair[0] != pair[1]), len(kept))
+            raise InvalidPoint(
+                f"expected at most {len(kept)} {key} for {dict(fixed)}, got {len(given)}; "
+                f"remove {key}[{index}]: {given[index]!r}"
+            )
+    for ours, theirs in zip(grammar.places(fitted), grammar.places(dict(genome)), strict=True):
+        for name in ours.table:
+            if ours.block[name] != theirs.block[name]:
+                raise InvalidPoint(
+                    f"{theirs.path(name)}: {theirs.block[name]!r} does not fit its place; "
+                    f"expected at most {ours.block[name]!r}"
+                )
+
+
+def _same(key: str, got: Any, expected: Any) -> None:
+    """The space's own value, of its own type: neither 1.0 nor true for 1."""
+    if isinstance(expected, list):
+        alike = isinstance(got, list | tuple) and list(got) == expected and all(type(n) is int for n in got)
+    else:
+        alike = type(got) is type(expected) and got == expected
+    if not alike:
+        raise InvalidPoint(f"expected {key}: {expected!r}, the space's own, got {got!r}")

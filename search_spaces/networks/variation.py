@@ -1,73 +1,109 @@
-"""How genomes change: random edits of a layer or a setting, each made in place and left for repair to make valid."""
+"""How genomes change: random edits, each made in place and left for repair to make valid; and how two become one."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 
-from matloop.search_spaces.networks.genome import RANGES, SKIPS, TRAINING, Genome, Words, draw_layer, draw_log, pick
-
-_LEARNING_STEP = 0.5  # standard deviation of a mutated rate or decay, in natural logarithms
-_INSERTED = {"conv": 0.6, "pool": 0.25, "dense": 0.15}
+from matloop.search_spaces.networks.gene import Gene, Genome, Table, duplicate, pick
+from matloop.search_spaces.networks.grammar import Grammar, Series, choices, ranges
 
 
-def vary(genome: Genome, words: Words, rng: np.random.Generator) -> None:
-    """Make one random change, in place."""
-    pick(_OPERATORS, _ODDS, rng)(genome, words, rng)
+class Variation:
+    """Mutates and crosses genomes of a grammar."""
 
+    def __init__(self, grammar: Grammar) -> None:
+        self.grammar = grammar
+        self._odds = astuple(grammar.odds)
+        self._operators = (self._insert, self._delete, self._alter, self._toggle, self._set, self._rate)
+        self._series = list(grammar.series.items())
+        self._settings = [*choices(grammar.settings), *choices(grammar.training)]
+        self._ranges = ranges(grammar.training)
 
-def change_rate(genome: Genome, words: Words, rng: np.random.Generator) -> None:
-    """Move learning rate or weight decay by a random factor; draw it anew where it would leave its range."""
-    gene, (low, high) = list(RANGES.items())[int(rng.integers(len(RANGES)))]
-    moved = genome["training"][gene] * math.exp(rng.normal(0.0, _LEARNING_STEP))
-    genome["training"][gene] = moved if low <= moved <= high else draw_log(low, high, rng)
+    def vary(self, genome: Genome, rng: np.random.Generator) -> None:
+        """Make one random change, in place."""
+        pick(self._operators, self._odds, rng)(genome, rng)
 
+    def anything(self, genome: Genome, rng: np.random.Generator) -> list[Genome]:
+        """Copies with one gene changed, for every gene that can be, in random order."""
+        sites = [(number, name) for number, (block, table) in enumerate(self._all(genome)) for name in table]
+        copies = []
+        for site in rng.permutation(len(sites)):
+            number, name = sites[site]
+            block, table = self._all(copy := duplicate(genome))[number]
+            block[name] = table[name].another(block[name], rng)
+            copies += [copy] if copy != genome else []
+        return copies
 
-def _insert(genome: Genome, words: Words, rng: np.random.Generator) -> None:
-    """Put a random layer at a place where its kind belongs."""
-    layers, kinds = genome["layers"], list(words.layers)
-    vectors = sum(layer["kind"] == "dense" for layer in layers)
-    kind = pick(kinds, tuple([_INSERTED[kind] for kind in kinds]), rng) if len(kinds) > 1 else kinds[0]
-    first, last = (len(layers) - vectors, len(layers)) if kind == "dense" else (0, len(layers) - vectors)
-    layers.insert(int(rng.integers(first, last + 1)), draw_layer(kind, words.layers[kind], rng))
+    def cross(self, a: Mapping[str, Any], b: Mapping[str, Any], rng: np.random.Generator) -> Genome:
+        """A child: settings, blocks and training genes from either, heads of one's series and tails of the other's.
 
+        It may share parts with its parents.
+        """
+        grammar, parents = self.grammar, (a, b)
+        keys, training = [*grammar.settings, *grammar.blocks], list(grammar.training)
+        sides = rng.integers(2, size=len(keys) + len(training)).tolist()
+        child = {key: parents[side][key] for key, side in zip(keys, sides, strict=False)}
+        for key, series in self._series:
+            head, tail = int(rng.integers(0, len(a[key]) + 1)), int(rng.integers(0, len(b[key]) + 1))
+            child[key] = [*a[key][:head], *b[key][tail:]]
+            if len(child[key]) < max(series.least, series.usual):
+                child[key] = parents[int(rng.integers(2))][key]
+        pairs = zip(training, sides[len(keys) :], strict=True)
+        child["training"] = {gene: parents[side]["training"][gene] for gene, side in pairs}
+        return child
 
-def _delete(genome: Genome, words: Words, rng: np.random.Generator) -> None:
-    if len(genome["layers"]) > 1:
-        del genome["layers"][int(rng.integers(len(genome["layers"])))]
+    def _insert(self, genome: Genome, rng: np.random.Generator) -> None:
+        """Put a random block at a place where its kind belongs; a full series loses its last."""
+        if not self._series:
+            return
+        key, series = self._any_series(rng)
+        blocks, kind = genome[key], series.kind(rng)
+        border = series.first_of_last(blocks)
+        first, last = (border, len(blocks)) if kind == series.last and kind else (0, border)
+        blocks.insert(int(rng.integers(first, last + 1)), series.block(kind, rng))
 
+    def _delete(self, genome: Genome, rng: np.random.Generator) -> None:
+        if self._series:
+            key, series = self._any_series(rng)
+            if len(genome[key]) > max(series.least, series.usual):
+                del genome[key][int(rng.integers(len(genome[key])))]
 
-def _alter(genome: Genome, words: Words, rng: np.random.Generator) -> None:
-    """Change one gene of one layer to another of its values."""
-    if genome["layers"]:
-        layer = genome["layers"][int(rng.integers(len(genome["layers"])))]
-        genes = words.layers[layer["kind"]]
-        gene = list(genes)[int(rng.integers(len(genes)))]
-        layer[gene] = _another(layer[gene], genes[gene], rng)
+    def _alter(self, genome: Genome, rng: np.random.Generator) -> None:
+        """Change one gene of one block."""
+        if places := list(self.grammar.inner(genome)):
+            place = places[int(rng.integers(len(places)))]
+            names = list(place.table)
+            name = names[int(rng.integers(len(names)))]
+            place.block[name] = place.table[name].another(place.block[name], rng)
 
+    def _toggle(self, genome: Genome, rng: np.random.Generator) -> None:
+        """Turn a gene of one block off, or on."""
+        name = self.grammar.toggle
+        if places := [place for place in self.grammar.inner(genome) if name in place.table]:
+            place = places[int(rng.integers(len(places)))]
+            gene = place.table[name]
+            assert isinstance(gene, Gene)
+            on = place.block[name] != gene.choices[0]
+            place.block[name] = gene.choices[0] if on else gene.another(gene.choices[0], rng)
 
-def _change_skip(genome: Genome, words: Words, rng: np.random.Generator) -> None:
-    """Remove a skip connection, or add one."""
-    layers = [layer for layer in genome["layers"] if "skip" in layer]
-    if layers:
-        layer = layers[int(rng.integers(len(layers)))]
-        layer["skip"] = 0 if layer["skip"] else _another(0, SKIPS, rng)
+    def _set(self, genome: Genome, rng: np.random.Generator) -> None:
+        name = self._settings[int(rng.integers(len(self._settings)))]
+        top = name in self.grammar.settings
+        owner, table = (genome, self.grammar.settings) if top else (genome["training"], self.grammar.training)
+        owner[name] = table[name].another(owner[name], rng)
 
+    def _rate(self, genome: Genome, rng: np.random.Generator) -> None:
+        name = self._ranges[int(rng.integers(len(self._ranges)))]
+        training = genome["training"]
+        training[name] = self.grammar.training[name].another(training[name], rng)
 
-def _change_setting(genome: Genome, words: Words, rng: np.random.Generator) -> None:
-    gene = (*words.settings, *TRAINING)[int(rng.integers(len(words.settings) + len(TRAINING)))]
-    in_settings = gene in words.settings
-    owner, choices = (genome, words.settings[gene]) if in_settings else (genome["training"], TRAINING[gene])
-    owner[gene] = _another(owner[gene], choices, rng)
+    def _any_series(self, rng: np.random.Generator) -> tuple[str, Series]:
+        return self._series[0] if len(self._series) == 1 else self._series[int(rng.integers(len(self._series)))]
 
-
-def _another(value: object, choices: Sequence[Any], rng: np.random.Generator) -> Any:
-    others = [choice for choice in choices if choice != value]
-    return others[int(rng.integers(len(others)))]
-
-
-_OPERATORS = (_insert, _delete, _alter, _change_skip, _change_setting, change_rate)
-_ODDS = (0.2, 0.15, 0.3, 0.1, 0.15, 0.1)
+    def _all(self, genome: Genome) -> list[tuple[Genome, Table]]:
+        places = [(place.block, place.table) for place in self.grammar.places(genome)]
+        return [*places, (genome["training"], self.grammar.training)]

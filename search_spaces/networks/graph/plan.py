@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matloop.search_spaces.networks.plan import Part
+from matloop.search_spaces.networks.part import ACTIVATIONS, Part
 from matloop.search_spaces.networks.statements import Add, Call, Program, Statement, Unpack
 
-_ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "silu": "SiLU", "elu": "ELU"}
 _LAYERS = "matloop.search_spaces.networks.graph.layers"
 _MESSAGES = {"gated": "GatedConvolution", "filter": "FilterConvolution", "sum": "SumConvolution"}
 
@@ -108,7 +107,7 @@ class _Planner:
         return (self._add(name, normalisation, self.width, parameters=2 * self.width),)
 
     def _finish(self, prefix: str, block: Mapping[str, Any]) -> list[str]:
-        chain = [self._add(f"{prefix}activation", _ACTIVATIONS[block["activation"]])]
+        chain = [self._add(f"{prefix}activation", ACTIVATIONS[block["activation"]])]
         return chain + ([self._add(f"{prefix}dropout", "Dropout", block["dropout"])] if block["dropout"] else [])
 
     def _used(self) -> tuple[str, ...]:

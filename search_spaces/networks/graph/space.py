@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from matloop.orchestrator.errors import ConfigError
-from matloop.search_spaces.networks.grammar_space import GrammarSpace
-from matloop.search_spaces.networks.graph.genome import FAMILY, SHRINK, grammar
-from matloop.search_spaces.networks.graph.plan import plan
-from matloop.search_spaces.networks.repair import Budget
-from matloop.search_spaces.networks.statements import Program
+from matloop.search_spaces.networks.costs import Budget
+from matloop.search_spaces.networks.graph.genome import NAME, grammar
+from matloop.search_spaces.networks.graph.rules import GraphRules
+from matloop.search_spaces.networks.space import NetworkSpace, check_counts
+from matloop.search_spaces.networks.training import training
+from matloop.search_spaces.networks.vocabulary import widen
 
 
-class GraphNetworks(GrammarSpace):
+class GraphNetworks(NetworkSpace):
     """Space of graph genomes; `matloop.search_spaces.networks.graph.genome` describes them.
 
     Args:
@@ -25,9 +24,11 @@ class GraphNetworks(GrammarSpace):
         max_multiply_adds: most multiplications for one graph of `nodes` and `edges`.
         nodes: of a typical graph, to count multiplications for.
         edges: of a typical graph, each direction counted.
+        genes: other choices than the usual ones, see `matloop.search_spaces.networks.vocabulary`.
+        examples: number of training examples, which the choices of batch sizes follow; None for a few hundred.
 
     Raises:
-        ConfigError: a limit that no network meets.
+        ConfigError: a limit or gene that no network meets.
     """
 
     def __init__(
@@ -41,20 +42,22 @@ class GraphNetworks(GrammarSpace):
         max_multiply_adds: int = 2_000_000,
         nodes: int = 8,
         edges: int = 96,
+        genes: dict[str, list[Any]] | None = None,
+        examples: int | None = None,
     ) -> None:
-        features = {"node_features": node_features, "edge_features": edge_features}
-        counts = {"outputs": outputs, "nodes": nodes, "edges": edges}
-        for name, value in (features | counts | {"max_layers": max_layers}).items():
-            if value < 1:
-                raise ConfigError(f"expected {name} to be at least 1, got {value}")
-        super().__init__(
-            grammar(max_layers),
-            fixed={"family": FAMILY, "input": [node_features, edge_features], **counts},
-            shrink=SHRINK,
-            budget=Budget(layers=max_layers, parameters=max_parameters, multiply_adds=max_multiply_adds),
+        check_counts(
+            node_features=node_features,
+            edge_features=edge_features,
+            outputs=outputs,
+            nodes=nodes,
+            edges=edges,
+            max_layers=max_layers,
         )
-        self.require_room(f"{node_features} node and {edge_features} edge features and {outputs} outputs")
-
-    def plan(self, genome: Mapping[str, Any]) -> Program:
-        """See `matloop.search_spaces.networks.graph.plan`."""
-        return plan(genome)
+        values = (nodes * node_features + edges * edge_features,)
+        counts = {"outputs": outputs, "nodes": nodes, "edges": edges}
+        super().__init__(
+            GraphRules(widen(grammar(max_layers, training(examples, values)), genes or {})),
+            fixed={"family": NAME, "input": [node_features, edge_features], **counts},
+            budget=Budget(parameters=max_parameters, multiply_adds=max_multiply_adds),
+            given=genes,
+        )

@@ -8,7 +8,7 @@ An encoder-decoder network (Ronneberger, Fischer & Brox, MICCAI 2015) with an ou
               "dropout": 0.0},
      "levels": [{"downsampling": "max", "upsampling": "nearest", "skip": "concatenate", "width": 32,
                  "convolutions": 1, "kernel": 3, "normalisation": "batch", "activation": "relu", "dropout": 0.1}],
-     "training": {"optimiser": "adam", "learning_rate": 0.003, "weight_decay": 1e-05, "batch": 16}}
+     "training": {"optimiser": "adam", "batch": 16, "learning_rate": 0.003, "weight_decay": 1e-05}}
 
 The stem works at full resolution and each level at half of the one above it. `downsampling` is the way into a level,
 `upsampling` the way back to the one above, where `skip` says how what the encoder had there joins in; then follow as
@@ -19,20 +19,19 @@ levels to full resolution and appends them to the stem's before the output (Hari
 
 from __future__ import annotations
 
-from matloop.search_spaces.networks.genome import ACTIVATIONS, DROPOUTS, NORMALISATIONS, WIDTHS
-from matloop.search_spaces.networks.grammar import Gene, Grammar, Series, Table
+from matloop.search_spaces.networks.gene import Gene, Table
+from matloop.search_spaces.networks.grammar import Grammar, Series
+from matloop.search_spaces.networks.layered.genome import ACTIVATION, DROPOUT, NORMALISATION, WIDTH
 
-FAMILY = "segmentation"
-
-_DROPOUT = Gene(DROPOUTS, (0.7, 0.1, 0.08, 0.06, 0.04, 0.02))
+NAME = "segmentation"
 
 BLOCK: Table = {
-    "width": Gene(WIDTHS),
-    "convolutions": Gene((1, 2, 3), (0.4, 0.5, 0.1)),
-    "kernel": Gene((1, 3, 5), (0.1, 0.65, 0.25)),
-    "normalisation": Gene(NORMALISATIONS, (0.2, 0.6, 0.2)),
-    "activation": Gene(ACTIVATIONS),
-    "dropout": _DROPOUT,
+    "width": WIDTH,
+    "convolutions": Gene((1, 2, 3), (0.4, 0.5, 0.1), least=1),
+    "kernel": Gene((1, 3, 5), (0.1, 0.65, 0.25), least=1, odd=True),
+    "normalisation": NORMALISATION,
+    "activation": ACTIVATION,
+    "dropout": DROPOUT,
 }
 LEVEL: Table = {
     "downsampling": Gene(("max", "avg", "stride")),
@@ -42,13 +41,14 @@ LEVEL: Table = {
 }
 SETTINGS: Table = {
     "padding": Gene(("zeros", "circular")),
-    "hypercolumns": Gene((0, 1, 2, 3), (0.6, 0.15, 0.15, 0.1)),
-    "dropout": _DROPOUT,
+    "hypercolumns": Gene((0, 1, 2, 3), (0.6, 0.15, 0.15, 0.1), least=0, first=0),
+    "dropout": DROPOUT,
 }
 SHRINK = ("width", "convolutions", "kernel", "hypercolumns")
 """Genes lowered to save cost, in that order."""
 
 
-def grammar(max_levels: int) -> Grammar:
+def grammar(max_levels: int, training: Table) -> Grammar:
     """The words of networks with at most so many levels below the stem."""
-    return Grammar(settings=SETTINGS, blocks={"stem": BLOCK}, series={"levels": Series(LEVEL, 0, max_levels)})
+    levels = Series({"": LEVEL}, least=0, most=max_levels)
+    return Grammar(SETTINGS, blocks={"stem": BLOCK}, series={"levels": levels}, training=training)

@@ -6,13 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from matloop.search_spaces.networks.plan import Part, clip_odd
+from matloop.search_spaces.networks.part import ACTIVATIONS, Part, clip_odd, even, per_group
 from matloop.search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program, Statement
 
 Shape = tuple[int, int, int]
-
-_ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "silu": "SiLU", "elu": "ELU"}
-_CHANNELS_PER_GROUP = 4  # divides every width
 
 
 def plan(genome: Mapping[str, Any]) -> Program:
@@ -103,9 +100,9 @@ class _Planner:
             if block["normalisation"] == "batch":
                 chain.append(self._add(name.format("norm"), "BatchNorm2d", width, parameters=2 * width))
             elif block["normalisation"] == "group":
-                groups = width // _CHANNELS_PER_GROUP
+                groups = width // per_group(width)
                 chain.append(self._add(name.format("norm"), "GroupNorm", groups, width, parameters=2 * width))
-            chain.append(self._add(name.format("activation"), _ACTIVATIONS[block["activation"]]))
+            chain.append(self._add(name.format("activation"), ACTIVATIONS[block["activation"]]))
             if number == block["convolutions"] and block["dropout"]:
                 chain.append(self._add(f"{side}{level}_dropout", "Dropout2d", block["dropout"]))
             self._call(*chain)
@@ -116,7 +113,7 @@ class _Planner:
         kernel = clip_odd(size, self.shape)
         options: dict[str, Any] = {"stride": stride} if stride > 1 else {}
         if max(kernel) > 1:
-            options["padding"] = _square(kernel[0] // 2, kernel[1] // 2)
+            options["padding"] = even([size // 2 for size in kernel])
             if self.genome["padding"] != "zeros":
                 options["padding_mode"] = self.genome["padding"]
         self.shape = (width, -(-height // stride), -(-across // stride))
@@ -126,7 +123,7 @@ class _Planner:
             "Conv2d",
             channels,
             width,
-            _square(*kernel),
+            even(kernel),
             parameters=weights + width * bias,
             work=weights * math.prod(self.shape[1:]),
             **options,
@@ -154,7 +151,3 @@ class _Planner:
         self.shape = (channels, *self.shape[1:])
         chain = [self._add("dropout", "Dropout2d", self.genome["dropout"])] if self.genome["dropout"] else []
         self._call(*chain, self._conv("output", self.genome["outputs"], 1, bias=True))
-
-
-def _square(vertical: int, horizontal: int) -> int | tuple[int, int]:
-    return vertical if vertical == horizontal else (vertical, horizontal)

@@ -143,6 +143,60 @@ def test_options_and_injection(folder: Path) -> None:
     json.dumps(resolved)
 
 
+COUNTED = """
+from parts_for_build import Line, Ruler
+
+class Sized(Line):
+    def __init__(self, *, examples: int | None = None) -> None:
+        super().__init__()
+        self.examples = examples
+
+class Counting(Ruler):
+    examples = 40
+    def __init__(self, *, data: object = None, seed: int = 0) -> None:
+        super().__init__(space=Line(), seed=seed)
+
+class Knowing(Ruler):
+    examples = 40
+"""
+
+
+@pytest.mark.parametrize(
+    ("space", "driver", "told", "recorded"),
+    [
+        ("", "Counting", 40, 40),
+        (", examples: 7", "Counting", 7, 7),
+        ("", "Knowing", None, None),  # it asks for the space, which therefore cannot wait for it
+    ],
+)
+def test_a_space_hears_from_the_driver_how_many_examples_there_are(
+    space: str, driver: str, told: int | None, recorded: int | None, folder: Path
+) -> None:
+    (folder / "counted_for_build.py").write_text(COUNTED)
+    sys.modules.pop("counted_for_build", None)
+    study = ONE.replace('"parts_for_build:Line", high: 2', f'"counted_for_build:Sized"{space}')
+    config = campaign(folder, study.replace("parts_for_build:Ruler", f"counted_for_build:{driver}"))
+    (built,), resolved = validate(config)
+    assert built.space.examples == told  # type: ignore[attr-defined]
+    assert resolved["studies"]["one"]["space"].get("examples") == recorded
+
+
+def test_what_an_earlier_study_finds_is_not_counted_beforehand(folder: Path) -> None:
+    """Its outcome is made up while the file is checked; the number stays out of the record."""
+    (folder / "counted_for_build.py").write_text(COUNTED)
+    sys.modules.pop("counted_for_build", None)
+    later = """
+  later:
+    space: {kind: "counted_for_build:Sized"}
+    driver: {kind: "counted_for_build:Counting", data: {from: one}}
+    strategy: {kind: "parts_for_build:Guess"}
+    budget: {trials: 5}
+"""
+    (_, built), resolved = validate(campaign(folder, ONE + later))
+    assert built.space.examples == 40  # type: ignore[attr-defined]
+    assert "examples" not in resolved["studies"]["later"]["space"]
+
+
 def test_seeds_differ_between_strategies_and_not_between_drivers(folder: Path) -> None:
     again = ONE.replace("  one:", "  again:")
     (one, two), _ = validate(campaign(folder, ONE + again))

@@ -6,10 +6,10 @@ import pytest
 
 from matloop.orchestrator.randomness import derive
 from matloop.search_spaces.networks.conv import ConvNetworks
-from matloop.search_spaces.networks.costs import costs
 from matloop.search_spaces.networks.dense import DenseNetworks
-from matloop.search_spaces.networks.genome import draw_layer
-from matloop.search_spaces.networks.plan import plan
+from matloop.search_spaces.networks.gene import draw_block
+from matloop.search_spaces.networks.layered.costs import costs
+from matloop.search_spaces.networks.layered.plan import plan
 
 SPACES = [
     ConvNetworks(input=[2, 50]),
@@ -20,21 +20,22 @@ SPACES = [
 ]
 
 
-def shares(layout):
+def shares(layout, layers):
     """(parameters, multiply-adds) of the output layer and of each other layer of a plan."""
-    found = [[0, 0] for _ in range(1 + len(layout.shapes))]
+    found = [[0, 0] for _ in range(1 + layers)]
     for part in layout.parts:
-        found[1 + part.layer][0] += part.parameters
-        found[1 + part.layer][1] += part.multiply_adds
+        found[part.block][0] += part.parameters
+        found[part.block][1] += part.multiply_adds
     return [tuple(pair) for pair in found]
 
 
-@pytest.mark.parametrize("space", SPACES, ids=lambda space: "x".join(map(str, space.input)))
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: "x".join(map(str, space.fixed["input"])))
 def test_costs_are_those_of_the_plan(space):
-    rng = derive("costs", *space.input)
+    rng = derive("costs", *space.fixed["input"])
     for _ in range(300):
         genome = space.sample(rng)
-        layers = [draw_layer(layer["kind"], space.words.layers[layer["kind"]], rng) for layer in genome["layers"]]
+        kinds = space.grammar.series["layers"].kinds
+        layers = [{"kind": (kind := layer["kind"]), **draw_block(kinds[kind], rng)} for layer in genome["layers"]]
         for position, layer in enumerate(layers):  # such as repair is given them: over budget, kernels beyond the maps
             if layer["kind"] == "pool":
                 layers[position] = genome["layers"][position]
@@ -43,5 +44,4 @@ def test_costs_are_those_of_the_plan(space):
         for candidate in (genome, {**genome, "layers": layers}):
             found, layout = costs(candidate), plan(candidate)
             assert (found.parameters, found.multiply_adds) == (layout.parameters, layout.multiply_adds)
-            assert [cost.shape for cost in found.layers] == list(layout.shapes)
-            assert [cost[:2] for cost in (found.output, *found.layers)] == shares(layout)
+            assert [cost[:2] for cost in found.blocks] == shares(layout, len(genome["layers"]))

@@ -13,10 +13,10 @@ from torch import nn
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.search_spaces.networks.conv import ConvNetworks
-from matloop.search_spaces.networks.correspondence import compare
 from matloop.search_spaces.networks.dense import DenseNetworks
-from matloop.search_spaces.networks.genome import duplicate
+from matloop.search_spaces.networks.gene import duplicate
 from matloop.search_spaces.networks.inheritance import inherit
+from matloop.search_spaces.networks.layered.correspondence import compare
 from matloop.search_spaces.networks.module import build
 from matloop.search_spaces.networks.segmentation.space import SegmentationNetworks
 
@@ -65,8 +65,8 @@ def changed(parent, child):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_morphisms_keep_the_function(shape):
-    space, rng, seen = space_of(shape, outputs=2, max_layers=4, morphisms=1.0), np.random.default_rng(0), {}
-    for _ in range(30):
+    space, rng, seen = space_of(shape, outputs=2, max_layers=4, morphisms=1.0), np.random.default_rng(1), {}
+    for _ in range(40):
         parent = space.sample(rng)
         child = space.mutate(parent, rng)
         space.check(child)

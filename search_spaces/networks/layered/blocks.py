@@ -1,81 +1,21 @@
-"""What each layer becomes: torch modules, steps of the forward pass, the shape that is left, and what it costs."""
+"""What each layer becomes: torch modules, statements of the forward pass, the shape that is left, and what it costs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-Shape = tuple[int, ...]
-"""(channels, *extent) of feature maps with one to three axes, (features,) of a vector."""
-
-_NO_OPTIONS: Mapping[str, Any] = {}
-
-
-class Part(NamedTuple):
-    """One module of the network.
-
-    Attributes:
-        name: attribute that holds it.
-        kind: class in `torch.nn`.
-        arguments: its positional arguments.
-        options: its keyword arguments.
-        layer: index of the layer it belongs to; -1 for the output layer and what leads to it.
-        parameters: number of trainable values.
-        multiply_adds: for one input.
-    """
-
-    name: str
-    kind: str
-    arguments: tuple[Any, ...] = ()
-    options: Mapping[str, Any] = _NO_OPTIONS
-    layer: int = -1
-    parameters: int = 0
-    multiply_adds: int = 0
-
-
-class Apply(NamedTuple):
-    """x = last(... first(x))."""
-
-    parts: tuple[str, ...]
-
-
-class Keep(NamedTuple):
-    """Remember x under a name."""
-
-    name: str
-
-
-class Add(NamedTuple):
-    """x = x + last(... first(kept)); parts may be empty."""
-
-    name: str
-    parts: tuple[str, ...]
-
-
-Step = Apply | Keep | Add
-
-
-def clip(size: int, shape: Shape) -> tuple[int, ...]:
-    """Extent of a pooling window, no larger than the maps along any axis."""
-    return tuple([min(size, extent) for extent in shape[1:]])
-
-
-def clip_odd(size: int, shape: Shape) -> tuple[int, ...]:
-    """Extent of an odd kernel, no larger than the maps and still odd along any axis."""
-    return tuple([min(size, extent - (extent + 1) % 2) for extent in shape[1:]])
-
-
-_ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "silu": "SiLU", "elu": "ELU"}
-_CHANNELS_PER_GROUP = 4  # divides every width; a group of one value (1x1 maps) would be normalised to nothing
+from matloop.search_spaces.networks.part import ACTIVATIONS, NO_OPTIONS, Part, Shape, clip, clip_odd, even, per_group
+from matloop.search_spaces.networks.statements import Add, Call, Statement
 
 
 class Block(NamedTuple):
     """What a layer adds to a plan, and the shape that it leaves."""
 
     parts: tuple[Part, ...]
-    steps: tuple[Step, ...]
+    statements: tuple[Statement, ...]
     shape: Shape
     parameters: int = 0
     multiply_adds: int = 0
@@ -111,7 +51,7 @@ class _Writer:
     def __init__(self, shape: Shape, index: int) -> None:
         self.shape, self.index = shape, index
         self.parts: list[Part] = []
-        self.steps: list[Step] = []
+        self.statements: list[Statement] = []
 
     def layer(self, layer: Mapping[str, Any], source: Shape, padding: str) -> Block:
         match layer["kind"]:
@@ -132,29 +72,30 @@ class _Writer:
             features = self.shape[0]
         chain.append(self._add("flatten", "Flatten"))
         self.shape = (features,)
-        self.steps.append(Apply(tuple(chain)))
+        self.statements.append(_call(chain))
         return self._block()
 
     def output(self, outputs: int, dropout: float) -> Block:
         chain = [self._add("dropout", "Dropout", (dropout,))] if dropout else []
-        self.steps.append(Apply((*chain, self._linear("output", outputs))))
+        self.statements.append(_call([*chain, self._linear("output", outputs)]))
         return self._block()
 
     def _block(self) -> Block:
         parameters = sum([part.parameters for part in self.parts])
         multiply_adds = sum([part.multiply_adds for part in self.parts])
-        return Block(tuple(self.parts), tuple(self.steps), self.shape, parameters, multiply_adds)
+        return Block(tuple(self.parts), tuple(self.statements), self.shape, parameters, multiply_adds)
 
     def _add(
         self,
         name: str,
         kind: str,
         arguments: tuple[Any, ...] = (),
-        options: Mapping[str, Any] = _NO_OPTIONS,
+        options: Mapping[str, Any] = NO_OPTIONS,
         parameters: int = 0,
         work: int = 0,
+        given: Shape = (),
     ) -> str:
-        self.parts.append(Part(name, kind, arguments, options, self.index, parameters, work))
+        self.parts.append(Part(name, kind, arguments, options, self.index + 1, parameters, work, given))
         return name
 
     def _per_axis(self, kind: str) -> str:
@@ -167,7 +108,7 @@ class _Writer:
         bias = layer["normalisation"] == "none"
         options: dict[str, Any] = {"stride": stride} if stride > 1 else {}
         if max(kernel) > 1:
-            options["padding"] = _even([k // 2 for k in kernel])
+            options["padding"] = even([k // 2 for k in kernel])
             if padding != "zeros":
                 options["padding_mode"] = padding
         if not bias:
@@ -178,7 +119,7 @@ class _Writer:
         return self._add(
             f"conv{self.index + 1}",
             self._per_axis("Conv"),
-            (channels, width, _even(kernel)),
+            (channels, width, even(kernel)),
             options,
             parameters=width * (weights + bias),
             work=weights * math.prod(self.shape),
@@ -192,45 +133,44 @@ class _Writer:
                 kind = self._per_axis("BatchNorm") if len(self.shape) > 1 else "BatchNorm1d"
                 chain.append(self._add(f"norm{number}", kind, (width,), parameters=2 * width))
             case "group":
-                arguments = (width // _CHANNELS_PER_GROUP, width)
+                arguments = (width // per_group(width), width)
                 chain.append(self._add(f"norm{number}", "GroupNorm", arguments, parameters=2 * width))
         if layer.get("skip"):
-            self.steps.append(Apply(tuple(chain)))
+            self.statements.append(_call(chain))
             chain = []
             self._skip(number - layer["skip"], source)
-        chain.append(self._add(f"activation{number}", _ACTIVATIONS[layer["activation"]]))
+        chain.append(self._add(f"activation{number}", ACTIVATIONS[layer["activation"]]))
         if layer["dropout"]:
             kind = self._per_axis("Dropout") if len(self.shape) > 1 else "Dropout"
             chain.append(self._add(f"dropout{number}", kind, (layer["dropout"],)))
-        self.steps.append(Apply(tuple(chain)))
+        self.statements.append(_call(chain))
 
     def _skip(self, start: int, source: Shape) -> None:
         channels, *extent = source
         number, width, chain = self.index + 1, self.shape[0], []
         if tuple(extent) != self.shape[1:]:
             size = self.shape[1:] if len(extent) > 1 else self.shape[1]
-            chain.append(self._add(f"resize{number}", self._per_axis("AdaptiveAvgPool"), (size,)))
+            chain.append(self._add(f"resize{number}", self._per_axis("AdaptiveAvgPool"), (size,), given=tuple(extent)))
         if channels != width:
             kind, size = (self._per_axis("Conv"), (1,)) if extent else ("Linear", ())
             work = channels * math.prod(self.shape)
             arguments = (channels, width, *size)
             options = {"bias": False}
             chain.append(self._add(f"project{number}", kind, arguments, options, channels * width, work))
-        self.steps.append(Add(f"x{start}", tuple(chain)))
+        self.statements.append(Add("x", "x", f"x{start}", tuple(chain)))
 
     def _pool(self, layer: Mapping[str, Any]) -> None:
         size = clip(layer["size"], self.shape)
         kind = self._per_axis("MaxPool" if layer["mode"] == "max" else "AvgPool")
-        self.steps.append(Apply((self._add(f"pool{self.index + 1}", kind, (_even(size),)),)))
+        self.statements.append(_call([self._add(f"pool{self.index + 1}", kind, (even(size),))]))
         self.shape = (self.shape[0], *[extent // step for extent, step in zip(self.shape[1:], size, strict=True)])
 
     def _linear(self, name: str, width: int, bias: bool = True) -> str:
         inputs = self.shape[0]
         self.shape = (width,)
-        options = _NO_OPTIONS if bias else {"bias": False}
+        options = NO_OPTIONS if bias else {"bias": False}
         return self._add(name, "Linear", (inputs, width), options, (inputs + bias) * width, inputs * width)
 
 
-def _even(sizes: Sequence[int]) -> int | tuple[int, ...]:
-    """One number if all are the same, as torch takes it."""
-    return sizes[0] if min(sizes) == max(sizes) else tuple(sizes)
+def _call(chain: list[str]) -> Call:
+    return Call("x", tuple(chain), ("x",))

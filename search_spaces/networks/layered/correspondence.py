@@ -2,7 +2,8 @@
 
 A child is the same function as its parent, given the right weights, if nothing but this differs:
 
-- a layer is wider: channels are repeated, and what follows shares their weights out;
+- a layer is wider: channels are repeated, whole groups where a normalisation takes groups of them, and what follows
+  shares their weights out;
 - a kernel is larger: zeros surround the old one;
 - a skip is new that has a projection: it starts at zero;
 - a layer is new that can pass its input on: of the same shape, it gets values that are not negative, which ReLU and ELU
@@ -21,7 +22,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from matloop.search_spaces.networks.plan import Plan, plan
+from matloop.search_spaces.networks.layered.costs import shapes_of, vector
+from matloop.search_spaces.networks.part import Shape, per_group
 
 Layers = Sequence[Mapping[str, Any]]
 Alignment = tuple[int | None, ...]
@@ -100,13 +102,13 @@ class _Comparison:
 
     def __init__(self, parent: Mapping[str, Any], child: Mapping[str, Any]) -> None:
         self.parent, self.child = parent, child
-        self.old, self.new = plan(parent), plan(child)
+        self.old, self.new = shapes_of(parent), shapes_of(child)
         self.states: list[int | None] = [0]
         self.positive = [False]  # whether the child's states have no negative values
 
     def follow(self, layers: Alignment) -> Correspondence:
-        same = [self.old.input, self.old.outputs] == [self.new.input, self.new.outputs]
-        same = same and all(self.parent.get(gene) == self.child.get(gene) for gene in ("padding", "readout"))
+        fixed = ("outputs", "padding", "readout")
+        same = self.old[0] == self.new[0] and all(self.parent.get(gene) == self.child.get(gene) for gene in fixed)
         exact = same and [k for k in layers if k is not None] == list(range(len(self.parent["layers"])))
         for i, (k, layer) in enumerate(zip(layers, self.child["layers"], strict=True)):
             if k is None:
@@ -124,10 +126,10 @@ class _Comparison:
         """Whether a new layer can give what it is given."""
         if not self.positive[i] or layer["kind"] == "pool":
             return False
-        inputs, outputs, *_ = _arguments(self.new, f"{layer['kind']}{i + 1}") or ()
+        inputs = self.new[i] if layer["kind"] == "conv" else vector(self.new[i], self.child)
         residual = layer.get("skip", 0) == 1
         plain = layer.get("skip", 0) == 0 and layer.get("normalisation", "none") == "none"
-        same = inputs == outputs and layer.get("stride", 1) == 1
+        same = inputs[0] == layer["width"] and layer.get("stride", 1) == 1
         return same and layer["activation"] in _PASS_POSITIVE and (residual or plain)
 
     def _continues(self, i: int, k: int) -> bool:
@@ -137,13 +139,17 @@ class _Comparison:
             grown = gene in _MAY_GROW and new[gene] >= old[gene]
             if gene not in _FREE and not grown and new[gene] != old[gene]:
                 return False
-        projected = _arguments(self.new, f"project{i + 1}") is not None
+        if old.get("normalisation") == "group" and per_group(old["width"]) != per_group(new["width"]):
+            return False
+        projected = _projected(self.new, i, new)
         if not old.get("skip") or not new.get("skip"):
             return not old.get("skip") and (projected or not new.get("skip"))
         if self.states[i + 1 - new["skip"]] != k + 1 - old["skip"]:
             return False
-        return projected or _arguments(self.old, f"project{k + 1}") is None
+        return projected or not _projected(self.old, k, old)
 
 
-def _arguments(layout: Plan, name: str) -> tuple[Any, ...] | None:
-    return next((part.arguments for part in layout.parts if part.name == name), None)
+def _projected(shapes: Sequence[Shape], i: int, layer: Mapping[str, Any]) -> bool:
+    """Whether the layer's skip has to be brought to another number of channels."""
+    skip = layer.get("skip", 0)
+    return bool(skip) and shapes[i + 1 - skip][0] != layer["width"]

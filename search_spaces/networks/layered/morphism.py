@@ -10,51 +10,51 @@ from typing import Any
 
 import numpy as np
 
-from matloop.search_spaces.networks.genome import Genome, Words, draw_layer, duplicate, pick
-from matloop.search_spaces.networks.plan import plan
+from matloop.search_spaces.networks.gene import Gene, Genome, duplicate, pick
+from matloop.search_spaces.networks.grammar import Series
+from matloop.search_spaces.networks.layered.costs import shapes_of, vector
 
 _CHANGES = ("widen", "deepen", "enlarge")
 _ODDS = (0.45, 0.4, 0.15)
 
 
-def morph(genome: Mapping[str, Any], words: Words, rng: np.random.Generator) -> Genome:
+def morph(genome: Mapping[str, Any], series: Series, rng: np.random.Generator) -> Genome:
     """A changed copy; it may be invalid, and it is unchanged if the change that was drawn has no place."""
     child = duplicate(genome)
     match pick(_CHANGES, _ODDS, rng):
         case "widen":
-            _grow(child, "width", words, rng)
+            _grow(child, "width", series, rng)
         case "enlarge":
-            _grow(child, "kernel", words, rng)
+            _grow(child, "kernel", series, rng)
         case _:
-            _deepen(child, words, rng)
+            return child if _deepen(child, series, rng) else duplicate(genome)
     return child
 
 
-def _grow(genome: Genome, gene: str, words: Words, rng: np.random.Generator) -> None:
+def _grow(genome: Genome, gene: str, series: Series, rng: np.random.Generator) -> None:
     """Give a layer a larger value of the gene."""
     layers = [layer for layer in genome["layers"] if gene in layer]
     if layers:
         layer = layers[int(rng.integers(len(layers)))]
-        larger = [value for value in words.layers[layer["kind"]][gene] if value > layer[gene]]
+        found = series.table(layer)[gene]
+        assert isinstance(found, Gene)
+        larger = [value for value in found.choices if value > layer[gene]]
         if larger:
             layer[gene] = larger[int(rng.integers(len(larger)))]
 
 
-def _deepen(genome: Genome, words: Words, rng: np.random.Generator) -> None:
-    """Insert a layer that can pass on what it is given, where that may have no negative values."""
+def _deepen(genome: Genome, series: Series, rng: np.random.Generator) -> bool:
+    """Insert a layer that can pass on what it is given, where that may have no negative values; False if none can."""
     layers = genome["layers"]
     places = [i + 1 for i, layer in enumerate(layers) if layer.get("activation", "relu") == "relu"]
     if not places:
-        return
+        return False
     place = places[int(rng.integers(len(places)))]
     dense = layers[place - 1]["kind"] == "dense"
     last = place == len(layers) or layers[place]["kind"] == "dense"
     kind = "dense" if dense or (last and rng.random() < 0.5) else "conv"
-    layer, width = draw_layer(kind, words.layers[kind], rng), _inputs(genome, place, kind)
-    if width not in words.layers[kind]["width"]:
-        return
-    layer["width"] = width
-    layer["activation"] = "elu" if layer["activation"] == "elu" else "relu"
+    layer = series.block(kind, rng)
+    layer |= {"width": _inputs(genome, place, kind), "activation": "elu" if layer["activation"] == "elu" else "relu"}
     if "stride" in layer:
         layer["stride"] = 1
     if "skip" in layer:
@@ -64,12 +64,15 @@ def _deepen(genome: Genome, words: Words, rng: np.random.Generator) -> None:
         if skip and index + 1 - skip < place:
             layers[index]["skip"] = skip + 1
     layers.insert(place, layer)
+    return all(_spoken(layer, series) for layer in layers[place:])
+
+
+def _spoken(layer: Genome, series: Series) -> bool:
+    """Whether every gene of a layer is one that the space's words have."""
+    return all(gene.accepts(layer[name]) for name, gene in series.table(layer).items() if isinstance(gene, Gene))
 
 
 def _inputs(genome: Genome, place: int, kind: str) -> int:
     """Channels, or features for a dense layer, before a place."""
-    layout = plan(genome)
-    shape = layout.shapes[place - 1]
-    if kind == "conv" or len(shape) == 1:
-        return shape[0]
-    return int(next(part.arguments[0] for part in layout.parts if part.kind == "Linear"))
+    shape = shapes_of(genome)[place]
+    return shape[0] if kind == "conv" else vector(shape, genome)[0]

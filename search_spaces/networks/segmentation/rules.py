@@ -1,0 +1,45 @@
+"""What fits where in an encoder-decoder network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from matloop.search_spaces.networks.gene import Gene, Genome, Table
+from matloop.search_spaces.networks.grammar import Grammar
+from matloop.search_spaces.networks.rules import Rules
+from matloop.search_spaces.networks.segmentation.genome import SHRINK
+from matloop.search_spaces.networks.segmentation.plan import plan
+from matloop.search_spaces.networks.statements import Program
+
+
+class SegmentationRules(Rules):
+    """Of segmentation networks."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        super().__init__(grammar, SHRINK)
+
+    def plan(self, genome: Mapping[str, Any]) -> Program:
+        """See `matloop.search_spaces.networks.segmentation.plan`."""
+        return plan(genome)
+
+    def confine(self, genome: Genome) -> None:
+        """Shrink kernels to the maps; drop levels below a single pixel and hypercolumns of levels that are gone."""
+        grammar = self.grammar
+        extent, kept, levels = max(genome["input"][1:]), [], grammar.series["levels"]
+        _fit(genome["stem"], grammar.blocks["stem"], "kernel", extent)
+        for level in genome["levels"]:
+            if extent == 1:
+                break
+            extent = -(-extent // 2)
+            _fit(level, levels.table(level), "kernel", extent)
+            kept.append(level)
+        genome["levels"] = kept
+        _fit(genome, grammar.settings, "hypercolumns", len(kept))
+
+
+def _fit(block: Genome, table: Table, name: str, limit: int) -> None:
+    if block[name] > limit:
+        gene = table[name]
+        assert isinstance(gene, Gene)
+        block[name] = gene.within(limit)
