@@ -20,7 +20,7 @@ from matloop.orchestrator.protocols import Strategy, Surrogate
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.strategies.modelled.bayes import Bayesian
 from matloop.orchestrator.strategies.random import Random
-from matloop.orchestrator.strategies.tried import Taken, Tried, key
+from matloop.orchestrator.strategies.tried import Reserved, Tried, key
 from matloop.orchestrator.trial import Prediction, Proposal, Trial
 
 
@@ -42,8 +42,8 @@ class PlainGP:
     def ask(self, n: int, pending: Any, rng: np.random.Generator) -> list[Proposal]:
         """See Strategy; one point at a time."""
         space, objective = self.table.space, self.table.objective
-        taken: Taken = self.tried.pending(pending)
-        points = [p for p in space.points if (k := key(p)) not in self.tried and k not in taken]
+        reserved: Reserved = self.tried.pending(pending)
+        points = [p for p in space.points if (k := key(p)) not in self.tried and k not in reserved]
         x = space.encode([t.point for t in self.told])
         gains = np.array([-objective.loss(t.values[objective.name]) for t in self.told])
         centre, spread = gains.mean(), gains.std() or 1.0

@@ -26,7 +26,7 @@ Random = Callable[[str], np.random.Generator]
 BATCH = 16
 """Most proposals asked for at a time where a filler stands in, so that the first ones are not long in coming."""
 
-FORGET = 0.95
+DECAY = 0.95
 """Factor by which the number of proposals held ready falls from one ask to the next where fewer are needed."""
 
 
@@ -146,7 +146,7 @@ class BackgroundAsker(Asker):
         """Have the strategy asked for more, unless it is being asked."""
         if self._asked is not None or self._barren:
             return
-        ahead = 1 if self._filler is None else max(1, self._demand, int(FORGET * self._ahead))
+        ahead = 1 if self._filler is None else max(1, self._demand, int(DECAY * self._ahead))
         wanted = ahead - len(self._ready) + (missing if self._filler is None else 0)
         if wanted <= 0:
             return

@@ -38,9 +38,9 @@ from matloop.orchestrator.protocols import WithQueue, WithSlots
 from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.trial import Answer, Failure, Proposal, Trial
 
-WAKE_S = 0.5  # how often time budgets and observers are looked at while nothing happens
-SELDOM = 100  # collections of young garbage for each one of all: what is in flight is live, and it is much
-TURN = 500  # most proposals and answers between two looks at the others, so that ten thousand slots fill evenly
+POLL_S = 0.5  # how often time budgets and observers are looked at while nothing happens
+FULL_COLLECTION_EVERY = 100  # young ones: running evaluations keep many objects alive, so collect in full rarely
+MOST_AT_ONCE = 500  # proposals or answers handled in a row, so that ten thousand slots fill while answers are recorded
 
 
 class Loop:
@@ -101,7 +101,7 @@ class Loop:
         self.ledger.note(name, "study_started", {"slots": self.slots})
         self.ledger.commit()
         young, middle, old = gc.get_threshold()
-        gc.set_threshold(young, middle, max(old, SELDOM))
+        gc.set_threshold(young, middle, max(old, FULL_COLLECTION_EVERY))
         try:
             self._reopen(open_trials)
             self.observer.study_started(self.study, history)
@@ -155,7 +155,7 @@ class Loop:
     def _ask(self) -> None:
         free = self._room()
         allowance = self.spending.allowance(self._proposed())
-        n = max(0, min(free, TURN) if allowance is None else min(free, TURN, allowance))
+        n = max(0, min(free, MOST_AT_ONCE) if allowance is None else min(free, MOST_AT_ONCE, allowance))
         if self.barren and self.in_flight:
             return
         name, ask = self.study.name, self.ledger.history.asks.get(self.study.name, 0)
@@ -170,7 +170,7 @@ class Loop:
             self.exhausted = f"space exhausted: {end}"
             return
         self.barren = n > 0 and not proposals and not self.asker.busy
-        self.hurry = len(proposals) == TURN < free
+        self.hurry = len(proposals) == MOST_AT_ONCE < free
         trials = [self._propose(proposal, ask) for proposal in proposals]
         self.ledger.commit()
         for trial in trials:
@@ -249,13 +249,13 @@ class Loop:
             self._submit(trial)
 
     def _wait(self) -> list[tuple[Trial, Future[Answer]]]:
-        """What has come back; blocks until something has, or for `WAKE_S`, unless there is a hurry."""
+        """What has come back; blocks until something has, or for `POLL_S`, unless there is a hurry."""
         items: list[Item] = []
         hurry, self.hurry = self.hurry, False
         with suppress(Empty):
             if not hurry:
-                items.append(self.inbox.get(timeout=WAKE_S))
-            while len(items) < TURN:
+                items.append(self.inbox.get(timeout=POLL_S))
+            while len(items) < MOST_AT_ONCE:
                 items.append(self.inbox.get_nowait())
         return [item for item in items if item is not None]
 

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.protocols import Parameter, Parametric, Space, Vectorised, require
 from matloop.orchestrator.strategies.random import Sampler
-from matloop.orchestrator.strategies.tried import Taken, Tried, exhausted, key
+from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted, key
 from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, losses
 
 RETRIES = 20
@@ -73,14 +73,14 @@ class OptunaSampler:
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n points; see `Strategy.ask`."""
-        taken = self._tried.pending(pending)
+        reserved = self._tried.pending(pending)
         with _quiet():
             study = optuna.create_study(
                 sampler=self._make(int(rng.integers(2**31))), directions=["minimize"] * len(self._objectives)
             )
             for trial in (*self._told, *(self._running(t) for t in pending)):
                 study.add_trial(trial)
-            proposals = [self._propose(study, taken, rng) for _ in range(n)]
+            proposals = [self._propose(study, reserved, rng) for _ in range(n)]
         found = [proposal for proposal in proposals if proposal is not None]
         if not found and not pending:
             raise exhausted()
@@ -102,13 +102,13 @@ class OptunaSampler:
         )
         self._told.append(_Finished(finished))
 
-    def _propose(self, study: optuna.Study, taken: Taken, rng: np.random.Generator) -> Proposal | None:
+    def _propose(self, study: optuna.Study, reserved: Reserved, rng: np.random.Generator) -> Proposal | None:
         for _ in range(RETRIES):
             asked = study.ask()
             point = self._parameters.suggest(asked)
             point_key = key(point)
-            if point_key not in taken and (self._repeats or point_key not in self._tried):
-                taken.add(point_key)
+            if point_key not in reserved and (self._repeats or point_key not in self._tried):
+                reserved.add(point_key)
                 measured = sum(t.state is TrialState.COMPLETE for t in self._told)
                 notes = study._storage.get_trial_system_attrs(asked._trial_id)
                 return Proposal(
@@ -116,7 +116,7 @@ class OptunaSampler:
                     reason=f"suggested by Optuna's {self._name} after {measured} measured trials",
                     extra={"origin": "optuna", "optuna": notes},
                 )
-        points = self._random.draw(1, self._tried, taken, rng)
+        points = self._random.draw(1, self._tried, reserved, rng)
         reason = f"random sample: Optuna's {self._name} suggested only tried points"
         return Proposal(point=points[0], reason=reason, extra={"origin": "random"}) if points else None
 

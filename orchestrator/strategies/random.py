@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from matloop.orchestrator.protocols import Finite, Space
-from matloop.orchestrator.strategies.tried import Taken, Tried, exhausted, key
+from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted, key
 from matloop.orchestrator.trial import Point, Proposal, Trial, Unanswered
 
 RETRIES = 100
@@ -27,8 +27,8 @@ class Random:
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n random points; see `Strategy.ask`."""
-        taken = self._tried.pending(pending)
-        points = self._sampler.draw(n, self._tried, taken, rng)
+        reserved = self._tried.pending(pending)
+        points = self._sampler.draw(n, self._tried, reserved, rng)
         if not points and not pending:
             raise exhausted()
         return [Proposal(point=p, reason="random sample", extra={"origin": "random"}) for p in points]
@@ -46,48 +46,48 @@ class Sampler:
         self._points = list(space.points) if isinstance(space, Finite) else None
         self._keys = [key(p) for p in self._points or ()]
 
-    def draw(self, n: int, tried: Tried, taken: Taken, rng: np.random.Generator) -> list[Point]:
+    def draw(self, n: int, tried: Tried, reserved: Reserved, rng: np.random.Generator) -> list[Point]:
         """Draw up to n distinct points; none if the space is Finite and each of its points was told or is pending.
 
         Args:
             n: how many, >= 1.
             tried: points told; repeated only if the space is not Finite and `RETRIES` samples found nothing else.
-            taken: keys of pending points, never repeated; the drawn points' keys are added.
+            reserved: keys of pending points, never repeated; the drawn points' keys are added.
             rng: source of randomness.
         """
         if self._points is None:
-            drawn = (self._sample(tried, taken, rng) for _ in range(n))
+            drawn = (self._sample(tried, reserved, rng) for _ in range(n))
             return [point for point in drawn if point is not None]
         chosen: list[int] = []
         if n * RETRIES < len(self._keys):  # a large pool is tossed into rather than gone through
-            while len(chosen) < n and (i := self._toss(tried, taken, rng)) is not None:
+            while len(chosen) < n and (i := self._toss(tried, reserved, rng)) is not None:
                 chosen.append(i)
         if len(chosen) < n:
-            free = [i for i, k in enumerate(self._keys) if k not in tried and k not in taken]
+            free = [i for i, k in enumerate(self._keys) if k not in tried and k not in reserved]
             rest = rng.choice(len(free), size=min(n - len(chosen), len(free)), replace=False)
             chosen += [free[i] for i in rest]
-        taken.update(self._keys[i] for i in chosen)
+        reserved.update(self._keys[i] for i in chosen)
         return [self._points[i] for i in chosen]
 
-    def _toss(self, tried: Tried, taken: Taken, rng: np.random.Generator) -> int | None:
-        """Index of a free point of the pool, now taken; None if `RETRIES` tosses found none."""
+    def _toss(self, tried: Tried, reserved: Reserved, rng: np.random.Generator) -> int | None:
+        """Index of a free point of the pool, now reserved; None if `RETRIES` tosses found none."""
         for i in rng.integers(len(self._keys), size=RETRIES).tolist():
-            if self._keys[i] not in tried and self._keys[i] not in taken:
-                taken.add(self._keys[i])
+            if self._keys[i] not in tried and self._keys[i] not in reserved:
+                reserved.add(self._keys[i])
                 return i
         return None
 
-    def _sample(self, tried: Tried, taken: Taken, rng: np.random.Generator) -> Point | None:
+    def _sample(self, tried: Tried, reserved: Reserved, rng: np.random.Generator) -> Point | None:
         repeat = None
         for _ in range(RETRIES):
             point = self._space.sample(rng)
             point_key = key(point)
-            if point_key in taken:
+            if point_key in reserved:
                 continue
             repeat = point, point_key
             if point_key not in tried:
                 break
         if repeat is None:
             return None
-        taken.add(repeat[1])
+        reserved.add(repeat[1])
         return repeat[0]

@@ -12,7 +12,7 @@ from scipy.stats import qmc
 
 from matloop.orchestrator.protocols import Array, Finite, Space, Vectorised, require
 from matloop.orchestrator.randomness import derive, derive_seed
-from matloop.orchestrator.strategies.tried import Taken, Tried, exhausted, key
+from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted, key
 from matloop.orchestrator.trial import Point, Proposal, Trial, Unanswered
 
 SKIPS = 1024
@@ -42,14 +42,14 @@ class SpaceFilling:
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose the next members of the sequence; see `Strategy.ask`."""
-        taken = self._tried.pending(pending)
+        reserved = self._tried.pending(pending)
         first = self._told + len(pending)
         proposals = []
         for k in range(first, first + n):
-            found = self._sequence.untried(k, self._tried, taken)
+            found = self._sequence.untried(k, self._tried, reserved)
             if found is None:
                 break
-            taken.add(key(found))
+            reserved.add(key(found))
             reason = f"point {k + 1} of a {self._sequence.name}"
             proposals.append(Proposal(point=found, reason=reason, extra={"origin": "space_filling"}))
         if not proposals and not pending:
@@ -70,14 +70,14 @@ class _Sobol:
         self._engine = qmc.Sobol(d=space.dimension, scramble=True, rng=derive(seed, "space_filling"))
         self._unit: Array = np.empty((0, space.dimension))
 
-    def untried(self, k: int, tried: Tried, taken: Taken) -> Point | None:
+    def untried(self, k: int, tried: Tried, reserved: Reserved) -> Point | None:
         """First untried member from k on; failing that the k-th, unless it is pending."""
         for i in range(k, k + SKIPS):
             point = self._point(i)
             point_key = key(point)
-            if point_key not in taken and point_key not in tried:
+            if point_key not in reserved and point_key not in tried:
                 return point
-        return None if key(self._point(k)) in taken else self._point(k)
+        return None if key(self._point(k)) in reserved else self._point(k)
 
     def _point(self, k: int) -> Point:
         while k >= len(self._unit):
@@ -96,11 +96,7 @@ class _Permutation:
         self._points = [points[i] for i in order]
         self._keys = [key(p) for p in self._points]
 
-    def untried(self, k: int, tried: Tried, taken: Taken) -> Point | None:
+    def untried(self, k: int, tried: Tried, reserved: Reserved) -> Point | None:
         """First untried member, whatever k: a point told without having been asked for shifts nothing."""
-        free = (p for p, point_key in zip(self._points, self._keys, strict=True) if self._free(point_key, tried, taken))
-        return next(free, None)
-
-    @staticmethod
-    def _free(point_key: str, tried: Tried, taken: Taken) -> bool:
-        return point_key not in tried and point_key not in taken
+        every = zip(self._points, self._keys, strict=True)
+        return next((p for p, point_key in every if point_key not in tried and point_key not in reserved), None)

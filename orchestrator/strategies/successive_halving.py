@@ -23,7 +23,7 @@ import numpy as np
 from matloop.orchestrator.errors import ConfigError, SpaceExhausted
 from matloop.orchestrator.protocols import Array, Strategy, filler_of, is_slow, maker_of
 from matloop.orchestrator.strategies.evolution.dominance import crowding, dominates, levels
-from matloop.orchestrator.strategies.tried import Taken, Tried, key
+from matloop.orchestrator.strategies.tried import Reserved, Tried, key
 from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered, losses
 
 CHECKPOINT = "checkpoint"
@@ -137,21 +137,21 @@ class SuccessiveHalving:
         reached = [rung for rung in self._rungs if rung.fidelity <= share * (1 + 1e-9)]
         return reached[-1] if reached else self._rungs[0]
 
-    def _promotions(self, n: int, taken: Taken) -> list[Proposal]:
+    def _promotions(self, n: int, reserved: Reserved) -> list[Proposal]:
         """At most n, from the highest rungs first."""
         found: list[Proposal] = []
         for lower, upper in reversed(list(zip(self._rungs, self._rungs[1:], strict=False))):
-            for point_key, trial in self._promotable(lower, upper, taken):
+            for point_key, trial in self._promotable(lower, upper, reserved):
                 if len(found) == n:
                     return found
-                taken.add(point_key)
+                reserved.add(point_key)
                 found.append(self._promote(trial, lower, upper))
         return found
 
-    def _promotable(self, lower: Rung, upper: Rung, taken: Taken) -> Iterator[tuple[str, Trial]]:
+    def _promotable(self, lower: Rung, upper: Rung, reserved: Reserved) -> Iterator[tuple[str, Trial]]:
         """The best that were not promoted yet, while fewer than one of every `reduction` were."""
         quota = len(lower.measured) // self._reduction
-        waiting = {k for k, *_ in lower.measured if k not in upper.told and k not in taken}
+        waiting = {k for k, *_ in lower.measured if k not in upper.told and k not in reserved}
         left = quota - (len(lower.measured) - len(waiting))
         if left > 0:
             yield from [entry for entry in lower.best(quota) if entry[0] in waiting][:left]

@@ -9,7 +9,7 @@ from matloop.orchestrator.errors import SpaceExhausted
 from matloop.orchestrator.ledger.pending import Pending, key
 from matloop.orchestrator.trial import Trial, Unanswered
 
-__all__ = ["Taken", "Tried", "exhausted", "key"]
+__all__ = ["Reserved", "Tried", "exhausted", "key"]
 
 
 def exhausted() -> SpaceExhausted:
@@ -17,8 +17,8 @@ def exhausted() -> SpaceExhausted:
     return SpaceExhausted("every point of the space was tried; enlarge the space or end the study")
 
 
-class Taken:
-    """Keys that an ask must not propose: of pending trials, and those that the ask adds for itself."""
+class Reserved:
+    """Keys of points that are on their way: pending ones, and those that an ask has chosen; no ask proposes them."""
 
     __slots__ = ("_added", "_pending")
 
@@ -30,11 +30,11 @@ class Taken:
         return point_key in self._added or self._pending.holds(point_key)
 
     def add(self, point_key: str) -> None:
-        """Take a point."""
+        """Reserve a point."""
         self._added.add(point_key)
 
     def update(self, point_keys: Iterable[str]) -> None:
-        """Take several."""
+        """Reserve several."""
         self._added.update(point_keys)
 
     def copy(self) -> Self:
@@ -43,7 +43,7 @@ class Taken:
 
 
 class Tried:
-    """Keys of the points told so far."""
+    """Keys of the points that were tried: measured, failed or cancelled, each told once."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
@@ -59,9 +59,9 @@ class Tried:
     def __len__(self) -> int:
         return len(self._told)
 
-    def pending(self, proposed: Sequence[Unanswered]) -> Taken:
+    def pending(self, proposed: Sequence[Unanswered]) -> Reserved:
         """Points that are being measured; at no cost if `proposed` is a `Pending`, as the loop's is."""
         if isinstance(proposed, Pending):
             self._pending = proposed
-            return Taken(proposed)
-        return Taken(Pending(), (key(one.point) for one in proposed))
+            return Reserved(proposed)
+        return Reserved(Pending(), (key(one.point) for one in proposed))

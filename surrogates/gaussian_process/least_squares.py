@@ -128,11 +128,11 @@ def likeliest(x: Array, y: Array, lengths: Sequence[float], noises: Sequence[flo
     """
     distances = squared_distances(x, x)
     kernels = ((length, np.exp(distances / -length)) for length in lengths)
-    found = [(surprise(kernel, y, noise), length, noise) for length, kernel in kernels for noise in noises]
+    found = [(negative_log_evidence(kernel, y, noise), length, noise) for length, kernel in kernels for noise in noises]
     return min(found)[1:]
 
 
-def surprise(kernel: Array, y: Array, noise: float) -> float:
+def negative_log_evidence(kernel: Array, y: Array, noise: float) -> float:
     """Negative logarithm of the evidence, up to a constant, with the amplitude of largest evidence.
 
     Args:

@@ -23,8 +23,8 @@ from matloop.surrogates.networks.calibrated import calibrated_model
 from matloop.surrogates.networks.masks import MaskedNetwork
 from matloop.surrogates.networks.members import Trained, Training
 from matloop.surrogates.networks.model import NetworkModel
+from matloop.surrogates.networks.perceptrons import Perceptrons, Recipe, train
 from matloop.surrogates.networks.prepared import Prepared
-from matloop.surrogates.networks.stack import Recipe, Stack, train
 from matloop.surrogates.uncertainty.calibration import recalibrate
 from matloop.surrogates.uncertainty.metrics import nll
 
@@ -103,12 +103,14 @@ class MCDropout:
             rows = torch.as_tensor(np.sort(derive(seed, "pilot").permutation(n)[:PILOT]))
             rates = [rates[self._best(*self._trained(data, rows, rates, seed), data, rows)]]
         every = torch.arange(n)
-        stack, held = self._trained(data, every, rates, seed)
-        best = self._best(stack, held, data, every) if len(rates) > 1 else 0
+        perceptrons, held = self._trained(data, every, rates, seed)
+        best = self._best(perceptrons, held, data, every) if len(rates) > 1 else 0
         chosen = range(best * data.k, (best + 1) * data.k)
-        return Trained([stack.member(i) for i in chosen], stack.recipe.heads)
+        return Trained([perceptrons.member(i) for i in chosen], perceptrons.recipe.heads)
 
-    def _trained(self, data: Prepared, rows: torch.Tensor, rates: list[float], seed: int) -> tuple[Stack, torch.Tensor]:
+    def _trained(
+        self, data: Prepared, rows: torch.Tensor, rates: list[float], seed: int
+    ) -> tuple[Perceptrons, torch.Tensor]:
         """All folds of the first rate, then of the next; and the rows that each holds out."""
         held = data.held()[:, rows].repeat(len(rates), 1)
         return train(
@@ -121,17 +123,17 @@ class MCDropout:
             device=self._training.device,
         ), held
 
-    def _best(self, stack: Stack, held: torch.Tensor, data: Prepared, rows: torch.Tensor) -> int:
+    def _best(self, perceptrons: Perceptrons, held: torch.Tensor, data: Prepared, rows: torch.Tensor) -> int:
         """Index of the rate with the best score of held-out data, recalibrated as the model will be."""
-        x, y, m = data.inputs[rows], data.targets[rows].to(torch.float64), stack.outputs
+        x, y, m = data.inputs[rows], data.targets[rows].to(torch.float64), perceptrons.outputs
         draws = torch.Generator().manual_seed(0)
         with torch.no_grad():
-            outputs = torch.stack([stack.sample(x, draws) for _ in range(TRIAL_SAMPLES)]).to(torch.float64)
+            outputs = torch.stack([perceptrons.sample(x, draws) for _ in range(TRIAL_SAMPLES)]).to(torch.float64)
         scores = []
         for first in range(0, len(held), data.k):
             own = outputs[:, first + data.folds[rows], torch.arange(len(rows))]  # (samples, n, outputs)
             mean, spread = own[..., :m].mean(dim=0), own[..., :m].std(dim=0)
-            shape = own[..., m:].exp().mean(dim=0).sqrt() if stack.recipe.heads else torch.ones_like(mean)
+            shape = own[..., m:].exp().mean(dim=0).sqrt() if perceptrons.recipe.heads else torch.ones_like(mean)
             parts = [[a[:, j].numpy() for a in (mean, spread, y, shape)] for j in range(m)]
             scores.append(
                 sum(nll(a, recalibrate(a, b, c, shape=d).std(b, d), c) for a, b, c, d in parts)

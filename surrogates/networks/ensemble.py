@@ -23,8 +23,8 @@ from matloop.surrogates.networks.last_layer import last_features
 from matloop.surrogates.networks.masks import Masks
 from matloop.surrogates.networks.members import Trained, Training
 from matloop.surrogates.networks.model import NetworkModel
+from matloop.surrogates.networks.perceptrons import Recipe, train
 from matloop.surrogates.networks.prepared import Prepared
-from matloop.surrogates.networks.stack import Recipe, train
 
 
 class Networks(nn.Module):
@@ -102,8 +102,8 @@ class Ensemble:
     def _perceptrons(self, data: Prepared, held: torch.Tensor, seed: int) -> Trained:
         """Of one architecture, trained at once."""
         recipe = Recipe.suited(len(data.x), steps=self._training.steps)
-        stack = train(
+        perceptrons = train(
             data.inputs, data.targets, held, torch.zeros(len(held)), recipe,
             seed=derive_seed(seed, "stack"), device=self._training.device,
         )  # fmt: skip
-        return Trained([stack.member(i) for i in range(len(held))], recipe.heads)
+        return Trained([perceptrons.member(i) for i in range(len(held))], recipe.heads)

@@ -92,7 +92,7 @@ class Training:
         return Prepared.of(x, y, render=self.render, folds=folds, seed=seed)
 
     def at_once(self, data: Prepared) -> bool:
-        """Whether perceptrons will do, which are trained all at once (`stack`): vectors, and no network asked for."""
+        """Whether `perceptrons` will do, which are trained all at once: for vectors, where no network is asked for."""
         return self.network is None and data.inputs.ndim == 2
 
     def one_by_one(self, data: Prepared, held: torch.Tensor, seed: int) -> Trained:

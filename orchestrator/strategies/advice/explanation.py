@@ -36,7 +36,7 @@ PROBES = 16
 DISTINCT = 0.5
 """A runner-up is at least this share of the usual distance away from the chosen point."""
 
-NOUNS = {
+VALUE_NAMES = {
     "log_ei": "expected improvement",
     "log_nei": "expected improvement",
     "log_nehvi": "expected gain in hypervolume",
@@ -56,7 +56,7 @@ class Choice:
     """What a point was chosen from.
 
     Attributes:
-        name: of the acquisition function, see `NOUNS`.
+        name: of the acquisition function, see `VALUE_NAMES`.
         points: c candidates.
         x: (c, d) float64, the same, encoded.
         values: (c,) float64 of the acquisition function, larger is better; -inf for what may not be chosen.
@@ -228,7 +228,7 @@ def novelty(distance: float, usual: float, nearest: int) -> str:
 
 def preference(choice: Choice, value: float, second: float | None) -> str:
     """The chosen point's acquisition value against the runner-up's, in words."""
-    noun = NOUNS.get(choice.name, "score")
+    noun = VALUE_NAMES.get(choice.name, "score")
     if second is None:
         return f"the only candidate by its {noun}"
     if choice.logarithmic:

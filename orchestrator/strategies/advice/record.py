@@ -12,8 +12,8 @@ from matloop.surrogates.uncertainty.calibration import recorded_scale
 STRETCH = "stretch"
 """Key in `Trial.extra` of the factor, by objective, that the model's standard deviation was multiplied by."""
 
-DILUTION = 5.0
-"""Predictions that came true exactly as stated, with which the record of misses is diluted."""
+PRIOR = 5.0
+"""Predictions that came true exactly as stated, which are added to the record, so that few misses change little."""
 
 
 class Record:
@@ -32,11 +32,11 @@ class Record:
         stated = zip(self._objectives, stretch, strict=True)
         self._misses.append([(trial.values[o.name] - mean[o.name]) / (std[o.name] / s) for o, s in stated])
 
-    def stretch(self, prior: float = DILUTION) -> list[float]:
+    def stretch(self, prior: float = PRIOR) -> list[float]:
         """By objective, the factor on the model's standard deviations that the record calls for.
 
         Args:
-            prior: predictions that came true as stated, with which the record is diluted, >= 0.
+            prior: see `PRIOR`, >= 0.
         """
         misses = np.array(self._misses).reshape(-1, len(self._objectives))
         zero, one = np.zeros(len(misses)), np.ones(len(misses))

@@ -42,11 +42,11 @@ DRAWS = 1024
 MEASURED, CANDIDATES = 128, 320
 """Most points of each kind that functions are drawn at: those with the highest plausible values."""
 
-BELIEVED = 0.05
+LEAST_CHANCE = 0.05
 """Smaller chances are not told apart in words: in `benchmarks/stopping.py` they came true more often than they said."""
 
-RECORD = 10.0
-"""Predictions that came true exactly as promised, with which the record of misses is diluted for `spread`."""
+RECORD_PRIOR = 10.0
+"""As `record.PRIOR`, for `spread`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,8 +229,8 @@ def describe(probability: float, delta: float, gain: float, q: int, objective: O
     if not q:
         return "every candidate was tried; nothing remains"
     chance = "over 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
-    if probability < BELIEVED:
-        chance = f"less than {100 * BELIEVED:.0f} %"
+    if probability < LEAST_CHANCE:
+        chance = f"less than {100 * LEAST_CHANCE:.0f} %"
     experiments = "the next experiment is" if q == 1 else f"the next {q} experiments are"
     return (
         f"the chance that an untried point is better than the best by at least {delta:.2g}{unit} is {chance}; "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from matloop.orchestrator.protocols import Evolvable
-from matloop.orchestrator.strategies.tried import Taken, Tried, key
+from matloop.orchestrator.strategies.tried import Reserved, Tried, key
 from matloop.orchestrator.trial import Point, Trial
 
 RETRIES = 20
@@ -56,8 +56,8 @@ class Breeder:
     mutation: float
     tried: Tried
 
-    def child(self, mates: Iterator[Child], taken: Taken, rng: np.random.Generator) -> Child | None:
-        """An untried child of the next of the mates, or None if `RETRIES` children were all tried or taken."""
+    def child(self, mates: Iterator[Child], reserved: Reserved, rng: np.random.Generator) -> Child | None:
+        """An untried child of the next of the mates, or None if `RETRIES` children were all tried or reserved."""
         for _ in range(RETRIES):
             if rng.random() < self.crossover:
                 parents, origin = [next(mates), next(mates)], "crossover"
@@ -69,7 +69,7 @@ class Breeder:
                 origin = parents[0].origin or "mutation"
                 point = self.space.mutate(parents[0].point, rng)
             point_key = key(point)
-            if point_key not in self.tried and point_key not in taken:
+            if point_key not in self.tried and point_key not in reserved:
                 ancestors = {trial.id: trial for parent in parents for trial in parent.parents}
                 generations = 1 + max(parent.generations for parent in parents)
                 return Child(point, point_key, origin, tuple(ancestors.values()), generations)

@@ -17,9 +17,9 @@ from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.protocols import Encodable, Evolvable, Space, require
 from matloop.orchestrator.strategies.evolution.breeding import Breeder, Child
 from matloop.orchestrator.strategies.evolution.population import Population, Replacement
-from matloop.orchestrator.strategies.evolution.screening import BELIEVED, Opinion, Screen
+from matloop.orchestrator.strategies.evolution.screening import BELIEVED, Assessment, Screen
 from matloop.orchestrator.strategies.random import Sampler
-from matloop.orchestrator.strategies.tried import Taken, Tried, exhausted
+from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
 from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, losses
 from matloop.surrogates.fitness_svm import FitnessSVM
 
@@ -93,15 +93,15 @@ class Evolution:
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n distinct children; see `Strategy.ask`."""
-        taken = self._tried.pending(pending)
+        reserved = self._tried.pending(pending)
         mates = (Child.measured(trial) for trial in self._population.parents(rng))
-        flying = [trial.point for trial in islice(reversed(pending), BELIEVED if self._screen else 0)][::-1]
+        in_flight = [trial.point for trial in islice(reversed(pending), BELIEVED if self._screen else 0)][::-1]
         proposals: list[Proposal] = []
         while len(proposals) < n:
-            proposal = self._propose(mates, flying, taken, rng)
+            proposal = self._propose(mates, in_flight, reserved, rng)
             if proposal is None:
                 break
-            flying.append(proposal.point)
+            in_flight.append(proposal.point)
             proposals.append(proposal)
         if not proposals and not pending:
             raise exhausted()
@@ -126,60 +126,60 @@ class Evolution:
         return self._unscreened() if self.slow else None
 
     def _propose(
-        self, mates: Iterator[Child], flying: Sequence[Point], taken: Taken, rng: np.random.Generator
+        self, mates: Iterator[Child], in_flight: Sequence[Point], reserved: Reserved, rng: np.random.Generator
     ) -> Proposal | None:
-        opinion = self._screen.opinion(flying, rng) if self._screen else None
-        if not self._population.filled and (opinion is None or not opinion.screened):
-            return self._random(taken, rng, "random sample: the population is not full yet")
-        child, beaten = self._breeder.child(mates, taken, rng), 0
+        assessment = self._screen.assessment(in_flight, rng) if self._screen else None
+        if not self._population.filled and (assessment is None or not assessment.screened):
+            return self._random(reserved, rng, "random sample: the population is not full yet")
+        child, beaten = self._breeder.child(mates, reserved, rng), 0
         if child is None:
-            return self._random(taken, rng, "random sample: no untried child found")
-        if opinion is not None and opinion.screened:
-            child, beaten = self._screened(child, opinion, mates, taken, rng)
-        taken.add(child.key)
-        notes = opinion.notes(child.point) if opinion is not None else {}
+            return self._random(reserved, rng, "random sample: no untried child found")
+        if assessment is not None and assessment.screened:
+            child, beaten = self._screened(child, assessment, mates, reserved, rng)
+        reserved.add(child.key)
+        notes = assessment.notes(child.point) if assessment is not None else {}
         return Proposal(
             point=child.point,
             parents=tuple(parent.id for parent in child.parents),
-            reason=self._reason(child, opinion, beaten, notes),
+            reason=self._reason(child, assessment, beaten, notes),
             extra={
                 "origin": child.origin,
-                "screened": opinion is not None and opinion.screened,
+                "screened": assessment is not None and assessment.screened,
                 **({"reference": self._population.reference} if self._population.filled else {}),
-                **({"generations": child.generations, **notes} if opinion is not None else {}),
+                **({"generations": child.generations, **notes} if assessment is not None else {}),
             },
             inputs=self._inputs(child),
         )
 
     def _screened(
-        self, first: Child, opinion: Opinion, mates: Iterator[Child], taken: Taken, rng: np.random.Generator
+        self, first: Child, assessment: Assessment, mates: Iterator[Child], reserved: Reserved, rng: np.random.Generator
     ) -> tuple[Child, int]:
         """The child that the predictor would measure, of as many as it may see, and how many others there were.
 
-        The first litter descends from the population. The parents of each further one are the best, in the predictor's
-        opinion, of all litters so far and of the first one's parents.
+        The first offspring descend from the population. The parents of each further generation are the best, in the
+        predictor's opinion, of all offspring so far and of the first ones' parents.
         """
         assert self._screen is not None
-        litter, measured = {first.key: first}, dict[int, Child]()
+        offspring, measured = {first.key: first}, dict[int, Child]()
         candidates: list[Child] = []
         family: list[tuple[float, Child]] = []
-        seen = taken.copy()
+        seen = reserved.copy()
         while True:
-            wanted = min(self._screen.litter, opinion.candidates - len(candidates))
-            while len(litter) < wanted and (child := self._breeder.child(mates, seen, rng)) is not None:
-                litter[child.key] = child
+            wanted = min(self._screen.offspring, assessment.candidates - len(candidates))
+            while len(offspring) < wanted and (child := self._breeder.child(mates, seen, rng)) is not None:
+                offspring[child.key] = child
                 seen.add(child.key)
-            born = list(litter.values())
+            born = list(offspring.values())
             candidates += born
             if not family:
                 measured = {trial.id: Child.measured(trial) for child in born for trial in child.parents}
             judged = [*measured.values(), *born]
-            family += zip(opinion.judge([child.point for child in judged]), judged, strict=True)
+            family += zip(assessment.judge([child.point for child in judged]), judged, strict=True)
             family.sort(key=lambda pair: -pair[0])
-            if len(candidates) >= opinion.candidates or len(born) < wanted:
+            if len(candidates) >= assessment.candidates or len(born) < wanted:
                 break
             mates = self._tournaments([child for _, child in family], rng)
-            litter, measured = {}, {}
+            offspring, measured = {}, {}
         best = next(child for _, child in family if child.generations)
         return best, len(candidates) - 1
 
@@ -189,8 +189,8 @@ class Evolution:
         while True:
             yield ranked[int(rng.integers(n, size=self._tournament).min())]
 
-    def _random(self, taken: Taken, rng: np.random.Generator, reason: str) -> Proposal | None:
-        points = self._sampler.draw(1, self._tried, taken, rng)
+    def _random(self, reserved: Reserved, rng: np.random.Generator, reason: str) -> Proposal | None:
+        points = self._sampler.draw(1, self._tried, reserved, rng)
         extra: dict[str, Any] = {"origin": "random", "screened": False}
         if self._population.filled:
             extra["reference"] = self._population.reference
@@ -202,7 +202,7 @@ class Evolution:
         weights = next(kept, None) if self._inherit else None
         return {} if weights is None else {"parent_weights": weights}
 
-    def _reason(self, child: Child, opinion: Opinion | None, beaten: int, notes: Mapping[str, float]) -> str:
+    def _reason(self, child: Child, assessment: Assessment | None, beaten: int, notes: Mapping[str, float]) -> str:
         objective = self._objectives[0]
         parents = " and ".join(
             f"trial {parent.id} ({objective.name} {(parent.values or {})[objective.name]:.4g})"
@@ -212,12 +212,12 @@ class Evolution:
         text = f"{child.origin} of {parents}" + (f" and {more} more" if more > 0 else "")
         if child.generations > 1:
             text += f", {child.generations} generations on"
-        if opinion is None:
+        if assessment is None:
             return text
         predicted = f"predicted rank {notes['predicted_rank']:.2f}, skill {notes['skill']:.2f}"
         return text + (
             f": preferred to {beaten} other candidates ({predicted})"
-            if opinion.screened
+            if assessment.screened
             else f": not screened ({predicted})"
         )
 

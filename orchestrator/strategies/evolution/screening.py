@@ -1,4 +1,4 @@
-"""Screening: the fitness predictor's opinion of candidate children, and how much it is worth.
+"""Screening: candidate children are judged by the fitness predictor, and its judgement by how it did before.
 
 A predictor that is always obeyed makes a search fast at first and stuck later. Three things keep it open: candidates
 are judged by their expected improvement or, for half of the proposals, by a machine drawn at random from all that the
@@ -32,19 +32,19 @@ from matloop.surrogates.fitness_svm import FitnessSVM, FittedSVM, standing
 FEWEST = 8
 """Measured trials before the first fit."""
 
-STALE = 200
-"""A fit is good enough while fewer than 1 / STALE of all answers came after it, so that long campaigns fit seldom."""
+REFIT_GROWTH = 200
+"""The predictor is fitted again when answers have grown by 1 / REFIT_GROWTH, so that long campaigns fit seldom."""
 
 BELIEVED = 100
-"""Pending trials that count as measured, the latest ones."""
+"""Pending trials that count as measured (a "kriging believer"), the latest ones."""
 
 GREEDY = 0.5
 """Share of screened proposals that go by expected improvement; the rest by a machine drawn at random."""
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """What the predictor thinks, for one proposal.
+class Assessment:
+    """The predictor's judgement of candidates for one proposal.
 
     Attributes:
         model: the machine, believing in what is pending.
@@ -96,7 +96,7 @@ class Screen:
         self._fitted: tuple[int, FittedSVM] | None = None
 
     @property
-    def litter(self) -> int:
+    def offspring(self) -> int:
         """Candidates bred in one generation."""
         return -(-self._predictor.children // self._predictor.generations)
 
@@ -112,15 +112,15 @@ class Screen:
         if len(self._recent) > self._predictor.window // 2:
             self._best.append(self._recent.popleft())
         since = self._count - (self._training[0] if self._training else 0)
-        if self._count >= FEWEST and since >= max(self._predictor.refit_every, self._count // STALE):
+        if self._count >= FEWEST and since >= max(self._predictor.refit_every, self._count // REFIT_GROWTH):
             self._keep_best()
             self._training = (self._count, [*self._best, *self._recent])
 
-    def opinion(self, flying: Sequence[Point], rng: np.random.Generator) -> Opinion | None:
+    def assessment(self, in_flight: Sequence[Point], rng: np.random.Generator) -> Assessment | None:
         """What the predictor thinks, for the next proposal; None before the first fit.
 
         Args:
-            flying: points pending or proposed just now, in order; the last `BELIEVED` count.
+            in_flight: points pending or proposed just now, in order; the last `BELIEVED` count.
             rng: decides whether the proposal goes unscreened and by which criterion it is chosen.
         """
         model = self._model()
@@ -128,12 +128,12 @@ class Screen:
             return None
         candidates = 1 + round(model.trust * (self._predictor.children - 1))
         if rng.random() < self._predictor.unscreened or candidates == 1:
-            return Opinion(model, self._space, 1, model.improvement)
-        model = model.believing(self._space.encode(flying[-BELIEVED:]))
+            return Assessment(model, self._space, 1, model.improvement)
+        model = model.believing(self._space.encode(in_flight[-BELIEVED:]))
         if rng.random() < GREEDY:
-            return Opinion(model, self._space, candidates, model.improvement)
+            return Assessment(model, self._space, candidates, model.improvement)
         drawn = model.sample(rng)
-        return Opinion(model, self._space, candidates, lambda x: -drawn(x))
+        return Assessment(model, self._space, candidates, lambda x: -drawn(x))
 
     def _keep_best(self) -> None:
         room = self._predictor.window - self._predictor.window // 2

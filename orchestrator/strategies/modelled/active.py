@@ -21,7 +21,7 @@ from matloop.orchestrator.strategies.advice.explanation import Choice
 from matloop.orchestrator.strategies.modelled.clusters import Clusters, embedding
 from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
 from matloop.orchestrator.strategies.modelled.variances import Variances
-from matloop.orchestrator.strategies.tried import Taken
+from matloop.orchestrator.strategies.tried import Reserved
 from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered
 
 if TYPE_CHECKING:
@@ -112,14 +112,14 @@ class ActiveLearning(ModelBased):
         )
 
     def _propose(
-        self, n: int, model: Model, pending: Sequence[Unanswered], taken: Taken, rng: np.random.Generator
+        self, n: int, model: Model, pending: Sequence[Unanswered], reserved: Reserved, rng: np.random.Generator
     ) -> Batch:
         network = isinstance(model, Featured)
         name: Acquisition = self.acquisition or ("largest_cluster" if network else "integrated_variance")
         most = CANDIDATES
         if network and name == "largest_cluster":
             most = LISTED if isinstance(self.space, Finite) else SAMPLED
-        points = self._samples(self.candidates or most, taken, rng)
+        points = self._samples(self.candidates or most, reserved, rng)
         if not points:
             return Batch(())
         x = self._encode(points)

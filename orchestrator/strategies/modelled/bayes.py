@@ -18,13 +18,13 @@ from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.protocols import Evolvable, Finite, Space, Surrogate, Vectorised
 from matloop.orchestrator.strategies.advice.explanation import Choice
 from matloop.orchestrator.strategies.modelled.acquisitions import Utility, acquisition, gain_interval, suitable
-from matloop.orchestrator.strategies.modelled.candidates import Found, climb
+from matloop.orchestrator.strategies.modelled.candidates import Evaluated, climb
 from matloop.orchestrator.strategies.modelled.cost import LEARNED, Cost
-from matloop.orchestrator.strategies.modelled.feasibility import Feasibility, telling
+from matloop.orchestrator.strategies.modelled.feasibility import Feasibility, informative
 from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
 from matloop.orchestrator.strategies.modelled.replication import worth_repeating
 from matloop.orchestrator.strategies.modelled.weighting import Weights
-from matloop.orchestrator.strategies.tried import Taken, key
+from matloop.orchestrator.strategies.tried import Reserved, key
 from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ class Bayesian(ModelBased):
     def tell(self, trial: Trial) -> None:
         """Learn from a finished trial, from one that failed where it cannot be done."""
         super().tell(trial)
-        if telling(trial):
+        if informative(trial):
             self._failed.append((len(self._answered), trial.point))
         if self._cost is not None:
             self._cost.tell(trial)
 
     def _propose(
-        self, n: int, model: Model, pending: Sequence[Unanswered], taken: Taken, rng: np.random.Generator
+        self, n: int, model: Model, pending: Sequence[Unanswered], reserved: Reserved, rng: np.random.Generator
     ) -> Batch:
         y = self._gains()
         utility = Utility.of(y)
@@ -142,17 +142,17 @@ class Bayesian(ModelBased):
         proposals, considered = [], None
         for _ in range(n):
             function = acquisition(self.acquisition, model, utility, x, y, chosen, self.beta, self._interval)
-            choice = self._best(function, weights, self._candidates(utility(y), taken, rng), taken, rng)
+            choice = self._best(function, weights, self._candidates(utility(y), reserved, rng), reserved, rng)
             if choice is None:
                 break
             point, place = choice.points[choice.chosen], choice.x[choice.chosen]
             value: float | None = float(choice.values[choice.chosen])
             again = worth_repeating(model, x, place, chosen) if self.replicate == "auto" else None
-            if again is not None and key(self._answered[again].point) not in taken:
+            if again is not None and key(self._answered[again].point) not in reserved:
                 point, place, choice, value = self._answered[again].point, x[again], None, None
             if choice is not None and considered is None:
                 considered = choice.x
-            taken.add(key(point))
+            reserved.add(key(point))
             chosen = torch.cat([chosen, place[None]])
             feasible = None
             if weights.feasibility is not None:
@@ -188,16 +188,16 @@ class Bayesian(ModelBased):
             return None
         return self._feasibility().log_probability(x).exp()
 
-    def _candidates(self, utilities: torch.Tensor, taken: Taken, rng: np.random.Generator) -> list[Point]:
+    def _candidates(self, utilities: torch.Tensor, reserved: Reserved, rng: np.random.Generator) -> list[Point]:
         """Untried points: all of a Finite space, else random ones and mutants of the best measured."""
         if isinstance(self.space, Finite):
-            return self._samples(len(self.space.points), taken, rng)
-        points = self._samples(self.candidates, taken, rng)
+            return self._samples(len(self.space.points), reserved, rng)
+        points = self._samples(self.candidates, reserved, rng)
         if isinstance(self.space, Evolvable):
             order = utilities.sum(dim=1).argsort(descending=True, stable=True)[:LEADERS].tolist()
             parents = [self._answered[i].point for i in order]
             mutants = [self.space.mutate(parents[i % len(parents)], rng) for i in range(self.candidates)]
-            points += self._untried(mutants, taken)
+            points += self._untried(mutants, reserved)
         return points
 
     def _best(
@@ -205,21 +205,21 @@ class Bayesian(ModelBased):
         function: AcquisitionFunction,
         weights: Weights,
         points: list[Point],
-        taken: Taken,
+        reserved: Reserved,
         rng: np.random.Generator,
     ) -> Choice | None:
         """Untried point with the largest acquisition value, among those that were considered."""
         if not points:
             return None
-        found = Found(self._encode, lambda points, x: weights.score(function, points, x))
+        found = Evaluated(self._encode, lambda points, x: weights.score(function, points, x))
         found.add(points)
         if not isinstance(self.space, Finite):
             if isinstance(self.space, Vectorised):
                 starts = found.x[found.leaders(self.restarts)]
                 climbed = climb(weights.differentiable(function), starts, self.space, self.iterations, rng)
-                found.add(self._untried(climbed, taken))
+                found.add(self._untried(climbed, reserved))
             if isinstance(self.space, Evolvable):
-                found.mutate(self.space, self.restarts, lambda points: self._untried(points, taken), rng)
+                found.mutate(self.space, self.restarts, lambda points: self._untried(points, reserved), rng)
         return Choice(
             name=self.acquisition,
             points=found.points,
@@ -229,8 +229,8 @@ class Bayesian(ModelBased):
             logarithmic=weights.logarithmic,
         )
 
-    def _untried(self, points: Sequence[Point], taken: Taken) -> list[Point]:
-        return [p for p in points if (k := key(p)) not in taken and k not in self._tried]
+    def _untried(self, points: Sequence[Point], reserved: Reserved) -> list[Point]:
+        return [p for p in points if (k := key(p)) not in reserved and k not in self._tried]
 
     def _reason(self, prediction: Prediction, value: float | None, utility: Utility, feasible: float | None) -> str:
         caution = "" if feasible is None or feasible > 0.95 else f"; works with a probability of {100 * feasible:.0f} %"

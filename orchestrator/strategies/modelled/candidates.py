@@ -122,7 +122,7 @@ def by_trials(
     return x
 
 
-class Found:
+class Evaluated:
     """Candidates and their values, each point once."""
 
     def __init__(self, encode: Callable[[Sequence[Point]], torch.Tensor], score: Score) -> None:

@@ -26,18 +26,18 @@ Array = npt.NDArray[np.float64]
 CAUSES = frozenset({"exception", "invalid_result", "timeout", "memory", "experiment"})
 """Of failure, which say something about the point."""
 
-MOST = 300
+LATEST = 300
 """Latest trials that are learned from."""
 
-OPTIMISM = (3.0, 1.0)
-"""Imagined successes and failures that the overall rate starts from."""
+PRIOR_COUNTS = (3.0, 1.0)
+"""Successes and failures beforehand, which the overall rate starts from."""
 
 SCALE_PRIOR, SCALE_WIDTH = math.log(0.5), 0.8
 AMPLITUDE_PRIOR, AMPLITUDE_WIDTH = math.log(6.0), 0.7
 """Of the logarithms of length scales (for one column; they grow with the root of the columns) and latent variance."""
 
 
-def telling(trial: Trial) -> bool:
+def informative(trial: Trial) -> bool:
     """Whether the trial failed in a way that says something about its point."""
     return trial.failure is not None and trial.failure.cause in CAUSES
 
@@ -53,11 +53,11 @@ class Feasibility:
             worked: which of them succeeded; not all.
             bounds: (2, d) that scale the columns; None for the range of the points.
         """
-        x, labels = x[-MOST:], np.where(worked, 1.0, 0.0)[-MOST:]
+        x, labels = x[-LATEST:], np.where(worked, 1.0, 0.0)[-LATEST:]
         low, high = (x.min(axis=0), x.max(axis=0)) if bounds is None else bounds
         self._low, self._span = low, np.where(high > low, high - low, 1.0)
         self._x = (x - low) / self._span
-        successes, failures = labels.sum() + OPTIMISM[0], (1 - labels).sum() + OPTIMISM[1]
+        successes, failures = labels.sum() + PRIOR_COUNTS[0], (1 - labels).sum() + PRIOR_COUNTS[1]
         self._mean = math.log(successes / failures)
         d = x.shape[1]
         location = np.append(np.full(d, SCALE_PRIOR + 0.5 * math.log(d)), AMPLITUDE_PRIOR)

@@ -23,7 +23,7 @@ from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
 from matloop.orchestrator.strategies.random import Random, Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
-from matloop.orchestrator.strategies.tried import Taken, Tried
+from matloop.orchestrator.strategies.tried import Reserved, Tried
 from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, losses
 from matloop.surrogates.noise import fit
 
@@ -103,12 +103,12 @@ class ModelBased(ABC):
         """Propose at most n points; see `Strategy.ask`."""
         if len(self._answered) < self.initial:
             return self._start.ask(n, pending, rng)
-        taken = self._tried.pending(pending)
+        reserved = self._tried.pending(pending)
         with torch_seed(int(rng.integers(2**63))), _quiet():
             model = self._model()
             if isinstance(model, Redrawable):
                 model = model.redraw(int(rng.integers(2**63)))
-            batch = self._propose(n, model, pending, taken, rng)
+            batch = self._propose(n, model, pending, reserved, rng)
             proposals = list(batch.proposals)
             if self.explain and batch.considered is not None and self._can_look_ahead():
                 places = torch.cat([batch.considered, self._encode(t.point for t in pending)])
@@ -151,7 +151,7 @@ class ModelBased(ABC):
 
     @abstractmethod
     def _propose(
-        self, n: int, model: Model, pending: Sequence[Unanswered], taken: Taken, rng: np.random.Generator
+        self, n: int, model: Model, pending: Sequence[Unanswered], reserved: Reserved, rng: np.random.Generator
     ) -> Batch:
         """Choose up to n untried points by the model; torch's generator is seeded around the call."""
 
@@ -184,10 +184,10 @@ class ModelBased(ABC):
         """
         return torch.as_tensor(-losses(self._answered, self.objectives))
 
-    def _samples(self, n: int, taken: Taken, rng: np.random.Generator) -> list[Point]:
-        """Up to n random untried points of the space; `taken` is left as it is."""
+    def _samples(self, n: int, reserved: Reserved, rng: np.random.Generator) -> list[Point]:
+        """Up to n random untried points of the space; `reserved` is left as it is."""
         try:
-            return self._sampler.draw(n, self._tried, taken.copy(), rng)
+            return self._sampler.draw(n, self._tried, reserved.copy(), rng)
         except SpaceExhausted:
             return []
 
@@ -252,7 +252,7 @@ class ModelBased(ABC):
             answered=self._answered,
             objective=self.objectives[0],
             works=self._works(x),
-            spread=max(1.0, self._record.stretch(stopping.RECORD)[0]),
+            spread=max(1.0, self._record.stretch(stopping.RECORD_PRIOR)[0]),
             delta=delta,
             q=q,
             most=most,

@@ -7,7 +7,12 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
-from matloop.surrogates.gaussian_process.least_squares import Machine, likeliest, squared_distances, surprise
+from matloop.surrogates.gaussian_process.least_squares import (
+    Machine,
+    likeliest,
+    negative_log_evidence,
+    squared_distances,
+)
 
 LENGTH, NOISE = 1.5, 0.05
 
@@ -35,7 +40,9 @@ def test_predictions_are_those_of_a_gaussian_process() -> None:
 
 def test_evidence_is_that_of_a_gaussian_process_with_the_best_amplitude() -> None:
     x, y = data()
-    ours = [surprise(np.exp(squared_distances(x, x) / -length), y, NOISE) for length in (LENGTH, 4 * LENGTH)]
+    ours = [
+        negative_log_evidence(np.exp(squared_distances(x, x) / -length), y, NOISE) for length in (LENGTH, 4 * LENGTH)
+    ]
     theirs = []
     for length in (LENGTH, 4 * LENGTH):
         amplitude = Machine.fit(x, y, length, NOISE).amplitude

@@ -119,7 +119,7 @@ def test_gradients_flow_through_the_renderer_to_the_latent_vector(image_model: N
 def test_recalibration_makes_fresh_predictions_honest() -> None:
     inside, ratio = [], []
     for seed in range(3):
-        model = MCDropout(space=Waves()).fit(*wave_data(60, seed), seed)  # type: ignore[arg-type]
+        model = MCDropout(space=Waves(), steps=100).fit(*wave_data(60, seed), seed)  # type: ignore[arg-type]
         x, y = wave_data(300, seed=10 + seed)
         with torch.no_grad():
             function, measured = model.posterior(x), model.posterior(x, observation_noise=True)

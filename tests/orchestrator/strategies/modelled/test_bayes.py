@@ -124,7 +124,7 @@ def test_every_acquisition_beats_random_on_branin(kind: Any) -> None:
     for seed in range(2):
         strategy = Bayesian(
             space=square(), objectives=(objective,), surrogate=GP(space=square()), acquisition=kind, initial=6,
-            candidates=100, seed=seed,
+            candidates=100, explain=False, seed=seed,
         )  # fmt: skip
         done = optimise(strategy, branin, 18, objective)
         regrets.append(min(t.values["f0"] for t in done if t.values) - 0.397887)

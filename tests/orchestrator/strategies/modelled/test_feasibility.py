@@ -13,7 +13,7 @@ from scipy.optimize import approx_fprime
 
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.strategies.modelled.bayes import Bayesian
-from matloop.orchestrator.strategies.modelled.feasibility import Feasibility, _Laplace, telling
+from matloop.orchestrator.strategies.modelled.feasibility import Feasibility, _Laplace, informative
 from matloop.orchestrator.trial import Failure, Objective, Trial
 from matloop.search_spaces.box import Box
 from matloop.surrogates.gaussian_process.gp import GP
@@ -63,11 +63,11 @@ def test_one_failure_keeps_away_from_where_it_was_and_little_more() -> None:
 def test_only_causes_that_say_something_about_the_point_teach() -> None:
     trial = Trial(id=0, study="s", number=0, point={}, seed=0, state="failed")
     told = {
-        cause: telling(replace(trial, failure=Failure(cause=cause, message="")))
+        cause: informative(replace(trial, failure=Failure(cause=cause, message="")))
         for cause in ("experiment", "exception", "invalid_result", "timeout", "memory", "crash", "lost")
     }
     assert [cause for cause, learned in told.items() if not learned] == ["crash", "lost"]
-    assert not telling(trial)
+    assert not informative(trial)
 
 
 def campaign(*, feasibility: bool, trials: int = 25, seed: int = 0) -> tuple[int, float, list[Any]]:

@@ -25,7 +25,7 @@ LEAST_LOG_VARIANCE = -9.0
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a stack is made and trained.
+    """How perceptrons are made and trained.
 
     Attributes:
         width: features of each hidden layer.
@@ -58,7 +58,7 @@ class Recipe:
         )
 
 
-class Stack(nn.Module):
+class Perceptrons(nn.Module):
     """k perceptrons of one architecture."""
 
     rates: torch.Tensor
@@ -126,7 +126,7 @@ def train(
     *,
     seed: int,
     device: str,
-) -> Stack:
+) -> Perceptrons:
     """Train k networks, each without the rows that it holds out.
 
     Args:
@@ -136,7 +136,7 @@ def train(
         rates: (k,) float32, of dropout after each hidden layer, in [0, 1).
         recipe: architecture and schedule.
         seed: of weights, order and masks.
-        device: where to train; the stack comes back on the CPU.
+        device: where to train; they come back on the CPU.
 
     Raises:
         FloatingPointError: the loss became infinite or not a number.
@@ -147,9 +147,9 @@ def train(
     per_epoch = max(1, kept // batch)
     x, y, held = x.to(device), y.to(device), held.to(device)
     with torch_seed(seed):
-        stack = Stack(rates, x.shape[1], y.shape[1], recipe).to(device)
-        matrices = list(stack.weights)
-        others = [p for p in stack.parameters() if not any(p is matrix for matrix in matrices)]
+        networks = Perceptrons(rates, x.shape[1], y.shape[1], recipe).to(device)
+        matrices = list(networks.weights)
+        others = [p for p in networks.parameters() if not any(p is matrix for matrix in matrices)]
         groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
         descent = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
         for step in range(recipe.steps):
@@ -157,22 +157,22 @@ def train(
                 order = (torch.rand(k, n, device=device) + 2 * held).argsort(dim=1)[:, :kept]
             start = step % per_epoch * batch
             rows = order[:, start : start + batch]
-            loss = _loss(stack, x[rows], y[rows])
+            loss = _loss(networks, x[rows], y[rows])
             set_rate(descent, recipe.learning_rate, (step + 1) / recipe.steps)
             descent.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(stack.parameters(), GRADIENT_NORM * math.sqrt(k))
+            nn.utils.clip_grad_norm_(networks.parameters(), GRADIENT_NORM * math.sqrt(k))
             descent.step()
         if not math.isfinite(loss.item()):
             raise FloatingPointError(f"training diverged at learning rate {recipe.learning_rate:g}; lower it")
-    return stack.cpu().eval()
+    return networks.cpu().eval()
 
 
-def _loss(stack: Stack, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def _loss(networks: Perceptrons, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Summed over members, mean over rows: the gradient of one network is that of its own training."""
-    outputs, m = stack(x), stack.outputs
+    outputs, m = networks(x), networks.outputs
     errors = (y - outputs[..., :m]) ** 2
-    if stack.recipe.heads:
+    if networks.recipe.heads:
         log_variance = outputs[..., m:].clamp_min(LEAST_LOG_VARIANCE)
         errors = 0.5 * (errors * (-log_variance).exp() + log_variance) * (SEITZER_BETA * log_variance.detach()).exp()
     loss: torch.Tensor = errors.mean(dim=1).sum()
