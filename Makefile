@@ -13,7 +13,7 @@ MATLOOP_DATA ?=
 install: $(STAMP)
 
 $(STAMP): pyproject.toml setup.py constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "matloop needs Python 3.11 or later; set PYTHON=python3.11")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "matloop needs Python 3.11, 3.12 or 3.13; set PYTHON=python3.13")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'

@@ -148,21 +148,28 @@ ledger.commit()
     assert resource.getrlimit(resource.RLIMIT_FSIZE)  # the limit was the other process's
 
 
-def test_read_only_folder(filled):
+def test_read_only_folder(filled, tmp_path):
     code = f"""
 import os
 from pathlib import Path
 from matloop.orchestrator.errors import LedgerUnwritable
 from matloop.orchestrator.ledger.ledger import Ledger, read
+
+def attempt(target):
+    try:
+        with Ledger.open(target, config={{}}, environment={{}}):
+            return len(read(target).trials)
+    except LedgerUnwritable as error:
+        return error
+
+path = Path({str(filled)!r})
+attempt(Path({str(tmp_path / "other" / "ledger.db")!r}))  # imports all, which a stranger may not be allowed to
+attempt(Path("/dev/null/ledger.db"))
 if os.getuid() == 0:
     os.setgid(65534); os.setuid(65534)
-path = Path({str(filled)!r})
 print(len(read(path).trials))
-for target in (path, path.parent / "new" / "ledger.db"):
-    try:
-        Ledger.open(target, config={{}}, environment={{}})
-    except LedgerUnwritable as error:
-        print(error)
+print(attempt(path))
+print(attempt(path.parent / "new" / "ledger.db"))
 """
     for parent in [filled.parent, *filled.parent.parents][:3]:
         parent.chmod(0o755)

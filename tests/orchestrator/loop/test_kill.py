@@ -21,11 +21,12 @@ from tests.orchestrator.toys import LOSS, Bowl, study
 
 KILLS, ASYNCHRONOUS_KILLS = 100, 20
 SLEEP_S = 0.003
-TRIALS = 800
-ASYNCHRONOUS_TRIALS = 2000
-EVOLUTION_TRIALS = 250
-LIMIT_S = 120.0
-"""Generous: of one step on a machine that is busy otherwise."""
+TRIALS = 350
+ASYNCHRONOUS_TRIALS = 700
+EVOLUTION_TRIALS = 210
+LIMIT_S = 240.0
+"""Of one step, on a machine that is busy otherwise."""
+pytestmark = pytest.mark.timeout(900)
 EVOLUTION = [
     "matloop.orchestrator.strategies.evolution.evolution",
     "matloop.search_spaces.box",
@@ -146,7 +147,7 @@ def wait_for(happened: Callable[[], bool]) -> None:
         time.sleep(0.0005)
 
 
-@pytest.mark.parametrize(("make", "most"), [(descent, 7), (evolution, 2)])  # times KILLS below their budgets
+@pytest.mark.parametrize(("make", "most"), [(descent, 3), (evolution, 2)])  # times KILLS below their budgets
 def test_serial_killed_100_times_equals_unkilled(tmp_path, make, most):
     kills = killed_often(tmp_path / "killed", serial, make, kills=KILLS, most=most, early_s=0.03)
     serial_folder = tmp_path / "whole"
@@ -168,7 +169,7 @@ def test_serial_killed_100_times_equals_unkilled(tmp_path, make, most):
 
 
 def test_asynchronous_killed_loses_nothing_and_doubles_nothing(tmp_path):
-    kills = killed_often(tmp_path, asynchronous, many, kills=ASYNCHRONOUS_KILLS, most=90, early_s=0.8)
+    kills = killed_often(tmp_path, asynchronous, many, kills=ASYNCHRONOUS_KILLS, most=30, early_s=0.8)
     history = read(tmp_path / "ledger.db")
     assert len(history.sessions) > kills.opened >= 14 and len(history.lost) >= kills.measuring >= 2
     assert [t.number for t in history.trials] == list(range(ASYNCHRONOUS_TRIALS))
