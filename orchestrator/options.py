@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.errors import ConfigError, Problem
 
 
 def at_least(least: int, user: str = "", /, **options: float | None) -> None:
@@ -16,6 +16,10 @@ def at_least(least: int, user: str = "", /, **options: float | None) -> None:
     Raises:
         ConfigError: one is smaller, or not a number.
     """
-    for name, value in options.items():
-        if value is not None and not value >= least:
-            raise ConfigError(f"{user and user + ': '}expected {name} >= {least}, got {value}")
+    problems = [
+        Problem(f"{user and user + ': '}expected {name} >= {least}, got {value}", (name,))
+        for name, value in options.items()
+        if value is not None and not value >= least
+    ]
+    if problems:
+        raise ConfigError(problems=problems)

@@ -19,6 +19,7 @@ import torch
 from botorch.models.model import Model
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Space, Surrogate
 from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.surrogates.blend import Blend
@@ -68,8 +69,7 @@ class Auto:
         unknown = [name for name in candidates if name not in families]
         if unknown or not candidates:
             raise ConfigError(f"expected candidates among {list(families)}, got {list(candidates)}")
-        if folds < 2:
-            raise ConfigError(f"expected folds >= 2, got {folds}")
+        at_least(2, folds=folds)
         self.folds = folds
         self._families: dict[str, Surrogate] = {name: families[name](space=space) for name in candidates}
         self._decided: tuple[bytes, tuple[str, str]] | None = None

@@ -1,4 +1,4 @@
-"""What every surrogate demands of its data, said once."""
+"""What every surrogate demands of its data and does to them first, said once."""
 
 from __future__ import annotations
 
@@ -41,3 +41,9 @@ def check_noise(noise: npt.NDArray[np.float64] | torch.Tensor | None, y: torch.T
         rows = torch.nonzero(bad).flatten().tolist()
         raise ValueError(f"expected noise >= 0, or NaN where unknown, got others in rows {rows[:8]}; correct them")
     return spread
+
+
+def centre_and_spread(y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of (n, m) values, each (m,); 1 in place of a spread of nothing but rounding."""
+    centre, spread = y.mean(dim=0), y.std(dim=0, correction=0)
+    return centre, torch.where(spread > 1e-12 * (1 + centre.abs()), spread, torch.ones_like(spread))

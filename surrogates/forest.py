@@ -16,10 +16,10 @@ import numpy.typing as npt
 import torch
 from sklearn.ensemble import ExtraTreesRegressor
 
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.randomness import derive_seed
-from matloop.surrogates.checks import check_data
+from matloop.surrogates.checks import centre_and_spread, check_data
 from matloop.surrogates.measured import MeasuredEnsemble
 
 Array = npt.NDArray[np.float64]
@@ -41,8 +41,7 @@ class Forest:
             space: not needed; trees do not depend on scales.
             trees: how many, >= 2.
         """
-        if trees < 2:
-            raise ConfigError(f"expected trees >= 2, got {trees}")
+        at_least(2, trees=trees)
         self.trees = trees
 
     def fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> ForestModel:
@@ -57,8 +56,7 @@ class Forest:
             ValueError: shapes differ or a value is not finite.
         """
         x, y = check_data(x, y)
-        centre, spread = y.mean(dim=0), y.std(dim=0, correction=0)
-        spread = torch.where(spread > 1e-12 * (1 + centre.abs()), spread, torch.ones_like(spread))
+        centre, spread = centre_and_spread(y)
         targets = ((y - centre) / spread).numpy().round(9)  # ties between cuts must not depend on the unit of y
         grown = ExtraTreesRegressor(
             self.trees, bootstrap=True, max_features=1.0, random_state=derive_seed(seed, "forest") % 2**32

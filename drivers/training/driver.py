@@ -16,6 +16,7 @@ from matloop.drivers.training.scales import scales
 from matloop.drivers.training.start import CHECKPOINT, owner, start
 from matloop.drivers.training.tasks import METRICS, Kind, Rows, Task, task
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.options import at_least
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.networks.graph.graphs import Graphs
@@ -89,10 +90,7 @@ class Training:
         unit: str = "",
         objectives: tuple[Objective, ...] = (),
     ) -> None:
-        at_least_1 = {"epochs": epochs, "patience": patience, "threads": threads, "latency_batch": latency_batch}
-        for name, value in at_least_1.items():
-            if value < 1:
-                raise ConfigError(f"expected {name} to be at least 1, got {value}", at=name)
+        at_least(1, epochs=epochs, patience=patience, threads=threads, latency_batch=latency_batch)
         if len(split) != 3 or min(split) <= 0 or sum(split) > 1 + 1e-9:
             raise ConfigError(
                 f"expected split: three shares above 0 (train, validation, test) with a sum of at most 1, got {split}",

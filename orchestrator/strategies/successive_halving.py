@@ -21,6 +21,7 @@ from functools import partial
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, SpaceExhausted
+from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Array, Strategy, filler_of, is_slow, maker_of
 from matloop.orchestrator.strategies.evolution.dominance import crowding, dominates, levels
 from matloop.orchestrator.strategies.tried import Reserved, Tried, key
@@ -81,8 +82,7 @@ class SuccessiveHalving:
         reduction: int = 3,
         lowest: float = 1 / 9,
     ) -> None:
-        if reduction < 2:
-            raise ConfigError(f"expected reduction: at least 2, got {reduction}")
+        at_least(2, reduction=reduction)
         if not 0 < lowest < 1:
             raise ConfigError(f"expected lowest: a fidelity between 0 and 1, got {lowest}")
         self._strategy, self._objectives, self._reduction, self._lowest = strategy, objectives, reduction, lowest

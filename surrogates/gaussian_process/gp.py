@@ -26,6 +26,7 @@ from gpytorch.priors import LogNormalPrior
 from gpytorch.utils.warnings import NumericalWarning
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Space, Vectorised
 from matloop.orchestrator.randomness import derive
 from matloop.search_spaces.columns import blocks, labels
@@ -66,9 +67,8 @@ class GP:
         """
         if kernel not in ("matern52", "rbf"):
             raise ConfigError(f"expected kernel 'matern52' or 'rbf', got {kernel!r}")
-        for name, value, least in (("max_iterations", max_iterations, 1), ("subset", subset, 2)):
-            if value < least:
-                raise ConfigError(f"expected {name} >= {least}, got {value}")
+        at_least(1, max_iterations=max_iterations)
+        at_least(2, subset=subset)
         self.kernel = kernel
         self.max_iterations = max_iterations
         self.subset = subset

@@ -59,12 +59,7 @@ class ConvGP:
         self._training = Training.of(space=space, network=network, steps=steps, augment=augment, device=device)
 
     def fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> FeatureModel:
-        """Train the network on two thirds, fit the process.
-
-        Args:
-            x: (n, d) float64, n >= 1.
-            y: (n, m) float64, any unit.
-            seed: of folds, weights and batches.
+        """Train the network on two thirds, fit the process; see `Surrogate.fit`.
 
         Raises:
             ValueError: shapes differ or a value is not finite.

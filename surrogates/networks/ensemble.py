@@ -80,12 +80,7 @@ class Ensemble:
         self._training = Training.of(space=space, network=network, steps=steps, augment=augment, device=device)
 
     def fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> NetworkModel:
-        """Train, recalibrate, and return the model.
-
-        Args:
-            x: (n, d) float64, n >= 1.
-            y: (n, m) float64, any unit.
-            seed: of folds, weights and batches.
+        """Train, recalibrate, and return the model; see `Surrogate.fit`.
 
         Raises:
             ValueError: shapes differ or a value is not finite.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from matloop.orchestrator.randomness import derive
-from matloop.surrogates.checks import check_data
+from matloop.surrogates.checks import centre_and_spread, check_data
 from matloop.surrogates.networks.default_networks import Standardise
 from matloop.surrogates.networks.model import Render
 
@@ -49,8 +49,7 @@ class Prepared:
             ValueError: shapes differ or a value is not finite.
         """
         x, y = check_data(x, y)
-        y_mean, y_std = y.mean(dim=0), y.std(dim=0, correction=0)
-        y_std = torch.where(y_std > 1e-12 * (1 + y_mean.abs()), y_std, torch.ones_like(y_std))
+        y_mean, y_std = centre_and_spread(y)
         prepare = render or Standardise(x)
         with torch.no_grad():
             inputs = prepare(x.to(torch.float32))

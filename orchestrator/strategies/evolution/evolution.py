@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Encodable, Evolvable, Space, require
 from matloop.orchestrator.strategies.evolution.breeding import Breeder, Child
 from matloop.orchestrator.strategies.evolution.population import Population, Replacement
@@ -223,11 +224,8 @@ class Evolution:
 
 
 def _check(*, population: int, tournament: int, crossover: float, mutation: float) -> None:
-    for name, value, valid in (
-        ("population >= 2", population, population >= 2),
-        ("tournament >= 1", tournament, tournament >= 1),
-        ("crossover in [0, 1]", crossover, 0.0 <= crossover <= 1.0),
-        ("mutation in [0, 1]", mutation, 0.0 <= mutation <= 1.0),
-    ):
-        if not valid:
-            raise ConfigError(f"expected evolution with {name}, got {value}; correct the strategy's options")
+    at_least(2, "evolution", population=population)
+    at_least(1, "evolution", tournament=tournament)
+    for name, value in (("crossover", crossover), ("mutation", mutation)):
+        if not 0.0 <= value <= 1.0:
+            raise ConfigError(f"evolution: expected {name} in [0, 1], got {value}")

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Featured, Finite, Space, Surrogate
 from matloop.orchestrator.strategies.advice.explanation import Choice
 from matloop.orchestrator.strategies.modelled.clusters import Clusters, embedding
@@ -96,8 +97,7 @@ class ActiveLearning(ModelBased):
         known = get_args(Acquisition)
         if acquisition not in (None, *known):
             raise ConfigError(f"{self.name}: expected acquisition to be one of {', '.join(known)}, got {acquisition!r}")
-        if candidates is not None and candidates < 2:
-            raise ConfigError(f"{self.name}: expected candidates >= 2, got {candidates}")
+        at_least(2, self.name, candidates=candidates)
         self.acquisition = acquisition
         self.candidates = candidates
         super().__init__(

@@ -15,6 +15,7 @@ import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Evolvable, Finite, Space, Surrogate, Vectorised
 from matloop.orchestrator.strategies.advice.explanation import Choice
 from matloop.orchestrator.strategies.modelled.acquisitions import Utility, acquisition, gain_interval, suitable
@@ -91,9 +92,7 @@ class Bayesian(ModelBased):
             explain: record with each proposal why it was made; false saves the time.
             seed: of the fits and the space-filling points.
         """
-        for option, count in (("candidates", candidates), ("restarts", restarts), ("iterations", iterations)):
-            if count < 1:
-                raise ConfigError(f"{self.name}: expected {option} >= 1, got {count}")
+        at_least(1, self.name, candidates=candidates, restarts=restarts, iterations=iterations)
         if not beta > 0:
             raise ConfigError(f"{self.name}: expected beta > 0, got {beta}")
         if replicate not in ("never", "auto"):

@@ -14,6 +14,7 @@ import torch
 from gpytorch.utils.warnings import NumericalWarning
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
+from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Encodable, Finite, Redrawable, Space, Surrogate, Vectorised, require
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.orchestrator.strategies.advice import stopping
@@ -23,7 +24,7 @@ from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
 from matloop.orchestrator.strategies.random import Random, Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
-from matloop.orchestrator.strategies.tried import Reserved, Tried
+from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
 from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, losses
 from matloop.surrogates.noise import fit
 
@@ -70,9 +71,8 @@ class ModelBased(ABC):
         explain: bool,
         seed: int,
     ) -> None:
-        for option, value, least in (("initial", initial, 2), ("refit_every", refit_every, 1)):
-            if value < least:
-                raise ConfigError(f"{self.name}: expected {option} >= {least}, got {value}")
+        at_least(2, self.name, initial=initial)
+        at_least(1, self.name, refit_every=refit_every)
         if not objectives:
             raise ConfigError(f"{self.name}: expected at least one objective, got none; name one under `objectives`")
         self.space = space
@@ -115,16 +115,11 @@ class ModelBased(ABC):
                 ahead = self._look_ahead(model, places, 1, most=OUTLOOK_CANDIDATES).as_json()
                 proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead})
         if not proposals and not pending:
-            raise SpaceExhausted("every point of the space was tried; enlarge it or end the study")
+            raise exhausted()
         return proposals
 
     def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Outlook | None:
-        """What there is still to be had; see `stopping.outlook`.
-
-        Args:
-            rng: the only source of randomness.
-            delta: least difference that counts, objective's unit; None for one of the size of the noise.
-            q: number of experiments to come, >= 1.
+        """What there is still to be had; see `WithOutlook.outlook` and `stopping.outlook`.
 
         Returns:
             None before the model is asked, with several objectives, or if the strategy does not seek the best.
