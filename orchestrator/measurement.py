@@ -27,7 +27,6 @@ LONGEST_NAME = 200
 LARGEST_INFO = 2**20
 """Bytes of all of `info` as JSON; what is larger belongs into artifacts."""
 
-
 _NOT_TEXT = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 """Control characters, which come from a wrong encoding, and halves of surrogate pairs, which UTF-8 does not have."""
 
@@ -90,7 +89,7 @@ def check_values(values: object, noise: object, objectives: Sequence[str]) -> li
 
 def check_value(value: object, name: str) -> list[Problem]:
     """What is wrong with the measured value of that name."""
-    if is_number(value) and abs(float(value)) <= LARGEST:  # type: ignore[arg-type]
+    if _is_within(value, -LARGEST):
         return []
     text = f"expected a finite number, at most {LARGEST:g}, got {shown(value)}"
     return [Problem(text, ("values", name), remedy="report a failure where nothing was measured")]
@@ -98,15 +97,18 @@ def check_value(value: object, name: str) -> list[Problem]:
 
 def check_noise(value: object, name: str) -> list[Problem]:
     """What is wrong with the standard deviation of that name."""
+    if _is_within(value, 0.0):
+        return []
     text = f"expected a standard deviation, 0 or more, got {shown(value)}"
-    return [] if _is_amount(value) else [Problem(text, ("noise", name), remedy="leave it out if it is not known")]
+    return [Problem(text, ("noise", name), remedy="leave it out if it is not known")]
 
 
 def check_cost(value: object) -> list[Problem]:
     """What is wrong with a cost; None is one that is not known."""
+    if value is None or _is_within(value, 0.0):
+        return []
     text = f"expected a number, 0 or more, got {shown(value)}"
-    good = value is None or _is_amount(value)
-    return [] if good else [Problem(text, ("cost",), remedy="leave it out if it is not known")]
+    return [Problem(text, ("cost",), remedy="leave it out if it is not known")]
 
 
 def check_text(text: object, *place: str, longest: int = LONGEST_TEXT) -> list[Problem]:
@@ -169,8 +171,9 @@ def _missing(name: str, values: Mapping[str, Any]) -> Problem:
     return Problem(text, ("values", name), remedy="report the result when all are there")
 
 
-def _is_amount(value: Any) -> bool:
-    return is_number(value) and 0 <= float(value) <= LARGEST
+def _is_within(value: object, least: float) -> bool:
+    found = number(value)
+    return found is not None and least <= found <= LARGEST  # which NaN is not
 
 
 def _unstorable(value: object) -> str:

@@ -18,7 +18,6 @@ from matloop.orchestrator.trial import Measurement, Objective
 NOT_RECORDED = "not_recorded"
 """Key in `info`: name to reason, of values besides the objectives that are not sound."""
 
-
 _REMEDY = "return a number, raise an error where there is none, or correct `objectives` in the campaign file"
 
 
@@ -62,17 +61,20 @@ def _wrapped(result: object, names: Sequence[str]) -> Measurement:
 def _without_unsound_extras(measurement: Measurement, names: Sequence[str]) -> tuple[Measurement, dict[str, str]]:
     """The measurement without what is not sound besides the objectives, and why that is left out, by name."""
     values, noise = measurement.values, measurement.noise
-    reasons: dict[str, str] = {}
+    bad: dict[str, str] = {}
+    badly_known: dict[str, str] = {}
     for name in [name for name in _keys(values) if name not in names]:
         if fault := check_value(values[name], name):
-            reasons[name] = fault[0].message
+            bad[name] = fault[0].message
         elif name in _keys(noise) and (fault := check_noise(noise[name], name)):
-            reasons[f"{name} ±"] = fault[0].message
-    if not reasons:
+            badly_known[name] = fault[0].message
+    if not bad and not badly_known:
         return measurement, {}
-    sound = {name: value for name, value in values.items() if name not in reasons}
-    known = {name: value for name, value in noise.items() if not {name, f"{name} ±"} & reasons.keys()}
-    return replace(measurement, values=sound, noise=known), reasons
+    values = {name: value for name, value in values.items() if name not in bad}
+    if isinstance(noise, Mapping):
+        noise = {name: value for name, value in noise.items() if name not in bad and name not in badly_known}
+    reasons = bad | {f"{name} ±": reason for name, reason in badly_known.items()}
+    return replace(measurement, values=values, noise=noise), reasons
 
 
 def _keys(given: object) -> list[str]:

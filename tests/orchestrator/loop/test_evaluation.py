@@ -138,6 +138,13 @@ def test_a_result_is_not_lost_over_a_side_value(tmp_path):
     }
 
 
+def test_a_side_value_does_not_hide_what_is_wrong_elsewhere(tmp_path):
+    answer = evaluate(Measurement(values={"loss": 1.0, "time": float("nan")}, noise=0.1), tmp_path)
+    assert answer.failure.cause == "invalid_result" and "noise: expected a mapping" in answer.failure.message
+    answer = evaluate(Measurement(values={"loss": None, "time": float("nan")}), tmp_path)
+    assert answer.failure.cause == "invalid_result" and answer.failure.message.startswith("objective 'loss'")
+
+
 def test_what_a_program_printed_may_be_in_info(tmp_path):
     answer = evaluate(
         Measurement(values={"loss": 1.0}, info={"log": "\x1b[31m 7 %\r 8 %", "of": {3: "deep"}}), tmp_path
