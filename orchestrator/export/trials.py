@@ -121,8 +121,7 @@ def to_optuna(history: History, url: str, study: str | None = None) -> list[str]
     Raises:
         MatloopError: no such study, or the storage holds a study of that name that matloop did not write.
     """
-    with _quiet():
-        storage = _storage(url)
+    with _quiet(), storage_at(url) as storage:
         return [_write_study(history, storage, name) for name in ([study] if study else studies(history))]
 
 
@@ -159,15 +158,29 @@ def _quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(level)
 
 
-def _storage(url: str) -> Any:
+@contextmanager
+def storage_at(url: str) -> Iterator[Any]:
+    """Optuna's storage at an URL or path; see `to_optuna`. Its connections are closed in the end.
+
+    Raises:
+        MatloopError: it is neither.
+    """
     if url.endswith((".log", ".journal")):
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        return JournalStorage(JournalFileBackend(url.removeprefix("journal://")))
+        yield JournalStorage(JournalFileBackend(url.removeprefix("journal://")))
+        return
     if "://" not in url:
         raise MatloopError(f"expected a URL such as sqlite:///trials.db or a file ending in .journal, got {url!r}")
-    return url
+    from optuna.storages import RDBStorage
+
+    storage = RDBStorage(url)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _make_room(storage: Any, name: str) -> None:

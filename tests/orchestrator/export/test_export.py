@@ -76,18 +76,19 @@ def test_optuna_reads_it_back(kind: str, history: History, tmp_path: Path) -> No
     url = f"sqlite:///{tmp_path}/o.db" if kind == "sqlite" else str(tmp_path / "o.journal")
     for _ in range(2):  # the second replaces the first
         assert export.to_optuna(history, url) == ["demo/search"]
-    study = optuna.load_study(study_name="demo/search", storage=export._storage(url))
-    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
-    assert study.metric_names == ["gap (eV)", "cost"]
-    done, failed, running = study.get_trials()
-    assert [t.state.name for t in (done, failed, running)] == ["COMPLETE", "FAIL", "RUNNING"]
-    assert done.values == [1.25, 2.0]
-    assert done.params == {"T": 900.0, "mix": "a,b", "z[0]": 0.25, "z[1]": -1.5, "on": True}
-    assert done.duration is not None and done.duration.total_seconds() == 2.5
-    assert json.loads(done.user_attrs["point"])["layers"] == [{"kind": "conv"}]
-    assert done.user_attrs["prediction"] == {"mean": {"gap": 1.0}, "std": {"gap": 0.1}}
-    assert failed.user_attrs["failure"] == "timeout: too slow" and failed.user_attrs["parents"] == [0]
-    assert [t.number for t in study.best_trials] == [0]
+    with export.storage_at(url) as storage:
+        study = optuna.load_study(study_name="demo/search", storage=storage)
+        assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+        assert study.metric_names == ["gap (eV)", "cost"]
+        done, failed, running = study.get_trials()
+        assert [t.state.name for t in (done, failed, running)] == ["COMPLETE", "FAIL", "RUNNING"]
+        assert done.values == [1.25, 2.0]
+        assert done.params == {"T": 900.0, "mix": "a,b", "z[0]": 0.25, "z[1]": -1.5, "on": True}
+        assert done.duration is not None and done.duration.total_seconds() == 2.5
+        assert json.loads(done.user_attrs["point"])["layers"] == [{"kind": "conv"}]
+        assert done.user_attrs["prediction"] == {"mean": {"gap": 1.0}, "std": {"gap": 0.1}}
+        assert failed.user_attrs["failure"] == "timeout: too slow" and failed.user_attrs["parents"] == [0]
+        assert [t.number for t in study.best_trials] == [0]
 
 
 @pytest.mark.filterwarnings("default")
@@ -95,7 +96,8 @@ def test_a_study_of_somebody_else_is_not_replaced(history: History, tmp_path: Pa
     import optuna
 
     url = f"sqlite:///{tmp_path}/o.db"
-    optuna.create_study(storage=url, study_name="demo/search")
+    with export.storage_at(url) as storage:
+        optuna.create_study(storage=storage, study_name="demo/search")
     with pytest.raises(MatloopError, match="that matloop did not write"):
         export.to_optuna(history, url)
     with pytest.raises(MatloopError, match="expected a URL"):
