@@ -170,6 +170,13 @@ class Range:
 Table = Mapping[str, Gene | Range]
 
 
+def choice(table: Table, name: str) -> Gene:
+    """A gene that the family knows to be one of choices."""
+    gene = table[name]
+    assert isinstance(gene, Gene)
+    return gene
+
+
 def draw_block(table: Table, rng: np.random.Generator) -> Genome:
     """Random values of a table's genes."""
     return {name: gene.draw(rng) for name, gene in table.items()}

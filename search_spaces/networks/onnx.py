@@ -153,9 +153,8 @@ class Writer:
             case "Conv":
                 self._convolution(part, axes)
             case "ConvTranspose":
-                size = _each(part.arguments[2], axes)
+                size, strides = _each(part.arguments[2], axes), _each(part.options["stride"], axes)
                 weights = self._weights(name, "weight", "bias")
-                strides = _each(part.options["stride"], axes)
                 self.x = self._node("ConvTranspose", name, *weights, kernel_shape=size, strides=strides)
             case "Linear":
                 self.x = self._node("Gemm", name, *self._weights(name, "weight", "bias"), transB=1)
@@ -166,16 +165,8 @@ class Writer:
                 weights = self._weights(name, "weight", "bias")
                 groups = part.arguments[0]
                 self.x = self._node("GroupNormalization", name, *weights, num_groups=groups, epsilon=_EPSILON)
-            case "MaxPool" | "AvgPool":
-                size, ceil = _each(part.arguments[0], axes), int(part.options.get("ceil_mode", False))
-                operator = "MaxPool" if kind.startswith("Max") else "AveragePool"
-                self.x = self._node(operator, name, kernel_shape=size, strides=size, ceil_mode=ceil)
-            case "AdaptiveMaxPool":
-                self.x = self._node("GlobalMaxPool", name)
-            case "AdaptiveAvgPool" if set(_each(part.arguments[0], axes)) == {1}:
-                self.x = self._node("GlobalAveragePool", name)
-            case "AdaptiveAvgPool":
-                self._resize(name, part.given, _each(part.arguments[0], axes))
+            case "MaxPool" | "AvgPool" | "AdaptiveMaxPool" | "AdaptiveAvgPool":
+                self._pool(part, axes)
             case "Upsample":
                 self._upsample(part)
             case "Flatten":
@@ -185,6 +176,18 @@ class Writer:
                 self.x = self._node("Mul", name, x)
             case _:
                 self.x = self._node(_ACTIVATIONS[kind], name)
+
+    def _pool(self, part: Part, axes: int) -> None:
+        """Windows of a size, or as many windows as asked for."""
+        size, most = _each(part.arguments[0], axes), "Max" in part.kind
+        if not part.kind.startswith("Adaptive"):
+            ceil = int(part.options.get("ceil_mode", False))
+            operator = "MaxPool" if most else "AveragePool"
+            self.x = self._node(operator, part.name, kernel_shape=size, strides=size, ceil_mode=ceil)
+        elif most or set(size) == {1}:
+            self.x = self._node("GlobalMaxPool" if most else "GlobalAveragePool", part.name)
+        else:
+            self._resize(part.name, part.given, size)
 
     def _upsample(self, part: Part) -> None:
         factor = part.options["scale_factor"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class Repair:
             if (limit := getattr(self.budget, cost)) < least:
                 raise ConfigError(f"expected max_{cost} of at least {least:,} for {name}, got {limit:,}; raise it")
 
-    def require_use(self, fixed: Genome, given: Any) -> None:
+    def require_use(self, fixed: Genome, given: Container[str]) -> None:
         """Raise ConfigError if a gene has a choice that no network within the budget can have.
 
         Args:

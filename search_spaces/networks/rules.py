@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,19 +14,18 @@ from matloop.search_spaces.networks.statements import Program
 
 
 class Rules:
-    """Base of a family's rules; only `plan` must be given.
+    """Rules of a family in which every gene fits everywhere; a family that knows more overrides what differs.
 
     Args:
         grammar: the words.
+        plan: the network of a genome; `Part.block` is the number of the block, as `grammar.places` lists them.
         shrink: genes that make a network cheaper when lowered, the first to be lowered first.
     """
 
-    def __init__(self, grammar: Grammar, shrink: Sequence[str]) -> None:
-        self.grammar, self.shrink = grammar, tuple(shrink)
-
-    def plan(self, genome: Mapping[str, Any]) -> Program:
-        """The network of a genome; `Part.block` is the number of the block, as `grammar.places` lists them."""
-        raise NotImplementedError
+    def __init__(
+        self, grammar: Grammar, *, plan: Callable[[Mapping[str, Any]], Program], shrink: Sequence[str]
+    ) -> None:
+        self.grammar, self.plan, self.shrink = grammar, plan, tuple(shrink)
 
     def confine(self, genome: Genome) -> None:
         """Bring genes within what the input's shape allows, in place; leaves alone what fits."""

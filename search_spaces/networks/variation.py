@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from matloop.search_spaces.networks.gene import Gene, Genome, Table, duplicate, pick
+from matloop.search_spaces.networks.gene import Genome, Table, choice, duplicate, pick
 from matloop.search_spaces.networks.grammar import Grammar, Series, choices, ranges
 
 
@@ -85,8 +85,7 @@ class Variation:
         name = self.grammar.toggle
         if places := [place for place in self.grammar.inner(genome) if name in place.table]:
             place = places[int(rng.integers(len(places)))]
-            gene = place.table[name]
-            assert isinstance(gene, Gene)
+            gene = choice(place.table, name)
             on = place.block[name] != gene.choices[0]
             place.block[name] = gene.choices[0] if on else gene.another(gene.choices[0], rng)
 

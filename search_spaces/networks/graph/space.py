@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from matloop.search_spaces.networks.costs import Budget
-from matloop.search_spaces.networks.graph.genome import NAME, grammar
-from matloop.search_spaces.networks.graph.rules import GraphRules
+from matloop.search_spaces.networks.graph.genome import NAME, SHRINK, grammar
+from matloop.search_spaces.networks.graph.plan import plan
+from matloop.search_spaces.networks.rules import Rules
 from matloop.search_spaces.networks.space import NetworkSpace, check_counts
 from matloop.search_spaces.networks.training import training
 from matloop.search_spaces.networks.vocabulary import widen
@@ -56,7 +57,7 @@ class GraphNetworks(NetworkSpace):
         values = (nodes * node_features + edges * edge_features,)
         counts = {"outputs": outputs, "nodes": nodes, "edges": edges}
         super().__init__(
-            GraphRules(widen(grammar(max_layers, training(examples, values)), genes or {})),
+            Rules(widen(grammar(max_layers, training(examples, values)), genes or {}), plan=plan, shrink=SHRINK),
             fixed={"family": NAME, "input": [node_features, edge_features], **counts},
             budget=Budget(parameters=max_parameters, multiply_adds=max_multiply_adds),
             given=genes,

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from matloop.search_spaces.networks.gene import Gene, Table
+from matloop.search_spaces.networks.gene import Gene, Table, pick
 from matloop.search_spaces.networks.grammar import Grammar, Odds, Series
 from matloop.search_spaces.networks.part import ACTIVATIONS
 
@@ -88,5 +88,5 @@ def _arrange(most: int, rng: np.random.Generator) -> list[str]:
     kinds: list[str] = []
     for position in range(int(rng.integers(1, most + 1))):
         kinds.append("pool" if position and kinds[-1] == "conv" and rng.random() < 0.4 else "conv")
-    dense = min(int(rng.choice(3, p=(0.5, 0.4, 0.1))), most - len(kinds))
+    dense = min(pick((0, 1, 2), (0.5, 0.4, 0.1), rng), most - len(kinds))
     return [*kinds, *["dense"] * dense]

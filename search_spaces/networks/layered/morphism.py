@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from matloop.search_spaces.networks.gene import Gene, Genome, duplicate, pick
+from matloop.search_spaces.networks.gene import Gene, Genome, choice, duplicate, pick
 from matloop.search_spaces.networks.grammar import Series
 from matloop.search_spaces.networks.layered.costs import shapes_of, vector
 
@@ -36,9 +36,7 @@ def _grow(genome: Genome, gene: str, series: Series, rng: np.random.Generator) -
     layers = [layer for layer in genome["layers"] if gene in layer]
     if layers:
         layer = layers[int(rng.integers(len(layers)))]
-        found = series.table(layer)[gene]
-        assert isinstance(found, Gene)
-        larger = [value for value in found.choices if value > layer[gene]]
+        larger = [value for value in choice(series.table(layer), gene).choices if value > layer[gene]]
         if larger:
             layer[gene] = larger[int(rng.integers(len(larger)))]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from matloop.search_spaces.networks.costs import Costs
-from matloop.search_spaces.networks.gene import Gene, Genome, Table
+from matloop.search_spaces.networks.gene import Genome, choice
 from matloop.search_spaces.networks.grammar import Grammar, Place
 from matloop.search_spaces.networks.layered.correspondence import compare
 from matloop.search_spaces.networks.layered.costs import costs, field, shapes_of, vector
@@ -17,22 +17,17 @@ from matloop.search_spaces.networks.layered.genome import SHRINK
 from matloop.search_spaces.networks.layered.morphism import morph
 from matloop.search_spaces.networks.layered.plan import plan
 from matloop.search_spaces.networks.rules import Rules, lower
-from matloop.search_spaces.networks.statements import Program
 
 
 class LayeredRules(Rules):
     """Of convolutional and of dense networks."""
 
     def __init__(self, grammar: Grammar) -> None:
-        super().__init__(grammar, SHRINK)
+        super().__init__(grammar, plan=plan, shrink=SHRINK)
         self.kinds = grammar.series["layers"].kinds
         self.has_maps = "conv" in self.kinds
         pool = self.kinds.get("pool")
-        self._smallest_window = _gene(pool, "size").choices[0] if pool else 0
-
-    def plan(self, genome: Mapping[str, Any]) -> Program:
-        """See `matloop.search_spaces.networks.layered.plan`."""
-        return plan(genome)
+        self._smallest_window = choice(pool, "size").choices[0] if pool else 0
 
     def costs(self, genome: Genome) -> Costs:
         """As the plan's, and much sooner."""
@@ -46,18 +41,18 @@ class LayeredRules(Rules):
             kind = layer["kind"]
             if kind == "conv":
                 if layer["kernel"] > extent:
-                    layer["kernel"] = _gene(self.kinds[kind], "kernel").within(extent)
+                    layer["kernel"] = choice(self.kinds[kind], "kernel").within(extent)
                 if extent == 1:
-                    layer["stride"] = _gene(self.kinds[kind], "stride").choices[0]
+                    layer["stride"] = choice(self.kinds[kind], "stride").choices[0]
                 extent = -(-extent // layer["stride"])
             elif kind == "pool":
                 if extent < self._smallest_window:
                     continue
                 if layer["size"] > extent:
-                    layer["size"] = _gene(self.kinds[kind], "size").within(extent)
+                    layer["size"] = choice(self.kinds[kind], "size").within(extent)
                 extent //= layer["size"]
             if layer.get("skip", 0) > len(kept) + 1:
-                layer["skip"] = _gene(self.kinds[kind], "skip").within(len(kept) + 1)
+                layer["skip"] = choice(self.kinds[kind], "skip").within(len(kept) + 1)
             kept.append(layer)
         genome["layers"] = kept
 
@@ -73,20 +68,20 @@ class LayeredRules(Rules):
         layers, index = genome["layers"], place.position
         reads = index < 0 or (place.block["kind"] == "dense" and (not index or layers[index - 1]["kind"] != "dense"))
         if reads and self._may_average(genome):
-            genome["readout"] = _gene(self.grammar.settings, "readout").choices[0]
+            genome["readout"] = choice(self.grammar.settings, "readout").choices[0]
             return True
         if index < 0:
             return False
         if lower(place, "width"):
             return True
         if cost == "multiply_adds" and "stride" in place.table and max(found.blocks[index + 1].shape[1:]) > 1:
-            stride = _gene(place.table, "stride").higher(place.block["stride"])
+            stride = choice(place.table, "stride").higher(place.block["stride"])
             if stride is not None:
                 place.block["stride"] = stride
                 return True
         if lower(place, "kernel"):
             return True
-        nothing = _gene(place.table, "skip").choices[0] if "skip" in place.table else None
+        nothing = choice(place.table, "skip").choices[0] if "skip" in place.table else None
         if nothing == 0 and place.block["skip"]:
             place.block["skip"] = 0
             return True
@@ -96,13 +91,13 @@ class LayeredRules(Rules):
         """Also average maps that may be."""
         super().smallest(genome)
         if self._may_average(genome):
-            genome["readout"] = _gene(self.grammar.settings, "readout").choices[0]
+            genome["readout"] = choice(self.grammar.settings, "readout").choices[0]
 
     def _may_average(self, genome: Genome) -> bool:
         """Whether maps are flattened and another choice would make a shorter vector of them."""
         if genome.get("readout") != "flatten":
             return False
-        return len(_gene(self.grammar.settings, "readout").choices) > 1
+        return len(choice(self.grammar.settings, "readout").choices) > 1
 
     @property
     def summary_columns(self) -> list[str]:
@@ -136,9 +131,3 @@ class LayeredRules(Rules):
     def same(self, parent: Genome, child: Genome) -> bool:
         """See `matloop.search_spaces.networks.layered.correspondence`."""
         return compare(parent, child).exact
-
-
-def _gene(table: Table, name: str) -> Gene:
-    gene = table[name]
-    assert isinstance(gene, Gene)
-    return gene

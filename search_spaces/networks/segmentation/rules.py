@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from matloop.search_spaces.networks.gene import Gene, Genome, Table
+from matloop.search_spaces.networks.gene import Genome, Table, choice
 from matloop.search_spaces.networks.grammar import Grammar
 from matloop.search_spaces.networks.rules import Rules
 from matloop.search_spaces.networks.segmentation.genome import SHRINK
 from matloop.search_spaces.networks.segmentation.plan import plan
-from matloop.search_spaces.networks.statements import Program
 
 
 class SegmentationRules(Rules):
     """Of segmentation networks."""
 
     def __init__(self, grammar: Grammar) -> None:
-        super().__init__(grammar, SHRINK)
-
-    def plan(self, genome: Mapping[str, Any]) -> Program:
-        """See `matloop.search_spaces.networks.segmentation.plan`."""
-        return plan(genome)
+        super().__init__(grammar, plan=plan, shrink=SHRINK)
 
     def confine(self, genome: Genome) -> None:
         """Shrink kernels to the maps; drop levels below a single pixel and hypercolumns of levels that are gone."""
@@ -40,6 +32,4 @@ class SegmentationRules(Rules):
 
 def _fit(block: Genome, table: Table, name: str, limit: int) -> None:
     if block[name] > limit:
-        gene = table[name]
-        assert isinstance(gene, Gene)
-        block[name] = gene.within(limit)
+        block[name] = choice(table, name).within(limit)

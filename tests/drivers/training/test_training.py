@@ -68,6 +68,19 @@ class TestTraining(DriverContract):
         return trial(genome())
 
 
+def test_it_tells_the_number_of_examples_without_reading_them(path, tmp_path, monkeypatch):
+    """From the header of y; None where there is nothing to be read, which the first trial then says."""
+    monkeypatch.setattr(np, "load", lambda *args, **options: pytest.fail("the arrays were read"))
+    assert Training(data=path, target="edges").examples == 72  # three in five of 120
+    assert Training(data=path, split=[0.25, 0.25, 0.25]).examples == 30
+    np.savez_compressed(tmp_path / "graphs.npz", y=np.zeros((50, 3)), nodes=np.zeros((999, 4)))
+    assert Training(data=tmp_path / "graphs.npz").examples == 30
+    np.savez(tmp_path / "other.npz", x=np.zeros(4))
+    (tmp_path / "text.npz").write_text("x, y")
+    for name in ("other.npz", "text.npz", "none.npz"):
+        assert Training(data=tmp_path / name).examples is None
+
+
 def test_it_learns_and_its_figures_follow_from_its_weights(path, arrays):
     driver = Training(data=path, target="edges", epochs=25, device="cpu", unit="1/m")
     measurement = as_measurement(driver(trial(genome())), driver.objectives)

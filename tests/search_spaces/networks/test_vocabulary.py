@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from matloop.orchestrator.composition.build import validate
+from matloop.orchestrator.composition.config import load
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.search_spaces.networks.conv import ConvNetworks
 from matloop.search_spaces.networks.dense import DenseNetworks
@@ -107,6 +112,7 @@ SINGLE = {
     },
 }
 FIXED_TRAINING = {"optimiser": ["sgd"], "batch": [32], "learning_rate": [0.01], "weight_decay": [1e-4, 1e-4]}
+ROOT = Path(__file__).parents[3]
 FAST = settings(
     max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -297,3 +303,64 @@ def test_every_gene_out_of_its_choices_is_named(kind):
         for wrong in ("nonsense", None, -1, 10**9):
             with pytest.raises(InvalidPoint, match=rf"training\.{name}"):
                 space.check(genome | {"training": genome["training"] | {name: wrong}})
+
+
+CAMPAIGN = """name: c
+studies:
+  search:
+{space}
+    driver: {{kind: training, data: data.npz, task: classification}}
+    strategy: {{kind: evolution}}
+    budget: {{trials: 4}}
+"""
+
+
+def documented():
+    """The space with genes as docs/extending.md shows it."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = [block for block in blocks if "conv.width" in block]
+    return textwrap.indent(textwrap.dedent(block), "    ")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """With data of 5,000 rows, in name only; three in five are for training."""
+    np.savez(tmp_path / "data.npz", x=np.zeros((5, 3, 32, 32)), y=np.zeros(5_000, dtype=np.int64))
+    return tmp_path
+
+
+def test_the_documented_genes_are_taken_from_a_campaign_file(folder):
+    (folder / "c.yaml").write_text(CAMPAIGN.format(space=documented()))
+    (study,), resolved = validate(load(folder / "c.yaml"))
+    tables = study.space.grammar.tables()
+    assert tables["conv"]["width"].choices == (64, 128, 256) and tables["dense"]["width"].choices == (512, 2048)
+    assert tables["training"]["learning_rate"] == Range(1e-4, 1e-2)
+    assert tables["training"]["batch"].choices == (64, 128, 256)
+    assert resolved["studies"]["search"]["space"]["examples"] == 3_000
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "conv.width:",
+            "conv.wdith:",
+            r"c\.yaml:\d+:\d+: .*genes\.conv\.wdith: unknown gene .*'conv\.width'",
+        ),
+        ("[512, 2048]", "[512, 0]", r"c\.yaml:\d+:\d+: .*genes\.dense\.width: expected .* whole numbers"),
+        ("[3, 5]", "3", r"c\.yaml:\d+:\d+: .*genes\.kernel: expected a valid list, got 3"),
+    ],
+)
+def test_a_wrong_gene_is_shown_where_it_stands(old, new, message, folder):
+    (folder / "c.yaml").write_text(CAMPAIGN.format(space=documented().replace(old, new)))
+    with pytest.raises(ConfigError, match=message):
+        validate(load(folder / "c.yaml"))
+
+
+def test_batches_follow_the_data_of_the_study(folder):
+    space = "    space: {kind: conv_network, input: [3, 32, 32]}"
+    np.savez(folder / "data.npz", x=np.zeros((5, 3, 32, 32)), y=np.zeros(50_000, dtype=np.int64))
+    for options, batches in (("", (32, 64, 128, 256, 512)), (", examples: 100", (8, 16, 32, 64))):
+        (folder / "c.yaml").write_text(CAMPAIGN.format(space=space.replace("}", options + "}")))
+        (study,), _ = validate(load(folder / "c.yaml"))
+        assert study.space.grammar.training["batch"].choices == batches
