@@ -86,8 +86,10 @@ def main() -> int:
     outcomes = {}
     for name in given.rows:
         left = given.seconds - (time.monotonic() - began)
-        outcomes[name] = run(name, given.device, given.quick, left, environ)
-        print(f"{time.monotonic() - began:5.0f} s  {name}: {outcomes[name].trouble or 'measured'} ({outcomes[name].seconds:.0f} s)", flush=True)
+        outcome = outcomes[name] = run(name, given.device, given.quick, left, environ)
+        print(f"{name}: {outcome.trouble or 'measured'} ({outcome.seconds:.0f} s)")
+        figures = [f"{f.key} {f.value:.4g}" for f in outcome.figures if f.value is not None]
+        print("  " + ", ".join(figures), flush=True)  # should the whole run be cut off
     machine |= {"seconds": round(time.monotonic() - began, 1)}
     show(outcomes, f"{machine['gpu'] or 'CPU'}, torch {machine['torch']}, {machine['seconds']:g} s")
     print(json.dumps(as_json(outcomes, machine, given.device, given.quick)))
