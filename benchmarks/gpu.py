@@ -86,8 +86,10 @@ def main() -> int:
     outcomes = {}
     for name in given.rows:
         left = given.seconds - (time.monotonic() - began)
-        outcomes[name] = run(name, given.device, given.quick, left, environ)
-        print(f"{time.monotonic() - began:5.0f} s  {name}: {outcomes[name].trouble or 'measured'}", flush=True)
+        outcome = outcomes[name] = run(name, given.device, given.quick, left, environ)
+        print(f"{name}: {outcome.trouble or 'measured'} ({outcome.seconds:.0f} s)")
+        figures = [f"{f.key} {f.value:.4g}" for f in outcome.figures if f.value is not None]
+        print("  " + ", ".join(figures), flush=True)  # should the whole run be cut off
     machine |= {"seconds": round(time.monotonic() - began, 1)}
     show(outcomes, f"{machine['gpu'] or 'CPU'}, torch {machine['torch']}, {machine['seconds']:g} s")
     print(json.dumps(as_json(outcomes, machine, given.device, given.quick)))
@@ -143,24 +145,10 @@ def run(name: str, device: str, quick: bool, left_s: float, environ: Mapping[str
         into, printed = Path(folder) / "figures", Path(folder) / "printed"
         into.touch()
         command = [sys.executable, __file__, "--device", device, "--seconds", str(seconds), "--measure", name]
-        command += ["--into", str(into), *(["--quick"] if quick else [])]
-        with printed.open("wb") as output:
-            process = subprocess.Popen(
-                command, env=environ, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
-            )
-            try:
-                code = process.wait(seconds + 3)
-            except subprocess.TimeoutExpired:
-                code = None
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        outcome = Outcome(
-            figures=[Figure(**json.loads(line)) for line in into.read_text("utf-8").splitlines()],
-            seconds=time.monotonic() - began,
-        )
+        code = watched([*command, "--into", str(into), *(["--quick"] if quick else [])], seconds + 3, printed, environ)
+        figures = [Figure(**json.loads(line)) for line in into.read_text("utf-8").splitlines()]
         lines = printed.read_text("utf-8", errors="replace").splitlines()
+    outcome = Outcome(figures, seconds=time.monotonic() - began)
     if code is None:
         outcome.trouble = f"killed after {seconds:.0f} s; the figures that it had are kept"
     elif code:
@@ -168,6 +156,22 @@ def run(name: str, device: str, quick: bool, left_s: float, environ: Mapping[str
     if outcome.trouble or _failures(outcome):
         print(f"--- the last lines of {name}", *lines[-TAIL:], "---", sep="\n", flush=True)
     return outcome
+
+
+def watched(command: list[str], seconds: float, printed: Path, environ: Mapping[str, str]) -> int | None:
+    """Exit code of a command that leaves no process behind; None if it had to be killed."""
+    with printed.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=environ, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def measure(name: str, device: Any, quick: bool, seconds: float, into: Path) -> int:

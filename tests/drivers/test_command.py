@@ -116,16 +116,13 @@ def test_killed_program_names_its_signal() -> None:
 
 
 def test_time_limit_kills_the_whole_family(tmp_path: Path) -> None:
-    code = (
-        "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
-        "print(p.pid, flush=True); time.sleep(60)"
-    )
+    code = "import os, time; print(os.spawnlp(os.P_NOWAIT, 'sleep', 'sleep', '60'), flush=True); time.sleep(60)"
     began = time.monotonic()
-    with pytest.raises(TimeoutError, match="timeout_s = 1 s"):
-        python(code, timeout_s=1, scratch=tmp_path)(trial())
-    assert time.monotonic() - began < 20
+    with pytest.raises(TimeoutError, match="timeout_s = 3 s"):
+        python(code, timeout_s=3, scratch=tmp_path)(trial())
+    assert time.monotonic() - began < 50
     pid = int(next(tmp_path.iterdir()).joinpath("stdout.txt").read_text())
-    for _ in range(100):
+    for _ in range(1200):
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
             break
         time.sleep(0.05)

@@ -241,7 +241,7 @@ def in_thread(work):
     found = []
     thread = threading.Thread(target=lambda: found.append(work()))
     thread.start()
-    thread.join(20)
+    thread.join(120)
     return found[0]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
 import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -50,12 +52,18 @@ def killed(folder: Path, kills: int, clients: int = 2) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*PRELOAD, "tests.orchestrator.lab.test_lab_kill"])
     rng = random.Random(0)
+    least = itertools.cycle((0, 6, 6))  # lines that one writes down before it may be killed
 
     def start(number: int):
         ours, theirs = context.Pipe()
         process = context.Process(target=client, args=(folder, number, theirs), daemon=True)
         process.start()
         assert ours.poll(60) and ours.recv()
+        log, awaited = folder / f"log{number}", next(least)
+        begun = log.read_bytes().count(b"\n")
+        while log.read_bytes().count(b"\n") < begun + awaited:
+            assert process.is_alive()
+            time.sleep(0.001)
         return process
 
     processes = [start(number) for number in range(clients)]

@@ -72,7 +72,7 @@ class Desk:
         self.asker.tell(replace(trial, state="answered", values={"f": loss}))
 
     def wait(self) -> None:
-        assert self.woken.acquire(timeout=10)
+        assert self.woken.acquire(timeout=120)
 
     def settle(self) -> None:
         """Collect until the other thread has nothing left to do."""

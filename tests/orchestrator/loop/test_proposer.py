@@ -113,7 +113,7 @@ def test_lives_in_one_other_process_and_ends_at_once(apart) -> None:
     processes = {p.point["process"] for p in first + second}
     assert len(processes) == 1 and os.getpid() not in processes
     proposer.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and any(_alive(process) for process in processes):
         time.sleep(0.05)
     assert not any(_alive(process) for process in processes)

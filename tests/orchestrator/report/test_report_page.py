@@ -228,9 +228,9 @@ def test_a_hundred_thousand_trials(tmp_path: Path) -> None:
                 worker=f"node:{i % slots}",
             )
         )
-    began = time.perf_counter()
+    began = time.process_time()
     html = render(history, tmp_path)
-    assert time.perf_counter() - began < 30
+    assert time.process_time() - began < 30
     assert len(html) < 2_000_000
     parse(html)
 

@@ -137,13 +137,13 @@ def test_hydrates_and_subscripts(written, meant):
 def test_many_formulas_cost_little_more_than_reading_them():
     many = [f"Li{i % 7 + 1}Fe{i % 5 + 1}O{i % 11 + 1}" for i in range(5000)]
     featurise(many[:1])
-    started = time.perf_counter()
+    started = time.process_time()
     for formula in many:
         Composition(formula)
-    reading = time.perf_counter() - started
-    started = time.perf_counter()
+    reading = time.process_time() - started
+    started = time.process_time()
     featurise(many)
-    assert time.perf_counter() - started < 10 * reading
+    assert time.process_time() - started < 10 * reading
 
 
 def test_a_pool_of_formulas_is_encoded_by_standardised_features():
