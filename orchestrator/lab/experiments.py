@@ -28,7 +28,7 @@ from matloop.orchestrator.ledger.pending import key
 from matloop.orchestrator.ledger.shared import WAIT_S, SharedLedger
 from matloop.orchestrator.loop.study import Study
 from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT
-from matloop.orchestrator.protocols import Space
+from matloop.orchestrator.protocols import Guiding, Space
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Objective, Proposal, Trial
 
@@ -89,7 +89,7 @@ class Experiments:
             study=found.study,
             space=found.space,
             objectives=found.objectives,
-            ranges=getattr(found.driver, "ranges", {}),
+            ranges=found.driver.ranges if isinstance(found.driver, Guiding) else {},
         )
 
     def _validate(self, study: str | None, accept_changes: bool) -> str:
@@ -125,7 +125,7 @@ class Experiments:
     @property
     def instructions(self) -> str:
         """Shown beside every recommendation."""
-        return str(getattr(self.parts.driver, "instructions", ""))
+        return self.parts.driver.instructions if isinstance(self.parts.driver, Guiding) else ""
 
     @property
     def name(self) -> str:

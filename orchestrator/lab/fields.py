@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from matloop.orchestrator.lab.numbers import number
+from matloop.orchestrator.protocols import Composed, Finite, Parametric, Space
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Point
 
@@ -68,10 +69,10 @@ class Field:
         return f"{shown(self.low)} to {shown(self.high)}{steps}"
 
 
-def fields_of(space: Any) -> tuple[Field, ...]:
+def fields_of(space: Space) -> tuple[Field, ...]:
     """Inputs of a space: its declared parameters, the columns of its table, or what a point of it is made of."""
-    product = getattr(space, "product", None)  # of parameters and mixtures
-    if product is not None:
+    if isinstance(space, Composed):
+        product = space.product
         amounts = [(mixture, component) for mixture in product.mixtures for component in mixture.components]
         return (
             *(_declared(parameter) for parameter in (product.box.parameters if product.box else ())),
@@ -80,12 +81,9 @@ def fields_of(space: Any) -> tuple[Field, ...]:
                 for m, name in amounts
             ),
         )
-    declared = getattr(space, "parameters", None)
-    if declared:
-        return tuple(_declared(parameter) for parameter in declared)
-    points = getattr(space, "points", None)
-    if points is None:
-        points = [space.sample(derive("fields"))]
+    if isinstance(space, Parametric) and space.parameters:
+        return tuple(_declared(parameter) for parameter in space.parameters)
+    points = space.points if isinstance(space, Finite) else [space.sample(derive("fields"))]
     found = {name: [point[name] for point in points] for name in points[0]}
     return tuple(field for name, values in found.items() if (field := _seen(name, values)))
 

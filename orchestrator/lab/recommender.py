@@ -13,6 +13,7 @@ from matloop.orchestrator.ledger.shared import SharedLedger
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.study import Plan, Study
 from matloop.orchestrator.measurement import is_number
+from matloop.orchestrator.protocols import WithOutlook
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Proposal
 
@@ -61,13 +62,12 @@ class Recommender:
             raise MatloopError(f"expected delta, a number > 0 in the objective's unit, got {delta!r}")
         if isinstance(q, bool) or not isinstance(q, int) or not 1 <= q <= MOST_AHEAD:
             raise MatloopError(f"expected q, a whole number of experiments from 1 to {MOST_AHEAD}, got {q!r}")
-        outlook = getattr(self.strategy, "outlook", None)
-        if outlook is None:
+        if not isinstance(self.strategy, WithOutlook):
             return {}
         number, _ = self._update()
         rng = derive(self._seed, self.study.name, "outlook", number, self._told)
         with self._calling("outlook"):
-            found = outlook(rng, delta=delta, q=q)
+            found = self.strategy.outlook(rng, delta=delta, q=q)
         return {} if found is None else dict(found.as_json())
 
     def _update(self) -> tuple[int, Pending]:

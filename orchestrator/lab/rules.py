@@ -19,7 +19,7 @@ from matloop.orchestrator.measurement import (
     shown,
     storable,
 )
-from matloop.orchestrator.protocols import Space
+from matloop.orchestrator.protocols import Lenient, Space
 from matloop.orchestrator.trial import Objective, Trial
 
 
@@ -129,7 +129,8 @@ class Rules:
         if not storable(point):
             return [Problem("expected numbers and text", ("point",))]
         try:
-            getattr(self.space, "check_measured", self.space.check)(point)  # what was done, not what may be planned
+            # what was done, not what may be planned
+            (self.space.check_measured if isinstance(self.space, Lenient) else self.space.check)(point)
         except InvalidPoint as error:
             return [replace(problem, place=("point", *problem.place[:1])) for problem in error.problems]
         except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:  # a space of the user's

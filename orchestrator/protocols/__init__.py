@@ -4,7 +4,14 @@ What a part may offer beyond the least is a runtime-checkable Protocol of its ow
 docstring says who offers it and what happens without. All of them can be imported from here.
 """
 
-from matloop.orchestrator.protocols.drivers import ByPeople, ContinuingDriver, Driver, accepts_inputs, is_by_people
+from matloop.orchestrator.protocols.drivers import (
+    ByPeople,
+    ContinuingDriver,
+    Driver,
+    Guiding,
+    accepts_inputs,
+    is_by_people,
+)
 from matloop.orchestrator.protocols.executors import WithQueue, WithSlots
 from matloop.orchestrator.protocols.spaces import (
     Array,
@@ -54,6 +61,7 @@ __all__ = [
     "Evolvable",
     "Featured",
     "Finite",
+    "Guiding",
     "Labelled",
     "Lenient",
     "NoiseAware",

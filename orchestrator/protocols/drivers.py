@@ -67,6 +67,22 @@ class ByPeople(Protocol):
     def by_people(self) -> bool: ...
 
 
+@runtime_checkable
+class Guiding(Protocol):
+    """A driver that helps people to measure (`manual`). Without, nothing is shown and any value is plausible.
+
+    Attributes:
+        instructions: shown beside every recommendation.
+        ranges: plausible values by objective, lowest and highest.
+    """
+
+    @property
+    def instructions(self) -> str: ...
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float, float]]: ...
+
+
 def is_by_people(driver: object) -> bool:
     """Whether it says so."""
     return isinstance(driver, ByPeople) and bool(driver.by_people)
