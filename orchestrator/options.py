@@ -14,7 +14,7 @@ def at_least(least: int, user: str = "", /, **options: float | None) -> None:
         options: values by name; None, for one that was not given, passes.
 
     Raises:
-        ConfigError: one is smaller, or not a number.
+        ConfigError: naming every one that is smaller, or not a number.
     """
     problems = [
         Problem(f"{user and user + ': '}expected {name} >= {least}, got {value}", (name,))
