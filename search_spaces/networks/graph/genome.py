@@ -39,10 +39,8 @@ SETTINGS: Table = {"embedding": WIDTH, "pooling": Gene(("mean", "sum", "max"), (
 SHRINK = ("width", "embedding")
 """Genes lowered to save cost, in that order."""
 
-_MOST_IN_HEAD = 2  # dense layers
 
-
-def grammar(max_layers: int, training: Table) -> Grammar:
-    """The words of networks with at most so many layers of message passing."""
-    series = {"layers": Series({"": LAYER}, 1, max_layers), "head": Series({"": HEAD}, 0, _MOST_IN_HEAD)}
+def grammar(max_layers: int, max_head: int, training: Table) -> Grammar:
+    """The words of networks with at most so many layers of message passing, and dense layers after them."""
+    series = {"layers": Series({"": LAYER}, 1, max_layers), "head": Series({"": HEAD}, 0, max_head)}
     return Grammar(SETTINGS, blocks={}, series=series, training=training)

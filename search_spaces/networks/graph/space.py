@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from matloop.orchestrator.errors import ConfigError
 from matloop.search_spaces.networks.costs import Budget
 from matloop.search_spaces.networks.graph.genome import NAME, SHRINK, grammar
 from matloop.search_spaces.networks.graph.plan import plan
@@ -21,6 +22,7 @@ class GraphNetworks(NetworkSpace):
         edge_features: length of an edge's features; give edges a constant 1 where they have none.
         outputs: number of properties that the network predicts of a graph.
         max_layers: most layers of message passing.
+        max_head: most dense layers after them, the output layer not counted.
         max_parameters: most trainable values.
         max_multiply_adds: most multiplications for one graph of `nodes` and `edges`.
         nodes: of a typical graph, to count multiplications for.
@@ -39,6 +41,7 @@ class GraphNetworks(NetworkSpace):
         edge_features: int,
         outputs: int = 1,
         max_layers: int = 5,
+        max_head: int = 2,
         max_parameters: int = 500_000,
         max_multiply_adds: int = 2_000_000,
         nodes: int = 8,
@@ -54,10 +57,14 @@ class GraphNetworks(NetworkSpace):
             edges=edges,
             max_layers=max_layers,
         )
+        if max_head < 0:
+            raise ConfigError(f"expected max_head to be at least 0, got {max_head}")
         values = (nodes * node_features + edges * edge_features,)
         counts = {"outputs": outputs, "nodes": nodes, "edges": edges}
         super().__init__(
-            Rules(widen(grammar(max_layers, training(examples, values)), genes or {}), plan=plan, shrink=SHRINK),
+            Rules(
+                widen(grammar(max_layers, max_head, training(examples, values)), genes or {}), plan=plan, shrink=SHRINK
+            ),
             fixed={"family": NAME, "input": [node_features, edge_features], **counts},
             budget=Budget(parameters=max_parameters, multiply_adds=max_multiply_adds),
             given=genes,

@@ -49,6 +49,7 @@ seeds = st.integers(0, 2**32 - 1)
 OPTIONS = [
     {"node_features": 5, "edge_features": 4, "outputs": 2},
     {"node_features": 1, "edge_features": 1, "max_layers": 1, "max_parameters": 400, "max_multiply_adds": 30_000},
+    {"node_features": 5, "edge_features": 4, "max_layers": 32, "max_head": 7, "genes": {"width": [16, 48, 256]}},
 ]
 
 
@@ -92,7 +93,7 @@ def double(batch):
 
 
 class TestGraphNetworks(SpaceContract):
-    @pytest.fixture(params=OPTIONS, ids=("wide", "narrow"))
+    @pytest.fixture(params=OPTIONS, ids=("wide", "narrow", "deep"))
     def space(self, request):
         return GraphNetworks(**request.param)
 
@@ -291,6 +292,7 @@ def test_check_names_the_gene(path, value, message):
         ({"edge_features": 0}, "edge_features"),
         ({"outputs": 0}, "outputs"),
         ({"max_layers": 0}, "max_layers"),
+        ({"max_head": -1}, "max_head"),
         ({"max_parameters": 10}, "max_parameters of at least"),
         ({"nodes": 0}, "nodes"),
     ],
