@@ -58,7 +58,7 @@ def killed(folder: Path, kills: int, clients: int = 2) -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=client, args=(folder, number, theirs), daemon=True)
         process.start()
-        assert ours.poll(60) and ours.recv()
+        assert ours.poll(240) and ours.recv()
         log, awaited = folder / f"log{number}", next(least)
         begun = log.read_bytes().count(b"\n")
         while log.read_bytes().count(b"\n") < begun + awaited:

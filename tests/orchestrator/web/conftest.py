@@ -157,7 +157,7 @@ class Server:
             self.said += line
         self.port = int(re.findall(r"http://\S+:(\d+)", self.said)[0])
         self.url = f"http://127.0.0.1:{self.port}"
-        for _ in range(200):
+        for _ in range(2400):
             try:
                 httpx.get(f"{self.url}/login")
                 return
@@ -174,7 +174,7 @@ class Server:
         """As Ctrl-C would; the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            self.said += self.process.communicate(timeout=30)[0]
+            self.said += self.process.communicate(timeout=120)[0]
         return self.process.returncode
 
 
