@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from matloop.orchestrator.options import at_least
 from matloop.search_spaces.networks.costs import Budget
 from matloop.search_spaces.networks.layered.genome import convolutional
 from matloop.search_spaces.networks.layered.rules import LayeredRules
-from matloop.search_spaces.networks.space import NetworkSpace, check_counts, check_shape
+from matloop.search_spaces.networks.space import NetworkSpace, check_shape
 from matloop.search_spaces.networks.training import training
 from matloop.search_spaces.networks.vocabulary import widen
 
@@ -51,7 +52,7 @@ class ConvNetworks(NetworkSpace):
         check_shape(
             input, (2, 3, 4), "[channels, length], [channels, height, width] or [channels, depth, height, width]"
         )
-        check_counts(outputs=outputs, max_layers=max_layers)
+        at_least(1, outputs=outputs, max_layers=max_layers)
         if max_multiply_adds is None:
             smallest = (input[0] + 1) * outputs
             max_multiply_adds = max(_MULTIPLY_ADDS_PER_PIXEL * math.prod(input[1:]), _LEAST_MULTIPLY_ADDS, smallest)

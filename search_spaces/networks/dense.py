@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from matloop.orchestrator.options import at_least
 from matloop.search_spaces.networks.costs import Budget
 from matloop.search_spaces.networks.layered.genome import dense
 from matloop.search_spaces.networks.layered.rules import LayeredRules
-from matloop.search_spaces.networks.space import NetworkSpace, check_counts, check_shape
+from matloop.search_spaces.networks.space import NetworkSpace, check_shape
 from matloop.search_spaces.networks.training import training
 from matloop.search_spaces.networks.vocabulary import widen
 
@@ -41,7 +42,7 @@ class DenseNetworks(NetworkSpace):
         examples: int | None = None,
     ) -> None:
         check_shape(input, (1,), "[features]")
-        check_counts(outputs=outputs, max_layers=max_layers)
+        at_least(1, outputs=outputs, max_layers=max_layers)
         super().__init__(
             LayeredRules(widen(dense(max_layers, training(examples, input)), genes or {})),
             fixed={"input": list(input), "outputs": outputs},

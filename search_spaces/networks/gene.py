@@ -89,7 +89,8 @@ class Gene:
             ConfigError: the list is empty, or a choice is of the wrong type or out of the gene's limits.
         """
         if not values:
-            raise ConfigError(f"expected {name!r} in genes to be a list of choices, got an empty one; add one or more")
+            text = f"expected {name!r} in genes to be a list of choices, got an empty one; add one or more"
+            raise ConfigError(text, at=("genes", name))
         if isinstance(self.choices[0], str | bool):
             choices = self._some(name, values)
         else:
@@ -97,14 +98,16 @@ class Gene:
         if self.first is not None and choices[0] > self.first:
             raise ConfigError(
                 f"expected {name!r} in genes to have a choice of at most {self.first:g}, which fits everywhere, got "
-                f"{list(choices)}; add {self.first:g}"
+                f"{list(choices)}; add {self.first:g}",
+                at=("genes", name),
             )
         return replace(self, choices=choices, odds=self._odds(choices))
 
     def _some(self, name: str, values: Sequence[Any]) -> Choices:
         for value in values:
             if not self.accepts(value):
-                raise ConfigError(f"expected {name!r} in genes to have some of {list(self.choices)}, got {value!r}")
+                text = f"expected {name!r} in genes to have some of {list(self.choices)}, got {value!r}"
+                raise ConfigError(text, at=("genes", name))
         return tuple(choice for choice in self.choices if choice in values)
 
     def _number(self, name: str, value: Any) -> float:
@@ -116,7 +119,7 @@ class Gene:
             expected += f" and at most {self.most:g}"
         fits = type(value) is int or (type(value) is float and not whole)
         if not fits or not self.least <= value <= self.most or (self.odd and value % 2 == 0):
-            raise ConfigError(f"expected {name!r} in genes to be {expected}, got {value!r}")
+            raise ConfigError(f"expected {name!r} in genes to be {expected}, got {value!r}", at=("genes", name))
         return value if whole else float(value)
 
     def _odds(self, choices: Choices) -> tuple[float, ...] | None:
@@ -162,7 +165,8 @@ class Range:
         if len(numbers) != len(values) or not 1 <= len(values) <= 2:
             raise ConfigError(
                 f"expected {name!r} in genes to be [lowest, highest], two positive numbers, got {list(values)}; "
-                "one number keeps it fixed"
+                "one number keeps it fixed",
+                at=("genes", name),
             )
         return Range(float(min(numbers)), float(max(numbers)))
 

@@ -65,7 +65,8 @@ class Repair:
         for cost in ("parameters", "multiply_adds"):
             least = max(getattr(one, cost) for one in found)
             if (limit := getattr(self.budget, cost)) < least:
-                raise ConfigError(f"expected max_{cost} of at least {least:,} for {name}, got {limit:,}; raise it")
+                text = f"expected max_{cost} of at least {least:,} for {name}, got {limit:,}; raise it"
+                raise ConfigError(text, at=f"max_{cost}")
 
     def require_use(self, fixed: Genome, given: Container[str]) -> None:
         """Raise ConfigError if a gene has a choice that no network within the budget can have.
@@ -94,7 +95,8 @@ class Repair:
         cost = self.budget.excess(found)
         raise ConfigError(
             f"{named!r} in genes: {choice} is more than any network of the space may have, the smallest with it has "
-            f"{getattr(found, str(cost)):,} {cost}; raise max_{cost} or leave it out"
+            f"{getattr(found, str(cost)):,} {cost}; raise max_{cost} or leave it out",
+            at=("genes", named),
         )
 
     def _place(self, genome: Genome, where: str, seed: int) -> Genome:

@@ -46,7 +46,8 @@ class NetworkSpace:
         morphisms: float = 0.0,
     ) -> None:
         if not 0 <= morphisms <= 1:
-            raise ConfigError(f"expected morphisms in [0, 1], the share of mutations that they are, got {morphisms}")
+            text = f"expected morphisms in [0, 1], the share of mutations that they are, got {morphisms}"
+            raise ConfigError(text, at="morphisms")
         self.rules, self.grammar, self.fixed = rules, rules.grammar, dict(fixed)
         self.budget, self.morphisms = budget, morphisms
         self._repair = Repair(rules, budget)
@@ -116,11 +117,4 @@ class NetworkSpace:
 def check_shape(shape: Sequence[Any], axes: tuple[int, ...], words: str) -> None:
     """Raise ConfigError unless a shape is of positive integers, as many as one of `axes`."""
     if len(shape) not in axes or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in shape):
-        raise ConfigError(f"expected input: {words}, each at least 1, got {list(shape)}")
-
-
-def check_counts(**counts: int) -> None:
-    """Raise ConfigError unless every count is at least 1."""
-    for name, value in counts.items():
-        if value < 1:
-            raise ConfigError(f"expected {name} to be at least 1, got {value}")
+        raise ConfigError(f"expected input: {words}, each at least 1, got {list(shape)}", at="input")

@@ -45,7 +45,7 @@ def batches(examples: int | None, shape: Sequence[int]) -> tuple[int, ...]:
     if examples is None:
         return _between(*_SMALL)
     if examples < 1:
-        raise ConfigError(f"expected examples to be at least 1, got {examples}")
+        raise ConfigError(f"expected examples to be at least 1, got {examples}", at="examples")
     most = min(examples / _STEPS[0], _VALUES / math.prod(shape), _BATCHES[-1])
     high = max(2 ** int(math.log2(max(most, 1))), _SMALL[1])
     return _between(min(examples / _STEPS[1], high // 8), high)

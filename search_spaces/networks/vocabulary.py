@@ -29,9 +29,10 @@ def widen(grammar: Grammar, given: Given) -> Grammar:
         if name not in named | plain:
             close = difflib.get_close_matches(str(name), [*plain, *named], n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known are {sorted(plain)}"
-            raise ConfigError(f"unknown gene {name!r} in genes; {hint}")
+            raise ConfigError(f"unknown gene {name!r} in genes; {hint}", at=("genes", name))
         if not isinstance(values, list | tuple):
-            raise ConfigError(f"expected {name!r} in genes to be a list of choices, got {values!r}; write [{values}]")
+            text = f"expected {name!r} in genes to be a list of choices, got {values!r}; write [{values}]"
+            raise ConfigError(text, at=("genes", name))
     tables = {
         where: {name: _given(gene, where, name, given) for name, gene in table.items()}
         for where, table in grammar.tables().items()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.options import at_least
 from matloop.search_spaces.networks.costs import Budget
 from matloop.search_spaces.networks.graph.genome import NAME, SHRINK, grammar
 from matloop.search_spaces.networks.graph.plan import plan
 from matloop.search_spaces.networks.rules import Rules
-from matloop.search_spaces.networks.space import NetworkSpace, check_counts
+from matloop.search_spaces.networks.space import NetworkSpace
 from matloop.search_spaces.networks.training import training
 from matloop.search_spaces.networks.vocabulary import widen
 
@@ -49,7 +49,8 @@ class GraphNetworks(NetworkSpace):
         genes: dict[str, list[Any]] | None = None,
         examples: int | None = None,
     ) -> None:
-        check_counts(
+        at_least(
+            1,
             node_features=node_features,
             edge_features=edge_features,
             outputs=outputs,
@@ -57,8 +58,7 @@ class GraphNetworks(NetworkSpace):
             edges=edges,
             max_layers=max_layers,
         )
-        if max_head < 0:
-            raise ConfigError(f"expected max_head to be at least 0, got {max_head}")
+        at_least(0, max_head=max_head)
         values = (nodes * node_features + edges * edge_features,)
         counts = {"outputs": outputs, "nodes": nodes, "edges": edges}
         super().__init__(

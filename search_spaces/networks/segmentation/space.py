@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.options import at_least
 from matloop.search_spaces.networks.costs import Budget
 from matloop.search_spaces.networks.segmentation.genome import NAME, grammar
 from matloop.search_spaces.networks.segmentation.rules import SegmentationRules
@@ -45,9 +46,10 @@ class SegmentationNetworks(NetworkSpace):
     ) -> None:
         check_shape(input, (3,), "[channels, height, width]")
         if classes < 2:
-            raise ConfigError(f"expected classes to be at least 2, got {classes}; background counts as one")
-        if max_levels < 0:
-            raise ConfigError(f"expected max_levels to be at least 0, got {max_levels}")
+            raise ConfigError(
+                f"expected classes to be at least 2, got {classes}; background counts as one", at="classes"
+            )
+        at_least(0, max_levels=max_levels)
         if max_multiply_adds is None:
             max_multiply_adds = max(_MULTIPLY_ADDS_PER_PIXEL * input[1] * input[2], _LEAST_MULTIPLY_ADDS)
         super().__init__(
