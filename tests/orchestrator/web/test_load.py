@@ -25,8 +25,8 @@ def test_fifty_clients_lose_nothing(serve, lab, rounds):
     def work(number: int) -> None:
         rng = random.Random(number)
         try:
-            with httpx.Client(base_url=server.url, timeout=120) as client:
-                start.wait(60)
+            with httpx.Client(base_url=server.url, timeout=280) as client:
+                start.wait(240)
                 for turn in range(rounds):
                     acknowledged.extend(one_turn(client, rng, number, turn))
         except Exception as error:
@@ -89,12 +89,12 @@ def test_results_do_not_wait_for_recommendations(campaign, serve):
     (campaign.parent / "slow.py").write_text(SLOW, encoding="utf-8")
     campaign.write_text(CAMPAIGN % '"slow:Slow"', encoding="utf-8")
     server = serve()
-    with httpx.Client(base_url=server.url, timeout=30) as client:
+    with httpx.Client(base_url=server.url, timeout=240) as client:
         trials = [e["id"] for e in client.post("/api/recommendations", json={"n": 3}).json()]
         answers: list[int] = []
 
         def ask() -> None:
-            answers.append(httpx.post(f"{server.url}/api/recommendations", json={}, timeout=60).status_code)
+            answers.append(httpx.post(f"{server.url}/api/recommendations", json={}, timeout=240).status_code)
 
         asking = threading.Thread(target=ask)
         asking.start()
