@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from matloop.orchestrator.composition.places import campaign_file
+from matloop.orchestrator.composition.files import campaign_file
 from matloop.orchestrator.composition.source import Source, suggest
 from matloop.orchestrator.errors import ConfigError, Location, Problem, Refused
 

@@ -1,44 +1,19 @@
-"""Where a campaign file is, and where its results are: in `runs/NAME` beside it."""
+"""Where the results of a campaign are: in `runs/NAME` beside its file."""
 
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from matloop.orchestrator.composition.config import Config
+from matloop.orchestrator.composition.files import expanded, shipped
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.ledger.ledger import read
-
-if TYPE_CHECKING:
-    from matloop.orchestrator.composition.config import Config
 
 RUNS = "runs"
 """Folder, beside a campaign file, with a folder of results for each campaign."""
 
 LEDGER = "ledger.db"
-
-
-def expanded(path: Path | str) -> Path:
-    """The path, with `~` replaced by the home folder."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # no such user
-        return Path(path)
-
-
-def shipped() -> Path:
-    """Folder of the campaign files that are installed with matloop."""
-    return Path(str(files("matloop.campaigns")))
-
-
-def campaign_file(given: Path | str) -> Path:
-    """The campaign file that is meant: a bare name without suffix that is no file, such as `quickstart`, is shipped."""
-    path = expanded(given)
-    if path.suffix or path.name != str(path) or path.is_file():
-        return path
-    found = shipped() / f"{path.name}.yaml"
-    return found if found.is_file() else path
 
 
 def has_record(directory: Path) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from matloop.orchestrator.composition.places import expanded
+from matloop.orchestrator.composition.files import expanded
 from matloop.orchestrator.errors import MatloopError, Problem, RejectedResults
 from matloop.orchestrator.lab.experiments import Experiments
 from matloop.orchestrator.lab.fields import fields_of

@@ -13,8 +13,9 @@ import yaml
 from matloop.orchestrator.composition import environment
 from matloop.orchestrator.composition.build import builder
 from matloop.orchestrator.composition.config import Config, load
+from matloop.orchestrator.composition.files import expanded
 from matloop.orchestrator.composition.opening import by_people
-from matloop.orchestrator.composition.places import directory_of, expanded
+from matloop.orchestrator.composition.places import directory_of
 from matloop.orchestrator.composition.source import suggest
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.ledger.artifacts import ArtifactStore

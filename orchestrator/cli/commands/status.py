@@ -14,7 +14,8 @@ from rich.text import Text
 
 from matloop.orchestrator.cli.progress import duration, per_time, quantity
 from matloop.orchestrator.composition.config import load
-from matloop.orchestrator.composition.places import LEDGER, campaign_file, directory_of, expanded, has_record
+from matloop.orchestrator.composition.files import campaign_file, expanded
+from matloop.orchestrator.composition.places import LEDGER, directory_of, has_record
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.export.trials import objectives_of
 from matloop.orchestrator.ledger.history import History

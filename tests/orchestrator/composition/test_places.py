@@ -9,7 +9,8 @@ import pytest
 
 import matloop.campaigns
 from matloop.orchestrator.composition.config import Config, load
-from matloop.orchestrator.composition.places import campaign_file, directory_of, slug
+from matloop.orchestrator.composition.files import campaign_file
+from matloop.orchestrator.composition.places import directory_of, slug
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.ledger.ledger import Ledger
 
