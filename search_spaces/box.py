@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.protocols import Array, Column
 from matloop.orchestrator.trial import Point
-from matloop.search_spaces.columns import Column
 from matloop.search_spaces.options import read_parameters
 from matloop.search_spaces.parameter import Parameter, suggest
 

@@ -8,8 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.protocols import Array
-from matloop.search_spaces.columns import Column
+from matloop.orchestrator.protocols import Array, Column
 
 
 class Choices:

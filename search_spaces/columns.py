@@ -3,28 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
 
-from matloop.orchestrator.protocols import Labelled
-
-ColumnKind = Literal["number", "category", "descriptor", "mixture"]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column, in the order of encoding.
-
-    Attributes:
-        parameter: name of the parameter (or mixture) that it belongs to; neighbours with the same name are one block.
-        kind: a number on its scale, one of the one-hot columns of a category, a standardised descriptor of a choice, or
-            the share of a component in a mixture.
-        level: the choice of a one-hot column, the name of a descriptor, or the component; empty for a number.
-    """
-
-    parameter: str
-    kind: ColumnKind
-    level: str = ""
+from matloop.orchestrator.protocols import Column, ColumnKind, Labelled
 
 
 def labels(space: object) -> tuple[Column, ...] | None:

@@ -13,10 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from matloop.orchestrator.errors import InvalidPoint
-from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.protocols import Array, Column
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.choices import Choices
-from matloop.search_spaces.columns import Column
 
 _STEP = 0.1  # standard deviation of a mutated number, as a share of its range
 _OFF_GRID = 1e-6  # of a step: what files and people round away

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
-from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.protocols import Array, Column
 from matloop.orchestrator.trial import Point
-from matloop.search_spaces.columns import Column
 from matloop.search_spaces.parameter import suggest
 from matloop.search_spaces.table import Columns, read_header, read_table
 

@@ -12,7 +12,7 @@ import numpy as np
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.box import Box
 from matloop.search_spaces.networks.conv import ConvNetworks
-from matloop.search_spaces.networks.gene import Gene, Range
+from matloop.search_spaces.networks.grammar.gene import Gene, Range
 
 
 class Flat(Box):

@@ -15,6 +15,8 @@ from matloop.orchestrator.protocols.drivers import (
 from matloop.orchestrator.protocols.executors import WithQueue, WithSlots
 from matloop.orchestrator.protocols.spaces import (
     Array,
+    Column,
+    ColumnKind,
     Composed,
     Encodable,
     Evolvable,
@@ -52,6 +54,8 @@ from matloop.orchestrator.protocols.surrogates import (
 __all__ = [
     "Array",
     "ByPeople",
+    "Column",
+    "ColumnKind",
     "Composed",
     "ContinuingDriver",
     "DrawsFunctions",

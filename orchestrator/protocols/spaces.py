@@ -6,6 +6,7 @@ A strategy asks for the ones it cannot do without with `require`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -16,8 +17,6 @@ from matloop.orchestrator.trial import Point
 
 if TYPE_CHECKING:
     import torch
-
-    from matloop.search_spaces.columns import Column
 
 Array = npt.NDArray[np.float64]
 T = TypeVar("T")
@@ -140,6 +139,25 @@ class Composed(Protocol):
     def product(self) -> Parts:
         """Its parts."""
         ...
+
+
+ColumnKind = Literal["number", "category", "descriptor", "mixture"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column, in the order of encoding.
+
+    Attributes:
+        parameter: name of the parameter (or mixture) that it belongs to; neighbours with the same name are one block.
+        kind: a number on its scale, one of the one-hot columns of a category, a standardised descriptor of a choice, or
+            the share of a component in a mixture.
+        level: the choice of a one-hot column, the name of a descriptor, or the component; empty for a number.
+    """
+
+    parameter: str
+    kind: ColumnKind
+    level: str = ""
 
 
 @runtime_checkable

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.protocols import Array, Column
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.box import Box
-from matloop.search_spaces.columns import Column
 from matloop.search_spaces.experiment.mixture import Mixture
 from matloop.search_spaces.parameter import suggest
 

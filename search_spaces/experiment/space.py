@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
-from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.protocols import Array, Column
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.box import Box
-from matloop.search_spaces.columns import Column
 from matloop.search_spaces.experiment.expression import Expression
 from matloop.search_spaces.experiment.feasible import Feasible
 from matloop.search_spaces.experiment.mixture import Mixture

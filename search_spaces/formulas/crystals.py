@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
-from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.protocols import Array, Column
 from matloop.orchestrator.trial import Point
-from matloop.search_spaces.columns import Column
 from matloop.search_spaces.formulas.described import Described, one_of
 from matloop.search_spaces.formulas.elements import PROPERTIES, table
 from matloop.search_spaces.formulas.features import feature_names, featurise

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Column
 from matloop.orchestrator.trial import Point
-from matloop.search_spaces.columns import Column
 from matloop.search_spaces.pool import Pool
 
 

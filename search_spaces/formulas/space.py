@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import Array
+from matloop.orchestrator.protocols import Array, Column
 from matloop.orchestrator.trial import Point
-from matloop.search_spaces.columns import Column
 from matloop.search_spaces.formulas.described import Described, one_of
 from matloop.search_spaces.formulas.features import feature_names, featurise
 from matloop.search_spaces.pool import Pool

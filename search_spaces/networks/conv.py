@@ -6,12 +6,12 @@ import math
 from typing import Any
 
 from matloop.orchestrator.options import at_least
-from matloop.search_spaces.networks.costs import Budget
+from matloop.search_spaces.networks.grammar.training import training
+from matloop.search_spaces.networks.grammar.vocabulary import widen
 from matloop.search_spaces.networks.layered.genome import convolutional
 from matloop.search_spaces.networks.layered.rules import LayeredRules
+from matloop.search_spaces.networks.program.costs import Budget
 from matloop.search_spaces.networks.space import NetworkSpace, check_shape
-from matloop.search_spaces.networks.training import training
-from matloop.search_spaces.networks.vocabulary import widen
 
 _MULTIPLY_ADDS_PER_PIXEL = 1_500
 _LEAST_MULTIPLY_ADDS = 1_000_000
@@ -30,7 +30,7 @@ class ConvNetworks(NetworkSpace):
             pixel and at least a million: 150 images of 32 x 32 then train for 30 epochs in seconds on one core.
         morphisms: share of mutations, in [0, 1], that make a layer wider, its kernel larger or add a layer so that the
             child can start as the same function as its parent; meant for children that inherit weights.
-        genes: other choices than the usual ones, see `matloop.search_spaces.networks.vocabulary`.
+        genes: other choices than the usual ones, see `matloop.search_spaces.networks.grammar.vocabulary`.
         examples: number of training examples, which the choices of batch sizes follow; None for a few hundred.
 
     Raises:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from matloop.orchestrator.options import at_least
-from matloop.search_spaces.networks.costs import Budget
+from matloop.search_spaces.networks.grammar.training import training
+from matloop.search_spaces.networks.grammar.vocabulary import widen
 from matloop.search_spaces.networks.layered.genome import dense
 from matloop.search_spaces.networks.layered.rules import LayeredRules
+from matloop.search_spaces.networks.program.costs import Budget
 from matloop.search_spaces.networks.space import NetworkSpace, check_shape
-from matloop.search_spaces.networks.training import training
-from matloop.search_spaces.networks.vocabulary import widen
 
 
 class DenseNetworks(NetworkSpace):
@@ -23,7 +23,7 @@ class DenseNetworks(NetworkSpace):
         max_parameters: most trainable values.
         morphisms: share of mutations, in [0, 1], that widen a layer or add one so that the child can start as the same
             function as its parent; meant for children that inherit weights.
-        genes: other choices than the usual ones, see `matloop.search_spaces.networks.vocabulary`.
+        genes: other choices than the usual ones, see `matloop.search_spaces.networks.grammar.vocabulary`.
         examples: number of training examples, which the choices of batch sizes follow; None for a few hundred.
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from matloop.orchestrator.errors import InvalidPoint
-from matloop.search_spaces.networks.statements import Program
+from matloop.search_spaces.networks.program.statements import Program
 
 FAMILIES: Mapping[str | None, str] = {
     None: "matloop.search_spaces.networks.layered.family",

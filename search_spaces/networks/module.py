@@ -11,7 +11,7 @@ from torch import nn
 
 from matloop.search_spaces.networks.families import family
 from matloop.search_spaces.networks.graph.graphs import Graphs
-from matloop.search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program, Unpack
+from matloop.search_spaces.networks.program.statements import Add, Call, Concatenate, Crop, Program, Unpack
 
 
 class Network(nn.Module):

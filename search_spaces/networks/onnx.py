@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from matloop.orchestrator.errors import MatloopError, MissingExtra
 from matloop.search_spaces.networks.families import FAMILIES, Ports, family
-from matloop.search_spaces.networks.part import Part
-from matloop.search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program
+from matloop.search_spaces.networks.program.part import Part
+from matloop.search_spaces.networks.program.statements import Add, Call, Concatenate, Crop, Program
 
 try:
     import onnx

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from matloop.search_spaces.networks.families import family
-from matloop.search_spaces.networks.part import Part
-from matloop.search_spaces.networks.statements import Program
+from matloop.search_spaces.networks.program.part import Part
+from matloop.search_spaces.networks.program.statements import Program
 
 _TEMPLATE = '''"""{caption.title}
 

@@ -10,14 +10,14 @@ import numpy as np
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.protocols import Array
 from matloop.orchestrator.trial import Point
-from matloop.search_spaces.networks.costs import Budget
-from matloop.search_spaces.networks.encoding import Encoding
-from matloop.search_spaces.networks.gene import Genome, duplicate
-from matloop.search_spaces.networks.repair import Repair
-from matloop.search_spaces.networks.rules import Rules
-from matloop.search_spaces.networks.validation import validate
-from matloop.search_spaces.networks.variation import Variation
-from matloop.search_spaces.networks.vocabulary import Given
+from matloop.search_spaces.networks.grammar.encoding import Encoding
+from matloop.search_spaces.networks.grammar.gene import Genome, duplicate
+from matloop.search_spaces.networks.grammar.repair import Repair
+from matloop.search_spaces.networks.grammar.rules import Rules
+from matloop.search_spaces.networks.grammar.validation import validate
+from matloop.search_spaces.networks.grammar.variation import Variation
+from matloop.search_spaces.networks.grammar.vocabulary import Given
+from matloop.search_spaces.networks.program.costs import Budget
 
 _ATTEMPTS = 20
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from matloop.orchestrator.protocols import Column
 from matloop.search_spaces.box import Box
-from matloop.search_spaces.columns import Column, blocks
+from matloop.search_spaces.columns import blocks
 from matloop.search_spaces.pool import Pool
 
 

@@ -17,10 +17,10 @@ import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.optim.optimize import optimize_acqf
 
-from matloop.orchestrator.protocols import Evolvable, Stepped, Vectorised
+from matloop.orchestrator.protocols import Column, Evolvable, Stepped, Vectorised
 from matloop.orchestrator.strategies.tried import key
 from matloop.orchestrator.trial import Point
-from matloop.search_spaces.columns import Column, blocks, labels
+from matloop.search_spaces.columns import blocks, labels
 
 CHILDREN = 16
 """Mutants of each point in a round of the climb by mutation."""

@@ -18,8 +18,8 @@ which the dense layers of `head` read; `dropout` at the top is the one before th
 
 from __future__ import annotations
 
-from matloop.search_spaces.networks.gene import Gene, Table
-from matloop.search_spaces.networks.grammar import Grammar, Series
+from matloop.search_spaces.networks.grammar.gene import Gene, Table
+from matloop.search_spaces.networks.grammar.grammar import Grammar, Series
 from matloop.search_spaces.networks.layered.genome import ACTIVATION, DROPOUT
 
 NAME = "graph"

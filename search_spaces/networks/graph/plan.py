@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matloop.search_spaces.networks.part import ACTIVATIONS, Part
-from matloop.search_spaces.networks.statements import Add, Call, Program, Statement, Unpack
+from matloop.search_spaces.networks.program.part import ACTIVATIONS, Part
+from matloop.search_spaces.networks.program.statements import Add, Call, Program, Statement, Unpack
 
 _LAYERS = "matloop.search_spaces.networks.graph.layers"
 _MESSAGES = {"gated": "GatedConvolution", "filter": "FilterConvolution", "sum": "SumConvolution"}

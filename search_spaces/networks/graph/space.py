@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from matloop.orchestrator.options import at_least
-from matloop.search_spaces.networks.costs import Budget
+from matloop.search_spaces.networks.grammar.rules import Rules
+from matloop.search_spaces.networks.grammar.training import training
+from matloop.search_spaces.networks.grammar.vocabulary import widen
 from matloop.search_spaces.networks.graph.genome import NAME, SHRINK, grammar
 from matloop.search_spaces.networks.graph.plan import plan
-from matloop.search_spaces.networks.rules import Rules
+from matloop.search_spaces.networks.program.costs import Budget
 from matloop.search_spaces.networks.space import NetworkSpace
-from matloop.search_spaces.networks.training import training
-from matloop.search_spaces.networks.vocabulary import widen
 
 
 class GraphNetworks(NetworkSpace):
@@ -27,7 +27,7 @@ class GraphNetworks(NetworkSpace):
         max_multiply_adds: most multiplications for one graph of `nodes` and `edges`.
         nodes: of a typical graph, to count multiplications for.
         edges: of a typical graph, each direction counted.
-        genes: other choices than the usual ones, see `matloop.search_spaces.networks.vocabulary`.
+        genes: other choices than the usual ones, see `matloop.search_spaces.networks.grammar.vocabulary`.
         examples: number of training examples, which the choices of batch sizes follow; None for a few hundred.
 
     Raises:

@@ -7,8 +7,17 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from matloop.search_spaces.networks.part import ACTIVATIONS, NO_OPTIONS, Part, Shape, clip, clip_odd, even, per_group
-from matloop.search_spaces.networks.statements import Add, Call, Statement
+from matloop.search_spaces.networks.program.part import (
+    ACTIVATIONS,
+    NO_OPTIONS,
+    Part,
+    Shape,
+    clip,
+    clip_odd,
+    even,
+    per_group,
+)
+from matloop.search_spaces.networks.program.statements import Add, Call, Statement
 
 
 class Block(NamedTuple):

@@ -23,7 +23,7 @@ from functools import cache
 from typing import Any
 
 from matloop.search_spaces.networks.layered.costs import shapes_of, vector
-from matloop.search_spaces.networks.part import Shape, per_group
+from matloop.search_spaces.networks.program.part import Shape, per_group
 
 Layers = Sequence[Mapping[str, Any]]
 Alignment = tuple[int | None, ...]

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from matloop.search_spaces.networks.costs import Cost, Costs
 from matloop.search_spaces.networks.layered.blocks import output_block, read_out_block, write_layer
-from matloop.search_spaces.networks.part import Shape
+from matloop.search_spaces.networks.program.costs import Cost, Costs
+from matloop.search_spaces.networks.program.part import Shape
 
 
 def costs(genome: Mapping[str, Any]) -> Costs:

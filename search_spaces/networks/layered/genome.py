@@ -25,9 +25,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from matloop.search_spaces.networks.gene import Gene, Table, pick
-from matloop.search_spaces.networks.grammar import Grammar, Odds, Series
-from matloop.search_spaces.networks.part import ACTIVATIONS
+from matloop.search_spaces.networks.grammar.gene import Gene, Table, pick
+from matloop.search_spaces.networks.grammar.grammar import Grammar, Odds, Series
+from matloop.search_spaces.networks.program.part import ACTIVATIONS
 
 DROPOUT = Gene((0.0, 0.05, 0.1, 0.2, 0.3, 0.5), (0.7, 0.1, 0.08, 0.06, 0.04, 0.02), least=0, most=0.95)
 ACTIVATION = Gene(tuple(ACTIVATIONS))

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from matloop.search_spaces.networks.gene import Gene, Genome, choice, duplicate, pick
-from matloop.search_spaces.networks.grammar import Series
+from matloop.search_spaces.networks.grammar.gene import Gene, Genome, choice, duplicate, pick
+from matloop.search_spaces.networks.grammar.grammar import Series
 from matloop.search_spaces.networks.layered.costs import shapes_of, vector
 
 _CHANGES = ("widen", "deepen", "enlarge")

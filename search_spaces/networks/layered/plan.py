@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from matloop.search_spaces.networks.layered.blocks import Block, layer_block, output_block, read_out_block
-from matloop.search_spaces.networks.part import Part, Shape
-from matloop.search_spaces.networks.statements import Call, Program, Statement
+from matloop.search_spaces.networks.program.part import Part, Shape
+from matloop.search_spaces.networks.program.statements import Call, Program, Statement
 
 
 def plan(genome: Mapping[str, Any]) -> Program:

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from matloop.search_spaces.networks.costs import Costs
-from matloop.search_spaces.networks.gene import Genome, choice
-from matloop.search_spaces.networks.grammar import Grammar, Place
+from matloop.search_spaces.networks.grammar.gene import Genome, choice
+from matloop.search_spaces.networks.grammar.grammar import Grammar, Place
+from matloop.search_spaces.networks.grammar.rules import Rules, lower
 from matloop.search_spaces.networks.layered.correspondence import compare
 from matloop.search_spaces.networks.layered.costs import costs, field, shapes_of, vector
 from matloop.search_spaces.networks.layered.genome import SHRINK
 from matloop.search_spaces.networks.layered.morphism import morph
 from matloop.search_spaces.networks.layered.plan import plan
-from matloop.search_spaces.networks.rules import Rules, lower
+from matloop.search_spaces.networks.program.costs import Costs
 
 
 class LayeredRules(Rules):

@@ -19,8 +19,8 @@ levels to full resolution and appends them to the stem's before the output (Hari
 
 from __future__ import annotations
 
-from matloop.search_spaces.networks.gene import Gene, Table
-from matloop.search_spaces.networks.grammar import Grammar, Series
+from matloop.search_spaces.networks.grammar.gene import Gene, Table
+from matloop.search_spaces.networks.grammar.grammar import Grammar, Series
 from matloop.search_spaces.networks.layered.genome import ACTIVATION, DROPOUT, NORMALISATION, WIDTH
 
 NAME = "segmentation"

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from matloop.search_spaces.networks.part import ACTIVATIONS, Part, clip_odd, even, per_group
-from matloop.search_spaces.networks.statements import Add, Call, Concatenate, Crop, Program, Statement
+from matloop.search_spaces.networks.program.part import ACTIVATIONS, Part, clip_odd, even, per_group
+from matloop.search_spaces.networks.program.statements import Add, Call, Concatenate, Crop, Program, Statement
 
 Shape = tuple[int, int, int]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from matloop.search_spaces.networks.gene import Genome, Table, choice
-from matloop.search_spaces.networks.grammar import Grammar
-from matloop.search_spaces.networks.rules import Rules
+from matloop.search_spaces.networks.grammar.gene import Genome, Table, choice
+from matloop.search_spaces.networks.grammar.grammar import Grammar
+from matloop.search_spaces.networks.grammar.rules import Rules
 from matloop.search_spaces.networks.segmentation.genome import SHRINK
 from matloop.search_spaces.networks.segmentation.plan import plan
 

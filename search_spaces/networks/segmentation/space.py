@@ -6,12 +6,12 @@ from typing import Any
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.options import at_least
-from matloop.search_spaces.networks.costs import Budget
+from matloop.search_spaces.networks.grammar.training import training
+from matloop.search_spaces.networks.grammar.vocabulary import widen
+from matloop.search_spaces.networks.program.costs import Budget
 from matloop.search_spaces.networks.segmentation.genome import NAME, grammar
 from matloop.search_spaces.networks.segmentation.rules import SegmentationRules
 from matloop.search_spaces.networks.space import NetworkSpace, check_shape
-from matloop.search_spaces.networks.training import training
-from matloop.search_spaces.networks.vocabulary import widen
 
 _MULTIPLY_ADDS_PER_PIXEL = 3_000
 _LEAST_MULTIPLY_ADDS = 1_000_000
@@ -26,7 +26,7 @@ class SegmentationNetworks(NetworkSpace):
         max_levels: most levels below full resolution, each of half the extent of the one above.
         max_parameters: most trainable values.
         max_multiply_adds: most multiplications for one image; None for 3,000 a pixel and at least a million.
-        genes: other choices than the usual ones, see `matloop.search_spaces.networks.vocabulary`.
+        genes: other choices than the usual ones, see `matloop.search_spaces.networks.grammar.vocabulary`.
         examples: number of training examples, which the choices of batch sizes follow; None for a few hundred.
 
     Raises:

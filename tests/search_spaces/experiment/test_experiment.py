@@ -14,8 +14,7 @@ from scipy.optimize import minimize
 from scipy.stats import kstest
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import Finite
-from matloop.search_spaces.columns import Column
+from matloop.orchestrator.protocols import Column, Finite
 from matloop.search_spaces.experiment.space import Experiment
 from matloop.testing.space import SpaceContract
 

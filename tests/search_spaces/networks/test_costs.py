@@ -7,7 +7,7 @@ import pytest
 from matloop.orchestrator.randomness import derive
 from matloop.search_spaces.networks.conv import ConvNetworks
 from matloop.search_spaces.networks.dense import DenseNetworks
-from matloop.search_spaces.networks.gene import draw_block
+from matloop.search_spaces.networks.grammar.gene import draw_block
 from matloop.search_spaces.networks.layered.costs import costs
 from matloop.search_spaces.networks.layered.plan import plan
 

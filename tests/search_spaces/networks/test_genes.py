@@ -10,11 +10,11 @@ from torch import nn
 from matloop.orchestrator.errors import ConfigError
 from matloop.search_spaces.networks.conv import ConvNetworks
 from matloop.search_spaces.networks.dense import DenseNetworks
+from matloop.search_spaces.networks.grammar.training import batches
 from matloop.search_spaces.networks.graph.space import GraphNetworks
 from matloop.search_spaces.networks.module import build
-from matloop.search_spaces.networks.part import per_group
+from matloop.search_spaces.networks.program.part import per_group
 from matloop.search_spaces.networks.segmentation.space import SegmentationNetworks
-from matloop.search_spaces.networks.training import batches
 
 SPACES = [
     lambda **options: DenseNetworks(input=[12], **options),

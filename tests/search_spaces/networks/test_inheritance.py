@@ -14,7 +14,7 @@ from torch import nn
 from matloop.orchestrator.errors import ConfigError
 from matloop.search_spaces.networks.conv import ConvNetworks
 from matloop.search_spaces.networks.dense import DenseNetworks
-from matloop.search_spaces.networks.gene import duplicate
+from matloop.search_spaces.networks.grammar.gene import duplicate
 from matloop.search_spaces.networks.inheritance import inherit
 from matloop.search_spaces.networks.layered.correspondence import compare
 from matloop.search_spaces.networks.module import build

@@ -19,7 +19,7 @@ from matloop.orchestrator.protocols import Finite, Vectorised
 from matloop.search_spaces.networks.conv import ConvNetworks
 from matloop.search_spaces.networks.dense import DenseNetworks
 from matloop.search_spaces.networks.families import FAMILIES, Family, family
-from matloop.search_spaces.networks.grammar import choices
+from matloop.search_spaces.networks.grammar.grammar import choices
 from matloop.search_spaces.networks.layered.costs import costs, field
 from matloop.search_spaces.networks.layered.plan import plan
 from matloop.search_spaces.networks.module import build

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from matloop.search_spaces.networks.costs import Budget
 from matloop.search_spaces.networks.families import FAMILIES, Caption, Family, Ports
-from matloop.search_spaces.networks.gene import Gene, duplicate
-from matloop.search_spaces.networks.grammar import Grammar, Series
+from matloop.search_spaces.networks.grammar.gene import Gene, duplicate
+from matloop.search_spaces.networks.grammar.grammar import Grammar, Series
+from matloop.search_spaces.networks.grammar.rules import Rules
+from matloop.search_spaces.networks.grammar.training import training
+from matloop.search_spaces.networks.grammar.vocabulary import widen
 from matloop.search_spaces.networks.inheritance import inherit
 from matloop.search_spaces.networks.module import build
 from matloop.search_spaces.networks.onnx import to_onnx
-from matloop.search_spaces.networks.part import Part
-from matloop.search_spaces.networks.rules import Rules
+from matloop.search_spaces.networks.program.costs import Budget
+from matloop.search_spaces.networks.program.part import Part
+from matloop.search_spaces.networks.program.statements import Add, Call, Program
 from matloop.search_spaces.networks.source import to_source
 from matloop.search_spaces.networks.space import NetworkSpace
-from matloop.search_spaces.networks.statements import Add, Call, Program
-from matloop.search_spaces.networks.training import training
-from matloop.search_spaces.networks.vocabulary import widen
 from matloop.testing.space import SpaceContract
 
 INPUT = 6

@@ -18,7 +18,7 @@ from matloop.orchestrator.composition.config import load
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.search_spaces.networks.conv import ConvNetworks
 from matloop.search_spaces.networks.dense import DenseNetworks
-from matloop.search_spaces.networks.gene import Gene, Range
+from matloop.search_spaces.networks.grammar.gene import Gene, Range
 from matloop.search_spaces.networks.graph.space import GraphNetworks
 from matloop.search_spaces.networks.module import build
 from matloop.search_spaces.networks.segmentation.space import SegmentationNetworks

@@ -13,10 +13,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.protocols import Surrogate
+from matloop.orchestrator.protocols import Column, Surrogate
 from matloop.orchestrator.randomness import torch_seed
 from matloop.search_spaces.box import Box
-from matloop.search_spaces.columns import Column
 from matloop.surrogates.gaussian_process import hyperparameters
 from matloop.surrogates.gaussian_process.gp import GP
 from matloop.surrogates.gaussian_process.hyperparameters import Columns, Objective

@@ -1,7 +1,7 @@
 """The words of a family of networks: tables of genes for its settings, its blocks, and its lists of blocks.
 
 A genome is a plain dict that JSON can hold: what the space fixes, the settings, each block as a dict, each series as a
-list of dicts, and `training` (see `matloop.search_spaces.networks.training`). The blocks of a series are of one kind or
+list of dicts, and `training` (see `training` beside this file). The blocks of a series are of one kind or
 of several; then each names its own under the key `kind`. What the words mean is in the family's plan.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from matloop.search_spaces.networks.gene import Gene, Genome, Range, Table, draw_block, pick
+from matloop.search_spaces.networks.grammar.gene import Gene, Genome, Range, Table, draw_block, pick
 
 Arrange = Callable[[int, np.random.Generator], Sequence[str]]
 

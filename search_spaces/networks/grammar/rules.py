@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from matloop.search_spaces.networks.costs import Costs, costs_of
-from matloop.search_spaces.networks.gene import Gene, Genome
-from matloop.search_spaces.networks.grammar import Grammar, Place
-from matloop.search_spaces.networks.statements import Program
+from matloop.search_spaces.networks.grammar.gene import Gene, Genome
+from matloop.search_spaces.networks.grammar.grammar import Grammar, Place
+from matloop.search_spaces.networks.program.costs import Costs, costs_of
+from matloop.search_spaces.networks.program.statements import Program
 
 
 class Rules:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from matloop.search_spaces.networks.statements import Program
+from matloop.search_spaces.networks.program.statements import Program
 
 
 class Layout(Protocol):

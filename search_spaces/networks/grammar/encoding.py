@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from matloop.search_spaces.networks.costs import Costs
-from matloop.search_spaces.networks.gene import Gene, Genome, Range, Table
-from matloop.search_spaces.networks.rules import Rules
+from matloop.search_spaces.networks.grammar.gene import Gene, Genome, Range, Table
+from matloop.search_spaces.networks.grammar.rules import Rules
+from matloop.search_spaces.networks.program.costs import Costs
 
 
 class Encoding:

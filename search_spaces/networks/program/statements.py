@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from matloop.search_spaces.networks.part import Part
+from matloop.search_spaces.networks.program.part import Part
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from matloop.orchestrator.errors import InvalidPoint
-from matloop.search_spaces.networks.gene import Genome, Table, duplicate
-from matloop.search_spaces.networks.grammar import Series
-from matloop.search_spaces.networks.repair import Repair
+from matloop.search_spaces.networks.grammar.gene import Genome, Table, duplicate
+from matloop.search_spaces.networks.grammar.grammar import Series
+from matloop.search_spaces.networks.grammar.repair import Repair
 
 
 def validate(genome: Mapping[str, Any], repair: Repair, fixed: Mapping[str, Any]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from matloop.search_spaces.networks.gene import Genome, Table, choice, duplicate, pick
-from matloop.search_spaces.networks.grammar import Grammar, Series, choices, ranges
+from matloop.search_spaces.networks.grammar.gene import Genome, Table, choice, duplicate, pick
+from matloop.search_spaces.networks.grammar.grammar import Grammar, Series, choices, ranges
 
 
 class Variation:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.search_spaces.networks.costs import Budget, Costs
-from matloop.search_spaces.networks.gene import Gene, Genome, duplicate
-from matloop.search_spaces.networks.grammar import Place
-from matloop.search_spaces.networks.rules import Rules
+from matloop.search_spaces.networks.grammar.gene import Gene, Genome, duplicate
+from matloop.search_spaces.networks.grammar.grammar import Place
+from matloop.search_spaces.networks.grammar.rules import Rules
+from matloop.search_spaces.networks.program.costs import Budget, Costs
 
 _DEFAULT_DROPOUT = 0.1
 _DRAWS = 64

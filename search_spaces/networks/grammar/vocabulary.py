@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.search_spaces.networks.grammar import Grammar, everywhere
+from matloop.search_spaces.networks.grammar.grammar import Grammar, everywhere
 
 Given = Mapping[str, Sequence[Any]]
 

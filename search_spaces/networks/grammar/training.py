@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.search_spaces.networks.gene import Gene, Range, Table
+from matloop.search_spaces.networks.grammar.gene import Gene, Range, Table
 
 _BATCHES = tuple(2**power for power in range(3, 12))  # 8 to 2,048
 _SMALL = (8, 64)  # what suits hundreds of examples
