@@ -68,7 +68,7 @@ class Auto:
         families: dict[str, Any] = {"gp": GP, "blend": Blend, "ensemble": Ensemble, "mc_dropout": MCDropout}
         unknown = [name for name in candidates if name not in families]
         if unknown or not candidates:
-            raise ConfigError(f"expected candidates among {list(families)}, got {list(candidates)}")
+            raise ConfigError(f"expected candidates among {list(families)}, got {list(candidates)}", at="candidates")
         at_least(2, folds=folds)
         self.folds = folds
         self._families: dict[str, Surrogate] = {name: families[name](space=space) for name in candidates}

@@ -56,7 +56,7 @@ class Blend:
             prior: pull towards equal shares, in held-out rows for each, >= 0.
         """
         if not prior >= 0:
-            raise ConfigError(f"expected prior >= 0, got {prior}")
+            raise ConfigError(f"expected prior >= 0, got {prior}", at="prior")
         self.prior = prior
         self._process, self._forest = GP(space=space), Forest(trees=trees)
 

@@ -79,7 +79,9 @@ class FitnessSVM:
         ):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise ConfigError(f"expected svm option {name} in [{low}, {high}], got {value}; correct the predictor")
+                raise ConfigError(
+                    f"expected svm option {name} in [{low}, {high}], got {value}; correct the predictor", at=name
+                )
 
     def fit(self, x: Array, losses: Array) -> FittedSVM:
         """Learn to rank.

@@ -135,14 +135,15 @@ class OptunaSampler:
             known = [n for n in optuna.samplers.__all__ if n.endswith("Sampler") and not n.startswith("Base")]
             raise ConfigError(
                 f"expected sampler: one of {sorted(set(known) - set(UNSUITABLE))}, got {self._name!r}; "
-                "for quasi-random points use the strategy space_filling, for a grid a pool"
+                "for quasi-random points use the strategy space_filling, for a grid a pool",
+                at="sampler",
             )
         try:
             with _quiet():
                 return cls(seed=seed, **self._options)  # type: ignore[call-arg]
         except (TypeError, ValueError, ImportError) as error:
             raise ConfigError(
-                f"expected options that Optuna's {self._name} takes, got {self._options}: {error}"
+                f"expected options that Optuna's {self._name} takes, got {self._options}: {error}", at="options"
             ) from error
 
 

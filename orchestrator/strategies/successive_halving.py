@@ -84,7 +84,7 @@ class SuccessiveHalving:
     ) -> None:
         at_least(2, reduction=reduction)
         if not 0 < lowest < 1:
-            raise ConfigError(f"expected lowest: a fidelity between 0 and 1, got {lowest}")
+            raise ConfigError(f"expected lowest: a fidelity between 0 and 1, got {lowest}", at="lowest")
         self._strategy, self._objectives, self._reduction, self._lowest = strategy, objectives, reduction, lowest
         window = WINDOW if len(objectives) == 1 else WINDOW_OF_SEVERAL
         self._rungs = [Rung(share, deque(maxlen=window)) for share in _fidelities(lowest, reduction)]

@@ -66,7 +66,7 @@ class GP:
                 their number cubed. The model itself always holds all rows.
         """
         if kernel not in ("matern52", "rbf"):
-            raise ConfigError(f"expected kernel 'matern52' or 'rbf', got {kernel!r}")
+            raise ConfigError(f"expected kernel 'matern52' or 'rbf', got {kernel!r}", at="kernel")
         at_least(1, max_iterations=max_iterations)
         at_least(2, subset=subset)
         self.kernel = kernel

@@ -48,7 +48,8 @@ def locate(name_or_path: str | Path) -> Path:
     names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.safetensors")))
     raise ConfigError(
         f"expected a generator's name ({names}) or an existing .safetensors file, got {str(name_or_path)!r}; "
-        "train one with: python -m matloop.surrogates.generator.train --out FILE.safetensors"
+        "train one with: python -m matloop.surrogates.generator.train --out FILE.safetensors",
+        at="generator",
     )
 
 

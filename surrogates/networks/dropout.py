@@ -68,7 +68,7 @@ class MCDropout:
         """
         at_least(2, samples=samples, members=members)
         if rate != "fitted" and not (isinstance(rate, float) and 0 < rate < 1):
-            raise ConfigError(f"expected rate to be 'fitted' or within (0, 1), got {rate!r}")
+            raise ConfigError(f"expected rate to be 'fitted' or within (0, 1), got {rate!r}", at="rate")
         self.rate = rate
         self.samples = samples
         self.members = members

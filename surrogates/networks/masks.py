@@ -60,7 +60,7 @@ class MaskedNetwork(nn.Module):
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         names = [name for name, layer in self.network.named_modules() if isinstance(layer, DROPOUT)]
         if not names:
-            raise ConfigError("expected a network with a dropout layer, got none; add one with p >= 0.05")
+            raise ConfigError("expected a network with a dropout layer, got none; add one with p >= 0.05", at="network")
         self.layers: dict[str, _Mask] = {}
         for name in names:
             parent, _, child = name.rpartition(".")

@@ -146,6 +146,7 @@ class Training:
             if expected != (shape, outputs):
                 raise ConfigError(
                     f"expected a network for input {list(shape)} and {outputs} outputs, got one for "
-                    f"{list(expected[0])} and {expected[1]}; search one on this study's space and objectives"
+                    f"{list(expected[0])} and {expected[1]}; search one on this study's space and objectives",
+                    at="network",
                 )
             return build(genome), dict(genome["training"])

@@ -228,4 +228,4 @@ def _check(*, population: int, tournament: int, crossover: float, mutation: floa
     at_least(1, "evolution", tournament=tournament)
     for name, value in (("crossover", crossover), ("mutation", mutation)):
         if not 0.0 <= value <= 1.0:
-            raise ConfigError(f"evolution: expected {name} in [0, 1], got {value}")
+            raise ConfigError(f"evolution: expected {name} in [0, 1], got {value}", at=name)

@@ -223,37 +223,47 @@ def suitable(
         ConfigError: they do not.
     """
     if kind not in KINDS:
-        raise ConfigError(f"bayesian: expected acquisition to be one of {list(KINDS)}, got {kind!r}")
+        raise ConfigError(f"bayesian: expected acquisition to be one of {list(KINDS)}, got {kind!r}", at="acquisition")
     if kind == "auto":
         several = "log_nehvi" if len(objectives) > 1 else "log_ei"
         greedy = isinstance(space, Finite) and several == "log_ei" and cost is None
         kind = "target_range" if target is not None else "ucb" if greedy else several
     if (kind == "target_range") != (target is not None):
         raise ConfigError(
-            f"bayesian: expected a target with target_range and with nothing else, got {kind!r} and {target}"
+            f"bayesian: expected a target with target_range and with nothing else, got {kind!r} and {target}",
+            at="target",
         )
     for name, (low, high) in (target or {}).items():
         if name not in [o.name for o in objectives]:
             raise ConfigError(
-                f"bayesian: unknown objective {name!r} in target; known are {[o.name for o in objectives]}"
+                f"bayesian: unknown objective {name!r} in target; known are {[o.name for o in objectives]}",
+                at=("target", name),
             )
         if not low < high:
-            raise ConfigError(f"bayesian: expected target {name} from lower to higher, got {[low, high]}")
+            raise ConfigError(
+                f"bayesian: expected target {name} from lower to higher, got {[low, high]}", at=("target", name)
+            )
     if target is not None and not target:
         raise ConfigError(
-            "bayesian: expected target: at least one objective with its lowest and highest value, got none"
+            "bayesian: expected target: at least one objective with its lowest and highest value, got none", at="target"
         )
     if len(objectives) > 1 and kind in ("ucb", "thompson"):
         raise ConfigError(
             f"bayesian: expected one objective for acquisition {kind!r}, got {len(objectives)}; "
-            "use log_nehvi, which trades several off by hypervolume"
+            "use log_nehvi, which trades several off by hypervolume",
+            at="acquisition",
         )
     if cost is not None and kind in ("ucb", "thompson"):
-        raise ConfigError(f"bayesian: expected acquisition log_ei, log_nei or target_range with a cost, got {kind!r}")
+        raise ConfigError(
+            f"bayesian: expected acquisition log_ei, log_nei or target_range with a cost, got {kind!r}",
+            at="acquisition",
+        )
     if len(objectives) > 1 and kind in ("log_ei", "log_nei"):
         return "log_nehvi"
     if len(objectives) == 1 and kind == "log_nehvi":
-        raise ConfigError("bayesian: expected several objectives for acquisition 'log_nehvi', got one; use log_nei")
+        raise ConfigError(
+            "bayesian: expected several objectives for acquisition 'log_nehvi', got one; use log_nei", at="acquisition"
+        )
     return kind
 
 

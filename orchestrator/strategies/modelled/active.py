@@ -96,7 +96,10 @@ class ActiveLearning(ModelBased):
         """
         known = get_args(Acquisition)
         if acquisition not in (None, *known):
-            raise ConfigError(f"{self.name}: expected acquisition to be one of {', '.join(known)}, got {acquisition!r}")
+            raise ConfigError(
+                f"{self.name}: expected acquisition to be one of {', '.join(known)}, got {acquisition!r}",
+                at="acquisition",
+            )
         at_least(2, self.name, candidates=candidates)
         self.acquisition = acquisition
         self.candidates = candidates

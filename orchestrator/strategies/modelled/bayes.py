@@ -94,11 +94,13 @@ class Bayesian(ModelBased):
         """
         at_least(1, self.name, candidates=candidates, restarts=restarts, iterations=iterations)
         if not beta > 0:
-            raise ConfigError(f"{self.name}: expected beta > 0, got {beta}")
+            raise ConfigError(f"{self.name}: expected beta > 0, got {beta}", at="beta")
         if replicate not in ("never", "auto"):
-            raise ConfigError(f"{self.name}: expected replicate to be never or auto, got {replicate!r}")
+            raise ConfigError(f"{self.name}: expected replicate to be never or auto, got {replicate!r}", at="replicate")
         if replicate == "auto" and len(objectives) > 1:
-            raise ConfigError(f"{self.name}: expected one objective for replicate: auto, got {len(objectives)}")
+            raise ConfigError(
+                f"{self.name}: expected one objective for replicate: auto, got {len(objectives)}", at="replicate"
+            )
         self.acquisition = suitable(acquisition, space, objectives, target, cost)
         self.seeks_best = self.acquisition != "target_range"
         self.candidates = candidates

@@ -46,7 +46,7 @@ class Cost:
             ConfigError: it cannot be read, names no parameter of the space, or is not positive everywhere.
         """
         if budget is not None and not budget > 0:
-            raise ConfigError(f"expected cost_budget > 0, got {budget}")
+            raise ConfigError(f"expected cost_budget > 0, got {budget}", at="cost_budget")
         self.source, self.budget, self.seed = source, budget, seed
         self.spent = 0.0
         self._space = space
@@ -102,7 +102,8 @@ class Cost:
         if not _positive(value):
             raise ConfigError(
                 f"expected cost {self.source!r} to be a number > 0 everywhere, got {value:g} at {dict(point)}; "
-                "add what an experiment costs at least, as in '1 + …', or use `cost: learned`"
+                "add what an experiment costs at least, as in '1 + …', or use `cost: learned`",
+                at="cost",
             )
         return value
 

@@ -96,7 +96,8 @@ class ModelBased(ABC):
         if data and not self._answered:
             raise ConfigError(
                 f"{self.name}: none of the {len(data)} trials in `data` has values for "
-                f"{[o.name for o in objectives]}; take data from a study with the same objectives"
+                f"{[o.name for o in objectives]}; take data from a study with the same objectives",
+                at="data",
             )
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
@@ -264,7 +265,8 @@ class ModelBased(ABC):
         except InvalidPoint as error:
             raise ConfigError(
                 f"{self.name}: trial {trial.id} of `data` is not a point of this study's space ({error}); "
-                "take data from a study with the same space"
+                "take data from a study with the same space",
+                at="data",
             ) from error
 
 
