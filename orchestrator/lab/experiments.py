@@ -17,14 +17,13 @@ from typing import Any, Self
 
 from matloop.orchestrator.composition import build
 from matloop.orchestrator.composition.config import Config
-from matloop.orchestrator.errors import LedgerLocked, MatloopError, Problem, RejectedResults
+from matloop.orchestrator.errors import MatloopError, Problem, RejectedResults
 from matloop.orchestrator.lab.people import parts, parts_as_before, record, study_of_people
 from matloop.orchestrator.lab.recommender import Recommender
 from matloop.orchestrator.lab.results import Entry, Recorded, Result, require_text
 from matloop.orchestrator.lab.rules import Rules
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
-from matloop.orchestrator.ledger.pending import key
 from matloop.orchestrator.ledger.shared import WAIT_S, SharedLedger
 from matloop.orchestrator.loop.study import Study
 from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT
@@ -33,7 +32,7 @@ from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Objective, Proposal, Trial
 
 ROUNDS = 8
-"""How often the strategy is asked again because another client has recommended in the meantime."""
+"""How often the strategy is asked beside other clients; if one of them was quicker each time, they wait for once."""
 
 
 class Experiments:
@@ -177,13 +176,14 @@ class Experiments:
         require_text("by", by, LONGEST_NAME)
         name = self.parts.study
         with self._asking:
-            for remaining in reversed(range(ROUNDS)):
+            for _ in range(ROUNDS):
                 ask, proposals = self._recommender.ask(n)
                 with self._ledger.turn():
-                    alone = self.history.asks.get(name, 0) == ask
-                    if alone or (not remaining and self._new(proposals)):
+                    if self.history.asks.get(name, 0) == ask:
                         return [self._propose(proposal, ask, by) for proposal in proposals]
-        raise LedgerLocked(f"other clients keep recommending from {self._ledger.path}; try again")
+            with self._ledger.turn():
+                ask, proposals = self._recommender.ask(n)
+                return [self._propose(proposal, ask, by) for proposal in proposals]
 
     def record(
         self, results: Sequence[Result], by: str = "", *, amend: bool = False, allow_outside: bool = False
@@ -263,11 +263,6 @@ class Experiments:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, study={self.parts.study!r}, directory={str(self.directory)!r})"
-
-    def _new(self, proposals: Sequence[Proposal]) -> bool:
-        """Whether none of the points is being measured."""
-        under_way = {key(trial.point) for trial in self.history.running(self.parts.study)}
-        return not any(key(proposal.point) in under_way for proposal in proposals)
 
     def _propose(self, proposal: Proposal, ask: int, by: str) -> Trial:
         if by:

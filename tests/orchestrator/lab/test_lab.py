@@ -9,6 +9,7 @@ import pytest
 
 from matloop.orchestrator.errors import ConfigChanged, ConfigError, LedgerLocked, MatloopError, RejectedResults
 from matloop.orchestrator.lab import Lab, Result
+from matloop.orchestrator.lab.experiments import ROUNDS
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.ledger.lock import WriterLock
 from tests.orchestrator.lab.files import furnace
@@ -221,10 +222,25 @@ def test_asks_again_if_another_client_recommended_meanwhile(file, tmp_path):
         one.recommend()
         points = [tuple(t.point.values()) for t in one.trials()]
         assert slow.asks == 2 and len(set(points)) == 2
-        slow.meanwhile = two.recommend
-        with pytest.raises(LedgerLocked, match="other clients keep recommending"):
-            one.recommend()
-        assert len({tuple(t.point.values()) for t in one.trials()}) == len(one.trials()) > 8
+
+
+def test_a_client_that_others_forestall_again_and_again_has_them_wait_for_once(file, tmp_path):
+    late = []
+
+    def crowd():
+        if slow.asks <= ROUNDS:
+            two.recommend()
+        else:
+            late.append(threading.Thread(target=two.recommend))
+            late[0].start()
+
+    with Lab.open(file, directory=tmp_path / "run") as one, Lab.open(file, directory=tmp_path / "run") as two:
+        slow = one._recommender.strategy = Slow(one._recommender.strategy, crowd)
+        (trial,) = one.recommend()
+        late[0].join(120)
+        trials = one.trials()
+        assert slow.asks == ROUNDS + 1 and trial.id == ROUNDS and len(trials) == ROUNDS + 2
+        assert len({tuple(t.point.values()) for t in trials}) == len(trials)
 
 
 def test_telling_does_not_wait_for_a_slow_model(lab):
