@@ -205,9 +205,15 @@ def test_training_repeats_and_leaves_global_randomness_alone():
 
 @pytest.mark.slow
 def test_training_brings_the_fields_closer():
+    """On one thread, since the order of sums decides where such a game goes."""
     seen: list[Checkpoint] = []
     recipe = Recipe(size=16, length=2.0, steps=8 * CHECK_EVERY, batch=16, penalty=2.0)
-    best = train(recipe, seen.append)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        best = train(recipe, seen.append)
+    finally:
+        torch.set_num_threads(threads)
     scores = [checkpoint.quality.score for checkpoint in seen]
     assert best.quality.score == min(scores) < 0.6 * scores[0]
 
