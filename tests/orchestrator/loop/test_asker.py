@@ -260,10 +260,10 @@ def test_costs_the_same_however_many_are_pending_or_told(desk: type[Desk]) -> No
                 loop.answer(trial, float(rng.random()))
         times = []
         for number in range(0, 100, 2):
-            began = time.perf_counter()
+            began = time.thread_time()
             loop.answer(loop.trials[number], 1.0)
             assert len(loop.ask(1)) == 1
-            times.append(time.perf_counter() - began)
+            times.append(time.thread_time() - began)
         return statistics.median(times)
 
     few, many = seconds(100), seconds(10_000)
