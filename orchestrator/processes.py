@@ -66,7 +66,7 @@ def kill_family(process: subprocess.Popen[bytes], *, group: bool) -> None:
 def kill_own_family() -> NoReturn:
     """Kill this process, which was started `apart`, and its descendants."""
     members = family(os.getpid())[1:]
-    if POSIX:
+    if POSIX and os.getpgrp() == os.getpid():  # a parent that knows no groups gave it none
         os.killpg(os.getpid(), signal.SIGKILL)
     for member in members:
         with suppress(psutil.Error):

@@ -248,7 +248,7 @@ def test_a_worker_cannot_join_twice() -> None:
 
 
 def seconds_per_event(workers: int) -> float:
-    """Least processor time of several, over a fleet in which each event is an answer, a heartbeat, a look round and an assignment."""
+    """Least of several, over a fleet in which each event is an answer, a heartbeat, a look round and an assignment."""
     dispatcher: Dispatcher[int, int] = Dispatcher(lease_s=LEASE_S)
     for worker in range(workers):
         dispatcher.join(worker, 0.0)
@@ -258,7 +258,7 @@ def seconds_per_event(workers: int) -> float:
         held[a.worker] = a.task
     best, events, task, now = float("inf"), 2000, workers, 0.0
     for repeat in range(5):
-        began = time.process_time()
+        began = time.process_time()  # others on the machine do not count
         for event in range(events):
             worker, now = (repeat * events + event) * 7919 % workers, now + 1e-5
             dispatcher.finish(worker, held[worker], now)

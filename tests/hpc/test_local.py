@@ -317,7 +317,7 @@ def test_without_groups_nothing_survives_a_killed_manager_either(monkeypatch: py
     family = [psutil.Process(child), *psutil.Process(child).children()]
     assert [p.name() for p in family[1:]] == ["sleep"]
     manager.kill()
-    manager.communicate()
+    manager.communicate(timeout=PATIENCE_S)  # what survived would hold the output open, and for longer
     assert eventually(lambda: not any(p.is_running() and p.status() != "zombie" for p in family))
 
 
@@ -327,5 +327,5 @@ def test_nothing_survives_a_killed_manager(function: Callable[[], object]) -> No
     family = [psutil.Process(child), *psutil.Process(child).children()]
     assert [p.name() for p in family[1:]] == (["sleep"] if function is run_a_program else [])
     manager.kill()
-    manager.communicate()
+    manager.communicate(timeout=PATIENCE_S)  # what survived would hold the output open, and for longer
     assert eventually(lambda: not any(p.is_running() and p.status() != "zombie" for p in family))
