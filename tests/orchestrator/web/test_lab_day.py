@@ -13,6 +13,7 @@ from matloop.orchestrator.ledger.ledger import read
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'dev'")
 CHROMIUM = os.environ.get("MATLOOP_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+PATIENCE_MS = 60_000
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 
@@ -30,7 +31,7 @@ def browser() -> Iterator[playwright.Browser]:
 def visit(browser, url, **options):
     """A new visitor's page; what goes wrong in it fails the test."""
     page = browser.new_context(**options).new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(PATIENCE_MS)
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(url)
@@ -148,6 +149,7 @@ def day(browser, server, robot, file):
 
     # The history says who did what; nothing is lost, nothing doubled.
     desktop.get_by_role("link", name="History").click()
+    desktop.wait_for_url("**/history")
     history = desktop.locator(".rows").inner_text()
     for words in ("done differently", "cracked on cooling", "not recommended", "thermostat drifted", "Ben", "robot"):
         assert words in history, words
@@ -172,7 +174,7 @@ def test_signing_in_and_pages_that_fit_with_and_without_scripts(browser, serve, 
     phone = sign_in(visit(browser, server.url, **PHONE), token)
     phone.fill("#n", "2")
     phone.get_by_role("button", name="Recommend").click()
-    assert phone.locator("article.card").count() == 2
+    playwright.expect(phone.locator("article.card")).to_have_count(2, timeout=PATIENCE_MS)
 
     plain = sign_in(visit(browser, server.url, java_script_enabled=False), token)
     form = open_form(plain, 0, "Enter result")
@@ -189,6 +191,7 @@ def test_signing_in_and_pages_that_fit_with_and_without_scripts(browser, serve, 
         assert page.problems == []
 
     phone.get_by_role("button", name="Sign out").click()
+    phone.wait_for_selector("#token")
     phone.goto(f"{server.url}/history")
     assert phone.locator("#token").count() == 1 and "furnace" not in phone.content()
 
