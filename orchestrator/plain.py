@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,20 @@ def plain(value: object) -> object:
     if isinstance(value, Sequence | set | frozenset):
         return list(value)
     raise TypeError(f"got a {type(value).__name__}")
+
+
+def writable(value: Any) -> Any:
+    """A value whose texts can be stored: what is no character in them, as in names of files that are not UTF-8, is
+    written as its number."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Path):
+        return writable(str(value))
+    if isinstance(value, Mapping):
+        return {writable(key): writable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [writable(inner) for inner in value]
+    return value
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), default=plain, ensure_ascii=False).encode

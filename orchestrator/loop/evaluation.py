@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from matloop.orchestrator.errors import InvalidResult
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.loop.returned import as_measurement
+from matloop.orchestrator.plain import writable
 from matloop.orchestrator.protocols import Driver, accepts_inputs
 from matloop.orchestrator.trial import Answer, Cause, Failure, Measurement, Objective, Trial
 
@@ -140,7 +141,7 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
 def _failure(error: Exception) -> Failure:
     """What the record keeps of an exception that is being handled."""
     cause = next(cause for kind, cause in _CAUSES if isinstance(error, kind))
-    return Failure(cause=cause, message=_writable(_one_line(error)), traceback=_writable(traceback.format_exc()))
+    return Failure(cause=cause, message=writable(_one_line(error)), traceback=writable(traceback.format_exc()))
 
 
 def _one_line(error: Exception) -> str:
@@ -149,11 +150,6 @@ def _one_line(error: Exception) -> str:
         return f"{error.problems[0]}{f' (and {more} more)' if more else ''}"
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
-
-
-def _writable(text: str) -> str:
-    """Text as it can be stored: names of files may hold what is not UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 T = TypeVar("T", Trial, Answer)

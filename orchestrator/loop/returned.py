@@ -2,17 +2,19 @@
 
 The objectives decide: if one of them, or anything else that `orchestrator.measurement` has rules for, is not sound, the
 trial fails. Values besides the objectives are kept where they are sound; a result is never lost over one that is not:
-`info` then says what was not recorded, and why.
+`info` then says what was not recorded, and why. Text in `info` that is not Unicode is written with escapes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from matloop.orchestrator.errors import InvalidResult, Problem
 from matloop.orchestrator.measurement import check, check_noise, check_value
+from matloop.orchestrator.plain import writable
 from matloop.orchestrator.trial import Measurement, Objective
 
 NOT_RECORDED = "not_recorded"
@@ -36,6 +38,9 @@ def as_measurement(result: object, objectives: Sequence[Objective]) -> Measureme
     """
     names = [o.name for o in objectives]
     measurement, reasons = _without_unsound_extras(_wrapped(result, names), names)
+    if isinstance(measurement.info, Mapping):
+        with suppress(RecursionError):  # which `check` objects to
+            measurement = replace(measurement, info=writable(measurement.info))
     problems = check(measurement, list(dict.fromkeys([*names, *_keys(measurement.values)])))
     if problems:
         raise InvalidResult(problems=[_for_drivers(problem, names) for problem in problems])
