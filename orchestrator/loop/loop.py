@@ -34,6 +34,7 @@ from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.loop.inbox import Inbox, Item
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Study
+from matloop.orchestrator.plain import writable
 from matloop.orchestrator.protocols import WithQueue, WithSlots
 from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.trial import Answer, Failure, Proposal, Trial
@@ -328,8 +329,8 @@ def _result(future: Future[Answer], submitted_at: float) -> Answer | None:
     except WorkerLost as error:
         failure = Failure(cause="lost", message=str(error))
     except Exception as error:
-        text = "".join(traceback.format_exception(error))
-        failure = Failure(cause="crash", message=f"{type(error).__name__}: {error}", traceback=text)
+        text = writable("".join(traceback.format_exception(error)))
+        failure = Failure(cause="crash", message=writable(f"{type(error).__name__}: {error}"), traceback=text)
     return Answer(failure=failure, started_at=submitted_at, finished_at=time.time())
 
 

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from matloop.orchestrator.errors import MatloopError, MemoryExceeded, StrategyStalled, WorkerCrashed
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.loop.budget import Budget
+from matloop.orchestrator.loop.loop import _result
 from matloop.orchestrator.loop.study import Silent
-from matloop.orchestrator.trial import Objective, Proposal
+from matloop.orchestrator.trial import Answer, Objective, Proposal
 from tests.orchestrator.harness import run
 from tests.orchestrator.toys import LOSS, Bowl, Descent, Listed, Scripted, study
 
@@ -464,3 +465,11 @@ def test_garbage_is_looked_for_seldom_while_a_study_runs_and_as_before_afterward
     before, thresholds = gc.get_threshold(), []
     run(tmp_path, partial(study, budget=Budget(trials=2)), executor=InPlace(), observer=Looking())
     assert thresholds[0][:2] == before[:2] and thresholds[0][2] > before[2] and gc.get_threshold() == before
+
+
+def test_a_crash_that_names_an_odd_file_can_be_recorded() -> None:
+    future: Future[Answer] = Future()
+    future.set_exception(OSError("no such file: caf\udce9.cif"))
+    answer = _result(future, 0.0)
+    assert answer is not None and answer.failure is not None and answer.failure.cause == "crash"
+    assert answer.failure.message == r"OSError: no such file: caf\udce9.cif" and answer.failure.traceback.encode()
