@@ -84,8 +84,9 @@ class History:
         finished: ids in the order in which their results were recorded, which is the order of `tell`; cancelled trials
             are among them, amended ones keep their place.
         asks: number of asks that led to proposals, by study.
-        elapsed_s: time for which each study has run, over all sessions, s.
+        elapsed_s: time for which each study has run, over all sessions, up to its last event, s.
         last_seq: number of the last event.
+        damage: why the file cannot be read further than this; empty if all of it was.
     """
 
     trials: Sequence[Trial] = field(default_factory=Trials)
@@ -98,6 +99,7 @@ class History:
     counts: dict[str, int] = field(default_factory=dict)
     elapsed_s: dict[str, float] = field(default_factory=dict)
     last_seq: int = 0
+    damage: str = ""
     _resumed_at: dict[str, tuple[float, float]] = field(default_factory=dict)
     _withdrawn: set[int] = field(default_factory=set)
 
@@ -124,15 +126,41 @@ class History:
         """Whether the trial's last attempt was stopped on purpose and not begun again."""
         return trial.id in self._withdrawn
 
+    def elapsed(self, study: str, now: float) -> float:
+        """Time for which a study has run, over all sessions, s, also while nothing is recorded.
+
+        Args:
+            study: its name.
+            now: Unix time by the clock of the events, s.
+        """
+        if study not in self._resumed_at:
+            return self.elapsed_s.get(study, 0.0)
+        before, resumed_at = self._resumed_at[study]
+        return before + max(0.0, now - resumed_at)
+
     def apply(self, event: Event) -> None:
-        """Move on by one event.
+        """Move on by one event; where it does not fit, nothing has changed.
 
         Raises:
             LedgerCorrupt: the event does not fit what came before.
         """
         if event.seq != self.last_seq + 1:
             raise LedgerCorrupt(f"expected event {self.last_seq + 1} of the ledger, got {event.seq}: rows are missing")
+        try:
+            self._apply(event)
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
+            raise LedgerCorrupt(
+                f"event {event.seq} ({event.kind}) does not have the form of one: {type(error).__name__}: {error}"
+            ) from error
+        if self.sessions:
+            self.sessions[-1].last_at = event.time
+        if event.study in self._resumed_at:
+            self.elapsed_s[event.study] = self.elapsed(event.study, event.time)
+            if event.kind == "noted" and self.notes[-1].kind == "study_ended":
+                del self._resumed_at[event.study]
         self.last_seq = event.seq
+
+    def _apply(self, event: Event) -> None:
         if event.trial is None:
             self._campaign_event(event, decode(event.body))
         elif event.kind in ("proposed", "reported"):
@@ -141,11 +169,6 @@ class History:
             self._amend(event)
         else:
             self._trial_event(event)
-        if self.sessions:
-            self.sessions[-1].last_at = event.time
-        if event.study in self._resumed_at:
-            before, resumed_at = self._resumed_at[event.study]
-            self.elapsed_s[event.study] = before + max(0.0, event.time - resumed_at)
 
     def _campaign_event(self, event: Event, body: dict[str, Any]) -> None:
         if event.kind == "opened":
@@ -158,7 +181,7 @@ class History:
             if body["kind"] == "study_started":
                 self._resumed_at[event.study] = (self.elapsed_s.get(event.study, 0.0), event.time)
         else:
-            raise LedgerCorrupt(f"unknown kind of event {event.kind!r}; was the ledger written by a newer matloop?")
+            raise _unknown(event)
 
     @property
     def _trials(self) -> Trials:
@@ -175,17 +198,17 @@ class History:
     def _amend(self, event: Event) -> None:
         number, trials = event.trial, self._trials
         assert number is not None
-        if number >= len(trials) or trials.is_running(number):
+        if not 0 <= number < len(trials) or trials.is_running(number):
             raise LedgerCorrupt(f"event {event.seq} amends trial {number}, which has no result")
-        self.amendments.append(Amendment(number, event.time, trials[number]))
+        before = trials[number]
         trials.amend(number, "failed" if "failure" in decode(event.body) else "answered", event.body)
+        self.amendments.append(Amendment(number, event.time, before))
 
     def _trial_event(self, event: Event) -> None:
         assert event.trial is not None
         number, trials = event.trial, self._trials
         if not trials.is_running(number):
             raise LedgerCorrupt(f"event {event.seq} ({event.kind}) is about trial {number}, which is not running")
-        self._withdrawn.discard(number)
         if event.kind == "started":
             trials.restart(number, decode(event.body)["attempt"])
         elif event.kind == "lost":
@@ -195,13 +218,33 @@ class History:
             self.finished.append(number)
         elif event.kind == "withdrawn":
             self._withdrawn.add(number)
+            return
         else:
-            raise LedgerCorrupt(f"unknown kind of event {event.kind!r}; was the ledger written by a newer matloop?")
+            raise _unknown(event)
+        self._withdrawn.discard(number)
+
+
+def _unknown(event: Event) -> LedgerCorrupt:
+    return LedgerCorrupt(f"unknown kind of event {event.kind!r}; was the ledger written by a newer matloop?")
 
 
 def replay(events: Iterable[Event], *, keep: bool = False) -> History:
-    """State after all the events; `keep` is that of `Trials`."""
+    """State after all the events; `keep` is that of `Trials`.
+
+    Raises:
+        LedgerCorrupt: an event does not fit what came before it.
+    """
     history = History(trials=Trials(keep=keep))
+    advance(history, events)
+    return history
+
+
+def advance(history: History, events: Iterable[Event]) -> None:
+    """Apply events; where one does not fit, those before it have been applied.
+
+    Raises:
+        LedgerCorrupt: an event does not fit what came before it.
+    """
     collecting = gc.isenabled()
     gc.disable()  # nothing here is garbage, and looking for it takes a third of the time
     try:
@@ -210,4 +253,3 @@ def replay(events: Iterable[Event], *, keep: bool = False) -> History:
     finally:
         if collecting:
             gc.enable()
-    return history

@@ -147,7 +147,7 @@ class Loop:
         return "interrupted" if self.stop.stopping else self.exhausted or self._spent()
 
     def _spent(self) -> str | None:
-        elapsed_s = self.ledger.history.elapsed_s.get(self.study.name, 0.0)
+        elapsed_s = self.ledger.elapsed_s(self.study.name)
         return self.spending.spent(proposed=self._proposed(), elapsed_s=elapsed_s)
 
     def _proposed(self) -> int:
