@@ -207,6 +207,22 @@ def report(campaign: Campaign) -> None:
 
 
 @app.command()
+def repair(
+    campaign: Annotated[
+        Path, typer.Argument(help="Folder of a campaign, its ledger, or its file.", metavar="DIR|FILE")
+    ],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder for the copy, or a file NAME.db; DIR-repaired if left out.", metavar="NEW"),
+    ] = None,
+) -> None:
+    """Write a sound copy of a damaged ledger, with all that can be read, and say what is not in it."""
+    from matloop.orchestrator.cli.commands.repair import repair as write
+
+    write(campaign, to, _console())
+
+
+@app.command()
 def export(
     campaign: Campaign,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write the trials as CSV.", metavar="FILE")] = None,
@@ -221,7 +237,7 @@ def export(
     study: Annotated[str | None, typer.Option("--study", help="Only this study.", metavar="NAME")] = None,
 ) -> None:
     """Write a campaign's trials or its best networks for other programs."""
-    from matloop.orchestrator.cli.commands.status import locate
+    from matloop.orchestrator.cli.commands.status import damaged, locate
     from matloop.orchestrator.export import networks
     from matloop.orchestrator.export import trials as formats
     from matloop.orchestrator.ledger.artifacts import ArtifactStore
@@ -231,6 +247,8 @@ def export(
         raise typer.BadParameter("expected --csv FILE, --optuna URL or --network DIR, got none of them")
     directory = locate(campaign)
     history = read(directory / "ledger.db")
+    if history.damage:
+        typer.echo(damaged(history, directory), err=True)
     if csv is not None:
         typer.echo(f"{formats.trials_csv(history, csv, study)} trials → {csv}")
     if optuna is not None:

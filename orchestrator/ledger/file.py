@@ -34,6 +34,7 @@ Row = tuple[int, float, str, str, int | None, str, int]
 """An event and its checksum."""
 
 _COLUMNS = "seq, time, kind, study, trial, body, crc"
+SELECT_ALL = f"SELECT {_COLUMNS} FROM events ORDER BY seq"
 _SELECT = f"SELECT {_COLUMNS} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
 _INSERT = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _BATCH = 1000  # rows read at once: the file is free for a writer in between, also if this process is stopped there
@@ -67,7 +68,7 @@ def _create(path: Path) -> None:
     if content_beside(path):
         raise LedgerCorrupt(
             f"{path} is not there, but {', '.join(p.name for p in content_beside(path))} beside it, with events in it. "
-            f"Put the file back, or save them with: matloop repair {path}; or delete that too, to begin anew"
+            f"Put the file back, or save them with: matloop repair {quoted(path)}; or delete that too, to begin anew"
         )
     for log in (*_LOGS, "-shm"):
         path.with_name(path.name + log).unlink(missing_ok=True)
@@ -207,9 +208,14 @@ def corrupt(path: Path, error: object) -> LedgerCorrupt:
     """The error for a damaged file, with the remedy."""
     return LedgerCorrupt(
         f"{path} is damaged: {error}. Nothing was changed. Restore it from a backup, or save all that can be read in a "
-        f"copy with: matloop repair {path}",
+        f"copy with: matloop repair {quoted(path)}",
         why=str(error),
     )
+
+
+def quoted(path: Path) -> str:
+    """A path as it is typed in a shell."""
+    return f'"{path}"' if any(letter in str(path) for letter in " ()&;'") else str(path)
 
 
 def trouble(path: Path, error: sqlite3.Error, *, doing: str = "write", unsaved: int = 0) -> LedgerError:

@@ -9,6 +9,7 @@ Events, in the order in which they were made durable:
     failed     it will not be measured: the failure is its result
     cancelled  it will not be done; that says nothing about the point
     amended    its result was wrong, this is the right one; the last one counts
+    missing    it was proposed, but that cannot be read any more (see `repair`)
     lost       this attempt died with its worker or manager
     withdrawn  this attempt was stopped on purpose; it does not count
     noted      anything else worth keeping, e.g. the start and end of a study
@@ -25,6 +26,9 @@ from typing import Any, NamedTuple
 from matloop.orchestrator.errors import LedgerCorrupt
 from matloop.orchestrator.ledger.trials import Trials, decode
 from matloop.orchestrator.trial import Trial
+
+_UNKNOWN = '{"number":-1,"point":{},"seed":0,"ask":-1}'
+_LOST = '{"info":{"note":"what was to be measured cannot be read any more"}}'
 
 
 class Event(NamedTuple):
@@ -84,8 +88,11 @@ class History:
         finished: ids in the order in which their results were recorded, which is the order of `tell`; cancelled trials
             are among them, amended ones keep their place.
         asks: number of asks that led to proposals, by study.
+        counts: number of proposals and reports, by study.
         elapsed_s: time for which each study has run, over all sessions, up to its last event, s.
         last_seq: number of the last event.
+        missing: ids of trials of which nothing can be read any more; they keep their number, and `of` leaves
+            them out.
         damage: why the file cannot be read further than this; empty if all of it was.
     """
 
@@ -95,6 +102,7 @@ class History:
     notes: list[Note] = field(default_factory=list)
     lost: list[Loss] = field(default_factory=list)
     amendments: list[Amendment] = field(default_factory=list)
+    missing: set[int] = field(default_factory=set)
     asks: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     elapsed_s: dict[str, float] = field(default_factory=dict)
@@ -105,7 +113,7 @@ class History:
 
     def of(self, study: str) -> list[Trial]:
         """Trials of one study, in order of proposal."""
-        return [t for t in self.trials if t.study == study]
+        return [t for t in self.trials if t.study == study and t.id not in self.missing]
 
     def told(self, study: str) -> Iterator[Trial]:
         """Finished trials of one study, in the order in which their results were recorded."""
@@ -165,6 +173,8 @@ class History:
             self._campaign_event(event, decode(event.body))
         elif event.kind in ("proposed", "reported"):
             self._propose(event)
+        elif event.kind == "missing":
+            self._miss(event)
         elif event.kind == "amended":
             self._amend(event)
         else:
@@ -191,9 +201,16 @@ class History:
     def _propose(self, event: Event) -> None:
         if event.trial != len(self.trials):
             raise LedgerCorrupt(f"expected trial {len(self.trials)} to be {event.kind} next, got {event.trial}")
-        ask = self._trials.propose(event.study, event.time, event.body)
+        ask, number = self._trials.propose(event.study, event.time, event.body)
         self.asks[event.study] = max(self.asks.get(event.study, 0), ask + 1)
-        self.counts[event.study] = self.counts.get(event.study, 0) + 1
+        self.counts[event.study] = number + 1
+
+    def _miss(self, event: Event) -> None:
+        if event.trial != len(self.trials):
+            raise LedgerCorrupt(f"expected trial {len(self.trials)} to be missing next, got {event.trial}")
+        self._trials.propose(event.study, event.time, _UNKNOWN)
+        self._trials.finish(event.trial, "cancelled", _LOST)
+        self.missing.add(event.trial)
 
     def _amend(self, event: Event) -> None:
         number, trials = event.trial, self._trials

@@ -48,7 +48,7 @@ class Trials(Sequence[Trial]):
         self._kept: dict[int, Trial] = {}
         self._keep = keep
 
-    def propose(self, study: str, at: float, text: str) -> int:
+    def propose(self, study: str, at: float, text: str) -> tuple[int, int]:
         """Append one that runs, or that is reported and about to be finished.
 
         Args:
@@ -57,13 +57,13 @@ class Trials(Sequence[Trial]):
             text: JSON object with what the strategy proposed.
 
         Returns:
-            The number of the ask that it came from; -1 if from none.
+            The number of the ask that it came from, -1 if from none; and its own within its study.
         """
         fields = _proposed(text)
-        ask, encoded = int(fields["ask"]), text.encode()
+        ask, number, encoded = int(fields["ask"]), int(fields["number"]), text.encode()
         self._running[len(self)] = None
         self._records.append(_Record(study, at, encoded, fields))
-        return ask
+        return ask, number
 
     def restart(self, trial: int, attempt: int) -> None:
         """Another attempt of one that runs."""
