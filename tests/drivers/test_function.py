@@ -109,7 +109,5 @@ def test_an_error_inside_the_file_names_its_line(tmp_path: Path) -> None:
 def test_a_script_that_ends_itself_while_it_is_imported_does_not_end_us(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text("import sys\nf = float\nsys.exit(0)\n")
     for path in ("script.py:f", "script:f"):
-        with pytest.raises(
-            ConfigError, match=r"it calls sys\.exit \(.*script\.py, line 3\); put what it does"
-        ):
+        with pytest.raises(ConfigError, match=r"it calls sys\.exit \(.*script\.py, line 3\); put what it does"):
             Function(path=path, folder=tmp_path)
