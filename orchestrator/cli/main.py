@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -293,7 +294,7 @@ app.command()(lab.cancel)
 def main() -> None:
     """Entry point: errors that a user can act on are one message and an exit code, not a traceback."""
     from matloop.orchestrator.errors import ConfigError, MatloopError
-    from matloop.orchestrator.job import is_worker_rank
+    from matloop.orchestrator.job import is_worker_rank, rank_of
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # into a file, Windows writes an alphabet that lacks our arrows
@@ -305,8 +306,10 @@ def main() -> None:
     except MatloopError as error:
         if debug:
             raise
-        if not is_worker_rank(os.environ):  # it would say the same as rank 0
-            _complain(error)
+        if not is_worker_rank(os.environ):
+            _complain(str(error), error)
+        elif not error.everywhere:  # nobody else may know of it: each says what is wrong with itself
+            _complain(f"rank {rank_of(os.environ)} on {socket.gethostname()}: {error}", error)
         raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
     except KeyboardInterrupt:
         if debug:
@@ -322,11 +325,11 @@ def _one_of(option: str, value: str, allowed: Iterable[str]) -> Any:
     return value
 
 
-def _complain(error: Exception) -> None:
+def _complain(message: str, error: Exception) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    text = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    text = "\n".join([message, *getattr(error, "__notes__", [])])
     Console(stderr=True).print(Text.assemble(("error: ", "bold red"), (text, "red")), soft_wrap=True)
 
 
