@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
@@ -206,7 +205,8 @@ class Mpi(Executor):
         try:
             united = Worker(wire, child, self._lease_s).serve()
         except Exception:
-            _fall(wire)
+            traceback.print_exc()
+            wire.abort()
             raise
         finally:
             for number, handler in before.items():
@@ -219,12 +219,3 @@ def _part(wire: Wire, united: bool) -> None:
         wire.close()
     else:
         abandon()
-
-
-def _fall(wire: Wire) -> None:
-    """A rank that cannot go on ends in the way that is noticed soonest."""
-    traceback.print_exc()
-    if wire.tolerant:
-        sys.stderr.flush()
-        os.kill(os.getpid(), signal.SIGKILL)
-    wire.abort()

@@ -26,6 +26,7 @@ from matloop.orchestrator.errors import MatloopError, WorkerLost
 LOOK_S: Final = 0.1  # how often overdue workers and tasks are looked for
 SWITCH_S: Final = 0.0003  # how long a message waits while the loop runs Python code; Python's own is 5 ms
 GRACE_S: Final = 10.0  # from a failure of this thread to the end of the job, if the main thread does not end it before
+ENDED: Final = "the job ended before the trial did"
 LARGEST: Final = 2**30  # bytes of driver and trial that may be sent
 STRIDE_S: Final = 1.0  # most that the clock of the leases advances from one look at the messages to the next
 
@@ -64,7 +65,7 @@ class Manager:
         self._gone: set[int] = set()  # workers that have said BYE
         self._stopping = False
         self.broken: BaseException | None = None
-        self._over = threading.Event()
+        self._failing, self._over = threading.Lock(), threading.Event()
         for rank in range(1, wire.size):
             self._dispatcher.join(rank, self._now)
         self._thread = threading.Thread(target=self._run, name="matloop-mpi", daemon=True)
@@ -86,11 +87,11 @@ class Manager:
         return self._dispatcher.ahead
 
     def submit(self, parcel: Parcel, timeout_s: float | None, memory_gb: float | None) -> Future[Any]:
-        """Have a call made by a worker; may be called from any thread.
+        """Have a call made by a worker; may be called from any thread. Cancelled at once if the thread has failed.
 
         Raises:
             WorkerLost: no worker is left.
-            MatloopError: the parcel is too large, or the thread has failed.
+            MatloopError: the parcel is too large.
         """
         if parcel.size > LARGEST:
             raise MatloopError(
@@ -103,8 +104,11 @@ class Manager:
                 "everything recorded is safe, start the job again to go on"
             )
         call = _Call(Future(), timeout_s, memory_gb, parcel)
-        self._inbox.append(call)
-        self._check()
+        with self._failing:
+            if self.broken is None:
+                self._inbox.append(call)
+                return call.future
+        self._resolve(call, CancelledError(ENDED))
         return call.future
 
     def call_off(self) -> None:
@@ -154,14 +158,14 @@ class Manager:
 
         Evaluations are cancelled, as at a stop, so that none of them counts as an attempt that failed.
         """
-        self.broken = error
         trouble = f"{self._posts[MANAGER]}: the thread that carries messages has failed, so the job ends now"
         print(f"{trouble}; everything recorded is safe\n{''.join(traceback.format_exception(error))}", file=sys.stderr)
         sys.stderr.flush()
+        with self._failing:
+            self.broken = error
+        self._calls |= {next(self._numbers): order for order in self._inbox if isinstance(order, _Call)}
+        self._fail_all(CancelledError, ENDED)
         self._over.set()
-        unread = [order for order in self._inbox if isinstance(order, _Call)]
-        self._calls |= {next(self._numbers): call for call in unread}
-        self._fail_all(CancelledError, "the job ended during the trial")
 
     def _check(self) -> None:
         if self.broken is not None:
@@ -287,8 +291,11 @@ class Manager:
     def _fail_all(self, kind: type[Exception], why: str) -> None:
         calls, self._calls = self._calls, {}
         for call in calls.values():
-            if call.future.running() or call.future.set_running_or_notify_cancel():
-                call.future.set_exception(kind(why))
+            self._resolve(call, kind(why))
+
+    def _resolve(self, call: _Call, error: Exception) -> None:
+        if call.future.running() or call.future.set_running_or_notify_cancel():
+            call.future.set_exception(error)
 
     def _accept(self, call: _Call) -> None:
         if not self._dispatcher.workers:

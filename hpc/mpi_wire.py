@@ -13,10 +13,12 @@ from __future__ import annotations
 import atexit
 import os
 import pickle
+import signal
 import sys
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -26,6 +28,7 @@ from matloop.orchestrator.errors import MatloopError
 MANAGER: Final = 0
 TOLERANT: Final = "OMPI_MCA_mpi_ft_enable"  # set by `mpiexec --with-ft ulfm`
 PIECE: Final = 2**26  # most bytes that travel at once
+ENTRY_S: Final = 60  # how long a rank that ends the job waits for the others to enter it
 APART: Final = 2**16  # bytes from which a buffer is not copied into the message
 
 
@@ -100,10 +103,22 @@ def _finalise() -> None:
         MPI.Finalize()
 
 
-def _abort(communicator: Any) -> None:
+def give_up(code: int) -> None:
+    """End a job that this rank cannot enter: MPICH and Slurm would let the others wait for it in MPI_Init for ever.
+
+    Args:
+        code: exit code of the job.
+    """
+    signal.alarm(ENTRY_S)
+    with suppress(MatloopError):
+        if (world := library().COMM_WORLD).size > 1:
+            _abort(world, code)
+
+
+def _abort(communicator: Any, code: int = 1) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    communicator.Abort(1)
+    communicator.Abort(code)
 
 
 def tolerant() -> bool:
@@ -193,7 +208,15 @@ class Wire:
         self._comm.Free()
 
     def abort(self) -> None:
-        """End the whole job at once, with an exit code other than 0."""
+        """End this rank at once and with it the job, with an exit code other than 0; of a tolerant one, this rank alone.
+
+        Under fault tolerance MPI_Abort may hang. There the others notice a killed rank soonest: they go on without a
+        worker, and end with the manager.
+        """
+        if self.tolerant:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
         _abort(self._comm)
 
     def _cut(self, to: int, kind: int, data: memoryview) -> None:

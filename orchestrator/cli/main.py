@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -294,7 +295,7 @@ app.command()(lab.cancel)
 def main() -> None:
     """Entry point: errors that a user can act on are one message and an exit code, not a traceback."""
     from matloop.orchestrator.errors import ConfigError, MatloopError
-    from matloop.orchestrator.job import is_worker_rank, rank_of
+    from matloop.orchestrator.job import is_worker_rank, rank_of, started_with
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # into a file, Windows writes an alphabet that lacks our arrows
@@ -310,11 +311,28 @@ def main() -> None:
             _complain(str(error), error)
         elif not error.everywhere:  # nobody else may know of it: each says what is wrong with itself
             _complain(f"rank {rank_of(os.environ)} on {socket.gethostname()}: {error}", error)
-        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+        code = 2 if isinstance(error, ConfigError) else 1
+        _end_together(arguments, code)
+        raise SystemExit(code) from None
     except KeyboardInterrupt:
         if debug:
             raise
         raise SystemExit(130) from None
+    except Exception as error:
+        if started_with(os.environ) > 1:
+            error.add_note(f"on rank {rank_of(os.environ)} on {socket.gethostname()}")
+        _end_together(arguments, 1)
+        raise
+
+
+def _end_together(arguments: Sequence[str], code: int) -> None:
+    """When this rank of a job ends, which cannot take part in it, have the others end too."""
+    from matloop.orchestrator.job import started_with
+
+    if arguments[:1] == ["run"] and started_with(os.environ) > 1 and "mpi4py.MPI" not in sys.modules:
+        from matloop.hpc.mpi_wire import give_up
+
+        atexit.register(give_up, code)  # after a traceback is printed
 
 
 def _one_of(option: str, value: str, allowed: Iterable[str]) -> Any:
