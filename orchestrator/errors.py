@@ -105,7 +105,13 @@ class Problem:
 
 
 class MatloopError(Exception):
-    """Base of all errors that a user can act on; its text says what was expected, what came and what to do."""
+    """Base of all errors that a user can act on; its text says what was expected, what came and what to do.
+
+    Attributes:
+        everywhere: whether all ranks of a parallel job raise it alike, so that it suffices if one of them says so.
+    """
+
+    everywhere = False
 
 
 class Refused(MatloopError):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
+import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -311,7 +313,7 @@ app.command()(lab.cancel)
 def main() -> None:
     """Entry point: errors that a user can act on are one message and an exit code, not a traceback."""
     from matloop.orchestrator.errors import ConfigError, MatloopError
-    from matloop.orchestrator.job import is_worker_rank
+    from matloop.orchestrator.job import is_worker_rank, rank_of, started_with
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # into a file, Windows writes an alphabet that lacks our arrows
@@ -323,13 +325,32 @@ def main() -> None:
     except MatloopError as error:
         if debug:
             raise
-        if not is_worker_rank(os.environ):  # it would say the same as rank 0
-            _complain(error)
-        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+        if not is_worker_rank(os.environ):
+            _complain(str(error), error)
+        elif not error.everywhere:  # nobody else may know of it: each says what is wrong with itself
+            _complain(f"rank {rank_of(os.environ)} on {socket.gethostname()}: {error}", error)
+        code = 2 if isinstance(error, ConfigError) else 1
+        _end_together(arguments, code)
+        raise SystemExit(code) from None
     except KeyboardInterrupt:
         if debug:
             raise
         raise SystemExit(130) from None
+    except Exception as error:
+        if started_with(os.environ) > 1:
+            error.add_note(f"on rank {rank_of(os.environ)} on {socket.gethostname()}")
+        _end_together(arguments, 1)
+        raise
+
+
+def _end_together(arguments: Sequence[str], code: int) -> None:
+    """When this rank of a job ends, which cannot take part in it, have the others end too."""
+    from matloop.orchestrator.job import started_with
+
+    if arguments[:1] == ["run"] and started_with(os.environ) > 1 and "mpi4py.MPI" not in sys.modules:
+        from matloop.hpc.mpi_wire import give_up
+
+        atexit.register(give_up, code)  # after a traceback is printed
 
 
 def _one_of(option: str, value: str, allowed: Iterable[str]) -> Any:
@@ -340,11 +361,11 @@ def _one_of(option: str, value: str, allowed: Iterable[str]) -> Any:
     return value
 
 
-def _complain(error: Exception) -> None:
+def _complain(message: str, error: Exception) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    text = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    text = "\n".join([message, *getattr(error, "__notes__", [])])
     Console(stderr=True).print(Text.assemble(("error: ", "bold red"), (text, "red")), soft_wrap=True)
 
 

@@ -1,8 +1,8 @@
 """One evaluation, as it travels to a worker: the only place where any exception is caught and becomes data.
 
-What all evaluations of a study have in common is pickled once, and unpickled once by a worker that makes one after
-another; of trials and answers travel the values of their fields, which dataclasses with slots would pickle at a fifth
-of the speed.
+What all evaluations of a study have in common is pickled once, sent once to each worker, and unpickled once by a worker
+that makes one after another; of trials and answers travel the values of their fields, which dataclasses with slots
+would pickle at a fifth of the speed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 from matloop.orchestrator.errors import InvalidResult
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
@@ -63,8 +63,9 @@ class Conditions:
         """Pickled, once."""
         return pickle.dumps((self.driver, self.objectives, self.artifacts, self.limits), pickle.HIGHEST_PROTOCOL)
 
-    def __reduce__(self) -> tuple[Callable[[bytes], Conditions], tuple[bytes]]:
-        return _unpacked, (self.packed,)
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Callable[[bytes], Conditions], tuple[object]]:
+        """Evaluations share a buffer, so that an executor may send it once (`matloop.hpc.parcel`)."""
+        return _unpacked, (pickle.PickleBuffer(self.packed) if int(protocol) >= 5 else self.packed,)
 
 
 @lru_cache(maxsize=1)  # a worker makes evaluations of one study, then those of the next
