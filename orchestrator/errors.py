@@ -29,6 +29,7 @@ from dataclasses import dataclass, replace
 EXTRAS: Mapping[str, str] = {
     "distributed": "dask",
     "fastapi": "web",
+    "h11": "web",
     "hypothesis": "testing",
     "onnx": "onnx",
     "pandas": "notebook",

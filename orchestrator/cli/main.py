@@ -287,6 +287,10 @@ def serve(
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed.")
     ] = False,
+    connections: Annotated[int, typer.Option("--connections", help="Open at once, at most.", min=1)] = 800,
+    per_address: Annotated[
+        int, typer.Option("--per-address", help="Open at once from one address or proxy, at most.", min=1)
+    ] = 200,
 ) -> None:
     """Serve a study that people measure: a page for the bench and the phone, and a REST interface."""
     from matloop.orchestrator.cli.commands.serve import serve as start
@@ -301,6 +305,8 @@ def serve(
         token_file=token_file,
         allow_hosts=allow_host or (),
         accept_changes=accept_changes,
+        connections=connections,
+        per_address=per_address,
     )
 
 
