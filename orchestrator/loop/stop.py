@@ -51,6 +51,7 @@ class Stop:
         known: whether the end was given.
         end: as above; infinite while unknown.
         count: SIGINT and SIGTERM received.
+        first: number of the first of these; 0 before.
         wake: called in the main thread when any of the answers may have changed; must be safe in a signal handler.
 
     Raises:
@@ -71,7 +72,7 @@ class Stop:
         if left_s <= 0:
             raise ConfigError(f"the time for this run ended {-left_s:.0f} s ago; give a later --until")
         self.warning_s = min(WARNING_S, left_s / 4) if warning_s is None else warning_s
-        self.count = 0
+        self.count = self.first = 0
         self.wake: Callable[[], None] = _nobody
         self._quiet, self._clock = quiet, clock
         self._breakable = False
@@ -111,7 +112,7 @@ class Stop:
     @contextmanager
     def taking_signals(self) -> Iterator[None]:
         """Count SIGINT and SIGTERM, from 0 (in the main thread; elsewhere there are none)."""
-        self.count = 0
+        self.count = self.first = 0
         before = _handle((signal.SIGINT, signal.SIGTERM), self._interrupted)
         try:
             yield
@@ -148,6 +149,7 @@ class Stop:
             self.terminate()
         else:
             self.count += 1
+            self.first = self.first or number
         self._act()
 
     def _announced(self, number: int, frame: FrameType | None) -> None:
