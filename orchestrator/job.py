@@ -36,6 +36,20 @@ ANNOUNCEMENTS: Final = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGU
 RANK: Final = (*MPI_RANK, "SLURM_PROCID")
 
 
+SIZE: Final = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+"""Environment variables in which launchers tell a process how many of its like they have started."""
+
+
+def rank_of(environment: Mapping[str, str]) -> str:
+    """The rank as which a launcher of parallel jobs started this process; told without importing MPI."""
+    return next((rank for name in RANK if (rank := environment.get(name))), "0")
+
+
 def is_worker_rank(environment: Mapping[str, str]) -> bool:
-    """Whether a launcher of parallel jobs started this process as other than rank 0; told without importing MPI."""
-    return next((rank for name in RANK if (rank := environment.get(name))), "0") != "0"
+    """Whether a launcher of parallel jobs started this process as other than rank 0."""
+    return rank_of(environment) != "0"
+
+
+def started_with(environment: Mapping[str, str]) -> int:
+    """How many processes a launcher started together, with this one; 1 if none did."""
+    return max((int(size) for name in SIZE if (size := environment.get(name, "")).isdecimal()), default=1)

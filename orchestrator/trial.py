@@ -77,13 +77,14 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What a driver returns.
+    """What a driver returns; docs/extending.md says what is accepted in place of these types.
 
     Attributes:
         values: measured value by name, finite and within ±1e100: every objective of the study, and what else is worth
-            keeping. What is not sound besides the objectives is left out; `info["not_recorded"]` then says why.
+            keeping. What is no number besides the objectives goes to `info`, what is not sound is left out;
+            `info["not_recorded"]` then says why.
         noise: standard deviation of the measurement by name of a value, finite, >= 0, where the driver knows it.
-        info: JSON-able details worth keeping (epochs run, parameters, files read) by name, at most 1 MiB.
+        info: details worth keeping (epochs run, parameters, files read) by name, at most 1 MiB as JSON.
         artifacts: large results by name (arrays or bytes); stored in files by content hash.
         cost: in the study's own unit of cost (money, beam time, kWh), finite, >= 0; None counts as 1 per trial.
     """

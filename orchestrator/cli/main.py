@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
+import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -228,6 +230,22 @@ def report(campaign: Campaign) -> None:
 
 
 @app.command()
+def repair(
+    campaign: Annotated[
+        Path, typer.Argument(help="Folder of a campaign, its ledger, or its file.", metavar="DIR|FILE")
+    ],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder for the copy, or a file NAME.db; DIR-repaired if left out.", metavar="NEW"),
+    ] = None,
+) -> None:
+    """Write a sound copy of a damaged ledger, with all that can be read, and say what is not in it."""
+    from matloop.orchestrator.cli.commands.repair import repair as write
+
+    write(campaign, to, _console())
+
+
+@app.command()
 def export(
     campaign: Campaign,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write the trials as CSV.", metavar="FILE")] = None,
@@ -242,7 +260,7 @@ def export(
     study: Annotated[str | None, typer.Option("--study", help="Only this study.", metavar="NAME")] = None,
 ) -> None:
     """Write a campaign's trials or its best networks for other programs."""
-    from matloop.orchestrator.cli.commands.status import locate
+    from matloop.orchestrator.cli.commands.status import damaged, locate
     from matloop.orchestrator.export import networks
     from matloop.orchestrator.export import trials as formats
     from matloop.orchestrator.ledger.artifacts import ArtifactStore
@@ -252,6 +270,8 @@ def export(
         raise typer.BadParameter("expected --csv FILE, --optuna URL or --network DIR, got none of them")
     directory = locate(campaign)
     history = read(directory / "ledger.db")
+    if history.damage:
+        typer.echo(damaged(history, directory), err=True)
     if csv is not None:
         typer.echo(f"{formats.trials_csv(history, csv, study)} trials → {csv}")
     if optuna is not None:
@@ -288,6 +308,10 @@ def serve(
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed.")
     ] = False,
+    connections: Annotated[int, typer.Option("--connections", help="Open at once, at most.", min=1)] = 800,
+    per_address: Annotated[
+        int, typer.Option("--per-address", help="Open at once from one address or proxy, at most.", min=1)
+    ] = 200,
 ) -> None:
     """Serve a study that people measure: a page for the bench and the phone, and a REST interface."""
     from matloop.orchestrator.cli.commands.serve import serve as start
@@ -302,6 +326,8 @@ def serve(
         token_file=token_file,
         allow_hosts=allow_host or (),
         accept_changes=accept_changes,
+        connections=connections,
+        per_address=per_address,
     )
 
 
@@ -314,7 +340,7 @@ app.command()(lab.cancel)
 def main() -> None:
     """Entry point: errors that a user can act on are one message and an exit code, not a traceback."""
     from matloop.orchestrator.errors import MatloopError
-    from matloop.orchestrator.job import is_worker_rank
+    from matloop.orchestrator.job import is_worker_rank, rank_of, started_with
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # into a file, Windows writes an alphabet that lacks our arrows
@@ -329,19 +355,42 @@ def main() -> None:
     except MatloopError as error:
         if debug:
             raise
-        if not is_worker_rank(os.environ):  # it would say the same as rank 0
-            _complain(error)
-        raise SystemExit(_code(error)) from None
+        if not is_worker_rank(os.environ):
+            _complain(str(error), error)
+        elif not error.everywhere:  # nobody else may know of it: each says what is wrong with itself
+            _complain(f"rank {rank_of(os.environ)} on {socket.gethostname()}: {error}", error)
+        code = _code(error)
+        _end_together(arguments, code)
+        _leave(code)
+        raise SystemExit(code) from None
     except KeyboardInterrupt:
         if debug:
             raise
         raise SystemExit(130) from None
+    except Exception as error:
+        if started_with(os.environ) > 1:
+            error.add_note(f"on rank {rank_of(os.environ)} on {socket.gethostname()}")
+        _end_together(arguments, 1)
+        raise
+
+
+def _end_together(arguments: Sequence[str], code: int) -> None:
+    """When this rank of a job ends, which cannot take part in it, have the others end too."""
+    from matloop.orchestrator.job import started_with
+
+    if arguments[:1] == ["run"] and started_with(os.environ) > 1 and "mpi4py.MPI" not in sys.modules:
+        from matloop.hpc.mpi_wire import give_up
+
+        atexit.register(give_up, code)  # after a traceback is printed
 
 
 def _leave(code: object) -> None:
-    """End the process here if a model is still being fitted that nobody waits for: clearing up under it may crash."""
+    """End the process here if a model is still being fitted that nobody waits for: clearing up under it may crash.
+
+    Not in an MPI job, whose launcher would take that for a crash.
+    """
     proposers = sys.modules.get("matloop.orchestrator.loop.proposer")
-    if proposers is not None and proposers.left_behind():
+    if proposers is not None and proposers.left_behind() and "mpi4py.MPI" not in sys.modules:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
@@ -366,11 +415,11 @@ def _one_of(option: str, value: str, allowed: Iterable[str]) -> Any:
     return value
 
 
-def _complain(error: Exception) -> None:
+def _complain(message: str, error: Exception) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    text = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    text = "\n".join([message, *getattr(error, "__notes__", [])])
     Console(stderr=True).print(Text.assemble(("error: ", "bold red"), (text, "red")), soft_wrap=True)
 
 

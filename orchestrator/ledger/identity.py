@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from matloop.orchestrator.plain import to_json
+from matloop.orchestrator.plain import as_recorded
 
 
 def _appeared(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,7 +24,8 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     same["studies"] = {
         name: {key: value for key, value in study.items() if key not in free} for name, study in studies.items()
     }
-    return json.loads(to_json(same))
+    found: dict[str, Any] = as_recorded(same)
+    return found
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

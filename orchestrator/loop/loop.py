@@ -174,7 +174,7 @@ class Loop:
         return self.exhausted or self._spent() or (INTERRUPTED if self.stop.stopping else None)
 
     def _spent(self) -> str | None:
-        elapsed_s = self.ledger.history.elapsed_s.get(self.study.name, 0.0)
+        elapsed_s = self.ledger.elapsed_s(self.study.name)
         return self.spending.spent(proposed=self._proposed() - self.uncounted, elapsed_s=elapsed_s)
 
     def _proposed(self) -> int:

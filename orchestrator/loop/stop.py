@@ -27,6 +27,10 @@ EARLY_S: Final = 60.0
 """How much too early a scheduler may send its warning (Slurm: a minute); so close to a known end the clock decides."""
 
 
+class StopNow(KeyboardInterrupt):
+    """It is time to stop at once; told apart from a KeyboardInterrupt that a driver raises itself."""
+
+
 class Stop:
     """Whether and how this process is to stop.
 
@@ -35,9 +39,9 @@ class Stop:
     these signals is death. While a campaign runs (`taking_signals`), SIGINT and SIGTERM are counted; where the end is
     known there is a scheduler, and its SIGTERM means that little of the time is left.
 
-    An exception may not strike in the middle of a record, so stopping at once raises only inside `breakable` regions
-    (a measurement or a model fit on the main thread); elsewhere the loop looks at `stopping` and `at_once`. Where a
-    second signal is of no avail, the process is ended (`watchdog`).
+    An exception may not strike in the middle of a record, so stopping at once raises `StopNow` only inside `breakable`
+    regions (a measurement or a model fit on the main thread); elsewhere the loop looks at `stopping` and `at_once`.
+    Where a second signal is of no avail, the process is ended (`watchdog`).
 
     Args:
         end: Unix time, s; None if it is not known (yet).
@@ -125,11 +129,11 @@ class Stop:
 
     @contextmanager
     def breakable(self) -> Iterator[None]:
-        """Region in which KeyboardInterrupt is raised when it is time to stop at once."""
+        """Region in which StopNow is raised when it is time to stop at once."""
         self._breakable = True
         try:
             if self.at_once:
-                raise KeyboardInterrupt
+                raise StopNow
             yield
         finally:
             self._breakable = False
@@ -161,7 +165,7 @@ class Stop:
 
     def _act(self) -> None:
         if self._breakable and self.at_once:
-            raise KeyboardInterrupt
+            raise StopNow
         self.wake()
 
     def _keep_time(self, main: int) -> None:

@@ -24,6 +24,8 @@ def verdict(history: History, since: float) -> tuple[int, str]:
         Exit code and a sentence: 75 if there is more to do and something was measured; otherwise that of the last run
         as it is on record, or 1. Failures alone would only be repeated by another run.
     """
+    if history.damage:
+        return NO_USE, f"the ledger is damaged: {history.damage}; see `matloop repair`"
     sessions = [session for session in history.sessions if session.opened_at >= since]
     if not sessions:
         return NO_USE, "no run has begun; see what it printed"

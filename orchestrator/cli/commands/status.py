@@ -18,6 +18,7 @@ from matloop.orchestrator.composition.files import campaign_file, expanded
 from matloop.orchestrator.composition.places import LEDGER, directory_of, has_record
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.export.trials import objectives_of
+from matloop.orchestrator.ledger.file import quoted
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.ledger.lock import read_holder
@@ -64,6 +65,16 @@ def show(directory: Path, console: Console) -> None:
     """Print the state of a campaign."""
     history = read(directory / "ledger.db")
     console.print(page(history, holder(directory), time.time(), directory))
+    if history.damage:
+        console.print(Text(f"\n{damaged(history, directory)}", style="bold red"), soft_wrap=True)
+
+
+def damaged(history: History, directory: Path) -> str:
+    """That what is shown is not all, and what to do about it."""
+    return (
+        f"{directory / LEDGER} is damaged: {history.damage}. Shown are the {history.last_seq} events before that; "
+        f"a copy with all that can be read: matloop repair {quoted(directory)}"
+    )
 
 
 def holder(directory: Path) -> str | None:
@@ -105,6 +116,8 @@ def page(history: History, writer: str | None, now: float, campaign: Path | str 
             Text(f"  {count} × {study}: {cause}: {message}", style="red")
             for (study, cause, message), count in failures.most_common(10)
         ]
+    if history.missing:
+        parts.append(Text(f"\nlost with a damaged file: {len(history.missing)} trials", style="red"))
     parts += [Text(f"\n{line}", style="red") for line in ending.undecided(history, campaign)]
     if session:
         where = (
