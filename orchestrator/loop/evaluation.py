@@ -82,6 +82,11 @@ class Evaluation:
     trial: Trial
 
     @property
+    def repeatable(self) -> bool:
+        """Whether it may be made twice."""
+        return self.conditions.driver.repeatable
+
+    @property
     def limits(self) -> Limits:
         """What it may use."""
         return self.conditions.limits
