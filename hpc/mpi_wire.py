@@ -208,7 +208,7 @@ class Wire:
         self._comm.Free()
 
     def abort(self) -> None:
-        """End this rank at once and with it the job, with an exit code other than 0; of a tolerant one, this rank alone.
+        """End this rank and with it the job, with an exit code other than 0; of a tolerant one, this rank alone.
 
         Under fault tolerance MPI_Abort may hang. There the others notice a killed rank soonest: they go on without a
         worker, and end with the manager.
