@@ -208,10 +208,10 @@ class Wire:
         self._comm.Free()
 
     def abort(self) -> None:
-        """End this rank at once and with it the job, with an exit code other than 0; of a tolerant one, this rank alone.
+        """End the whole job at once, with an exit code other than 0; if it is tolerant, this rank.
 
-        Under fault tolerance MPI_Abort may hang. There the others notice a killed rank soonest: they go on without a
-        worker, and end with the manager.
+        Under fault tolerance MPI_Abort may hang. There a killed rank is what the others notice soonest: they go on
+        without a worker, and end with the manager.
         """
         if self.tolerant:
             sys.stdout.flush()
