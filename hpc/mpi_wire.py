@@ -45,6 +45,7 @@ class Kind(IntEnum):
     KILL = 4  # (process, when it was born): a frozen rank on your machine
     STOP = 5  # end your child and say BYE
     END = 6  # whether all ranks end together: leave
+    PATHS = 7  # sys.path: what can be imported here
     # from a worker
     READY = 11  # what was called off is done with
     ANSWER = 12  # (task, answer)
