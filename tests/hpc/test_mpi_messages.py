@@ -137,9 +137,7 @@ studies:
     budget: {trials: 4}
 """
 SLOW = """\
-import os, time
-if os.environ.get("MATLOOP_WORKER"):
-    time.sleep(6)
+import os
 
 class Slow:
     repeatable, objectives = True, ()
@@ -148,10 +146,16 @@ class Slow:
     def __call__(self, trial):
         return {"y": trial.point["x"]}
 """
+SITE = """\
+import os, time
+if os.environ.get("MATLOOP_WORKER"):
+    time.sleep(6)
+"""
 RUN = """\
-import sys, time
+import os, sys, time
 from matloop.hpc import isolate
 start, delay_s = isolate.start, float(sys.argv[2])
+os.environ["PYTHONPATH"] = f"{sys.argv[1]}:{os.environ.get('PYTHONPATH', '')}"  # of the children
 
 def slowly(*arguments):
     time.sleep(delay_s)
@@ -171,7 +175,9 @@ def test_a_slow_start_costs_no_rank_its_lease(
     tmp_path: Path, launcher: Launcher, options: tuple[str, ...], start_s: float
 ) -> None:
     (tmp_path / "campaign.yaml").write_text(CAMPAIGN)
-    (tmp_path / "slow.py").write_text(SLOW.replace("sleep(6)", "sleep(0)") if start_s else SLOW)
+    (tmp_path / "slow.py").write_text(SLOW)
+    if not start_s:
+        (tmp_path / "sitecustomize.py").write_text(SITE)
     code, out = output_of(launcher(3, "-c", RUN, tmp_path, str(start_s), options=options))
     history = read(tmp_path / "runs/slow/ledger.db")
     assert code == 0, out
