@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -348,6 +349,9 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         app(arguments)
+    except SystemExit as end:
+        _leave(end.code)
+        raise
     except MatloopError as error:
         if debug:
             raise
@@ -377,6 +381,16 @@ def _end_together(arguments: Sequence[str], code: int) -> None:
         from matloop.hpc.mpi_wire import give_up
 
         atexit.register(give_up, code)  # after a traceback is printed
+
+
+def _leave(code: object) -> None:
+    """End the process here if a model is still being fitted that nobody waits for: clearing up under it may crash."""
+    proposers = sys.modules.get("matloop.orchestrator.loop.proposer")
+    if proposers is not None and proposers.left_behind():
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def _code(error: Exception) -> int:

@@ -13,7 +13,7 @@ from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.inbox import Inbox
 from matloop.orchestrator.loop.loop import INTERRUPTED, Loop
 from matloop.orchestrator.loop.stop import Stop
-from matloop.orchestrator.loop.study import Observer, Plan, Silent, Study
+from matloop.orchestrator.loop.study import Guarded, Observer, Plan, Silent, Study
 
 
 class Campaign:
@@ -114,7 +114,7 @@ class Campaign:
             slots=self.slots,
             seed=self.seed,
             artifacts=self.artifacts,
-            observer=self.observer,
+            observer=Guarded(self.observer),
             stop=self.stop,
             inbox=self.inbox,
         )

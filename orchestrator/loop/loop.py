@@ -45,6 +45,7 @@ FAREWELL_S = 1.0  # how long results are waited for that come while what runs is
 
 INTERRUPTED = "interrupted"
 STOPPED = "it was stopped while it ran"
+HOW_TO_END = "Ctrl-C or SIGTERM ends them"
 
 
 class Loop:
@@ -74,6 +75,7 @@ class Loop:
         self.repeats: deque[Trial] = deque(ledger.history.to_repeat(study.name))
         self.barren = False  # the strategy waits for an answer
         self.hurry = False  # more is to be proposed at once
+        self.said = False  # that it is stopping
         self.conditions = Conditions(
             driver=study.driver, objectives=study.objectives, artifacts=artifacts, limits=study.limits
         )
@@ -81,7 +83,7 @@ class Loop:
         self.uncounted = len(ledger.history.uncounted(study.name))
         self.spending = Spending(study.budget, study.objectives[0], ledger.history.uncharged.get(study.name, ()))
         self.exhausted: str | None = None
-        self.asker = asker_of(study, self.slots, self._wake)
+        self.asker = asker_of(study, self.slots, self._wake, lambda: ledger.history.told(study.name))
         stop.wake = self._wake
 
     @property
@@ -145,6 +147,11 @@ class Loop:
             end = self._end()
             if end != INTERRUPTED:
                 self._resubmit()
+            elif self.in_flight and not self.said:
+                self.said = True
+                self.observer.notice(
+                    f"stopping: {len(self.in_flight)} evaluations run and are waited for; {HOW_TO_END}"
+                )
             if end is None:
                 self._repeat()
                 self._ask()
@@ -336,10 +343,12 @@ class Loop:
         self.ledger.commit()
         for trial in finished:
             self.pending.pop(trial.id, None)
-        if tell and finished:
-            self._tell(finished)
-        for trial in finished:
-            self.observer.finished(trial)
+        try:
+            if tell and finished:
+                self._tell(finished)
+        finally:
+            for trial in finished:
+                self.observer.finished(trial)
 
     def _tell(self, trials: Iterable[Trial]) -> None:
         self.barren = False
@@ -350,13 +359,15 @@ class Loop:
 
     def _drain(self, error: BaseException) -> None:
         """Say what is wrong and record what is in flight, until it is to be stopped; the strategy hears no more."""
-        if self.in_flight:
-            self.observer.notice(f"{error}\nwaiting for {len(self.in_flight)} evaluations that run; Ctrl-C ends them")
         count = self.stop.count
+        if self.in_flight:
+            waiting = f"{len(self.in_flight)} evaluations run and are waited for"
+            self.observer.notice(f"{error or type(error).__name__}\n{waiting}; {HOW_TO_END}")
         while self.in_flight:
             if self.stop.count > count or self.stop.at_once:
                 return self._withdraw()
             self._record(self._wait(), tell=False)
+        self._let_go()
 
     def _withdraw(self) -> None:
         """End what is in flight; what came back before is recorded, and measurements that come while it is ended."""
@@ -364,7 +375,11 @@ class Loop:
         self._record(self._wait(), tell=False)
         self.executor.shutdown(wait=False, cancel_futures=True)
         futures = [flight.future for flight in self.in_flight.values() if flight.future is not None]
-        wait(futures, min(FAREWELL_S, self.stop.warning_s / 8))
+        wait([future for future in futures if not future.done()], min(FAREWELL_S, self.stop.warning_s / 8))
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Record of everything that has no answer whether it may have begun."""
         finished: list[Trial] = []
         waiting = {trial.id for trial in self.retries}
         for trial in [trial for trial in self.pending.values() if trial.id not in waiting]:
