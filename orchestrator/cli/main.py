@@ -99,7 +99,8 @@ def run(
 ) -> None:
     """Run a campaign, or go on with it. Ctrl-C stops when what runs is measured; a second one stops at once.
 
-    Exit codes: 0 finished, 75 out of time and more to do, 130 Ctrl-C, 2 the campaign file is wrong, 1 other errors.
+    Exit codes: 0 finished, 75 out of time and more to do, 130 Ctrl-C, 2 the campaign file is wrong, 5 a disk is full
+    or out of reach, 1 other errors.
     """
     from matloop.orchestrator.job import MORE_TO_DO, is_worker_rank
     from matloop.orchestrator.loop.deadline import end_of_time, seconds
@@ -292,7 +293,7 @@ app.command()(lab.cancel)
 
 def main() -> None:
     """Entry point: errors that a user can act on are one message and an exit code, not a traceback."""
-    from matloop.orchestrator.errors import ConfigError, MatloopError
+    from matloop.orchestrator.errors import DISKS, ConfigError, MatloopError, is_of_the_machine
     from matloop.orchestrator.job import is_worker_rank
 
     for stream in (sys.stdout, sys.stderr):
@@ -307,7 +308,12 @@ def main() -> None:
             raise
         if not is_worker_rank(os.environ):  # it would say the same as rank 0
             _complain(error)
-        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+        raise SystemExit(2 if isinstance(error, ConfigError) else 5 if isinstance(error, DISKS) else 1) from None
+    except OSError as error:
+        if debug or not is_of_the_machine(error):
+            raise
+        _complain(error)
+        raise SystemExit(5) from None
     except KeyboardInterrupt:
         if debug:
             raise

@@ -157,6 +157,14 @@ class Lines:
         self._write(f"{study}: ended: {reason}")
         self._tally = None
 
+    def waiting(self, reason: str, patience_s: float) -> None:
+        """See `Observer`."""
+        self._write(waiting(reason, patience_s))
+
+    def resumed(self, after_s: float) -> None:
+        """See `Observer`."""
+        self._write(resumed(after_s))
+
     def _show(self) -> None:
         now = self._clock()
         if self._tally and now - self._last >= LINE_EVERY_S:
@@ -215,6 +223,14 @@ class Bars:
             self._progress.update(self._task, total=1.0, completed=1.0, columns=columns)
         self._tally = self._task = None
 
+    def waiting(self, reason: str, patience_s: float) -> None:
+        """See `Observer`."""
+        self._progress.console.print(waiting(reason, patience_s), highlight=False, markup=False, style="yellow")
+
+    def resumed(self, after_s: float) -> None:
+        """See `Observer`."""
+        self._progress.console.print(resumed(after_s), highlight=False, markup=False)
+
     def _show(self) -> None:
         now = time.monotonic()
         if self._tally and self._task is not None and now - self._shown >= 1 / DRAWN_PER_S:
@@ -237,6 +253,19 @@ def observer(console: Console | None = None) -> Bars | Lines:
     if console.is_terminal and not console.is_dumb_terminal:
         return Bars(console)
     return Lines(lambda line: print(line, file=sys.stdout, flush=True))
+
+
+def waiting(reason: str, patience_s: float) -> str:
+    """What is said once, when a disk is out of reach."""
+    return (
+        f"waiting: {reason}. Nothing new is begun, what comes back is held, and it is tried again for "
+        f"{duration(patience_s)} (`outage_s`); Ctrl-C ends the run"
+    )
+
+
+def resumed(after_s: float) -> str:
+    """What is said when it is there again."""
+    return f"going on after {duration(after_s)}"
 
 
 def quantity(value: float | None, unit: str = "") -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from matloop.orchestrator.errors import LedgerError
+from matloop.orchestrator.errors import LedgerError, LedgerUnwritable
 from matloop.orchestrator.ledger.file import connect_to_read, make_folder, rows
 from matloop.orchestrator.ledger.history import History, replay
 from matloop.orchestrator.ledger.lock import WriterLock
@@ -21,9 +21,14 @@ from matloop.orchestrator.ledger.writer import Writer
 
 
 class Ledger(Writer):
-    """A ledger that one session writes, which holds the lock from its beginning to its end."""
+    """A ledger that one session writes, which holds the lock from its beginning to its end.
+
+    Attributes:
+        endure: makes a commit, again and again where the disk does not take it; by default once.
+    """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.endure: Callable[[Callable[[], None]], None] = _once
         make_folder(path)
         self._lock = WriterLock(path)
         try:
@@ -66,6 +71,11 @@ class Ledger(Writer):
             raise
         return ledger
 
+    def commit(self) -> None:
+        """See `Writer`; as often as `endure` has it."""
+        if self._buffer:
+            self.endure(super().commit)
+
     def close(self, reason: str = "finished") -> None:
         """End the session in order; harmless when called twice."""
         if not self.is_open:
@@ -85,8 +95,17 @@ class Ledger(Writer):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        if self.is_open:
-            self.close("finished" if kind is None else f"stopped by {kind.__name__}")
+        if not self.is_open:
+            return
+        if kind is None:
+            self.close()
+        else:
+            with suppress(LedgerUnwritable):  # what is being raised says more
+                self.close(f"stopped by {kind.__name__}")
+
+
+def _once(commit: Callable[[], None]) -> None:
+    commit()
 
 
 def read(path: Path) -> History:

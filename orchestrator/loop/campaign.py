@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
@@ -11,6 +12,8 @@ from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.inbox import Inbox
 from matloop.orchestrator.loop.loop import Loop
+from matloop.orchestrator.loop.outage import Outage
+from matloop.orchestrator.loop.patience import PATIENCE_S
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Plan, Silent, Study
 
@@ -29,6 +32,7 @@ class Campaign:
         observer: see `Observer`.
         stop: when it is to end; by default when it is interrupted.
         inbox: what the loop waits at; for simulations.
+        patience_s: how long a disk that is out of reach is waited for, s.
 
     Attributes:
         outcome: how the last `run` ended: "finished", "interrupted" or "out of time"; empty before.
@@ -46,6 +50,7 @@ class Campaign:
         observer: Observer | None = None,
         stop: Stop | None = None,
         inbox: Inbox | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.plans = list(plans)
         self.ledger = ledger
@@ -55,6 +60,7 @@ class Campaign:
         self.artifacts = artifacts
         self.observer = observer or Silent()
         self.inbox = inbox
+        self.patience_s = patience_s
         self.stop = stop or Stop()
         self.outcome = ""
 
@@ -72,7 +78,9 @@ class Campaign:
             withdraws it too.
 
         Raises:
-            MatloopError: a strategy or the ledger is in trouble; what was in flight has been recorded.
+            MatloopError: a strategy is in trouble; what was in flight has been recorded.
+            LedgerUnwritable, OutOfReach: a disk was out of reach for longer than `patience_s`, or a stop was asked for
+                meanwhile; what could be recorded is.
         """
         self.outcome = self._run()
         if self.outcome == "interrupted" and self.stop.closing:
@@ -81,12 +89,14 @@ class Campaign:
 
     def _run(self) -> str:
         started_later = set(self.ledger.history.counts)
+        outage = Outage(patience_s=self.patience_s, observer=self.observer, stop=self.stop)
+        self.ledger.endure = outage.endure
         with self.stop.taking_signals():
             for index, plan in enumerate(self.plans):
                 later = {p.name for p in self.plans[index + 1 :]}
                 if self.ledger.history.ended(plan.name) and later & started_later:
                     continue  # later studies were built on its outcome
-                study = plan.build(self.ledger.history, ArtifactStore(self.artifacts))
+                study = outage.endure(partial(plan.build, self.ledger.history, ArtifactStore(self.artifacts)))
                 if self._loop(study).run() == "interrupted":
                     return "interrupted"
         return "finished"
@@ -102,4 +112,5 @@ class Campaign:
             observer=self.observer,
             stop=self.stop,
             inbox=self.inbox,
+            patience_s=self.patience_s,
         )

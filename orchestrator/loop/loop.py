@@ -23,17 +23,23 @@ from matloop.orchestrator.errors import (
     LedgerUnwritable,
     MatloopError,
     MemoryExceeded,
+    NotBegun,
     SpaceExhausted,
     StrategyStalled,
     WorkerLost,
 )
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.asker import asker_of
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
+from matloop.orchestrator.loop.held import Held
 from matloop.orchestrator.loop.inbox import Inbox, Item
+from matloop.orchestrator.loop.outage import Outage
+from matloop.orchestrator.loop.patience import PATIENCE_S, Patience
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Study
+from matloop.orchestrator.loop.transfer import Incomplete, Unbegun
 from matloop.orchestrator.plain import writable
 from matloop.orchestrator.protocols import WithQueue, WithSlots
 from matloop.orchestrator.randomness import derive, derive_seed
@@ -59,6 +65,7 @@ class Loop:
         observer: Observer,
         stop: Stop,
         inbox: Inbox | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.study, self.ledger, self.executor, self._slots = study, ledger, executor, slots
         self.seed, self.observer, self.stop = seed, observer, stop
@@ -71,8 +78,14 @@ class Loop:
         self.barren = False  # the strategy waits for an answer
         self.hurry = False  # more is to be proposed at once
         self.conditions = Conditions(
-            driver=study.driver, objectives=study.objectives, artifacts=artifacts, limits=study.limits
+            driver=study.driver,
+            objectives=study.objectives,
+            artifacts=artifacts,
+            limits=study.limits,
+            patience=Patience.among(self.slots, patience_s),
         )
+        storing, beginning = (Outage(patience_s=patience_s, observer=observer, stop=stop) for _ in range(2))
+        self.held = Held(ArtifactStore(artifacts), storing=storing, beginning=beginning)
         self.spending = Spending(study.budget, study.objectives[0])
         self.exhausted: str | None = None
         self.asker = asker_of(study, self.slots, self._wake)
@@ -109,8 +122,10 @@ class Loop:
             reason = self._loop()
         except KeyboardInterrupt:
             self._withdraw()
+            self.held.check()
             reason = "interrupted"
-        except LedgerUnwritable:
+        except LedgerUnwritable as error:
+            self._last_try(error)
             raise
         except BaseException:
             self._drain()
@@ -128,18 +143,20 @@ class Loop:
             end = self._end()
             if end != "interrupted":
                 self._resubmit()
-            if end is None:
+            if end is None and not self.held.any:
                 self._ask()
             self.observer.running(min(len(self.in_flight), self.slots), self.slots)
-            if not self.in_flight:
-                if end := self._end():
+            if not self.in_flight and not self.held.results:
+                end = self._end()
+                if end == "interrupted" or (end and not self.held.any):
                     return end
-                if not self.asker.busy:
+                if not self.asker.busy and not self.held.any:
                     raise StrategyStalled(
                         f"study {self.study.name!r}: {type(self.study.strategy).__name__} proposes nothing although "
                         "nothing is running; raise SpaceExhausted from `ask` when every point has been tried"
                     )
             self._record(self._wait())
+            self.held.check()
 
     def _end(self) -> str | None:
         if self.stop.at_once:
@@ -236,7 +253,7 @@ class Loop:
     def _room(self) -> int:
         """Evaluations to submit: one per free slot, and those that the executor wants to have ready ahead."""
         ahead = self._queueing.ahead if self._queueing and self._slots is None else 0
-        return self.slots + ahead - len(self.in_flight)
+        return self.held.room(self.slots + ahead - len(self.in_flight), self.in_flight)
 
     def _resubmit(self) -> None:
         restarted: list[Trial] = []
@@ -262,12 +279,12 @@ class Loop:
 
     def _record(self, done: Sequence[tuple[Trial, Future[Answer]]], *, tell: bool = True) -> None:
         finished = []
-        for trial, future in done:
-            answer = _result(future, self.in_flight.pop(trial.id, trial.proposed_at))
+        results = ((trial, _result(future, self.in_flight.pop(trial.id, trial.proposed_at))) for trial, future in done)
+        for trial, answer in self.held.ready(results):
             if answer is None:
                 self.ledger.withdraw(trial)
                 self.retries.append(trial)
-            elif answer.failure is not None and answer.failure.retriable:
+            elif answer.failure is not None and answer.failure.retriable and not isinstance(answer, Incomplete):
                 finished.extend(self._lose(trial, answer))
             else:
                 finished.append(self.ledger.answer(trial, answer))
@@ -300,8 +317,14 @@ class Loop:
 
     def _drain(self) -> None:
         """Record what is in flight; the strategy is no longer told."""
-        while self.in_flight:
+        while self.in_flight or self.held.results:
             self._record(self._wait(), tell=False)
+
+    def _last_try(self, error: LedgerUnwritable) -> None:
+        """The ledger was given up: append what came back in the meantime, and try once more."""
+        with suppress(LedgerUnwritable):
+            self._record([item for item in self._wait() if _has_result(item[1])], tell=False)
+            error.add_note("a last try went through: everything that came back is recorded")
 
     def _withdraw(self) -> None:
         """Stop what is in flight; what came back in the meantime is recorded."""
@@ -324,6 +347,9 @@ def _result(future: Future[Answer], submitted_at: float) -> Answer | None:
         return None
     except TimeoutError as error:
         failure = Failure(cause="timeout", message=str(error) or "took longer than its time limit")
+    except NotBegun as error:
+        failure = Failure(cause="lost", message=writable(str(error)))
+        return Unbegun(failure=failure, started_at=submitted_at, finished_at=time.time())
     except MemoryExceeded as error:
         failure = Failure(cause="memory", message=str(error))
     except WorkerLost as error:

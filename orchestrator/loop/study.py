@@ -53,6 +53,19 @@ class Observer(Protocol):
     def running(self, busy: int, slots: int) -> None: ...
     def study_ended(self, study: str, reason: str) -> None: ...
 
+    def waiting(self, reason: str, patience_s: float) -> None:
+        """Something of the machine's is out of reach, and nothing new is begun; said once.
+
+        Args:
+            reason: what, and why.
+            patience_s: how long it is tried again before the run ends, s.
+        """
+        ...
+
+    def resumed(self, after_s: float) -> None:
+        """It is there again, after so many seconds."""
+        ...
+
 
 class Silent:
     """The observer that does nothing."""
@@ -70,4 +83,10 @@ class Silent:
         """See `Observer`."""
 
     def study_ended(self, study: str, reason: str) -> None:
+        """See `Observer`."""
+
+    def waiting(self, reason: str, patience_s: float) -> None:
+        """See `Observer`."""
+
+    def resumed(self, after_s: float) -> None:
         """See `Observer`."""

@@ -39,7 +39,7 @@ def run(file: Path, *, directory: Path | None, accept_changes: bool, console: Co
     if outcome != "finished":
         console.print(f"{outcome}; everything is recorded. The same command goes on from here.")
     else:
-        report(directory, console)
+        _report(directory, console)
         if found.people:
             console.print(invitation(found.people, file), highlight=False, markup=False, soft_wrap=True)
         if found.waiting:
@@ -47,6 +47,15 @@ def run(file: Path, *, directory: Path | None, accept_changes: bool, console: Co
                 f"{', '.join(found.waiting)}: not run, for want of their results", highlight=False, markup=False
             )
     return outcome
+
+
+def _report(directory: Path, console: Console) -> None:
+    """Write the report; a disk that does not take it makes no failure of a campaign that is finished."""
+    try:
+        report(directory, console)
+    except OSError as error:
+        text = f"no report: {error.strerror or error}; free space, then: matloop report {directory}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def report(directory: Path, console: Console) -> Path:
