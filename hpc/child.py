@@ -22,6 +22,7 @@ from functools import partial
 from multiprocessing.connection import Client, Connection
 from typing import Any, Final
 
+from matloop.hpc.parcel import Call, Kept, Parcel
 from matloop.orchestrator.errors import WorkerCrashed
 from matloop.orchestrator.job import ANNOUNCEMENTS
 
@@ -33,6 +34,7 @@ importing_main = False
 """Whether this process is a child that is just importing the user's script."""
 
 _main: Mapping[str, str] = {}
+_kept: Final = Kept()
 
 
 def serve(descriptors: Mapping[str, int] | None, sys_path: Sequence[str], main: Mapping[str, str]) -> None:
@@ -90,25 +92,26 @@ def answer(payload: bytes, loaded: Callable[[], None]) -> bytes:
     """Make a pickled call.
 
     Args:
-        payload: pickled (function, args, kwargs).
+        payload: from `Parcel.dump`.
         loaded: called once the function and what it imports are in memory.
 
     Returns:
         Pickled (True, result) or (False, exception with the traceback as a note).
     """
+    parcel = _kept.complete(Parcel.load(payload))  # if this fails, so does the child: its parent counts on it
     try:
         if b"__main__" in payload:
             _import_main()
-        fn, args, kwargs = _load(payload)
+        fn, args, kwargs = _load(parcel)
         loaded()
         return pickle.dumps((True, fn(*args, **kwargs)), pickle.HIGHEST_PROTOCOL)
     except BaseException as error:
         return _dump_error(error)
 
 
-def _load(payload: bytes) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+def _load(parcel: Parcel) -> Call:
     try:
-        return pickle.loads(payload)
+        return parcel.open()
     except (AttributeError, ImportError) as error:
         error.add_note("a worker must be able to import what is submitted: define it in a file, not in a shell")
         raise

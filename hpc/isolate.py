@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from matloop.hpc import child
+from matloop.hpc.parcel import Parcel
 from matloop.hpc.process import FAREWELL_S, Process, environment, start
 from matloop.orchestrator.errors import MemoryExceeded, NotBegun
 from matloop.orchestrator.processes import resident
@@ -33,12 +34,12 @@ TICK_S: Final = 0.1  # how often a running child's memory and pulse are looked a
 LOADING_S: Final = 300.0  # what importing a call's code may take on top of its time limit
 
 
-def pack(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> bytes:
+def pack(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Parcel:
     """Pickle a call for `Child.run`."""
-    return pickle.dumps((fn, args, kwargs), pickle.HIGHEST_PROTOCOL)
+    return Parcel.of(fn, args, kwargs)
 
 
-def unpack(answer: bytes) -> Any:
+def unpack(answer: bytes | memoryview) -> Any:
     """Return the result within the bytes that `Child.run` returned, or raise the exception there."""
     succeeded, value = pickle.loads(answer)
     if succeeded:
@@ -74,11 +75,11 @@ class Child:
         self._process: Process | None = None
         self._stopped = False
 
-    def run(self, payload: bytes, *, timeout_s: float | None = None, memory_gb: float | None = None) -> bytes:
+    def run(self, parcel: Parcel, *, timeout_s: float | None = None, memory_gb: float | None = None) -> bytes:
         """Make a call in the child.
 
         Args:
-            payload: from `pack`.
+            parcel: from `pack`.
             timeout_s: wall time from when the code is imported, s; None for no limit.
             memory_gb: resident memory of the child and its descendants, GiB, looked at ten times a second; None for
                 no limit.
@@ -95,7 +96,7 @@ class Child:
         """
         process = self._alive()
         try:
-            return self._exchange(process, payload, timeout_s, memory_gb)
+            return self._exchange(process, process.kept.lighten(parcel).dump(), timeout_s, memory_gb)
         except (TimeoutError, MemoryExceeded, CancelledError):
             process.bury()
             raise

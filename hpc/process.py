@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from matloop.hpc import child
+from matloop.hpc.parcel import Kept
 from matloop.orchestrator.errors import WorkerCrashed
 from matloop.orchestrator.job import MPI_RANK
 from matloop.orchestrator.processes import POSIX, apart, cause_of_death, kill_family
@@ -52,12 +53,13 @@ class Process:
     Attributes:
         popen: as the standard library has it.
         calls: the connection.
+        kept: what it has of what calls have in common.
     """
 
     def __init__(
         self, popen: subprocess.Popen[bytes], calls: Connection, lifeline: IO[bytes], stacks: IO[bytes] | None
     ) -> None:
-        self.popen, self.calls = popen, calls
+        self.popen, self.calls, self.kept = popen, calls, Kept()
         self._lifeline = lifeline  # the child's process group is killed when this closes
         self._stacks = stacks
         self._buried = False

@@ -13,6 +13,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.loop.study import Study
@@ -48,8 +49,10 @@ class Tally:
     def of(cls, study: Study, history: History, now: float) -> Tally:
         """Figures of a study that starts, or goes on."""
         tally = cls(study, now, history.elapsed_s.get(study.name, 0.0))
+        uncounted = history.uncounted(study.name)
         for trial in history.told(study.name):
-            tally.count(trial)
+            if trial.id not in uncounted:
+                tally.count(trial)
         return tally
 
     def count(self, trial: Trial, now: float | None = None) -> None:
@@ -149,6 +152,10 @@ class Lines:
             self._tally.busy, self._tally.slots = busy, slots
             self._show()
 
+    def notice(self, text: str) -> None:
+        """See `Observer`."""
+        self._write(text)
+
     def study_ended(self, study: str, reason: str) -> None:
         """See `Observer`."""
         if self._tally:
@@ -156,14 +163,6 @@ class Lines:
             self._write(self._tally.line(self._clock()))
         self._write(f"{study}: ended: {reason}")
         self._tally = None
-
-    def waiting(self, reason: str, patience_s: float) -> None:
-        """See `Observer`."""
-        self._write(waiting(reason, patience_s))
-
-    def resumed(self, after_s: float) -> None:
-        """See `Observer`."""
-        self._write(resumed(after_s))
 
     def _show(self) -> None:
         now = self._clock()
@@ -215,6 +214,10 @@ class Bars:
             self._tally.busy, self._tally.slots = busy, slots
             self._show()
 
+    def notice(self, text: str) -> None:
+        """See `Observer`."""
+        self._progress.console.print(Text(text, "red"), soft_wrap=True)
+
     def study_ended(self, study: str, reason: str) -> None:
         """See `Observer`."""
         if self._tally and self._task is not None:
@@ -222,14 +225,6 @@ class Bars:
             columns = self._tally.columns(time.monotonic()) | {"left": reason, "busy": ""}
             self._progress.update(self._task, total=1.0, completed=1.0, columns=columns)
         self._tally = self._task = None
-
-    def waiting(self, reason: str, patience_s: float) -> None:
-        """See `Observer`."""
-        self._progress.console.print(waiting(reason, patience_s), highlight=False, markup=False, style="yellow")
-
-    def resumed(self, after_s: float) -> None:
-        """See `Observer`."""
-        self._progress.console.print(resumed(after_s), highlight=False, markup=False)
 
     def _show(self) -> None:
         now = time.monotonic()
@@ -253,19 +248,6 @@ def observer(console: Console | None = None) -> Bars | Lines:
     if console.is_terminal and not console.is_dumb_terminal:
         return Bars(console)
     return Lines(lambda line: print(line, file=sys.stdout, flush=True))
-
-
-def waiting(reason: str, patience_s: float) -> str:
-    """What is said once, when a disk is out of reach."""
-    return (
-        f"waiting: {reason}. Nothing new is begun, what comes back is held, and it is tried again for "
-        f"{duration(patience_s)} (`outage_s`); Ctrl-C ends the run"
-    )
-
-
-def resumed(after_s: float) -> str:
-    """What is said when it is there again."""
-    return f"going on after {duration(after_s)}"
 
 
 def quantity(value: float | None, unit: str = "") -> str:

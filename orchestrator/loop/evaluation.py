@@ -1,8 +1,8 @@
 """One evaluation, as it travels to a worker: the only place where any exception is caught and becomes data.
 
-What all evaluations of a study have in common is pickled once, and unpickled once by a worker that makes one after
-another; of trials and answers travel the values of their fields, which dataclasses with slots would pickle at a fifth
-of the speed.
+What all evaluations of a study have in common is pickled once, sent once to each worker, and unpickled once by a worker
+that makes one after another; of trials and answers travel the values of their fields, which dataclasses with slots
+would pickle at a fifth of the speed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import copyreg
 import math
 import os
 import pickle
+import signal
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -19,19 +21,34 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache, partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, SupportsIndex, TypeVar
 
 from matloop.orchestrator.errors import InvalidResult, NotBegun
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.loop.patience import Patience
-from matloop.orchestrator.loop.returned import as_measurement
-from matloop.orchestrator.loop.transfer import Incomplete, InputMissing, Left, Unbegun, Unsaved, inputs, leave
+from matloop.orchestrator.loop.returned import as_measurement, kept_of
+from matloop.orchestrator.loop.stop import StopNow
+from matloop.orchestrator.loop.transfer import (
+    NOTHING_LEFT,
+    Incomplete,
+    InputMissing,
+    Left,
+    Unbegun,
+    Unsaved,
+    inputs,
+    leave,
+)
+from matloop.orchestrator.measurement import shown
 from matloop.orchestrator.plain import writable
 from matloop.orchestrator.protocols import Driver, accepts_inputs
 from matloop.orchestrator.trial import Answer, Cause, Failure, Measurement, Objective, Trial
 
 WAIT_WITHIN: Final = 0.9
 """Of its time limit, the part in which an evaluation may wait for the artifact store."""
+
+LONGEST_MESSAGE = 500
+LONGEST_TRACEBACK = 20_000
+"""Characters; of what is longer, the end is kept, where the error is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +80,9 @@ class Conditions:
         common = (self.driver, self.objectives, self.artifacts, self.limits, self.patience)
         return pickle.dumps(common, pickle.HIGHEST_PROTOCOL)
 
-    def __reduce__(self) -> tuple[Callable[[bytes], Conditions], tuple[bytes]]:
-        return _unpacked, (self.packed,)
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Callable[[bytes], Conditions], tuple[object]]:
+        """Evaluations share a buffer, so that an executor may send it once (`matloop.hpc.parcel`)."""
+        return _unpacked, (pickle.PickleBuffer(self.packed) if int(protocol) >= 5 else self.packed,)
 
 
 @lru_cache(maxsize=1)  # a worker makes evaluations of one study, then those of the next
@@ -75,7 +93,7 @@ def _unpacked(packed: bytes) -> Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A driver applied to a trial. Picklable; calling it never raises an Exception."""
+    """A driver applied to a trial. Picklable; calling it raises nothing but the KeyboardInterrupt that stops a run."""
 
     conditions: Conditions
     trial: Trial
@@ -89,17 +107,18 @@ class Evaluation:
         return Evaluation, (self.conditions, self.trial)
 
     def __call__(self) -> Answer:
-        """Measure and check; an exception becomes a Failure with its full traceback."""
+        """Measure and check; whatever the driver raises becomes a Failure with its full traceback."""
         started_at, began = time.time(), time.monotonic()
-        measurement, failure = None, None
-        left = Left()
+        measurement, failure, details, left = None, None, {}, NOTHING_LEFT
         kind: Callable[..., Answer] = Answer
         try:
             measurement = as_measurement(self._measure(), self.conditions.objectives)
             if measurement.artifacts:
                 left = self._store(measurement, began)
-        except Exception as error:
-            failure = _failure(error)
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too, where the driver raised them
+            if stops_the_run(error):
+                raise
+            failure, details = _failure(error), _details(error)
             kind = next((kind for raised, kind in _KINDS if isinstance(error, raised)), Answer)
         if left.reason:
             kind = partial(Unsaved, contents=left.contents, given_up=left.given_up, reason=left.reason)
@@ -107,7 +126,7 @@ class Evaluation:
             values=dict(measurement.values) if measurement and not failure else None,
             failure=failure,
             noise=dict(measurement.noise) if measurement else {},
-            info=dict(measurement.info) if measurement else {},
+            info=dict(measurement.info) if measurement else details,
             artifacts=left.stored,
             cost=measurement.cost if measurement else None,
             started_at=started_at,
@@ -125,36 +144,64 @@ class Evaluation:
     def _store(self, measurement: Measurement, began: float) -> Left:
         limit_s = self.limits.timeout_s
         until = math.inf if limit_s is None else began + WAIT_WITHIN * limit_s  # or it would pass for a slow trial
-        return leave(
-            ArtifactStore(self.conditions.artifacts), measurement.artifacts, self.conditions.patience, until=until
-        )
+        store = ArtifactStore(self.conditions.artifacts)
+        return leave(store, measurement.artifacts, self.conditions.patience, until=until)
 
 
 _KINDS: tuple[tuple[type[Exception], type[Answer]], ...] = ((NotBegun, Unbegun), (InputMissing, Incomplete))
 """Of the answers that say that nothing was begun, by what was raised."""
 
-_CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
+_CAUSES: tuple[tuple[type[BaseException], Cause], ...] = (
     (NotBegun, "lost"),  # the machine's fault, not the point's
     (InputMissing, "lost"),
     (InvalidResult, "invalid_result"),
     (TimeoutError, "timeout"),
     (MemoryError, "memory"),
-    (Exception, "exception"),
+    (BaseException, "exception"),
 )
 
 
-def _failure(error: Exception) -> Failure:
+def stops_the_run(error: BaseException) -> bool:
+    """Whether it comes from whoever stops the run, rather than from the driver: from `Stop`, or by Ctrl-C in a process
+    that has left Python to deal with that."""
+    if isinstance(error, StopNow):
+        return True
+    by_signal = isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+    return by_signal and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def _failure(error: BaseException) -> Failure:
     """What the record keeps of an exception that is being handled."""
     cause = next(cause for kind, cause in _CAUSES if isinstance(error, kind))
-    return Failure(cause=cause, message=writable(_one_line(error)), traceback=writable(traceback.format_exc()))
+    trace = traceback.format_exc()
+    if len(trace) > LONGEST_TRACEBACK:
+        trace = f"… {trace[-LONGEST_TRACEBACK:]}"
+    return Failure(cause=cause, message=writable(_one_line(error)), traceback=writable(trace))
 
 
-def _one_line(error: Exception) -> str:
+def _details(error: BaseException) -> dict[str, Any]:
+    """What the driver adds to its failure: an exception may have `info`, as a measurement has."""
+    try:
+        return kept_of(getattr(error, "info", None))
+    except Exception:  # of an exception that is not ours
+        return {}
+
+
+def _one_line(error: BaseException) -> str:
     if isinstance(error, InvalidResult):
         more = len(error.problems) - 1
         return f"{error.problems[0]}{f' (and {more} more)' if more else ''}"
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
+    name = type(error).__name__
+    if isinstance(error, SystemExit) and not isinstance(error.code, str):
+        return (
+            f"{name}: expected a result, got sys.exit({'' if error.code is None else shown(error.code)}); return the "
+            "result, and catch SystemExit around a program that ends so"
+        )
+    try:
+        text = " ".join(str(error)[: 4 * LONGEST_MESSAGE].split())
+    except Exception:  # of an exception that is not ours
+        return name
+    return f"{name}: {text}"[:LONGEST_MESSAGE] if text else name
 
 
 T = TypeVar("T", Trial, Answer)

@@ -15,8 +15,8 @@ from matloop.orchestrator.loop.returned import NOT_RECORDED
 from matloop.orchestrator.loop.transfer import Unbegun, Unsaved, save
 from matloop.orchestrator.trial import Answer, Trial
 
-Result = tuple[Trial, Answer | None]
-"""A trial and what its attempt came to; None if that was nothing, as for one that was withdrawn or not begun."""
+Result = tuple[Trial, Answer]
+"""A trial and what its attempt came to."""
 
 
 class Held:
@@ -61,14 +61,18 @@ class Held:
                 self._results.append((trial, answer))
             elif isinstance(answer, Unbegun):
                 self._refuse(trial, answer)
-                ready.append((trial, None))
+                ready.append((trial, answer))
             else:
-                if self._refused and answer is not None:
+                if self._refused:
                     self._accept(trial)
                 ready.append((trial, answer))
         if self._results:
             ready += self._settle()
         return ready
+
+    def give_up(self) -> None:
+        """Wait no longer: results are tried once more, and go without their artifacts then."""
+        self._storing.hopeless = self._beginning.hopeless = True
 
     def check(self) -> None:
         """Raise where waiting was in vain.

@@ -6,6 +6,7 @@ somebody frees. So the run waits rather than ends, and says so once.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -59,7 +60,7 @@ class Outage:
     @property
     def due(self) -> bool:
         """Whether it is time for a try."""
-        return self._began is None or self.asked_to_stop or self._clock() >= self._try_at
+        return self._began is None or self.hopeless or self.asked_to_stop or self._clock() >= self._try_at
 
     @property
     def asked_to_stop(self) -> bool:
@@ -72,7 +73,10 @@ class Outage:
         if self._began is None:
             self._began, self._stops, self._intervals = now, self._stop.count, intervals()
             if self._patience_s > 0 and not self.hopeless and not self._stop.at_once:
-                self._observer.waiting(reason, self._patience_s)
+                self._observer.notice(
+                    f"waiting: {reason}. Nothing new is begun, what comes back is held, and it is tried again for "
+                    f"{_spoken(self._patience_s)} (`outage_s`); Ctrl-C ends the run"
+                )
         end = self._began + self._patience_s
         self._try_at = min(now + next(self._intervals), end)
         self.hopeless = self.hopeless or now >= end or self.asked_to_stop
@@ -81,7 +85,7 @@ class Outage:
         """A try succeeded."""
         if self._began is not None:
             lasted_s, self._began, self.hopeless = self.lasted_s, None, False
-            self._observer.resumed(lasted_s)
+            self._observer.notice(f"going on after {_spoken(lasted_s)}")
 
     def endure(self, action: Callable[[], T]) -> T:
         """Do something, again and again if need be.
@@ -93,12 +97,18 @@ class Outage:
             try:
                 result = action()
             except (LedgerUnwritable, OutOfReach) as error:
-                self.failed(str(error.__cause__ or error))
+                by_sqlite = isinstance(error.__cause__, sqlite3.Error)
+                self.failed(f"cannot write the record ({error.__cause__})" if by_sqlite else str(error))
                 if self.hopeless:
-                    error.add_note(f"tried again for {self.lasted_s:.0f} s, in vain")
+                    error.add_note(f"tried again for {_spoken(self.lasted_s)}, in vain")
                     raise
             else:
                 self.over()
                 return result
             while not self.due:
                 self._sleep(LOOK_S)
+
+
+def _spoken(seconds: float) -> str:
+    """A duration, for people."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -45,26 +45,14 @@ class Plan:
 
 
 class Observer(Protocol):
-    """Told of what happens, on the loop's thread, after it is durable."""
+    """Told of what happens, on the loop's thread, after it is durable; `notice` is what a person should read now."""
 
     def study_started(self, study: Study, history: History) -> None: ...
     def proposed(self, trial: Trial) -> None: ...
     def finished(self, trial: Trial) -> None: ...
     def running(self, busy: int, slots: int) -> None: ...
+    def notice(self, text: str) -> None: ...
     def study_ended(self, study: str, reason: str) -> None: ...
-
-    def waiting(self, reason: str, patience_s: float) -> None:
-        """Something of the machine's is out of reach, and nothing new is begun; said once.
-
-        Args:
-            reason: what, and why.
-            patience_s: how long it is tried again before the run ends, s.
-        """
-        ...
-
-    def resumed(self, after_s: float) -> None:
-        """It is there again, after so many seconds."""
-        ...
 
 
 class Silent:
@@ -82,11 +70,8 @@ class Silent:
     def running(self, busy: int, slots: int) -> None:
         """See `Observer`."""
 
+    def notice(self, text: str) -> None:
+        """See `Observer`."""
+
     def study_ended(self, study: str, reason: str) -> None:
-        """See `Observer`."""
-
-    def waiting(self, reason: str, patience_s: float) -> None:
-        """See `Observer`."""
-
-    def resumed(self, after_s: float) -> None:
         """See `Observer`."""

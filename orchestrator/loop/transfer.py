@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
 
 from matloop.orchestrator.errors import NotBegun
@@ -67,6 +66,9 @@ class Left:
     contents: Mapping[str, Content] = field(default_factory=dict)
     given_up: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
+
+
+NOTHING_LEFT: Final = Left()
 
 
 class InputMissing(Exception):
@@ -154,7 +156,10 @@ def leave(
     for interval_s in intervals():
         if _size(left) <= patience.most_bytes or (left_s := until - time.monotonic()) <= 0:
             break
-        sleep(min(interval_s, left_s))
+        try:
+            sleep(min(interval_s, left_s))
+        except KeyboardInterrupt:  # stopped at once: what is measured is not dropped for it
+            break
         more, left, reason = save(store, left)
         stored |= more
     given_up = {}
@@ -162,14 +167,9 @@ def leave(
         if _size(left) > patience.most_bytes:
             del left[name]
             given_up[name] = reason
-    return Left(stored, {name: _plain(content) for name, content in left.items()}, given_up, reason)
-
-
-def _plain(content: Content) -> Content:
-    """What the manager can unpickle without the libraries of the driver."""
-    return content if isinstance(content, bytes) else np.asarray(content)
+    return Left(stored, left, given_up, reason)
 
 
 def _size(contents: Mapping[str, Content]) -> int:
     """Bytes."""
-    return sum(len(c) if isinstance(c, bytes) else np.asarray(c).nbytes for c in contents.values())
+    return sum(len(content) if isinstance(content, bytes) else content.nbytes for content in contents.values())

@@ -88,22 +88,6 @@ def test_bars_show_the_same_figures() -> None:
     assert "3/3" in shown and "gap 1.5 eV" in shown and "1 failed" in shown and "3 trials [all]" in shown
 
 
-def test_a_disk_that_is_out_of_reach_is_one_line_and_so_is_its_return() -> None:
-    written: list[str] = []
-    for target in (Lines(written.append), Bars(Console(file=io.StringIO(), force_terminal=True, width=400))):
-        with target as shown:
-            shown.waiting("cannot store artifacts in /run/[a]: No space left on device", 900.0)
-            shown.resumed(75.0)
-        if isinstance(target, Bars):
-            written += target._progress.console.file.getvalue().splitlines()
-    wait = (
-        "waiting: cannot store artifacts in /run/[a]: No space left on device. Nothing new is begun, what comes back "
-        "is held, and it is tried again for 15:00 (`outage_s`); Ctrl-C ends the run"
-    )
-    assert written[:2] == [wait, "going on after 1:15"]
-    assert sum(wait in line for line in written) == sum("going on after 1:15" in line for line in written) == 2
-
-
 def test_observer_fits_its_output() -> None:
     assert isinstance(observer(Console(file=io.StringIO())), Lines)
     assert isinstance(observer(Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm"})), Bars)

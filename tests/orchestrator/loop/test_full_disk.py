@@ -56,12 +56,11 @@ class Watching(Silent):
         self.then, self.after_trials, self.act = then, after_trials, act
         self.waits, self.resumptions, self.finished_trials, self.proposed_while_waiting = [], 0, 0, 0
 
-    def waiting(self, reason, patience_s):
-        self.waits.append(reason)
-        self.then()
-
-    def resumed(self, after_s):
-        self.resumptions += 1
+    def notice(self, text):
+        self.resumptions += text.startswith("going on after ")
+        if text.startswith("waiting: "):
+            self.waits.append(text.removeprefix("waiting: "))
+            self.then()
 
     def proposed(self, trial):
         self.proposed_while_waiting += len(self.waits) > self.resumptions
@@ -97,7 +96,7 @@ def test_artifacts_wait_for_their_store_and_nothing_is_lost(tmp_path, executor):
     assert [t.info for t in history.trials] == [{"kept": True}] * 10
     assert len(log.read_text().splitlines()) == 10 and history.lost == []  # measured once, each
     assert len(observer.waits) == observer.resumptions == 1 and observer.proposed_while_waiting == 0
-    assert observer.waits[0] == f"cannot store artifacts in {tmp_path / 'artifacts'}: File exists"
+    assert observer.waits[0].startswith(f"cannot store artifacts in {tmp_path / 'artifacts'}: File exists. Nothing new")
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from matloop.orchestrator.errors import LedgerUnwritable
@@ -17,11 +19,8 @@ class Told(Silent):
     def __init__(self):
         self.said = []
 
-    def waiting(self, reason, patience_s):
-        self.said.append((reason, patience_s))
-
-    def resumed(self, after_s):
-        self.said.append(after_s)
+    def notice(self, text):
+        self.said.append(text)
 
 
 class Time:
@@ -51,7 +50,7 @@ class Broken:
     def __call__(self):
         self.tries.append(self.time())
         if self.time() < self.until:
-            raise LedgerUnwritable("cannot write") from OSError(28, "No space left on device")
+            raise LedgerUnwritable("cannot write")
         return "done"
 
 
@@ -61,7 +60,11 @@ def test_it_is_tried_at_growing_intervals_and_told_once():
     broken = Broken(time, until=300.0)
     assert endured.endure(broken) == "done"
     assert broken.tries == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243, 303]
-    assert told.said == [("[Errno 28] No space left on device", 900.0), 303.0]
+    assert told.said == [
+        "waiting: cannot write. Nothing new is begun, what comes back is held, and it is tried again for 15 min "
+        "(`outage_s`); Ctrl-C ends the run",
+        "going on after 5 min",
+    ]
     assert endured.endure(Broken(time, until=0.0)) == "done" and len(told.said) == 2
 
 
@@ -106,12 +109,24 @@ def test_a_request_to_stop_allows_one_more_try(before):
     assert broken.tries == [0, 1, 3, 7, 9]
 
 
+def test_of_what_sqlite_says_the_line_has_its_words():
+    time = Time()
+    endured, told = outage(900.0, time)
+
+    def locked():
+        if time() < 1:
+            raise LedgerUnwritable("..., then run the same command again") from sqlite3.OperationalError("is locked")
+
+    endured.endure(locked)
+    assert told.said[0].startswith("waiting: cannot write the record (is locked). Nothing")
+
+
 def test_a_new_outage_has_all_the_patience():
     time = Time()
     endured, told = outage(10.0, time)
     assert endured.endure(Broken(time, until=9.0)) == "done"
     assert endured.endure(Broken(time, until=18.0)) == "done"
-    assert [said for said in told.said if not isinstance(said, tuple)] == [10.0, 10.0] and len(told.said) == 4
+    assert [said[:25] for said in told.said] == ["waiting: cannot write. No", "going on after 10 s"] * 2
 
 
 def test_what_a_worker_may_hand_back_is_its_share():
