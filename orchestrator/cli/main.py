@@ -370,8 +370,12 @@ def main() -> None:
     except Exception as error:
         if started_with(os.environ) > 1:
             error.add_note(f"on rank {rank_of(os.environ)} on {socket.gethostname()}")
-        _end_together(arguments, 1)
-        raise
+        code = _code(error)
+        _end_together(arguments, code)
+        if debug or code == 1:
+            raise
+        _complain(str(error), error)  # a full disk, say
+        raise SystemExit(code) from None
 
 
 def _end_together(arguments: Sequence[str], code: int) -> None:
@@ -399,10 +403,10 @@ def _leave(code: object) -> None:
 
 def _code(error: Exception) -> int:
     """Exit code of a command that ends with an error."""
-    from matloop.orchestrator.errors import ConfigError, LedgerUnwritable
+    from matloop.orchestrator.errors import ConfigError, LedgerUnwritable, OutOfReach, is_of_the_machine
     from matloop.orchestrator.job import OUT_OF_REACH
 
-    if isinstance(error, LedgerUnwritable):
+    if isinstance(error, LedgerUnwritable | OutOfReach) or (isinstance(error, OSError) and is_of_the_machine(error)):
         return OUT_OF_REACH
     return 2 if isinstance(error, ConfigError) else 1
 
