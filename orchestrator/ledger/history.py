@@ -109,7 +109,8 @@ class History:
         counts: number of proposals and reports, by study.
         elapsed_s: time for which each study has run, over all sessions, up to its last event, s.
         decisions: by trial.
-        uncharged: by study, the failures that ended it; they are not charged to its budget.
+        uncharged: by study, the failures that ended it. Whatever caused them is put right: they are not charged to the
+            budget, the strategy is not told of them again, and their points may be proposed again.
         last_seq: number of the last event.
         missing: ids of trials of which nothing can be read any more; they keep their number, and `of` leaves
             them out.
@@ -140,8 +141,9 @@ class History:
         return [t for t in self.trials if t.study == study and t.id not in self.missing]
 
     def told(self, study: str) -> Iterator[Trial]:
-        """Finished trials of one study, in the order in which their results were recorded."""
-        return (t for i in self.finished if (t := self.trials[i]).study == study)
+        """Finished trials of one study, in the order in which their results were recorded; without the `uncharged`."""
+        free = self.uncharged.get(study, ())
+        return (t for i in self.finished if (t := self.trials[i]).study == study and i not in free)
 
     def running(self, study: str) -> list[Trial]:
         """Trials of one study that have no result yet, in order of proposal."""
@@ -269,6 +271,7 @@ class History:
             raise LedgerCorrupt(f"event {event.seq} amends trial {number}, which has no result")
         before = trials[number]
         trials.amend(number, "failed" if "failure" in decode(event.body) else "answered", event.body)
+        self.uncharged.get(trials[number].study, set()).discard(number)
         self.amendments.append(Amendment(number, event.time, before))
 
     def _note_uncertain(self, number: int) -> None:

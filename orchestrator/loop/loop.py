@@ -93,7 +93,7 @@ class Loop:
         self.held = Held(ArtifactStore(artifacts), storing=storing, beginning=beginning)
         self.rules = Rules(repeatable=study.driver.repeatable, attempts=study.attempts)
         self.uncounted = len(ledger.history.uncounted(study.name))
-        self.spending = Spending(study.budget, study.objectives[0], ledger.history.uncharged.get(study.name, ()))
+        self.spending = Spending(study.budget, study.objectives[0])
         self.exhausted: str | None = None
         self.asker = asker_of(study, self.slots, self._wake, lambda: ledger.history.told(study.name))
         stop.wake = self._wake
