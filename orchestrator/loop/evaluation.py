@@ -10,22 +10,25 @@ from __future__ import annotations
 import copyreg
 import os
 import pickle
+import re
 import socket
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
+from matloop.orchestrator import interruption
 from matloop.orchestrator.errors import InvalidResult
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.loop.returned import as_measurement
 from matloop.orchestrator.plain import writable
-from matloop.orchestrator.protocols import Driver, accepts_inputs
+from matloop.orchestrator.protocols import Driver, accepts_inputs, grace_of
 from matloop.orchestrator.trial import Answer, Cause, Failure, Measurement, Objective, Trial
+from matloop.orchestrator.workplace import Workplace, folder_of_trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,16 @@ class Conditions:
         """Pickled, once."""
         return pickle.dumps((self.driver, self.objectives, self.artifacts, self.limits), pickle.HIGHEST_PROTOCOL)
 
+    @cached_property
+    def grace_s(self) -> float | None:
+        """See `grace_of`."""
+        return grace_of(self.driver)
+
+    @cached_property
+    def trials(self) -> str:
+        """Folder of the trials' own folders, absolute: beside the artifacts."""
+        return str(folder_of_trials(self.artifacts.parent))
+
     def __reduce__(self) -> tuple[Callable[[bytes], Conditions], tuple[bytes]]:
         return _unpacked, (self.packed,)
 
@@ -77,17 +90,39 @@ class Evaluation:
         """What it may use."""
         return self.conditions.limits
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether measuring once more is harmless."""
+        return self.conditions.driver.repeatable
+
+    @property
+    def grace_s(self) -> float | None:
+        """How long it may go on once it was asked to end, s; None if the driver does not say."""
+        return self.conditions.grace_s
+
+    def out_of_memory(self, answer: Answer) -> bool:
+        """Whether that is why its answer has no values."""
+        return answer.failure is not None and answer.failure.cause == "memory"
+
     def __reduce__(self) -> tuple[type[Evaluation], tuple[Conditions, Trial]]:
         return Evaluation, (self.conditions, self.trial)
 
     def __call__(self) -> Answer:
-        """Measure and check; an exception becomes a Failure with its full traceback."""
+        """Measure and check; an exception becomes a Failure with its full traceback.
+
+        Raises:
+            Interrupted: the driver let it pass.
+        """
         started_at = time.time()
+        workplace = Workplace(f"{self.conditions.trials}/{self.trial.id}")
         measurement, failure, stored = None, None, {}
         try:
-            measurement = as_measurement(self._measure(), self.conditions.objectives)
+            returned = self._measure(replace(self.trial, workplace=workplace))
+            interruption.end()
+            measurement = as_measurement(returned, self.conditions.objectives)
             stored = self._store(measurement)
         except Exception as error:
+            interruption.end()
             failure = _failure(error)
         return Answer(
             values=dict(measurement.values) if measurement and not failure else None,
@@ -99,13 +134,14 @@ class Evaluation:
             started_at=started_at,
             finished_at=time.time(),
             worker=os.environ.get("MATLOOP_WORKER") or f"{socket.gethostname()}:{os.getpid()}",
+            leaves_folder=workplace.made and workplace.leave(),
         )
 
-    def _measure(self) -> object:
+    def _measure(self, trial: Trial) -> object:
         driver = self.conditions.driver
         if accepts_inputs(driver):
-            return driver(self.trial, self._inputs())
-        return driver(self.trial)
+            return driver(trial, self._inputs())
+        return driver(trial)
 
     def _inputs(self) -> dict[str, bytes]:
         store = ArtifactStore(self.conditions.artifacts)
@@ -133,15 +169,31 @@ _CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
     (_ArtifactsOutOfReach, "lost"),  # the machine's fault, not the point's
     (InvalidResult, "invalid_result"),
     (TimeoutError, "timeout"),
-    (MemoryError, "memory"),
     (Exception, "exception"),
 )
 
 
 def _failure(error: Exception) -> Failure:
     """What the record keeps of an exception that is being handled."""
-    cause = next(cause for kind, cause in _CAUSES if isinstance(error, kind))
+    cause: Cause = "memory" if _memory_ran_out(error) else next(c for kind, c in _CAUSES if isinstance(error, kind))
     return Failure(cause=cause, message=writable(_one_line(error)), traceback=writable(traceback.format_exc()))
+
+
+def _memory_ran_out(error: BaseException | None) -> bool:
+    """Of this process or of its GPU, told without importing any library that uses one."""
+    while error is not None:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        if isinstance(error, MemoryError) or "OutOfMemoryError" in names:
+            return True
+        if isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__
+    return False
+
+
+_OUT_OF_MEMORY = re.compile(
+    r"(?i)\b(CUDA|HIP|XPU|MPS|cuBLAS)\b.*\bout of memory|RESOURCE_EXHAUSTED|CUBLAS_STATUS_ALLOC_FAILED"
+)
 
 
 def _one_line(error: Exception) -> str:

@@ -27,20 +27,23 @@ from matloop.orchestrator.errors import (
     StrategyStalled,
     WorkerLost,
 )
+from matloop.orchestrator.interruption import GRACE_S
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.asker import asker_of
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
+from matloop.orchestrator.loop.folders import Folders
 from matloop.orchestrator.loop.inbox import Inbox, Item
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Study
 from matloop.orchestrator.plain import writable
-from matloop.orchestrator.protocols import WithQueue, WithSlots
+from matloop.orchestrator.protocols import WithGrace, WithQueue, WithSlots, grace_of, kept_by
 from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.trial import Answer, Failure, Proposal, Trial
 
 POLL_S = 0.5  # how often time budgets and observers are looked at while nothing happens
 FULL_COLLECTION_EVERY = 100  # young ones: running evaluations keep many objects alive, so collect in full rarely
+FAREWELL_S = 5.0  # what may be waited for at the end beyond grace periods
 MOST_AT_ONCE = 500  # proposals or answers handled in a row, so that ten thousand slots fill while answers are recorded
 
 
@@ -64,6 +67,9 @@ class Loop:
         self.seed, self.observer, self.stop = seed, observer, stop
         self._sized = executor if isinstance(executor, WithSlots) else None
         self._queueing = executor if isinstance(executor, WithQueue) else None
+        self._graceful = executor if isinstance(executor, WithGrace) else None
+        self.folders = Folders(artifacts.absolute().parent, kept_by(study.driver))
+        self._folders_left: set[int] = set()  # of trials that are about to be finished
         self.inbox: Inbox = SimpleQueue() if inbox is None else inbox
         self.pending: dict[int, Trial] = {}
         self.retries: deque[Trial] = deque()
@@ -91,6 +97,7 @@ class Loop:
             return self._run()
         finally:
             self.asker.close()
+            self.folders.close(within_s=min(FAREWELL_S, max(0.0, self.stop.left_s)))
 
     def _run(self) -> str:
         history, name = self.ledger.history, self.study.name
@@ -104,6 +111,7 @@ class Loop:
         young, middle, old = gc.get_threshold()
         gc.set_threshold(young, middle, max(old, FULL_COLLECTION_EVERY))
         try:
+            self._tidy()
             self._reopen(open_trials)
             self.observer.study_started(self.study, history)
             reason = self._loop()
@@ -118,6 +126,7 @@ class Loop:
         finally:
             gc.set_threshold(young, middle, old)
         if reason != "interrupted":
+            self._tidy()
             self.ledger.note(name, "study_ended", {"reason": reason})
             self.ledger.commit()
         self.observer.study_ended(name, reason)
@@ -264,6 +273,8 @@ class Loop:
         finished = []
         for trial, future in done:
             answer = _result(future, self.in_flight.pop(trial.id, trial.proposed_at))
+            if answer is not None and (answer.leaves_folder or answer.failure is not None):
+                self._folders_left.add(trial.id)
             if answer is None:
                 self.ledger.withdraw(trial)
                 self.retries.append(trial)
@@ -277,6 +288,9 @@ class Loop:
         self.ledger.commit()
         for trial in finished:
             self.pending.pop(trial.id, None)
+            if trial.id in self._folders_left:
+                self._folders_left.remove(trial.id)
+                self.folders.release(trial.id, trial.state)
         if tell and finished:
             self._tell(finished)
         for trial in finished:
@@ -304,13 +318,37 @@ class Loop:
             self._record(self._wait(), tell=False)
 
     def _withdraw(self) -> None:
-        """Stop what is in flight; what came back in the meantime is recorded."""
+        """Stop what is in flight; what comes back in its grace period is recorded."""
+        signals = self.stop.count
+        within_s = POLL_S
+        if self._graceful is not None:
+            own_s = grace_of(self.study.driver)
+            within_s = max(0.0, min((GRACE_S if own_s is None else own_s) + FAREWELL_S, self.stop.left_s))
+            self._graceful.patience_s = within_s
         self.executor.shutdown(wait=False, cancel_futures=True)
-        self._record([item for item in self._wait() if _has_result(item[1])], tell=False)
+        deadline = time.monotonic() + within_s
+        while self.in_flight:
+            for trial, future in self._wait():
+                if _has_result(future):
+                    self._record([(trial, future)], tell=False)
+                else:
+                    self.in_flight.pop(trial.id, None)
+            if time.monotonic() >= deadline or self.stop.count > max(2, signals):
+                break
         for trial in self.pending.values():
             if not self.ledger.history.withdrawn(trial):
                 self.ledger.withdraw(trial)
         self.ledger.commit()
+
+    def _tidy(self) -> None:
+        """Let go of folders of this study that an earlier session, or an earlier attempt, left behind."""
+        if self.folders.keep == "all":
+            return
+        trials = self.ledger.history.trials
+        left = [trials[number] for number in self.folders.left_behind() if number < len(trials)]
+        for trial in left:
+            if trial.study == self.study.name and trial.state != "running":
+                self.folders.release(trial.id, trial.state)
 
     def _wake(self) -> None:
         self.inbox.put(None)

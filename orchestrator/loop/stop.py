@@ -95,6 +95,12 @@ class Stop:
         """Whether what still runs is to be withdrawn."""
         return self.count > 1 or self.over
 
+    @property
+    def left_s(self) -> float:
+        """What may be waited for once what still runs is being withdrawn, s: most of the time before every process
+        ends by itself; infinite if no end is known."""
+        return 0.8 * (self.end - self.warning_s / 4 - self._clock())
+
     def announce(self, left_s: float) -> None:
         """Take note that so many seconds are left, at most."""
         self.end = min(self.end, self._clock() + left_s)
