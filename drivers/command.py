@@ -129,6 +129,7 @@ class Command:
                 can be counted together; the last lines of output and the working folder follow as notes, which
                 the traceback shows.
             TimeoutError: it took longer than `timeout_s`.
+            Either has, as `info["read"]`, the numbers that could be read nevertheless.
         """
         folder = self._working_folder(trial)
         succeeded = False
@@ -137,6 +138,7 @@ class Command:
             succeeded = True
             return measurement
         except Exception as error:
+            error.__dict__["info"] = self._left(folder)
             if self.keep != "none":
                 error.add_note(f"working folder kept: {folder}")
             raise
@@ -193,6 +195,14 @@ class Command:
         if self.keep == "all":
             info["folder"] = str(folder)
         return Measurement(values=numbers, info=info, artifacts=kept)
+
+    def _left(self, folder: Path) -> dict[str, Any]:
+        """What a program that failed had measured, as details of its failure."""
+        found = {}
+        for name, spec in self.output.items():
+            with suppress(CommandFailed):
+                found[name] = read(name, spec, folder)
+        return {"read": found} if found else {}
 
     @property
     def _program(self) -> str:

@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Client, Connection
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from matloop.hpc.parcel import Call, Kept, Parcel
 from matloop.orchestrator import interruption
 from matloop.orchestrator.errors import WorkerCrashed
 from matloop.orchestrator.interruption import GRACE_S, Interrupted
@@ -49,6 +50,7 @@ importing_main = False
 """Whether this process is a child that is just importing the user's script."""
 
 _main: Mapping[str, str] = {}
+_kept: Final = Kept()
 
 
 def serve(descriptors: Mapping[str, int] | None, sys_path: Sequence[str], main: Mapping[str, str]) -> None:
@@ -118,7 +120,7 @@ def answer(payload: bytes, begins: Callable[[object], None], *, used: bool = Fal
     """Make a pickled call.
 
     Args:
-        payload: pickled (function, args, kwargs).
+        payload: from `Parcel.dump`.
         begins: called with the function once it and what it imports are in memory.
         used: this process has made calls before, which may have left something behind.
 
@@ -127,10 +129,11 @@ def answer(payload: bytes, begins: Callable[[object], None], *, used: bool = Fal
         where that holds.
     """
     kind = b""
+    parcel = _kept.complete(Parcel.load(payload))  # if this fails, so does the child: its parent counts on it
     try:
         if b"__main__" in payload:
             _import_main()
-        fn, args, kwargs = _load(payload)
+        fn, args, kwargs = _load(parcel)
         begins(fn)
         interruption.begin()
         result = fn(*args, **kwargs)
@@ -153,9 +156,9 @@ def _out_of_memory(fn: object, result: object) -> bool:
     return tell is not None and bool(tell(result))
 
 
-def _load(payload: bytes) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+def _load(parcel: Parcel) -> Call:
     try:
-        return pickle.loads(payload)
+        return parcel.open()
     except (AttributeError, ImportError) as error:
         error.add_note("a worker must be able to import what is submitted: define it in a file, not in a shell")
         raise

@@ -22,16 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from matloop.hpc.exchange import Exchange
+from matloop.hpc.parcel import Parcel
 from matloop.hpc.process import FAREWELL_S, Process, environment, start
 from matloop.orchestrator.errors import MemoryExceeded
 
 
-def pack(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> bytes:
+def pack(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Parcel:
     """Pickle a call for `Child.run`."""
-    return pickle.dumps((fn, args, kwargs), pickle.HIGHEST_PROTOCOL)
+    return Parcel.of(fn, args, kwargs)
 
 
-def unpack(answer: bytes) -> Any:
+def unpack(answer: bytes | memoryview) -> Any:
     """Return the result within the bytes that `Child.run` returned, or raise the exception there."""
     succeeded, value = pickle.loads(answer)
     if succeeded:
@@ -77,11 +78,11 @@ class Child:
         self._stopped = False
         self._busy = False
 
-    def run(self, payload: bytes, *, timeout_s: float | None = None, memory_gb: float | None = None) -> bytes:
+    def run(self, parcel: Parcel, *, timeout_s: float | None = None, memory_gb: float | None = None) -> bytes:
         """Make a call in the child.
 
         Args:
-            payload: from `pack`.
+            parcel: from `pack`.
             timeout_s: wall time from when the code is imported, s; None for no limit.
             memory_gb: memory of the child and its descendants, GiB, looked at ten times a second; None for no limit.
 
@@ -95,9 +96,9 @@ class Child:
             CancelledError: `stop` or `withdraw` was called, or `cancelled` returned True.
         """
         try:
-            return self._run(payload, timeout_s, memory_gb, again=False)
+            return self._run(parcel, timeout_s, memory_gb, again=False)
         except _Spent:
-            return self._run(payload, timeout_s, memory_gb, again=True)
+            return self._run(parcel, timeout_s, memory_gb, again=True)
         finally:
             self._busy = False
 
@@ -132,7 +133,7 @@ class Child:
         if self._process is not None:
             _part(self._process)
 
-    def _run(self, payload: bytes, timeout_s: float | None, memory_gb: float | None, *, again: bool) -> bytes:
+    def _run(self, parcel: Parcel, timeout_s: float | None, memory_gb: float | None, *, again: bool) -> bytes:
         process = self._alive()
         used = process.calls > 0
         exchange = Exchange(
@@ -143,7 +144,7 @@ class Child:
             patience_s=lambda: self.patience_s,
         )
         try:
-            answer = exchange.answer(payload, again=again)
+            answer = exchange.answer(process.kept.lighten(parcel).dump(), again=again)
         except (TimeoutError, CancelledError):
             process.bury()
             raise

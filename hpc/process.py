@@ -25,6 +25,7 @@ from typing import IO, Any, Final
 
 from matloop.hpc import child
 from matloop.hpc.channel import Channel, ConnectionChannel, SocketChannel
+from matloop.hpc.parcel import Kept
 from matloop.orchestrator.errors import WorkerCrashed
 from matloop.orchestrator.job import MPI_RANK
 from matloop.orchestrator.processes import POSIX, apart, cause_of_death, kill_bearers, kill_family
@@ -55,6 +56,7 @@ class Process:
         popen: as the standard library has it; on Linux the child's guardian, which ends as the child ends.
         channel: to the child.
         calls: how many it has been given.
+        kept: what it has of what calls have in common.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Process:
         mark: str = "",
     ) -> None:
         self.popen, self.channel = popen, channel
-        self.calls = 0
+        self.calls, self.kept = 0, Kept()
         self._mark = mark
         self._lifeline = lifeline  # the child and its descendants are killed when this closes
         self._stacks = stacks

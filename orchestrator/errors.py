@@ -16,7 +16,8 @@ MatloopError
 └── LedgerError
     ├── LedgerLocked       another process is writing: names it
     ├── LedgerCorrupt      the file is damaged: nothing was changed
-    └── LedgerUnwritable   the disk is full or read-only: what was acknowledged is safe
+    └── LedgerUnwritable   the disk is full, read-only or out of reach: what was acknowledged is safe, try again
+        └── LedgerBusy     another program keeps the file locked, and nothing else is wrong
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dataclasses import dataclass, replace
 EXTRAS: Mapping[str, str] = {
     "distributed": "dask",
     "fastapi": "web",
+    "h11": "web",
     "hypothesis": "testing",
     "onnx": "onnx",
     "pandas": "notebook",
@@ -104,7 +106,13 @@ class Problem:
 
 
 class MatloopError(Exception):
-    """Base of all errors that a user can act on; its text says what was expected, what came and what to do."""
+    """Base of all errors that a user can act on; its text says what was expected, what came and what to do.
+
+    Attributes:
+        everywhere: whether all ranks of a parallel job raise it alike, so that it suffices if one of them says so.
+    """
+
+    everywhere = False
 
 
 class Refused(MatloopError):
@@ -216,8 +224,20 @@ class LedgerLocked(LedgerError):
 
 
 class LedgerCorrupt(LedgerError):
-    """The ledger file is damaged."""
+    """The ledger file is damaged.
+
+    Attributes:
+        why: in a few words, where the message says more.
+    """
+
+    def __init__(self, message: str, why: str = "") -> None:
+        super().__init__(message)
+        self.why = why or message
 
 
 class LedgerUnwritable(LedgerError):
-    """The ledger cannot be written: the disk is full or read-only."""
+    """The ledger cannot be written for now: the disk is full, read-only or out of reach."""
+
+
+class LedgerBusy(LedgerUnwritable):
+    """The ledger cannot be written or read for now: another program keeps its file locked."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import math
 import re
 from collections.abc import Sequence
 from itertools import chain
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.search_spaces.parameter import suggest
+from matloop.search_spaces.parameter import finite, suggest
 
 DECIMAL_COMMA = re.compile(r"^(\s*[-+]?\d*),(\d+(?:[eE][-+]?\d+)?\s*)$")
 """A number as files with semicolons between cells write it."""
@@ -105,7 +104,7 @@ def _parse(name: str, cells: Sequence[tuple[int, str]], path: Path) -> list[Any]
         except ValueError:
             continue
         for (line, cell), value in zip(cells, values, strict=True):
-            if not math.isfinite(value):
+            if not finite(value):
                 raise ConfigError(f"expected a finite number in line {line}, column {name!r} of {path}, got {cell!r}")
         return values
     return [cell for _, cell in cells]

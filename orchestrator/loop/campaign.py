@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -10,7 +11,7 @@ from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.inbox import Inbox
-from matloop.orchestrator.loop.loop import Loop
+from matloop.orchestrator.loop.loop import INTERRUPTED, Loop
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Plan, Silent, Study
 
@@ -31,7 +32,7 @@ class Campaign:
         inbox: what the loop waits at; for simulations.
 
     Attributes:
-        outcome: how the last `run` ended: "finished", "interrupted" or "out of time"; empty before.
+        outcome: how the last `run` ended, one of `orchestrator.job.OUTCOMES`; empty before.
     """
 
     def __init__(
@@ -67,29 +68,43 @@ class Campaign:
         """Run, or go on with, every study that is not at its end.
 
         Returns:
-            The outcome: "finished", "interrupted" after the first SIGINT or SIGTERM (what was in flight has been
-            recorded; after a second one it is withdrawn and will be measured again on resume), or "out of time", which
-            withdraws it too.
+            The outcome: "finished"; "nothing answered" if a study came to its end without a single value; "failures in
+            a row"; with work left, "interrupted" after a first SIGINT and "terminated" after a first SIGTERM (what was
+            in flight has been recorded; after a second one it is withdrawn, and what is repeatable will be measured
+            again on resume), or "out of time", which withdraws it too.
 
         Raises:
-            MatloopError: a strategy or the ledger is in trouble; what was in flight has been recorded.
+            MatloopError: a strategy or the ledger is in trouble; what was in flight has been recorded, unless it was
+                stopped.
         """
-        self.outcome = self._run()
-        if self.outcome == "interrupted" and self.stop.closing:
-            self.outcome = "out of time"
+        self.outcome = ""
+        with self.stop.taking_signals():
+            self.outcome = self._run()
         return self.outcome
 
     def _run(self) -> str:
-        started_later = set(self.ledger.history.counts)
-        with self.stop.taking_signals():
-            for index, plan in enumerate(self.plans):
-                later = {p.name for p in self.plans[index + 1 :]}
-                if self.ledger.history.ended(plan.name) and later & started_later:
-                    continue  # later studies were built on its outcome
-                study = plan.build(self.ledger.history, ArtifactStore(self.artifacts))
-                if self._loop(study).run() == "interrupted":
-                    return "interrupted"
+        history = self.ledger.history
+        started_later = set(history.counts)
+        for index, plan in enumerate(self.plans):
+            later = {p.name for p in self.plans[index + 1 :]}
+            if history.ended(plan.name) and later & started_later:
+                continue  # later studies were built on its outcome
+            if self.stop.stopping and not history.ended(plan.name):
+                return self._stopped()
+            try:
+                with self.stop.breakable():
+                    study = plan.build(history, ArtifactStore(self.artifacts))
+            except KeyboardInterrupt:
+                return self._stopped()
+            ending = self._loop(study).run()
+            if ending != "finished":  # later studies might build on what it did not find
+                return self._stopped() if ending == INTERRUPTED else ending
         return "finished"
+
+    def _stopped(self) -> str:
+        if self.stop.closing:
+            return "out of time"
+        return "terminated" if self.stop.first == signal.SIGTERM else "interrupted"
 
     def _loop(self, study: Study) -> Loop:
         return Loop(

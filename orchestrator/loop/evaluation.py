@@ -1,8 +1,8 @@
 """One evaluation, as it travels to a worker: the only place where any exception is caught and becomes data.
 
-What all evaluations of a study have in common is pickled once, and unpickled once by a worker that makes one after
-another; of trials and answers travel the values of their fields, which dataclasses with slots would pickle at a fifth
-of the speed.
+What all evaluations of a study have in common is pickled once, sent once to each worker, and unpickled once by a worker
+that makes one after another; of trials and answers travel the values of their fields, which dataclasses with slots
+would pickle at a fifth of the speed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import copyreg
 import os
 import pickle
 import re
+import signal
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -19,16 +21,23 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 from matloop.orchestrator import interruption
 from matloop.orchestrator.errors import InvalidResult
+from matloop.orchestrator.interruption import Interrupted
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
-from matloop.orchestrator.loop.returned import as_measurement
+from matloop.orchestrator.loop.returned import as_measurement, kept_of
+from matloop.orchestrator.loop.stop import StopNow
+from matloop.orchestrator.measurement import shown
 from matloop.orchestrator.plain import writable
 from matloop.orchestrator.protocols import Driver, accepts_inputs, grace_of
 from matloop.orchestrator.trial import Answer, Cause, Failure, Measurement, Objective, Trial
 from matloop.orchestrator.workplace import Workplace, folder_of_trials
+
+LONGEST_MESSAGE = 500
+LONGEST_TRACEBACK = 20_000
+"""Characters; of what is longer, the end is kept, where the error is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +77,9 @@ class Conditions:
         """Folder of the trials' own folders, absolute: beside the artifacts."""
         return str(folder_of_trials(self.artifacts.parent))
 
-    def __reduce__(self) -> tuple[Callable[[bytes], Conditions], tuple[bytes]]:
-        return _unpacked, (self.packed,)
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Callable[[bytes], Conditions], tuple[object]]:
+        """Evaluations share a buffer, so that an executor may send it once (`matloop.hpc.parcel`)."""
+        return _unpacked, (pickle.PickleBuffer(self.packed) if int(protocol) >= 5 else self.packed,)
 
 
 @lru_cache(maxsize=1)  # a worker makes evaluations of one study, then those of the next
@@ -80,7 +90,7 @@ def _unpacked(packed: bytes) -> Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A driver applied to a trial. Picklable; calling it never raises an Exception."""
+    """A driver applied to a trial. Picklable; calling it raises nothing but the KeyboardInterrupt that stops a run."""
 
     conditions: Conditions
     trial: Trial
@@ -108,27 +118,29 @@ class Evaluation:
         return Evaluation, (self.conditions, self.trial)
 
     def __call__(self) -> Answer:
-        """Measure and check; an exception becomes a Failure with its full traceback.
+        """Measure and check; whatever the driver raises becomes a Failure with its full traceback.
 
         Raises:
-            Interrupted: the driver let it pass.
+            Interrupted: the evaluation is to end, and the driver let that pass.
         """
         started_at = time.time()
         workplace = Workplace(f"{self.conditions.trials}/{self.trial.id}")
-        measurement, failure, stored = None, None, {}
+        measurement, failure, stored, details = None, None, {}, {}
         try:
             returned = self._measure(replace(self.trial, workplace=workplace))
             interruption.end()
             measurement = as_measurement(returned, self.conditions.objectives)
             stored = self._store(measurement)
-        except Exception as error:
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too, where the driver raised them
             interruption.end()
-            failure = _failure(error)
+            if stops_the_run(error):
+                raise
+            failure, details = _failure(error), _details(error)
         return Answer(
             values=dict(measurement.values) if measurement and not failure else None,
             failure=failure,
             noise=dict(measurement.noise) if measurement else {},
-            info=dict(measurement.info) if measurement else {},
+            info=dict(measurement.info) if measurement else details,
             artifacts=stored,
             cost=measurement.cost if measurement else None,
             started_at=started_at,
@@ -165,18 +177,38 @@ class _ArtifactsOutOfReach(Exception):
     """The disk did not take an artifact, or does not have it."""
 
 
-_CAUSES: tuple[tuple[type[Exception], Cause], ...] = (
+_CAUSES: tuple[tuple[type[BaseException], Cause], ...] = (
     (_ArtifactsOutOfReach, "lost"),  # the machine's fault, not the point's
     (InvalidResult, "invalid_result"),
     (TimeoutError, "timeout"),
-    (Exception, "exception"),
+    (BaseException, "exception"),
 )
 
 
-def _failure(error: Exception) -> Failure:
+def stops_the_run(error: BaseException) -> bool:
+    """Whether it comes from whoever stops the run, rather than from the driver: from `Stop`, or by Ctrl-C in a process
+    that has left Python to deal with that."""
+    if isinstance(error, StopNow | Interrupted):
+        return True
+    by_signal = isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+    return by_signal and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def _failure(error: BaseException) -> Failure:
     """What the record keeps of an exception that is being handled."""
     cause: Cause = "memory" if _memory_ran_out(error) else next(c for kind, c in _CAUSES if isinstance(error, kind))
-    return Failure(cause=cause, message=writable(_one_line(error)), traceback=writable(traceback.format_exc()))
+    trace = traceback.format_exc()
+    if len(trace) > LONGEST_TRACEBACK:
+        trace = f"… {trace[-LONGEST_TRACEBACK:]}"
+    return Failure(cause=cause, message=writable(_one_line(error)), traceback=writable(trace))
+
+
+def _details(error: BaseException) -> dict[str, Any]:
+    """What the driver adds to its failure: an exception may have `info`, as a measurement has."""
+    try:
+        return kept_of(getattr(error, "info", None))
+    except Exception:  # of an exception that is not ours
+        return {}
 
 
 def _memory_ran_out(error: BaseException | None) -> bool:
@@ -196,12 +228,21 @@ _OUT_OF_MEMORY = re.compile(
 )
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     if isinstance(error, InvalidResult):
         more = len(error.problems) - 1
         return f"{error.problems[0]}{f' (and {more} more)' if more else ''}"
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
+    name = type(error).__name__
+    if isinstance(error, SystemExit) and not isinstance(error.code, str):
+        return (
+            f"{name}: expected a result, got sys.exit({'' if error.code is None else shown(error.code)}); return the "
+            "result, and catch SystemExit around a program that ends so"
+        )
+    try:
+        text = " ".join(str(error)[: 4 * LONGEST_MESSAGE].split())
+    except Exception:  # of an exception that is not ours
+        return name
+    return f"{name}: {text}"[:LONGEST_MESSAGE] if text else name
 
 
 T = TypeVar("T", Trial, Answer)

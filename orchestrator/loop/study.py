@@ -45,12 +45,13 @@ class Plan:
 
 
 class Observer(Protocol):
-    """Told of what happens, on the loop's thread, after it is durable."""
+    """Told of what happens, on the loop's thread, after it is durable; `notice` is what a person should read now."""
 
     def study_started(self, study: Study, history: History) -> None: ...
     def proposed(self, trial: Trial) -> None: ...
     def finished(self, trial: Trial) -> None: ...
     def running(self, busy: int, slots: int) -> None: ...
+    def notice(self, text: str) -> None: ...
     def study_ended(self, study: str, reason: str) -> None: ...
 
 
@@ -67,6 +68,9 @@ class Silent:
         """See `Observer`."""
 
     def running(self, busy: int, slots: int) -> None:
+        """See `Observer`."""
+
+    def notice(self, text: str) -> None:
         """See `Observer`."""
 
     def study_ended(self, study: str, reason: str) -> None:

@@ -48,7 +48,15 @@ def state(history: History, studies: list[Study]) -> State:
 
 
 def state_sentence(history: History, studies: list[Study]) -> str:
-    """The state in words."""
+    """The state in words, and whether the record is whole."""
+    damage = (
+        f" The ledger is damaged ({history.damage}): only the {history.last_seq} events before that are shown. "
+        "`matloop repair` makes a copy with all that can be read."
+    )
+    return _state_sentence(history, studies) + (damage if history.damage else "")
+
+
+def _state_sentence(history: History, studies: list[Study]) -> str:
     at = text.moment(history.sessions[-1].last_at) if history.sessions else ""
     reason = history.sessions[-1].ended if history.sessions else ""
     waiting = sum(len(s.running) for s in studies)

@@ -56,7 +56,7 @@ def _foreseen(history: History) -> str:
     pairs = []
     for trial in history.trials:
         stated = (trial.extra.get("explanation") or {}).get("feasible")
-        told = trial.values is not None or (trial.failure is not None and not trial.failure.retriable)
+        told = trial.values is not None or (trial.failure is not None and trial.failure.informative)
         if stated is not None and told and trial.planned is None:
             pairs.append((float(stated), trial.values is not None))
     if len(pairs) < 3:
