@@ -76,7 +76,8 @@ class Child:
         self._lock = threading.Lock()  # held to change any of these:
         self._process: Process | None = None
         self._stopped = False
-        self._busy = False
+        self._idle = threading.Event()
+        self._idle.set()
 
     def run(self, parcel: Parcel, *, timeout_s: float | None = None, memory_gb: float | None = None) -> bytes:
         """Make a call in the child.
@@ -100,7 +101,7 @@ class Child:
         except _Spent:
             return self._run(parcel, timeout_s, memory_gb, again=True)
         finally:
-            self._busy = False
+            self._idle.set()
 
     def stop(self) -> None:
         """Kill the child and refuse further calls; may be called from any thread."""
@@ -117,8 +118,12 @@ class Child:
         """
         with self._lock:
             self._stopped, self.patience_s = True, min(self.patience_s, within_s)
-            if self._process is not None and not self._busy:
+            if self._process is not None and self._idle.is_set():
                 self._process.kill()
+
+    def settle(self) -> None:
+        """Wait until no call is being made."""
+        self._idle.wait()
 
     def dismiss(self) -> None:
         """Tell an idle child to end, and refuse further calls."""
@@ -182,7 +187,7 @@ class Child:
                 self._process = None
             if self._process is None:
                 self._process = start(environment(os.environ, self._threads) | self._environ, self._log)
-            self._busy = True
+            self._idle.clear()
             return self._process
 
 

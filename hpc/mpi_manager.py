@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 import sys
 import threading
@@ -111,9 +112,13 @@ class Manager:
         self._resolve(call, CancelledError(ENDED))
         return call.future
 
-    def call_off(self) -> None:
-        """Cancel what has not begun, and have the workers end what runs; may be called from any thread."""
-        self._inbox.append(self._call_off)
+    def call_off(self, within_s: float = math.inf) -> None:
+        """Cancel what has not begun, and have the workers end what runs; may be called from any thread.
+
+        Args:
+            within_s: most that this may take, s.
+        """
+        self._inbox.append(lambda: self._call_off(within_s))
 
     def stop(self) -> bool:
         """Dismiss the workers, which have nothing left to do, and return once they are gone.
@@ -243,7 +248,7 @@ class Manager:
             self._dispatcher.join(rank, self._now)
         elif not self._given_up[rank]:
             self._given_up[rank] = True
-            self._wire.send(rank, Kind.CALL_OFF)
+            self._wire.send(rank, Kind.CALL_OFF, math.inf)
 
     def _answered(self, rank: int, task: int, answer: bytes | memoryview) -> None:
         if not self._dispatcher.finish(rank, task, self._now):
@@ -305,13 +310,13 @@ class Manager:
         self._calls[number] = call
         self._dispatcher.submit(number)
 
-    def _call_off(self) -> None:
+    def _call_off(self, within_s: float) -> None:
         for number, call in list(self._calls.items()):
             if call.future.cancel():
                 call.future.set_running_or_notify_cancel()
                 del self._calls[number]
         for rank in self._staying():
-            self._wire.send(rank, Kind.CALL_OFF)
+            self._wire.send(rank, Kind.CALL_OFF, within_s)
 
     def _stop(self) -> None:
         self._stopping = True

@@ -81,6 +81,7 @@ class ExecutorConfig(_Section):
     timeout_s: Positive | None = None
     memory_gb: Positive | None = None
     trials_per_gpu: Annotated[int, Field(ge=0)] | None = None
+    trials_per_child: Count | None = None
     lease_s: Positive | None = None
     address: str | None = None
     cluster: dict[str, Any] | None = None

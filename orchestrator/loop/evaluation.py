@@ -217,7 +217,7 @@ def _memory_ran_out(error: BaseException | None) -> bool:
         names = {kind.__name__ for kind in type(error).__mro__}
         if isinstance(error, MemoryError) or "OutOfMemoryError" in names:
             return True
-        if isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)):
+        if isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(_text(error)):
             return True
         error = error.__cause__
     return False
@@ -238,11 +238,16 @@ def _one_line(error: BaseException) -> str:
             f"{name}: expected a result, got sys.exit({'' if error.code is None else shown(error.code)}); return the "
             "result, and catch SystemExit around a program that ends so"
         )
-    try:
-        text = " ".join(str(error)[: 4 * LONGEST_MESSAGE].split())
-    except Exception:  # of an exception that is not ours
-        return name
+    text = " ".join(_text(error).split())
     return f"{name}: {text}"[:LONGEST_MESSAGE] if text else name
+
+
+def _text(error: BaseException) -> str:
+    """Its beginning; empty if it cannot say it, being no exception of ours."""
+    try:
+        return str(error)[: 4 * LONGEST_MESSAGE]
+    except Exception:
+        return ""
 
 
 T = TypeVar("T", Trial, Answer)
