@@ -1,7 +1,9 @@
 """Any program as a driver: input files from templates, a run in a fresh folder, numbers read from what it leaves.
 
 Templates are Jinja2: `{{temperature}}` is the point's value of that name, `{{point["T (K)"]}}` one whose name is not
-a word, `{{trial.seed}}` a field of the trial. A name that the point lacks is an error.
+a word, `{{trial.seed}}` a field of the trial. A name that the point lacks is an error. Values are data, whatever they
+hold: each is one argument, or part of one. A value at the beginning of an argument may still look like an option to the
+program; where choices are not your own, write `--name={{x}}`, or `--` before it.
 
 What has to outlast an interruption belongs into `{{trial.folder}}`, also MATLOOP_TRIAL_FOLDER in the environment: it is
 the same in every attempt. Where the trial is to end, the program and what it has started get SIGTERM, and `grace_s`
@@ -27,13 +29,14 @@ from typing import Any
 import jinja2
 
 from matloop.drivers.parsing import CommandFailed, Output, check, read
+from matloop.drivers.shell import check_arguments, check_shell
 from matloop.orchestrator import interruption
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.interruption import GRACE_S, Interrupted
 from matloop.orchestrator.processes import POSIX, apart, cause_of_death, end_family, kill_family
 from matloop.orchestrator.protocols import Keep
 from matloop.orchestrator.trial import Measurement, Objective, Trial
-from matloop.orchestrator.workplace import PREFIX, SCRATCH, TRIAL_FOLDER, remove_scratch
+from matloop.orchestrator.workplace import PREFIX, SCRATCH, TRIAL_FOLDER, prepared, remove_scratch
 
 TAIL_LINES = 12  # how much of the program's output goes into an error
 WORK = "work"  # the working folder within a trial's
@@ -51,8 +54,9 @@ class Command:
         templates: template files, filled in and written under their own names without a final `.j2`.
         files: files that are linked into the working folder as they are; on Windows they are copied if need be.
         artifacts: files of the working folder to keep with the trial.
-        shell: pass `run` to /bin/sh, values quoted, so that pipes and redirections work. Not on Windows.
-        environment: environment variables to set.
+        shell: pass `run` to /bin/sh, values quoted, so that pipes and redirections work. Values have to stand bare:
+            inside other quotes they cannot be quoted, and are refused. Not on Windows.
+        environment: environment variables to set, each a template; for values that cannot stand bare.
         timeout_s: wall time after which the program is interrupted, s; the trial has failed then.
         grace_s: how long it may go on after SIGTERM, s.
         fresh: begin every attempt in an empty working folder; else it works in `trial.folder` itself, with what an
@@ -117,6 +121,14 @@ class Command:
         self.fresh, self.keep, self.scratch = fresh, keep, scratch
         for name, text in [*(("run", part) for part in self.run), *self.inputs.items()]:
             _template(text, shell and name == "run", name)
+        for name, text in self.environment.items():
+            if not name or "=" in name or "\0" in name:
+                raise ConfigError(f"expected names of environment variables, got {name!r}", at="environment")
+            _template(text, False, name, ("environment", name))
+        if shell:
+            check_shell(self.run[0], _environment(quoted=True))
+        else:
+            check_arguments(self.run)
         for name, at in [*((n, ("inputs", n)) for n in self.inputs), *((n, "artifacts") for n in self.artifacts)]:
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise ConfigError(f"expected a file name inside the working folder, got {name!r}", at=at)
@@ -131,6 +143,7 @@ class Command:
             TimeoutError: it took longer than `timeout_s`.
             Either has, as `info["read"]`, the numbers that could be read nevertheless.
         """
+        prepared(trial.workplace)
         folder = self._working_folder(trial)
         succeeded = False
         try:
@@ -181,8 +194,9 @@ class Command:
         for file in self.files:
             _provide(file, folder / file.name)
         arguments = [_render(_template(part, self.shell, "run"), values, "run") for part in self.run]
+        variables = {name: _render(_template(v, False, name), values, name) for name, v in self.environment.items()}
         started = time.monotonic()
-        self._execute(arguments, folder, trial.folder)
+        self._execute(arguments, folder, variables, trial.folder)
         interruption.end()  # it has finished: its numbers are not to be lost
         seconds = time.monotonic() - started
         numbers = {name: read(name, spec, folder) for name, spec in self.output.items()}
@@ -209,7 +223,9 @@ class Command:
         """The program as the campaign file has it: the same in every trial."""
         return repr(self.run[0])
 
-    def _execute(self, arguments: Sequence[str], folder: Path, place: Path | None) -> None:
+    def _execute(
+        self, arguments: Sequence[str], folder: Path, variables: Mapping[str, str], place: Path | None
+    ) -> None:
         own = {} if place is None else {TRIAL_FOLDER: str(place)}
         with (folder / "stdout.txt").open("wb") as out, (folder / "stderr.txt").open("wb") as err:
             try:
@@ -220,9 +236,13 @@ class Command:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
-                    env={**os.environ, **own, **self.environment},
+                    env={**os.environ, **own, **variables},
                     **apart(),
                 )
+            except ValueError as error:
+                raise CommandFailed(
+                    f"cannot start {self._program}: {error}; a value holds what no argument can"
+                ) from error
             except OSError as error:
                 raise CommandFailed(
                     f"cannot start {self._program}: {error.strerror}; check that it is installed and on the PATH"
@@ -290,19 +310,22 @@ def _provide(file: Path, name: Path) -> None:
             shutil.copy2(file, name)
 
 
-@functools.cache
-def _template(text: str, quoted: bool, name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
+def _environment(*, quoted: bool) -> jinja2.Environment:
+    return jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # plain text, not HTML
         finalize=(lambda value: shlex.quote(str(value))) if quoted else None,
     )
+
+
+@functools.cache
+def _template(text: str, quoted: bool, name: str, at: tuple[str, ...] = ()) -> jinja2.Template:
     try:
-        return environment.from_string(text)
+        return _environment(quoted=quoted).from_string(text)
     except jinja2.TemplateSyntaxError as error:
         text = f"{name}, line {error.lineno} of the template: {error.message}"
-        raise ConfigError(text, at="run" if name == "run" else ("inputs", name)) from error
+        raise ConfigError(text, at=at or ("run" if name == "run" else ("inputs", name))) from error
 
 
 def _render(template: jinja2.Template, values: Mapping[str, Any], name: str) -> str:

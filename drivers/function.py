@@ -18,7 +18,7 @@ from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.interruption import GRACE_S
 from matloop.orchestrator.protocols import Keep
 from matloop.orchestrator.trial import Measurement, Objective, Trial
-from matloop.orchestrator.workplace import TRIAL_FOLDER
+from matloop.orchestrator.workplace import TRIAL_FOLDER, prepared
 
 
 class Function:
@@ -66,7 +66,7 @@ class Function:
         """Call the function with a copy of the trial's point."""
         function, wants_trial = resolve(self.path, self.folder)
         if looks_for_folder(function):
-            _ = trial.folder
+            prepared(trial.workplace)
         point = dict(trial.point)
         result: Measurement | Mapping[str, float] | float
         result = function(point, trial=trial) if wants_trial else function(point)

@@ -8,6 +8,7 @@ functions are submitted.
 from __future__ import annotations
 
 import faulthandler
+import io
 import json
 import multiprocessing.spawn
 import os
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Client, Connection
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from matloop.hpc.parcel import Call, Kept, Parcel
 from matloop.orchestrator import interruption
@@ -69,8 +70,7 @@ def serve(descriptors: Mapping[str, int] | None, sys_path: Sequence[str], main: 
         signal.signal(number, signal.SIG_IGN)
     interruption.take_signal()
     connection, orphans = (_call_back(), NoOrphans()) if descriptors is None else _inherit(**descriptors)
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(line_buffering=True)  # what it printed outlives it
+    sys.stdout, sys.stderr = _forgiving(sys.stdout), _forgiving(sys.stderr)
     sys.path[:] = sys_path
     _main = main
     with connection:
@@ -95,6 +95,24 @@ def _answer(message: bytes, send: Callable[[bytes], None], used: bool) -> bytes:
         with _told_apart():
             return answer(payload, partial(_begin, send, timed=head == AGAIN[TIMED]), used=used)
     return answer(payload, partial(_begin, send, timed=head == TIMED), used=used)
+
+
+class _Forgiving(io.FileIO):
+    """A file that drops what the disk does not take: no trial fails over what it prints."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _forgiving(stream: Any) -> Any:
+    """Standard output or error, each line written at once, so that what a call printed outlives it; None if closed."""
+    if stream is None:
+        return None
+    raw = _Forgiving(stream.fileno(), "wb", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True)
 
 
 @contextmanager

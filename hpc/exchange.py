@@ -52,6 +52,7 @@ class Exchange:
         self._grace_s = GRACE_S
         self._look_at = time.monotonic() + TICK_S
         self._deadline = time.monotonic() + LOADING_S + self._allowed_s
+        self._begun = timeout_s is None  # or not known
         self._why: Exception | None = None  # it was interrupted
         self._kill_at = math.inf
         self.repeatable = True
@@ -109,7 +110,7 @@ class Exchange:
         if head == child.BEGINS:
             said = json.loads(message[1:])
             self.repeatable, self._grace_s = said["repeatable"], said["grace_s"]
-            self._deadline = time.monotonic() + self._allowed_s
+            self._begun, self._deadline = True, time.monotonic() + self._allowed_s
             return None
         if head == child.MEMORY:
             self.memory_ran_out = True
@@ -138,7 +139,8 @@ class Exchange:
             self._weigh(self._memory_gb)
 
     def _interrupt(self, why: Exception) -> None:
-        grace_s = min(self._grace_s + SETTLE_S, self._patience_s()) if self._grace_s > 0 else 0.0
+        wanted_s = self._grace_s + SETTLE_S if self._begun and self._grace_s > 0 else 0.0
+        grace_s = min(wanted_s, self._patience_s())
         if grace_s <= 0 or not self._process.ask_to_end():
             raise why
         self._why, self._deadline, self._kill_at = why, math.inf, time.monotonic() + grace_s

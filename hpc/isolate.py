@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ from typing import Any
 from matloop.hpc.exchange import Exchange
 from matloop.hpc.parcel import Parcel
 from matloop.hpc.process import FAREWELL_S, Process, environment, start
-from matloop.orchestrator.errors import MemoryExceeded
+from matloop.orchestrator.errors import MemoryExceeded, NotBegun
 
 
 def pack(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Parcel:
@@ -94,6 +95,7 @@ class Child:
             TimeoutError: the time limit passed, and so did the grace period.
             MemoryExceeded: the memory limit was passed; the child was killed.
             WorkerCrashed: the child died; the Python stack it died with is attached as a note where there is one.
+            NotBegun: the child cannot be started, for want of memory, processes or files.
             CancelledError: `stop` or `withdraw` was called, or `cancelled` returned True.
         """
         try:
@@ -186,7 +188,10 @@ class Child:
                 self._process.bury()
                 self._process = None
             if self._process is None:
-                self._process = start(environment(os.environ, self._threads) | self._environ, self._log)
+                try:
+                    self._process = start(environment(os.environ, self._threads) | self._environ, self._log)
+                except OSError as error:
+                    raise NotBegun(f"cannot start a worker on {socket.gethostname()}: {error}") from error
             self._idle.clear()
             return self._process
 

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from matloop.orchestrator.errors import NotBegun
+
 TRIAL_FOLDER: Final = "MATLOOP_TRIAL_FOLDER"
 """Environment variable with its path, once it is made and until the evaluation has ended."""
 
@@ -50,6 +52,18 @@ class Workplace:
         if os.environ.get(TRIAL_FOLDER) == self.path:
             del os.environ[TRIAL_FOLDER]
         return not removed_if_empty(self.path)
+
+
+def prepared(workplace: Workplace | None) -> Path | None:
+    """The folder for a driver that is about to begin; None where there is none.
+
+    Raises:
+        NotBegun: it cannot be made, which is no fault of the trial's.
+    """
+    try:
+        return None if workplace is None else workplace.folder
+    except OSError as error:
+        raise NotBegun(f"cannot make the trial's folder: {error}") from error
 
 
 def folder_of_trials(run: Path) -> Path:

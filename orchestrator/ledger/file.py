@@ -11,6 +11,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from matloop.orchestrator.errors import LedgerBusy, LedgerCorrupt, LedgerError, LedgerUnwritable
@@ -70,12 +71,15 @@ def _create(path: Path) -> None:
             f"{path} is not there, but {', '.join(p.name for p in content_beside(path))} beside it, with events in it. "
             f"Put the file back, or save them with: matloop repair {quoted(path)}; or delete that too, to begin anew"
         )
-    for log in (*_LOGS, "-shm"):
-        path.with_name(path.name + log).unlink(missing_ok=True)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     try:
+        for log in (*_LOGS, "-shm"):
+            path.with_name(path.name + log).unlink(missing_ok=True)
+        for left in path.parent.glob(f"{escape(path.name)}.*.tmp*"):  # by one who was killed here
+            left.unlink(missing_ok=True)
         open(partial, "xb", opener=private).close()
         with closing(sqlite3.connect(partial, isolation_level=None)) as db, db:
+            db.execute("PRAGMA journal_mode = MEMORY")  # what is not whole is not kept
             db.execute("BEGIN IMMEDIATE")
             db.execute(
                 "CREATE TABLE events (seq INTEGER PRIMARY KEY, time REAL NOT NULL, "
@@ -123,7 +127,7 @@ def require_ours(db: sqlite3.Connection, path: Path) -> None:
     """
     number = db.execute("PRAGMA application_id").fetchone()[0]
     tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    if number != APPLICATION_ID and tables == ["events"]:
+    if number != APPLICATION_ID and tables == ["events"] and _columns(db) == _COLUMNS:
         raise corrupt(path, "its first bytes are not those of a ledger")
     if number != APPLICATION_ID and (tables or number):
         raise LedgerCorrupt(f"{path} is an SQLite file of another program; choose another folder")
@@ -132,6 +136,10 @@ def require_ours(db: sqlite3.Connection, path: Path) -> None:
     found = db.execute("PRAGMA user_version").fetchone()[0]
     if found > SCHEMA:
         raise LedgerError(f"{path} was written by a newer matloop (format {found}, this one knows {SCHEMA})")
+
+
+def _columns(db: sqlite3.Connection) -> str:
+    return ", ".join(row[1] for row in db.execute("PRAGMA table_info(events)"))
 
 
 def content_beside(path: Path) -> list[Path]:

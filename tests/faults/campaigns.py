@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from tests.faults.diary import note
 from tests.faults.driver import ORDERS
 from tests.faults.plan import Plan
 from tests.faults.process import Blow, Watch
-from tests.faults.shim import Shim
+from tests.faults.shim import VARIABLE, Shim
 
+PROGRAM = Path(__file__).with_name("program.py")
 DONE = (0, 3)
 """Exit codes of a campaign that is at its end."""
 
@@ -25,7 +25,12 @@ DONE = (0, 3)
 def prepare(course: Course) -> None:
     """Write the campaign's file."""
     plan = course.plan
-    driver = {"kind": "python", "path": "tests.faults.driver:measure", "repeatable": plan.repeatable}
+    driver: dict[str, Any] = {"kind": "python", "path": "tests.faults.driver:measure"}
+    if plan.program:
+        run = [sys.executable, "-S", "-E", str(PROGRAM), "{{trial.id}}", "{{trial.attempt}}"]
+        driver = {"kind": "command", "run": run, "output": {"loss": {"json": "loss.json"}}, "keep": "none"}
+        driver |= {"environment": {VARIABLE: ""}, "artifacts": ["data"] if plan.artifacts else []}  # it is not struck
+    driver["repeatable"] = plan.repeatable
     executor = {"kind": "local", "slots": 2} if plan.scene == "local" else {"kind": "serial"}
     write_campaign(course, driver, executor=executor, budget={"trials": plan.trials})
 
@@ -46,7 +51,7 @@ def write_campaign(course: Course, driver: dict[str, Any], **more: Any) -> None:
 
 def start(course: Course, faults: Shim, blows: tuple[Blow, ...] = (), pause_s: float = 0.0) -> bool:
     """`matloop run` until it ends; say whether a signal hit it."""
-    watch = Watch(faults, blows, pause_s, random.Random(course.plan.seed))
+    watch = Watch(course, faults, blows, pause_s)
     output = course.root / f"output-{len(course.ends)}"
     number = watch.start(lambda: _run(course), output, environ(course), first=True)
     watch.wait([number])

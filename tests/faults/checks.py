@@ -46,6 +46,7 @@ def endings(course: Course) -> Iterator[str]:
             yield f"{name} printed a traceback"
         if ended.code > 0 and ended.code not in SIGNALLED.values() and not ended.text.strip():
             yield f"{name} ended with {ended.code} without a word"
+    yield from course.readers
     if course.strays:
         yield f"processes were left behind: {course.strays}"
 
@@ -71,6 +72,7 @@ def described(course: Course) -> str:
     """The run in words, for the report of a breach."""
     plan = course.plan
     names = ("network", "repeatable", "artifacts", "trials", "sleep_s", "span", "gap_s")
+    names += ("program", "again", "reader")
     details = {name: getattr(plan, name) for name in names}
     details |= {"moment": round(plan.moment, 3), "odd": dict(plan.odd), "struck": course.struck}
     details |= {"codes": [ended.code for ended in course.ends]}

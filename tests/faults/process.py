@@ -7,18 +7,20 @@ import faulthandler
 import os
 import random
 import signal
+import sqlite3
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from tests.faults import shim
+from tests.faults.course import Course, Ended
 from tests.faults.shim import Page, Shim
 
 LIMIT_S = 120.0
@@ -29,35 +31,19 @@ HANGS = "hangs"
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a process ended.
-
-    Attributes:
-        code: exit code; negative for a signal.
-        text: what it printed.
-        seconds: how long it ran, s.
-        hung: whether it had to be ended.
-    """
-
-    code: int
-    text: str
-    seconds: float
-    hung: bool
-
-
-@dataclass(frozen=True)
 class Blow:
     """A signal to come.
 
     Attributes:
         at_s: when, after the start, s.
         number: which.
-        to_worker: whether a child gets it, and not the process itself.
+        to: "manager" for the process itself, "worker" for one of its children; "ledger" if it is no signal, and another
+            program is to hold the ledger.
     """
 
     at_s: float
     number: int
-    to_worker: bool = False
+    to: str = "manager"
 
 
 def fork(
@@ -116,24 +102,61 @@ def _as_main(action: Callable[[], object]) -> int:
     return code
 
 
+def fork_aside(action: Callable[[], object], output: Path) -> int:
+    """Do something in a process that no fault strikes; return its number."""
+    number = os.fork()
+    if number:
+        return number
+    try:
+        action()
+    except BaseException:
+        output.write_text(traceback.format_exc())
+        os._exit(1)
+    os._exit(0)
+
+
+def read_on(course: Course) -> None:
+    """Read the ledger again and again until all is over: it can be read, and only grows."""
+    from matloop.orchestrator.ledger.ledger import read
+
+    last = 0
+    while not (course.root / "over").exists():
+        if course.ledger.exists():
+            found = read(course.ledger).last_seq
+            assert found >= last, f"a reader saw {found} events after it had seen {last}"
+            last = found
+        time.sleep(0.01)
+
+
+def hold(course: Course, seconds: float) -> None:
+    """Keep the ledger from being written, as another program would."""
+    if course.ledger.exists():
+        with closing(sqlite3.connect(course.ledger, isolation_level=None, timeout=10.0)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            time.sleep(seconds)
+            db.execute("ROLLBACK")
+
+
 class Watch:
     """Processes that are waited for, while signals are sent to the first one and whoever stopped itself is continued.
 
     Args:
+        course: of the run.
         faults: the page that they obey.
         blows: signals to come.
-        pause_s: how long a process that stopped itself stays so, s.
-        draw: chooses among several victims.
+        pause_s: how long a process that stopped itself stays so, and the ledger is held, s.
     """
 
-    def __init__(self, faults: Shim, blows: Sequence[Blow], pause_s: float, draw: random.Random) -> None:
-        self._faults, self._pause_s, self._draw = faults, pause_s, draw
+    def __init__(self, course: Course, faults: Shim, blows: Sequence[Blow] = (), pause_s: float = 0.0) -> None:
+        self._course, self._faults, self._pause_s = course, faults, pause_s
+        self._draw = random.Random(f"victims {course.plan.seed}")
         self._to_come = sorted(blows, key=lambda blow: blow.at_s)
         self._begun = time.monotonic()
         self._begins: dict[int, float] = {}
         self._outputs: dict[int, Path] = {}
         self._hung: set[int] = set()
         self._stopped: tuple[int, float] | None = None
+        self._aside: list[int] = []
         self.ended: dict[int, Ended] = {}
         self.blows = 0
 
@@ -147,6 +170,8 @@ class Watch:
     def wait(self, numbers: Sequence[int], service: Callable[[], int] | None = None) -> None:
         """Until all of them have ended; whenever the service has ended as well, it is started again."""
         serving = service() if service else None
+        if self._course.plan.reader:
+            self._aside.append(fork_aside(lambda: read_on(self._course), self._course.aside))
         while not self.ended.keys() >= set(numbers):
             self._look()
             if service and serving in self.ended:
@@ -154,7 +179,14 @@ class Watch:
             time.sleep(POLL_S)
         if serving is not None and serving not in self.ended:
             os.kill(serving, signal.SIGINT)
-            self.wait([serving])
+            while serving not in self.ended:
+                time.sleep(POLL_S)
+                self._look()
+        (self._course.root / "over").touch()
+        for number in self._aside:
+            if os.waitpid(number, 0)[1]:
+                self._course.readers.append(f"who read meanwhile: {self._course.aside.read_text().splitlines()[-1]}")
+        (self._course.root / "over").unlink()
 
     def _look(self) -> None:
         for number, begun in self._begins.items():
@@ -171,7 +203,12 @@ class Watch:
                 self._hung.add(number)
         manager = self._faults.page.manager
         while self._to_come and time.monotonic() - self._begun >= self._to_come[0].at_s:
-            self.blows += _strike(self._to_come.pop(0), manager, manager in self.ended, self._draw)
+            blow = self._to_come.pop(0)
+            if blow.to == "ledger":
+                self._aside.append(fork_aside(lambda: hold(self._course, self._pause_s), self._course.aside))
+                self.blows += 1
+            else:
+                self.blows += _strike(blow, manager, manager in self.ended, self._draw)
         self._continue()
 
     def _continue(self) -> None:
@@ -188,7 +225,7 @@ class Watch:
 def _strike(blow: Blow, number: int, ended: bool, draw: random.Random) -> bool:
     """Send a signal; say whether anybody got it."""
     victims = [] if ended else [number]
-    if victims and blow.to_worker:
+    if victims and blow.to == "worker":
         with suppress(psutil.Error):
             victims = [child.pid for child in psutil.Process(number).children()]
     if victims:

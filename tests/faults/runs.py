@@ -97,24 +97,15 @@ def verdict(plan: Plan, root: Path, measured: Measure) -> Verdict:
 
 
 def _run(course: Course, measured: Measure) -> Iterator[str]:
-    plan, kind = course.plan, course.plan.kind
+    plan, room = course.plan, _room(course.plan)
     faults = Shim(course.root / "page", course.results)
-    draw = random.Random(f"blows {plan.seed}")
-    first_s = plan.moment * measured.seconds
-    blows = [Blow(first_s + i * plan.gap_s, n, kind.role == "worker") for i, n in enumerate(kind.signals)]
-    faults.arm(
-        kind.calls,
-        action=kind.action,
-        first=int(plan.moment * sum(measured.calls[call] for call in kind.calls)),
-        count=plan.span if kind.calls else 0,
-        error=kind.error,
-    )
-    hit = _start(course, faults, tuple(blows), draw.uniform(0.05, max(0.05, kind.pause_s)))
-    course.struck = hit or faults.page.struck > 0 or bool(plan.odd)
-    room = _room(plan)
+    struck = _struck_start(course, faults, measured, f"{plan.seed}", plan.moment)
     breaches: list[str] = []
     if history := checks.history_of(course, breaches):
         breaches += _checks(plan).acknowledged(course, history)
+    if plan.again and not room.at_end(course):
+        struck |= _struck_start(course, faults, measured, f"{plan.seed} again", plan.moment**2)
+    course.struck_starts, course.struck = len(course.starts), struck or bool(plan.odd)
     while not room.at_end(course) and len(course.starts) < MOST_STARTS:
         _start(course, faults)
     yield from breaches
@@ -131,6 +122,23 @@ def _run(course: Course, measured: Measure) -> Iterator[str]:
     yield from _status(course, faults)
 
 
+def _struck_start(course: Course, faults: Shim, measured: Measure, name: str, moment: float) -> bool:
+    """Start with the fault to come; say whether it hit something."""
+    plan, kind, draw = course.plan, course.plan.kind, random.Random(f"blows {name}")
+    at_s = moment * measured.seconds
+    blows = [Blow(at_s + i * plan.gap_s, number, kind.role) for i, number in enumerate(kind.signals)]
+    blows += [Blow(at_s, 0, "ledger")] if kind.held else []
+    faults.arm(
+        kind.calls,
+        action=kind.action,
+        first=int(moment * sum(measured.calls[call] for call in kind.calls)),
+        count=plan.span if kind.calls else 0,
+        error=kind.error,
+    )
+    hit = _start(course, faults, tuple(blows), draw.uniform(0.05, max(0.05, kind.pause_s)))
+    return hit or faults.page.struck > 0
+
+
 def _start(course: Course, faults: Shim, blows: tuple[Blow, ...] = (), pause_s: float = 0.0) -> bool:
     try:
         return bool(_room(course.plan).start(course, faults, blows, pause_s))
@@ -141,7 +149,7 @@ def _start(course: Course, faults: Shim, blows: tuple[Blow, ...] = (), pause_s: 
 
 def _status(course: Course, faults: Shim) -> Iterator[str]:
     """What `matloop status` says of it."""
-    watch = Watch(faults, (), 0.0, random.Random(0))
+    watch = Watch(course, faults)
     words = "status", str(course.results)
     number = watch.start(lambda: campaigns.command(*words), course.root / "status", campaigns.environ(course))
     watch.wait([number])
