@@ -165,7 +165,9 @@ class Mpi(Executor):
             failed.set_running_or_notify_cancel()
             failed.set_exception(error)
             return failed
-        future = self._manager.submit(parcel, *limits_of(fn, self._timeout_s, self._memory_gb))
+        timeout_s, memory_gb = limits_of(fn, self._timeout_s, self._memory_gb)
+        repeatable = bool(getattr(fn, "repeatable", True))
+        future = self._manager.submit(parcel, timeout_s, memory_gb, repeatable=repeatable)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
         return future

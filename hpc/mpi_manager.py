@@ -38,6 +38,7 @@ class _Call:
     timeout_s: float | None
     memory_gb: float | None
     parcel: Parcel
+    repeatable: bool
 
 
 class Manager:
@@ -88,7 +89,9 @@ class Manager:
         """See `Dispatcher.ahead`."""
         return self._dispatcher.ahead
 
-    def submit(self, parcel: Parcel, timeout_s: float | None, memory_gb: float | None) -> Future[Any]:
+    def submit(
+        self, parcel: Parcel, timeout_s: float | None, memory_gb: float | None, *, repeatable: bool = True
+    ) -> Future[Any]:
         """Have a call made by a worker; may be called from any thread. Cancelled at once if the thread has failed.
 
         Raises:
@@ -105,7 +108,7 @@ class Manager:
                 f"expected at least 1 of {self._wire.size - 1} worker ranks to be there, got 0: all were lost; "
                 "everything recorded is safe, start the job again to go on"
             )
-        call = _Call(Future(), timeout_s, memory_gb, parcel)
+        call = _Call(Future(), timeout_s, memory_gb, parcel, repeatable)
         with self._failing:
             if self.broken is None:
                 self._inbox.append(call)
@@ -316,7 +319,7 @@ class Manager:
             return
         number = next(self._numbers)
         self._calls[number] = call
-        self._dispatcher.submit(number)
+        self._dispatcher.submit(number, may_wait=call.repeatable)
 
     def _call_off(self, within_s: float) -> None:
         for number, call in list(self._calls.items()):

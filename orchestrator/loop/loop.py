@@ -408,7 +408,7 @@ class Loop:
         self.hurry = True
         self.held.give_up()
         self._record(self._wait(), tell=False)
-        within_s = self._farewell_s()
+        within_s = self.stop.grace_s = self._farewell_s()
         self.executor.shutdown(wait=False, cancel_futures=True)
         futures = [flight.future for flight in self.in_flight.values() if flight.future is not None]
         self._part(futures, within_s)
