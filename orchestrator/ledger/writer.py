@@ -215,8 +215,14 @@ class Writer:
         if self._doubtful:
             self._discard()
         before = self.history.last_seq
-        with naming(self.path):
-            advance(self.history, rows(self._db, self.path, after=before))
+        self._doubtful = True
+        try:
+            with naming(self.path):
+                advance(self.history, rows(self._db, self.path, after=before))
+        except LedgerError:
+            self._doubtful = False  # up to there it is sound
+            raise
+        self._doubtful = False
         return self.history.last_seq - before
 
     def _discard(self) -> bool:
