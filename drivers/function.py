@@ -89,7 +89,7 @@ def _import_module(name: str, folder: Path) -> ModuleType:
     _search(folder)
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         hint = f"; modules are looked for among the installed ones and in {folder}"
         raise ConfigError(f"path: cannot import {name!r}: {_cause(error)}{hint}", at="path") from error
 
@@ -108,7 +108,7 @@ def _import_file(file: Path) -> ModuleType:
     sys.modules[name] = module  # before it runs: dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ConfigError(f"path: importing {file} failed: {_cause(error)}", at="path") from error
     return module
@@ -120,8 +120,10 @@ def _search(folder: Path) -> None:
         sys.path.append(str(folder))
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     users = [f for f in frames if f.filename != __file__ and "importlib" not in f.filename]
     where = f" ({users[-1].filename}, line {users[-1].lineno})" if users else ""
+    if isinstance(error, SystemExit):
+        return f'it calls sys.exit{where}; put what it does as a script under `if __name__ == "__main__":`'
     return f"{type(error).__name__}: {error}{where}"

@@ -14,8 +14,9 @@ Point = Mapping[str, Any]
 
 State = Literal["running", "answered", "failed", "cancelled"]
 
-Cause = Literal["exception", "invalid_result", "timeout", "memory", "crash", "lost", "experiment"]
+Cause = Literal["exception", "invalid_result", "timeout", "memory", "crash", "lost", "uncertain", "experiment"]
 """Why an evaluation failed. `crash` and `lost` say nothing about the point and are retried; the rest are final.
+`uncertain` says nothing either: it may have happened, gave no answer and must not be repeated, so a person decides.
 `experiment` is what a person or an instrument says of the experiment itself: it cracked, leaked, did not form."""
 
 
@@ -76,13 +77,14 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What a driver returns.
+    """What a driver returns; docs/extending.md says what is accepted in place of these types.
 
     Attributes:
         values: measured value by name, finite and within ±1e100: every objective of the study, and what else is worth
-            keeping. What is not sound besides the objectives is left out; `info["not_recorded"]` then says why.
+            keeping. What is no number besides the objectives goes to `info`, what is not sound is left out;
+            `info["not_recorded"]` then says why.
         noise: standard deviation of the measurement by name of a value, finite, >= 0, where the driver knows it.
-        info: JSON-able details worth keeping (epochs run, parameters, files read) by name, at most 1 MiB.
+        info: details worth keeping (epochs run, parameters, files read) by name, at most 1 MiB as JSON.
         artifacts: large results by name (arrays or bytes); stored in files by content hash.
         cost: in the study's own unit of cost (money, beam time, kWh), finite, >= 0; None counts as 1 per trial.
     """
@@ -112,6 +114,11 @@ class Failure:
     def retriable(self) -> bool:
         """Whether the failure may be the machine's rather than the point's."""
         return self.cause in ("crash", "lost")
+
+    @property
+    def informative(self) -> bool:
+        """Whether the failure says something about the point."""
+        return self.cause not in ("crash", "lost", "uncertain")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

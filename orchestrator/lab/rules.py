@@ -16,7 +16,9 @@ from matloop.orchestrator.measurement import (
     check_cost,
     check_text,
     check_values,
+    floats,
     shown,
+    single,
     storable,
 )
 from matloop.orchestrator.protocols import Lenient, Space
@@ -149,7 +151,8 @@ class Rules:
             faults.append(Problem("expected either values or a failure, got both", ("failure",)))
         if faults or allow_outside:
             return faults
-        return [fault for objective in self.objectives for fault in self._outside(objective, result.values)]
+        values = floats(result.values)
+        return [fault for objective in self.objectives for fault in self._outside(objective, values)]
 
     def _outside(self, objective: Objective, values: Mapping[str, float]) -> list[Problem]:
         """What is wrong with a value that is not plausible."""
@@ -189,18 +192,18 @@ def _differences(result: Result, trial: Trial, point: Mapping[str, Any]) -> list
     found = []
     if result.values is not None:
         recorded = trial.values or {}
-        for name, value in result.values.items():
-            if recorded.get(name) != float(value):
+        for name, value in floats(result.values).items():
+            if recorded.get(name) != value:
                 known = f"{recorded[name]:.7g}" if name in recorded else "a failure"
-                found.append((name, f"{float(value):.7g}", known))
+                found.append((name, f"{value:.7g}", known))
     elif trial.failure is None:
         found.append(("failure", "a failure", "values"))
     elif trial.failure.message != (message := " ".join(result.failure.split())):
         found.append(("failure", repr(message), repr(trial.failure.message)))
-    for name, noise in result.noise.items():
-        if trial.noise.get(name) != float(noise):
-            found.append((f"{name} {NOISE}", f"{float(noise):.7g}", str(trial.noise.get(name, "none"))))
-    if result.cost is not None and trial.cost != float(result.cost):
+    for name, noise in floats(result.noise).items():
+        if trial.noise.get(name) != noise:
+            found.append((f"{name} {NOISE}", f"{noise:.7g}", str(trial.noise.get(name, "none"))))
+    if result.cost is not None and trial.cost != single(result.cost):
         found.append(("cost", str(result.cost), str(trial.cost)))
     if result.note and trial.info.get("note", "") != result.note:
         found.append(("note", repr(result.note), repr(trial.info.get("note", ""))))

@@ -11,6 +11,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from matloop.orchestrator.errors import LedgerBusy, LedgerCorrupt, LedgerError, LedgerUnwritable
@@ -75,12 +76,15 @@ def _create(path: Path) -> None:
             f"{path} is not there, but {', '.join(p.name for p in content_beside(path))} beside it, with events in it. "
             f"Put the file back, or save them with: matloop repair {quoted(path)}; or delete that too, to begin anew"
         )
-    for log in (*_LOGS, "-shm"):
-        path.with_name(path.name + log).unlink(missing_ok=True)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     try:
+        for log in (*_LOGS, "-shm"):
+            path.with_name(path.name + log).unlink(missing_ok=True)
+        for left in path.parent.glob(f"{escape(path.name)}.*.tmp*"):  # by one who was killed here
+            left.unlink(missing_ok=True)
         open(partial, "xb", opener=private).close()
         with closing(sqlite3.connect(partial, isolation_level=None)) as db, db:
+            db.execute("PRAGMA journal_mode = MEMORY")  # what is not whole is not kept
             db.execute("BEGIN IMMEDIATE")
             db.execute(
                 "CREATE TABLE events (seq INTEGER PRIMARY KEY, time REAL NOT NULL, "

@@ -10,8 +10,9 @@ Events, in the order in which they were made durable:
     cancelled  it will not be done; that says nothing about the point
     amended    its result was wrong, this is the right one; the last one counts
     missing    it was proposed, but that cannot be read any more (see `repair`)
+    decided    a person says what follows its failure with the cause `uncertain`: counted or repeat
     lost       this attempt died with its worker or manager
-    withdrawn  this attempt was stopped on purpose; it does not count
+    withdrawn  this attempt was stopped on purpose; it does not count; with `begun: false` if no worker had begun it
     noted      anything else worth keeping, e.g. the start and end of a study
     closed     the session ended in order
 """
@@ -21,7 +22,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from matloop.orchestrator.errors import LedgerCorrupt
 from matloop.orchestrator.ledger.trials import Trials, decode
@@ -79,6 +80,23 @@ class Amendment(NamedTuple):
     before: Trial
 
 
+Verdict = Literal["counted", "repeat"]
+"""What follows a trial that may have happened: it did, without a result; it is done again as a new trial."""
+
+REPEATS = "repeats"
+"""Key in `extra` of a trial that a person had repeated: the trial that it repeats."""
+
+
+class Decision(NamedTuple):
+    """A person's word on a trial that may have happened."""
+
+    trial: int
+    time: float
+    verdict: Verdict
+    by: str
+    reason: str
+
+
 @dataclass(slots=True)
 class History:
     """State after the events applied so far.
@@ -90,6 +108,8 @@ class History:
         asks: number of asks that led to proposals, by study.
         counts: number of proposals and reports, by study.
         elapsed_s: time for which each study has run, over all sessions, up to its last event, s.
+        decisions: by trial.
+        uncharged: by study, the failures that ended it; they are not charged to its budget.
         last_seq: number of the last event.
         missing: ids of trials of which nothing can be read any more; they keep their number, and `of` leaves
             them out.
@@ -106,10 +126,14 @@ class History:
     asks: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     elapsed_s: dict[str, float] = field(default_factory=dict)
+    decisions: dict[int, Decision] = field(default_factory=dict)
+    uncharged: dict[str, set[int]] = field(default_factory=dict)
     last_seq: int = 0
     damage: str = ""
     _resumed_at: dict[str, tuple[float, float]] = field(default_factory=dict)
-    _withdrawn: set[int] = field(default_factory=set)
+    _withdrawn: dict[int, bool] = field(default_factory=dict)  # whether a worker may have begun it
+    _uncertain: list[int] = field(default_factory=list)
+    _repeated: set[int] = field(default_factory=set)
 
     def of(self, study: str) -> list[Trial]:
         """Trials of one study, in order of proposal."""
@@ -146,6 +170,26 @@ class History:
         before, resumed_at = self._resumed_at[study]
         return before + max(0.0, now - resumed_at)
 
+    def may_have_begun(self, trial: Trial) -> bool:
+        """Whether a worker may have begun the trial's last attempt; False only where that is certain."""
+        return self._withdrawn.get(trial.id, True)
+
+    def undecided(self) -> list[Trial]:
+        """Trials that may have happened, on which a person has yet to decide."""
+        waiting = (self.trials[number] for number in self._uncertain if number not in self.decisions)
+        return [trial for trial in waiting if trial.failure is not None and trial.failure.cause == "uncertain"]
+
+    def uncounted(self, study: str) -> set[int]:
+        """Ids of a study's trials that do not count against its number of trials: the failures that ended it, and what
+        a person wants repeated, which the repetition stands for."""
+        wanted = {d.trial for d in self.decisions.values() if d.verdict == "repeat"}
+        return self.uncharged.get(study, set()) | {number for number in wanted if self.trials[number].study == study}
+
+    def to_repeat(self, study: str) -> list[Trial]:
+        """Trials of one study that a person wants repeated and that were not yet."""
+        wanted = (d.trial for d in self.decisions.values() if d.verdict == "repeat" and d.trial not in self._repeated)
+        return [trial for number in wanted if (trial := self.trials[number]).study == study]
+
     def apply(self, event: Event) -> None:
         """Move on by one event; where it does not fit, nothing has changed.
 
@@ -177,6 +221,8 @@ class History:
             self._miss(event)
         elif event.kind == "amended":
             self._amend(event)
+        elif event.kind == "decided":
+            self._decide(event, decode(event.body))
         else:
             self._trial_event(event)
 
@@ -190,6 +236,8 @@ class History:
             self.notes.append(Note(event.time, event.study, body["kind"], body["data"]))
             if body["kind"] == "study_started":
                 self._resumed_at[event.study] = (self.elapsed_s.get(event.study, 0.0), event.time)
+            elif body["kind"] == "study_ended":
+                self.uncharged.setdefault(event.study, set()).update(body["data"].get("uncharged", ()))
         else:
             raise _unknown(event)
 
@@ -204,6 +252,8 @@ class History:
         ask, number = self._trials.propose(event.study, event.time, event.body)
         self.asks[event.study] = max(self.asks.get(event.study, 0), ask + 1)
         self.counts[event.study] = number + 1
+        if ask < 0 and event.kind == "proposed":
+            self._repeated.add(self.trials[event.trial].extra.get(REPEATS, -1))
 
     def _miss(self, event: Event) -> None:
         if event.trial != len(self.trials):
@@ -221,6 +271,18 @@ class History:
         trials.amend(number, "failed" if "failure" in decode(event.body) else "answered", event.body)
         self.amendments.append(Amendment(number, event.time, before))
 
+    def _note_uncertain(self, number: int) -> None:
+        failure = self.trials[number].failure
+        if failure is not None and failure.cause == "uncertain":
+            self._uncertain.append(number)
+
+    def _decide(self, event: Event, body: dict[str, Any]) -> None:
+        number = event.trial
+        assert number is not None
+        if number not in self._uncertain or number in self.decisions:
+            raise LedgerCorrupt(f"event {event.seq} decides on trial {number}, on which there is nothing to decide")
+        self.decisions[number] = Decision(number, event.time, body["verdict"], body["by"], body["reason"])
+
     def _trial_event(self, event: Event) -> None:
         assert event.trial is not None
         number, trials = event.trial, self._trials
@@ -233,12 +295,14 @@ class History:
         elif event.kind in ("answered", "failed", "cancelled"):
             trials.finish(number, event.kind, event.body)  # type: ignore[arg-type]
             self.finished.append(number)
+            if event.kind == "failed" and '"uncertain"' in event.body:
+                self._note_uncertain(number)
         elif event.kind == "withdrawn":
-            self._withdrawn.add(number)
+            self._withdrawn[number] = bool(decode(event.body).get("begun", True))
             return
         else:
             raise _unknown(event)
-        self._withdrawn.discard(number)
+        self._withdrawn.pop(number, None)
 
 
 def _unknown(event: Event) -> LedgerCorrupt:

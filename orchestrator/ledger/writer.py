@@ -25,7 +25,7 @@ from matloop.orchestrator.ledger.file import (
     rows,
     trouble,
 )
-from matloop.orchestrator.ledger.history import Event, advance, replay
+from matloop.orchestrator.ledger.history import Event, Verdict, advance, replay
 from matloop.orchestrator.ledger.identity import difference
 from matloop.orchestrator.plain import DEEPEST, to_json, writable_json
 from matloop.orchestrator.trial import Answer, Point, Proposal, Trial
@@ -161,9 +161,25 @@ class Writer:
         """Record that the attempt died with its worker or manager; the trial stays open."""
         self._append("lost", trial.study, trial.id, {"message": message})
 
-    def withdraw(self, trial: Trial) -> None:
-        """Record that the attempt was stopped on purpose; the trial stays open."""
-        self._append("withdrawn", trial.study, trial.id, {})
+    def withdraw(self, trial: Trial, *, begun: bool = True) -> None:
+        """Record that the attempt was stopped on purpose; the trial stays open.
+
+        Args:
+            trial: one that runs.
+            begun: whether a worker may have begun it.
+        """
+        self._append("withdrawn", trial.study, trial.id, {} if begun else {"begun": False})
+
+    def decide(self, trial: Trial, verdict: Verdict, *, by: str, reason: str) -> None:
+        """Record a person's word on a trial that may have happened.
+
+        Args:
+            trial: one of `History.undecided`.
+            verdict: what follows.
+            by: who decides.
+            reason: for people; may be empty.
+        """
+        self._append("decided", trial.study, trial.id, {"verdict": verdict, "by": by, "reason": reason})
 
     def note(self, study: str, kind: str, data: Mapping[str, Any]) -> None:
         """Record a remark about a study."""

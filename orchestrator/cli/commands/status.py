@@ -22,6 +22,7 @@ from matloop.orchestrator.ledger.file import quoted
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.ledger.lock import read_holder
+from matloop.orchestrator.report import ending
 from matloop.orchestrator.report.text import compact
 from matloop.orchestrator.trial import best
 
@@ -63,7 +64,7 @@ def recorded(directory: Path) -> Path:
 def show(directory: Path, console: Console) -> None:
     """Print the state of a campaign."""
     history = read(directory / "ledger.db")
-    console.print(page(history, holder(directory), time.time()))
+    console.print(page(history, holder(directory), time.time(), directory))
     if history.damage:
         console.print(Text(f"\n{damaged(history, directory)}", style="bold red"), soft_wrap=True)
 
@@ -82,8 +83,8 @@ def holder(directory: Path) -> str | None:
     return None if found is None or found.gone else str(found)  # killed before it could take its name out
 
 
-def page(history: History, writer: str | None, now: float) -> RenderableType:
-    """The state of a campaign, for printing."""
+def page(history: History, writer: str | None, now: float, campaign: Path | str = "DIR") -> RenderableType:
+    """The state of a campaign, for printing; `campaign` is its folder, for commands to type."""
     session = history.sessions[-1] if history.sessions else None
     config: Mapping[str, Any] = session.config if session else {}
     seen = dict.fromkeys([*config.get("studies", {}), *(t.study for t in history.trials)])
@@ -117,6 +118,7 @@ def page(history: History, writer: str | None, now: float) -> RenderableType:
         ]
     if history.missing:
         parts.append(Text(f"\nlost with a damaged file: {len(history.missing)} trials", style="red"))
+    parts += [Text(f"\n{line}", style="red") for line in ending.undecided(history, campaign)]
     if session:
         where = (
             f"being written by {writer}" if writer else f"nobody is writing; last ended: {session.ended or 'killed'}"
@@ -138,7 +140,9 @@ def _row(history: History, name: str, config: Mapping[str, Any], writer: str | N
     trials = history.of(name)
     finished = [t for t in trials if t.state != "running"]
     running = len(trials) - len(finished)
+    uncounted = history.uncounted(name)
     finished = [t for t in finished if t.state != "cancelled"]
+    counted = [t for t in finished if t.id not in uncounted]
     total = (config.get("budget") or {}).get("trials")
     ended = history.ended(name)
     if ended:
@@ -156,7 +160,7 @@ def _row(history: History, name: str, config: Mapping[str, Any], writer: str | N
     return [
         name,
         state,
-        f"{len(finished)}/{total}" if total else str(len(finished)),
+        f"{len(counted)}/{total}" if total else str(len(counted)),
         str(running) if running else "",
         str(failed) if (failed := sum(t.failure is not None for t in finished)) else "",
         str(lost) if (lost := sum(history.trials[loss.trial].study == name for loss in history.lost)) else "",
