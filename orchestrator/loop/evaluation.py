@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache, partial
 from operator import attrgetter
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any, Final, SupportsIndex, TypeVar
 
 from matloop.orchestrator.errors import InvalidResult, NotBegun
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.loop.blame import fault_of_a_disk, full
 from matloop.orchestrator.loop.patience import Patience
 from matloop.orchestrator.loop.returned import as_measurement, kept_of
 from matloop.orchestrator.loop.stop import StopNow
@@ -33,6 +34,7 @@ from matloop.orchestrator.loop.transfer import (
     Incomplete,
     InputMissing,
     Left,
+    Spoiled,
     Unbegun,
     Unsaved,
     inputs,
@@ -120,6 +122,8 @@ class Evaluation:
                 raise
             failure, details = _failure(error), _details(error)
             kind = next((kind for raised, kind in _KINDS if isinstance(error, raised)), Answer)
+            if failure.cause == "exception" and (why := fault_of_a_disk(error, self._disks)):
+                kind, failure = Spoiled, replace(failure, cause="lost", message=f"{why} ({failure.message})")
         if left.reason:
             kind = partial(Unsaved, contents=left.contents, given_up=left.given_up, reason=left.reason)
         return kind(
@@ -134,8 +138,15 @@ class Evaluation:
             worker=os.environ.get("MATLOOP_WORKER") or f"{socket.gethostname()}:{os.getpid()}",
         )
 
+    @property
+    def _disks(self) -> tuple[Path, ...]:
+        """Folders on disks that a driver may write to."""
+        return self.conditions.artifacts.parent, Path(os.environ.get("TMPDIR", "/tmp"))
+
     def _measure(self) -> object:
         driver = self.conditions.driver
+        if not driver.repeatable and (why := full(self.conditions.artifacts.parent)):  # it might happen in vain
+            raise NotBegun(why)
         if accepts_inputs(driver):
             wait_s = self.conditions.patience.wait_s
             return driver(self.trial, inputs(ArtifactStore(self.conditions.artifacts), self.trial.inputs, wait_s))
