@@ -220,7 +220,7 @@ def test_a_worker_that_cannot_be_started_is_no_crash_of_the_trial(monkeypatch: p
     with Local(slots=1) as executor:
         with monkeypatch.context() as patched:
             patched.setattr(subprocess, "Popen", refuse)
-            with pytest.raises(NotBegun, match="cannot start a worker on .*: .*temporarily unavailable"):
+            with pytest.raises(NotBegun, match=r"cannot start a worker on .*: .*temporarily unavailable"):
                 executor.submit(nap, 0.0).result(PATIENCE_S)
         executor.submit(nap, 0.0).result(PATIENCE_S)
 
