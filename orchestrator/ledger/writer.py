@@ -203,7 +203,7 @@ class Writer:
         try:
             insert(self._db, self._buffer, again=again)
         except sqlite3.Error as error:
-            raise trouble(self.path, error, unsaved=len(self._buffer)) from error
+            raise self._trouble(error) from error
         self._buffer.clear()
         self._tried = False
         if (now := time.monotonic()) - self._carried_over > CHECKPOINT_S:
@@ -283,6 +283,10 @@ class Writer:
                 f"cannot record a {kind!r} event of study {study!r}: {error}; points, notes and results must be "
                 "made of numbers, text, lists and mappings"
             ) from error
+
+    def _trouble(self, error: sqlite3.Error) -> LedgerError:
+        saved = f"{len(self._buffer)} events since the last commit are not saved, everything before is safe"
+        return trouble(self.path, error, saved=saved)
 
     def _require_in_place(self) -> None:
         """Look whether what is written can be found again."""
