@@ -37,6 +37,7 @@ class Kind:
         codes: exit codes that the struck run may have; a signal's number, negative, for one that was killed.
         spares: whether no evaluation may be lost or repeated over it as long as the run does not give up.
         held: whether another program holds the ledger for a while.
+        useless: whether the driver fails at everything, until it is repaired after the first start.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Kind:
     codes: frozenset[int] = frozenset({0})
     spares: bool = False
     held: bool = False
+    useless: bool = False
 
 
 FILES: Final = ("write", "fsync", "rename", "open", "unlink")
@@ -101,6 +103,7 @@ KINDS: Final[Sequence[Kind]] = (
     Kind(name="TERM", signals=(signal.SIGTERM,), codes=frozenset({0, 130, 143}), role="manager", spares=True),
     Kind(name="two TERMs", signals=(signal.SIGTERM,) * 2, codes=frozenset({0, 130, 143}), role="manager"),
     Kind(name="two INTs", signals=(signal.SIGINT,) * 2, codes=frozenset({0, 130}), role="manager"),
+    Kind(name="driver broken, then repaired", useless=True, codes=frozenset({3, 4})),
     Kind(name="odd text", odd="text", codes=frozenset({0, 3})),
     Kind(name="odd numbers", odd="numbers", codes=frozenset({0, 3})),
     Kind(name="odd shapes", odd="shapes", codes=frozenset({0, 3})),

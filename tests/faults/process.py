@@ -21,7 +21,8 @@ import psutil
 
 from tests.faults import shim
 from tests.faults.course import Course, Ended
-from tests.faults.shim import Page, Shim
+from tests.faults.shim import Shim
+from tests.faults.stand_in import StandIn
 
 LIMIT_S = 120.0
 """After which a process counts as hanging, s; on a machine that is busy otherwise."""
@@ -46,29 +47,25 @@ class Blow:
     to: str = "manager"
 
 
-def fork(
-    action: Callable[[], object], output: Path, path: Path, environ: dict[str, str], page: Page | None = None
-) -> int:
+def fork(action: Callable[[], object], output: Path, faults: Shim, environ: dict[str, str], *, manager: bool) -> int:
     """Do something in a process of its own, as the main program of it; return its number.
 
     Args:
         action: what to do.
         output: file that takes what it prints, appended.
-        path: of the page that it obeys.
+        faults: the page that it obeys.
         environ: what it finds in its environment besides.
-        page: where it puts its number down as the manager's.
+        manager: whether it puts down its number as the manager's.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     number = os.fork()
     if number:
-        if page is not None:
-            page.manager = number
         return number
     code = 70
     try:
-        if page is not None:
-            page.manager = os.getpid()
+        if manager:
+            faults.page.manager = os.getpid()
         os.setsid()
         os.environ.update(environ)
         printed = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -77,7 +74,9 @@ def fork(
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         faulthandler.enable(2)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        shim.attach(path)
+        shim.attach(faults.path)
+        if not shim.is_loaded():
+            StandIn(faults.page).install()
         code = _as_main(action)
     except BaseException:
         traceback.print_exc()
@@ -163,7 +162,9 @@ class Watch:
     def start(self, action: Callable[[], object], output: Path, environ: dict[str, str], first: bool = False) -> int:
         """Fork a process to be waited for, which is the one that gets signals if it is the first; return its number."""
         output.touch()
-        number = fork(action, output, self._faults.path, environ, self._faults.page if first else None)
+        number = fork(action, output, self._faults, environ, manager=first)
+        if first:
+            self._faults.page.manager = number
         self._begins[number], self._outputs[number] = time.monotonic(), output
         return number
 

@@ -108,6 +108,8 @@ def _run(course: Course, measured: Measure) -> Iterator[str]:
     course.struck_starts, course.struck = len(course.starts), struck or bool(plan.odd)
     while not room.at_end(course) and len(course.starts) < MOST_STARTS:
         _start(course, faults)
+    if plan.scene in CAMPAIGNS and room.at_end(course) and (undecided := campaign_checks.undecided(course)):
+        campaigns.decide(course, faults, undecided)
     yield from breaches
     yield from checks.endings(course)
     if not room.at_end(course):

@@ -47,3 +47,14 @@ def test_every_kind_has_its_turn_in_every_scene():
     plans = [plan_of(seed) for seed in range(1000)]
     assert {(p.kind.name, p.scene) for p in plans} == {(kind.name, scene) for kind in KINDS for scene in kind.scenes}
     assert {p.scene for p in plans} == {"serial", "local", "lab", "rest"}
+
+
+@pytest.mark.parametrize("kind", ["write: EIO", "fsync: EIO", "SIGKILL at an fsync", "open: EMFILE"])
+def test_without_a_compiler_faults_are_injected_in_python(kind):
+    first = next(seed for seed in range(1000) if (plan := plan_of(seed)).kind.name == kind and plan.scene == "serial")
+    seeds = [first + turn * len(KINDS) * len(plan_of(first).kind.scenes) for turn in range(4)]
+    with Workplace(with_library=False) as workplace:
+        assert not any(needs_shim(seed) for seed in seeds)
+        found = list(verdicts(seeds, workplace, jobs=1))
+    assert any(verdict.struck for verdict in found)
+    assert [breach for verdict in found for breach in verdict.breaches] == []
