@@ -8,6 +8,7 @@ functions are submitted.
 from __future__ import annotations
 
 import faulthandler
+import io
 import json
 import multiprocessing.spawn
 import os
@@ -19,7 +20,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from multiprocessing.connection import Client, Connection
-from typing import Final
+from typing import Any, Final
 
 from matloop.hpc.parcel import Call, Kept, Parcel
 from matloop.orchestrator.errors import WorkerCrashed
@@ -51,8 +52,7 @@ def serve(descriptors: Mapping[str, int] | None, sys_path: Sequence[str], main: 
     for number in ANNOUNCEMENTS:  # a scheduler's warnings may go to every process of a job
         signal.signal(number, signal.SIG_IGN)
     connection = _call_back() if descriptors is None else _inherit(**descriptors)
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(line_buffering=True)  # what it printed outlives it
+    sys.stdout, sys.stderr = _forgiving(sys.stdout), _forgiving(sys.stderr)
     sys.path[:] = sys_path
     _main = main
     with connection:
@@ -64,6 +64,24 @@ def serve(descriptors: Mapping[str, int] | None, sys_path: Sequence[str], main: 
             loaded = partial(connection.send_bytes, b"") if message.startswith(TIMED) else _unnoticed
             connection.send_bytes(answer(message[1:], loaded))
             del message
+
+
+class _Forgiving(io.FileIO):
+    """A file that drops what the disk does not take: no trial fails over what it prints."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _forgiving(stream: Any) -> Any:
+    """Standard output or error, each line written at once, so that what a call printed outlives it; None if closed."""
+    if stream is None:
+        return None
+    raw = _Forgiving(stream.fileno(), "wb", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True)
 
 
 def _unnoticed() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import socket
 import subprocess
 import threading
 import time
@@ -25,7 +26,7 @@ from typing import Any, Final
 from matloop.hpc import child
 from matloop.hpc.parcel import Parcel
 from matloop.hpc.process import FAREWELL_S, Process, environment, start
-from matloop.orchestrator.errors import MemoryExceeded
+from matloop.orchestrator.errors import MemoryExceeded, NotBegun
 from matloop.orchestrator.processes import resident
 
 GIB: Final = 2**30
@@ -90,6 +91,7 @@ class Child:
             TimeoutError: the time limit passed; the child was killed.
             MemoryExceeded: the memory limit was passed; the child was killed.
             WorkerCrashed: the child died; the Python stack it died with is attached as a note where there is one.
+            NotBegun: the child cannot be started, for want of memory, processes or files.
             CancelledError: `stop` was called, or `cancelled` returned True.
         """
         process = self._alive()
@@ -135,7 +137,10 @@ class Child:
                 self._process.bury()
                 self._process = None
             if self._process is None:
-                self._process = start(environment(os.environ, self._threads) | self._environ, self._log)
+                try:
+                    self._process = start(environment(os.environ, self._threads) | self._environ, self._log)
+                except OSError as error:
+                    raise NotBegun(f"cannot start a worker on {socket.gethostname()}: {error}") from error
             return self._process
 
     def _exchange(self, process: Process, payload: bytes, timeout_s: float | None, memory_gb: float | None) -> bytes:

@@ -61,6 +61,7 @@ class Manager:
         self._now, self._looked_at, self._watch = 0.0, 0.0, time.monotonic()
         self._dead: set[int] = set()
         self._kept: defaultdict[int, Kept] = defaultdict(Kept)  # by worker
+        self._paths: dict[int, list[str]] = {}  # told to each worker
         self._given_up: dict[int, bool] = {}  # silent workers; whether they have been called off since
         self._gone: set[int] = set()  # workers that have said BYE
         self._stopping = False
@@ -212,9 +213,16 @@ class Manager:
                 self._calls.pop(assignment.task, None)
                 self._dispatcher.cancel(assignment, self._now)
                 continue
+            self._show_the_way(assignment.worker)
             body, key, common = self._kept[assignment.worker].lighten(call.parcel)
             order = (assignment.task, call.timeout_s, call.memory_gb, body, key, pickle.PickleBuffer(common))
             self._wire.send(assignment.worker, Kind.RUN, order)
+
+    def _show_the_way(self, rank: int) -> None:
+        """A worker's child must be able to import what can be imported here, such as modules beside the campaign."""
+        if self._paths.get(rank) != sys.path:
+            self._paths[rank] = list(sys.path)
+            self._wire.send(rank, Kind.PATHS, self._paths[rank])
 
     def _may_go(self, call: _Call, begins: bool) -> bool:
         if call.future.running():  # it was given back by a worker that was thought to have begun it

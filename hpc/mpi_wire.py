@@ -45,6 +45,7 @@ class Kind(IntEnum):
     KILL = 4  # (process, when it was born): a frozen rank on your machine
     STOP = 5  # end your child and say BYE
     END = 6  # whether all ranks end together: leave
+    PATHS = 7  # sys.path: what can be imported here
     # from a worker
     READY = 11  # what was called off is done with
     ANSWER = 12  # (task, answer)
@@ -208,10 +209,10 @@ class Wire:
         self._comm.Free()
 
     def abort(self) -> None:
-        """End this rank at once and with it the job, with an exit code other than 0; of a tolerant one, this rank alone.
+        """End the whole job at once, with an exit code other than 0; if it is tolerant, this rank.
 
-        Under fault tolerance MPI_Abort may hang. There the others notice a killed rank soonest: they go on without a
-        worker, and end with the manager.
+        Under fault tolerance MPI_Abort may hang. There a killed rank is what the others notice soonest: they go on
+        without a worker, and end with the manager.
         """
         if self.tolerant:
             sys.stdout.flush()

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import psutil
@@ -125,6 +127,8 @@ class Worker:
         match message.kind:
             case Kind.RUN:
                 self._waiting.append(self._received(*message.content))
+            case Kind.PATHS:
+                sys.path += [path for path in message.content if path not in sys.path and Path(path).is_absolute()]
             case Kind.RECALL:
                 self._give_back(message.content)
             case Kind.CALL_OFF:

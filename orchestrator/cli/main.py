@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -348,6 +349,9 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         app(arguments)
+    except SystemExit as end:
+        _leave(end.code)
+        raise
     except MatloopError as error:
         if debug:
             raise
@@ -365,8 +369,12 @@ def main() -> None:
     except Exception as error:
         if started_with(os.environ) > 1:
             error.add_note(f"on rank {rank_of(os.environ)} on {socket.gethostname()}")
-        _end_together(arguments, 1)
-        raise
+        code = _code(error)
+        _end_together(arguments, code)
+        if debug or code == 1:
+            raise
+        _complain(str(error), error)  # a full disk, say
+        raise SystemExit(code) from None
 
 
 def _end_together(arguments: Sequence[str], code: int) -> None:
@@ -379,12 +387,22 @@ def _end_together(arguments: Sequence[str], code: int) -> None:
         atexit.register(give_up, code)  # after a traceback is printed
 
 
+def _leave(code: object) -> None:
+    """End the process here if a model is still being fitted that nobody waits for: clearing up under it may crash."""
+    proposers = sys.modules.get("matloop.orchestrator.loop.proposer")
+    if proposers is not None and proposers.left_behind():
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
+
+
 def _code(error: Exception) -> int:
     """Exit code of a command that ends with an error."""
-    from matloop.orchestrator.errors import ConfigError, LedgerUnwritable
+    from matloop.orchestrator.errors import ConfigError, LedgerUnwritable, OutOfReach, is_of_the_machine
     from matloop.orchestrator.job import OUT_OF_REACH
 
-    if isinstance(error, LedgerUnwritable):
+    if isinstance(error, LedgerUnwritable | OutOfReach) or (isinstance(error, OSError) and is_of_the_machine(error)):
         return OUT_OF_REACH
     return 2 if isinstance(error, ConfigError) else 1
 

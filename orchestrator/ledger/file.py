@@ -127,7 +127,7 @@ def require_ours(db: sqlite3.Connection, path: Path) -> None:
     """
     number = db.execute("PRAGMA application_id").fetchone()[0]
     tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    if number != APPLICATION_ID and tables == ["events"]:
+    if number != APPLICATION_ID and tables == ["events"] and _columns(db) == _COLUMNS:
         raise corrupt(path, "its first bytes are not those of a ledger")
     if number != APPLICATION_ID and (tables or number):
         raise LedgerCorrupt(f"{path} is an SQLite file of another program; choose another folder")
@@ -136,6 +136,10 @@ def require_ours(db: sqlite3.Connection, path: Path) -> None:
     found = db.execute("PRAGMA user_version").fetchone()[0]
     if found > SCHEMA:
         raise LedgerError(f"{path} was written by a newer matloop (format {found}, this one knows {SCHEMA})")
+
+
+def _columns(db: sqlite3.Connection) -> str:
+    return ", ".join(row[1] for row in db.execute("PRAGMA table_info(events)"))
 
 
 def content_beside(path: Path) -> list[Path]:

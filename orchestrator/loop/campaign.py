@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
@@ -12,8 +13,10 @@ from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.inbox import Inbox
 from matloop.orchestrator.loop.loop import INTERRUPTED, Loop
+from matloop.orchestrator.loop.outage import Outage
+from matloop.orchestrator.loop.patience import PATIENCE_S
 from matloop.orchestrator.loop.stop import Stop
-from matloop.orchestrator.loop.study import Observer, Plan, Silent, Study
+from matloop.orchestrator.loop.study import Guarded, Observer, Plan, Silent, Study
 
 
 class Campaign:
@@ -30,6 +33,7 @@ class Campaign:
         observer: see `Observer`.
         stop: when it is to end; by default when it is interrupted.
         inbox: what the loop waits at; for simulations.
+        patience_s: how long a disk that is out of reach is waited for, s.
 
     Attributes:
         outcome: how the last `run` ended, one of `orchestrator.job.OUTCOMES`; empty before.
@@ -47,6 +51,7 @@ class Campaign:
         observer: Observer | None = None,
         stop: Stop | None = None,
         inbox: Inbox | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.plans = list(plans)
         self.ledger = ledger
@@ -56,6 +61,7 @@ class Campaign:
         self.artifacts = artifacts
         self.observer = observer or Silent()
         self.inbox = inbox
+        self.patience_s = patience_s
         self.stop = stop or Stop()
         self.outcome = ""
 
@@ -75,7 +81,8 @@ class Campaign:
 
         Raises:
             MatloopError: a strategy or the ledger is in trouble; what was in flight has been recorded, unless it was
-                stopped.
+                stopped. LedgerUnwritable, OutOfReach: a disk was out of reach for longer than `patience_s`, or a stop
+                was asked for meanwhile; what could be recorded is.
         """
         self.outcome = ""
         with self.stop.taking_signals():
@@ -84,6 +91,8 @@ class Campaign:
 
     def _run(self) -> str:
         history = self.ledger.history
+        outage = Outage(patience_s=self.patience_s, observer=self.observer, stop=self.stop)
+        self.ledger.wait_with(outage.endure)
         started_later = set(history.counts)
         for index, plan in enumerate(self.plans):
             later = {p.name for p in self.plans[index + 1 :]}
@@ -92,14 +101,17 @@ class Campaign:
             if self.stop.stopping and not history.ended(plan.name):
                 return self._stopped()
             try:
-                with self.stop.breakable():
-                    study = plan.build(history, ArtifactStore(self.artifacts))
+                study = outage.endure(partial(self._build, plan))
             except KeyboardInterrupt:
                 return self._stopped()
             ending = self._loop(study).run()
             if ending != "finished":  # later studies might build on what it did not find
                 return self._stopped() if ending == INTERRUPTED else ending
         return "finished"
+
+    def _build(self, plan: Plan) -> Study:
+        with self.stop.breakable():
+            return plan.build(self.ledger.history, ArtifactStore(self.artifacts))
 
     def _stopped(self) -> str:
         if self.stop.closing:
@@ -114,7 +126,8 @@ class Campaign:
             slots=self.slots,
             seed=self.seed,
             artifacts=self.artifacts,
-            observer=self.observer,
+            observer=Guarded(self.observer),
             stop=self.stop,
             inbox=self.inbox,
+            patience_s=self.patience_s,
         )

@@ -25,15 +25,20 @@ from matloop.orchestrator.errors import (
     SpaceExhausted,
     StrategyStalled,
 )
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.asker import asker_of
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.loop.flight import Flight, no_answer, outcome
+from matloop.orchestrator.loop.held import Held
 from matloop.orchestrator.loop.inbox import Inbox, Item
+from matloop.orchestrator.loop.outage import Outage
+from matloop.orchestrator.loop.patience import PATIENCE_S, Patience
 from matloop.orchestrator.loop.restarts import Ending, Rules, again, ending_of, follows, uncertain
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Study
+from matloop.orchestrator.loop.transfer import Unbegun
 from matloop.orchestrator.protocols import WithQueue, WithSlots
 from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.trial import Answer, Proposal, Trial
@@ -45,6 +50,7 @@ FAREWELL_S = 1.0  # how long results are waited for that come while what runs is
 
 INTERRUPTED = "interrupted"
 STOPPED = "it was stopped while it ran"
+HOW_TO_END = "Ctrl-C or SIGTERM ends them"
 
 
 class Loop:
@@ -62,6 +68,7 @@ class Loop:
         observer: Observer,
         stop: Stop,
         inbox: Inbox | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.study, self.ledger, self.executor, self._slots = study, ledger, executor, slots
         self.seed, self.observer, self.stop = seed, observer, stop
@@ -74,14 +81,21 @@ class Loop:
         self.repeats: deque[Trial] = deque(ledger.history.to_repeat(study.name))
         self.barren = False  # the strategy waits for an answer
         self.hurry = False  # more is to be proposed at once
+        self.said = False  # that it is stopping
         self.conditions = Conditions(
-            driver=study.driver, objectives=study.objectives, artifacts=artifacts, limits=study.limits
+            driver=study.driver,
+            objectives=study.objectives,
+            artifacts=artifacts,
+            limits=study.limits,
+            patience=Patience.among(self.slots, patience_s),
         )
+        storing, beginning = (Outage(patience_s=patience_s, observer=observer, stop=stop) for _ in range(2))
+        self.held = Held(ArtifactStore(artifacts), storing=storing, beginning=beginning)
         self.rules = Rules(repeatable=study.driver.repeatable, attempts=study.attempts)
         self.uncounted = len(ledger.history.uncounted(study.name))
         self.spending = Spending(study.budget, study.objectives[0], ledger.history.uncharged.get(study.name, ()))
         self.exhausted: str | None = None
-        self.asker = asker_of(study, self.slots, self._wake)
+        self.asker = asker_of(study, self.slots, self._wake, lambda: ledger.history.told(study.name))
         stop.wake = self._wake
 
     @property
@@ -118,8 +132,10 @@ class Loop:
             reason = self._loop()
         except KeyboardInterrupt:
             self._withdraw()
+            self.held.check()
             reason = INTERRUPTED
-        except LedgerUnwritable:
+        except LedgerUnwritable as error:
+            self._last_try(error)
             raise
         except BaseException as error:
             self._drain(error)
@@ -145,19 +161,26 @@ class Loop:
             end = self._end()
             if end != INTERRUPTED:
                 self._resubmit()
-            if end is None:
+            elif self.in_flight and not self.said:
+                self.said = True
+                self.observer.notice(
+                    f"stopping: {len(self.in_flight)} evaluations run and are waited for; {HOW_TO_END}"
+                )
+            if end is None and not self.held.any:
                 self._repeat()
                 self._ask()
             self.observer.running(min(len(self.in_flight), self.slots), self.slots)
-            if not self.in_flight:
-                if end := self._end():
+            if not self.in_flight and not self.held.results:
+                end = self._end()
+                if end == INTERRUPTED or (end and not self.held.any):
                     return end
-                if not self.asker.busy:
+                if not self.asker.busy and not self.held.any:
                     raise StrategyStalled(
                         f"study {self.study.name!r}: {type(self.study.strategy).__name__} proposes nothing although "
                         "nothing is running; raise SpaceExhausted from `ask` when every point has been tried"
                     )
             self._record(self._wait())
+            self.held.check()
 
     def _end(self) -> str | None:
         if self.stop.at_once:
@@ -271,7 +294,7 @@ class Loop:
     def _room(self) -> int:
         """Evaluations to submit: one per free slot, and those that the executor wants to have ready ahead."""
         ahead = self._queueing.ahead if self._queueing and self._slots is None else 0
-        return self.slots + ahead - len(self.in_flight)
+        return self.held.room(self.slots + ahead - len(self.in_flight), self.in_flight)
 
     def _resubmit(self) -> None:
         restarted: list[Trial] = []
@@ -297,13 +320,17 @@ class Loop:
 
     def _record(self, done: Sequence[tuple[Trial, Future[Answer]]], *, tell: bool = True) -> None:
         finished: list[Trial] = []
+        answers: list[tuple[Trial, Answer]] = []
         for trial, future in done:
             flight = self.in_flight.pop(trial.id)
             answer = outcome(future, flight.submitted_at)
             if answer is None:
                 finished += self._settle(trial, "stop", no_answer(STOPPED, flight.submitted_at), begun=flight.begun)
             else:
-                finished += self._settle(trial, ending_of(answer), answer)
+                answers.append((trial, answer))
+        for trial, answer in self.held.ready(answers):
+            begun = not isinstance(answer, Unbegun)
+            finished += self._settle(trial, ending_of(answer), answer, begun=begun)
         self._finish(finished, tell=tell)
 
     def _settle(
@@ -336,10 +363,12 @@ class Loop:
         self.ledger.commit()
         for trial in finished:
             self.pending.pop(trial.id, None)
-        if tell and finished:
-            self._tell(finished)
-        for trial in finished:
-            self.observer.finished(trial)
+        try:
+            if tell and finished:
+                self._tell(finished)
+        finally:
+            for trial in finished:
+                self.observer.finished(trial)
 
     def _tell(self, trials: Iterable[Trial]) -> None:
         self.barren = False
@@ -350,32 +379,50 @@ class Loop:
 
     def _drain(self, error: BaseException) -> None:
         """Say what is wrong and record what is in flight, until it is to be stopped; the strategy hears no more."""
-        if self.in_flight:
-            self.observer.notice(f"{error}\nwaiting for {len(self.in_flight)} evaluations that run; Ctrl-C ends them")
         count = self.stop.count
-        while self.in_flight:
+        if self.in_flight:
+            waiting = f"{len(self.in_flight)} evaluations run and are waited for"
+            self.observer.notice(f"{error or type(error).__name__}\n{waiting}; {HOW_TO_END}")
+        while self.in_flight or self.held.results:
             if self.stop.count > count or self.stop.at_once:
                 return self._withdraw()
             self._record(self._wait(), tell=False)
+        self._let_go()
 
     def _withdraw(self) -> None:
         """End what is in flight; what came back before is recorded, and measurements that come while it is ended."""
         self.hurry = True
+        self.held.give_up()
         self._record(self._wait(), tell=False)
         self.executor.shutdown(wait=False, cancel_futures=True)
         futures = [flight.future for flight in self.in_flight.values() if flight.future is not None]
-        wait(futures, min(FAREWELL_S, self.stop.warning_s / 8))
+        wait([future for future in futures if not future.done()], min(FAREWELL_S, self.stop.warning_s / 8))
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Record of everything that has no answer whether it may have begun."""
         finished: list[Trial] = []
+        answers: list[tuple[Trial, Answer]] = []
         waiting = {trial.id for trial in self.retries}
         for trial in [trial for trial in self.pending.values() if trial.id not in waiting]:
             flight = self.in_flight.pop(trial.id, None)
             if flight is None:
                 finished += self._settle(trial, "stop", no_answer(STOPPED, trial.proposed_at), begun=False)
             elif measured := flight.measured:
-                finished += self._settle(trial, "answer", measured)
+                answers.append((trial, measured))
             else:
                 finished += self._settle(trial, "stop", no_answer(STOPPED, flight.submitted_at), begun=flight.begun)
+        for trial, answer in self.held.ready(answers):
+            finished += self._settle(trial, "answer", answer)
         self._finish(finished, tell=False)
+
+    def _last_try(self, error: LedgerUnwritable) -> None:
+        """The ledger was given up: append what came back in the meantime, and try once more."""
+        self.hurry = True
+        self.held.give_up()
+        with suppress(LedgerUnwritable):
+            self._record(self._wait(), tell=False)
+            error.add_note("a last try went through: everything that came back is recorded")
 
     def _wake(self) -> None:
         self.inbox.put(None)
