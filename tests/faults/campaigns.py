@@ -17,9 +17,12 @@ from tests.faults.diary import note
 from tests.faults.driver import ORDERS
 from tests.faults.plan import Plan
 from tests.faults.process import Blow, Watch
-from tests.faults.shim import VARIABLE, Shim
+from tests.faults.shim import FOR_EVER, VARIABLE, Shim
 
 PROGRAM = Path(__file__).with_name("program.py")
+OUTAGE_S = 40.0
+"""How long a run waits for what is out of reach, s; on a machine that is busy otherwise."""
+
 FAILURES = 6
 """In a row, which end a campaign."""
 
@@ -36,7 +39,8 @@ def prepare(course: Course) -> None:
         driver = {"kind": "command", "run": run, "output": {"loss": {"json": "loss.json"}}, "keep": "none"}
         driver |= {"environment": {VARIABLE: ""}, "artifacts": ["data"] if plan.artifacts else []}  # it is not struck
     driver["repeatable"] = plan.repeatable
-    executor = {"kind": "local", "slots": 2} if plan.scene == "local" else {"kind": "serial"}
+    executor: dict[str, Any] = {"kind": "local", "slots": 2} if plan.scene == "local" else {"kind": "serial"}
+    executor["outage_s"] = 0.5 if plan.span == FOR_EVER and not plan.kind.freed else OUTAGE_S
     write_campaign(course, driver, executor=executor, budget={"trials": plan.trials, "failures": FAILURES})
     if plan.kind.useless:
         course.useless.touch()

@@ -32,7 +32,8 @@ class Kind:
         most: calls struck in a row, at most.
         signals: sent at random moments to one process, one after the other.
         role: whose calls are struck, or who gets the signals.
-        pause_s: how long a process that is stopped stays so, s, at most.
+        pause_s: how long a process that is stopped stays so, and the ledger is held, s, at most.
+        freed: whether calls cease to fail after a while.
         odd: group of odd results that a driver returns.
         codes: exit codes that the struck run may have; a signal's number, negative, for one that was killed.
         spares: whether no evaluation may be lost or repeated over it as long as the run does not give up.
@@ -49,6 +50,7 @@ class Kind:
     signals: tuple[int, ...] = ()
     role: str = "any"
     pause_s: float = 0.0
+    freed: bool = False
     odd: str = ""
     codes: frozenset[int] = frozenset({0})
     spares: bool = False
@@ -81,7 +83,8 @@ KINDS: Final[Sequence[Kind]] = (
     _failing("open: EMFILE", ["open"], errno.EMFILE, 3),
     _failing("unlink: EIO", ["unlink"], errno.EIO),
     _failing("lock: ENOLCK", ["lock"], errno.ENOLCK, 2),
-    _failing("disk full, then freed", ["write", "open", "rename"], errno.ENOSPC, 25),
+    _failing("disk full, then freed", ["write", "open", "rename"], errno.ENOSPC, FOR_EVER, pause_s=2.0, freed=True),
+    _failing("disk out of reach, then back", FILES, errno.EIO, FOR_EVER, pause_s=2.0, freed=True),
     _failing("disk full for good", ["write", "open", "rename"], errno.ENOSPC, FOR_EVER),
     _failing("disk read-only for good", FILES, errno.EROFS, FOR_EVER),
     _failing("interrupted call", ["write", "fsync", "open"], errno.EINTR, 3),

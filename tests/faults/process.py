@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import math
 import os
 import random
 import signal
@@ -143,7 +144,7 @@ class Watch:
         course: of the run.
         faults: the page that they obey.
         blows: signals to come.
-        pause_s: how long a process that stopped itself stays so, and the ledger is held, s.
+        pause_s: how long a process that stopped itself stays so, the ledger is held and calls fail, s.
     """
 
     def __init__(self, course: Course, faults: Shim, blows: Sequence[Blow] = (), pause_s: float = 0.0) -> None:
@@ -155,6 +156,7 @@ class Watch:
         self._outputs: dict[int, Path] = {}
         self._hung: set[int] = set()
         self._stopped: tuple[int, float] | None = None
+        self._free_at = math.inf if course.plan.kind.freed else None
         self._aside: list[int] = []
         self.ended: dict[int, Ended] = {}
         self.blows = 0
@@ -214,6 +216,10 @@ class Watch:
 
     def _continue(self) -> None:
         now = time.monotonic()
+        if self._free_at is not None and self._faults.page.struck:
+            self._free_at = min(self._free_at, now + self._pause_s)
+            if now >= self._free_at:
+                self._faults.page.armed = 0
         if self._stopped and now >= self._stopped[1]:
             with suppress(ProcessLookupError):
                 os.kill(self._stopped[0], signal.SIGCONT)

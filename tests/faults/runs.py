@@ -65,7 +65,7 @@ def own_orphans() -> None:
 
 def measure(plan: Plan, root: Path) -> Measure:
     """What there is to strike in such a run, by doing it without a fault."""
-    course = _prepared(replace(plan, kind=NOTHING, odd={}, trials=8, sleep_s=0.002), root)
+    course = _prepared(replace(plan, kind=NOTHING, span=1, odd={}, trials=8, sleep_s=0.002), root)
     faults = Shim(root / "page", course.results).arm()
     _start(course, faults)
     shutil.rmtree(root, ignore_errors=True)
