@@ -62,7 +62,8 @@ def tidy(course: Course) -> Iterator[str]:
     killed = any(ended.code < 0 for ended in course.ends) or kind.action in ("kill", "torn") or kind.role == "worker"
     if not killed and (left := sorted(path.name for path in course.temporary.rglob("*"))):
         yield f"temporary files were left behind: {left}"
-    if unknown := {path.name for path in course.results.iterdir()} - FILES:
+    parts = {path.name for path in course.results.glob("*.tmp")} if killed or "unlink" in kind.calls else set()
+    if unknown := {path.name for path in course.results.iterdir()} - FILES - parts:
         yield f"the results hold {sorted(unknown)}, which is not theirs"
     artifacts = course.results / "artifacts"
     partial = sorted(path.name for path in artifacts.iterdir() if len(path.name) != 64) if artifacts.exists() else []
