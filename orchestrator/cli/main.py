@@ -361,6 +361,7 @@ def main() -> None:
             _complain(f"rank {rank_of(os.environ)} on {socket.gethostname()}: {error}", error)
         code = _code(error)
         _end_together(arguments, code)
+        _leave(code)
         raise SystemExit(code) from None
     except KeyboardInterrupt:
         if debug:
@@ -388,9 +389,12 @@ def _end_together(arguments: Sequence[str], code: int) -> None:
 
 
 def _leave(code: object) -> None:
-    """End the process here if a model is still being fitted that nobody waits for: clearing up under it may crash."""
+    """End the process here if a model is still being fitted that nobody waits for: clearing up under it may crash.
+
+    Not in an MPI job, whose launcher would take that for a crash.
+    """
     proposers = sys.modules.get("matloop.orchestrator.loop.proposer")
-    if proposers is not None and proposers.left_behind():
+    if proposers is not None and proposers.left_behind() and "mpi4py.MPI" not in sys.modules:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()

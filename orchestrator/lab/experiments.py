@@ -23,6 +23,7 @@ from matloop.orchestrator.lab.recommender import Recommender
 from matloop.orchestrator.lab.results import Entry, Recorded, Result, require_text
 from matloop.orchestrator.lab.rules import Rules
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.decisions import decide
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.shared import WAIT_S, SharedLedger
 from matloop.orchestrator.loop.study import Study
@@ -237,6 +238,24 @@ class Experiments:
             if trial.state != "running":
                 raise MatloopError(f"trial {trial_id} has a result already; amend that instead")
             return self._ledger.cancel(trial, at=self._clock(), worker=by, reason=reason)
+
+    def undecided(self) -> list[Trial]:
+        """Trials of any study of the campaign that may have happened, on which a person has yet to decide."""
+        with self._ledger.guard:
+            self._ledger.catch_up()
+            return self.history.undecided()
+
+    def decide(self, trial_id: int, verdict: str, by: str = "", reason: str = "") -> Trial:
+        """Decide on one of them; see `matloop.orchestrator.ledger.decisions.decide`.
+
+        Raises:
+            MatloopError: there is nothing to decide on it, or it was decided before.
+            LedgerLocked: the campaign runs.
+        """
+        require_text("by", by, LONGEST_NAME)
+        require_text("reason", reason, LONGEST_TEXT)
+        with self._ledger.turn():
+            return decide(self._ledger, trial_id, verdict, by=by, reason=reason)
 
     def outlook(self, delta: float | None = None, q: int = 1) -> dict[str, Any]:
         """What further experiments are worth, by the strategy's model; empty if it cannot say. May take seconds.

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from matloop.orchestrator.lab import Lab, Result
+from matloop.orchestrator.ledger.decisions import WORDS
+from matloop.orchestrator.ledger.history import Verdict
 from matloop.orchestrator.measurement import LARGEST, LONGEST_NAME, LONGEST_TEXT, check_text
 from matloop.orchestrator.report.interval import interval
 from matloop.orchestrator.trial import Trial
@@ -169,6 +171,26 @@ class ImportOut(BaseModel):
     recorded: list[int] = Field(description="ids of experiments whose results are new")
     known: list[int] = Field(description="ids of those that were on record already")
     waiting: int = Field(description="rows that have no result yet")
+
+
+class DecisionIn(_Strict):
+    """A person's word on a trial that may have happened."""
+
+    trial: int = Field(ge=0, lt=2**31, description="its id")
+    verdict: Verdict = Field(description="; ".join(f"{verdict}: it {words}" for verdict, words in WORDS.items()))
+    by: Name = Field("", description="who decides")
+    reason: Text = Field("", description="for people")
+
+
+class UndecidedOut(BaseModel):
+    """A trial that may have happened."""
+
+    trial: int
+    study: str
+    state: Literal["failed", "cancelled"]
+    point: dict[str, Any]
+    message: str
+    verdict: Verdict | None = Field(description="what was decided; null if nothing was")
 
 
 class StudyOut(BaseModel):
