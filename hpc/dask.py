@@ -52,6 +52,7 @@ class Dask(Executor):
         memory_gb: resident memory of a trial, GiB; None for no limit.
         threads: CPU threads that numerical libraries in a trial may use; "auto" divides the cores that a worker may use
             among its threads.
+        trials_per_child: trials after which a process is replaced by a fresh one; None for any number.
         trials_per_gpu: most trials at once on a GPU; None for as many as a worker has threads, 0 to use none. Workers
             on one machine do not know of each other: give each its GPUs (`CUDA_VISIBLE_DEVICES`, dask-cuda).
         log: file that takes what trials print, appended; None leaves it on the workers' output.
@@ -71,13 +72,16 @@ class Dask(Executor):
         memory_gb: float | None = None,
         threads: Threads = 1,
         trials_per_gpu: int | None = None,
+        trials_per_child: int | None = None,
         log: Path | None = None,
     ) -> None:
-        check_limits(timeout_s, memory_gb, threads, trials_per_gpu)
+        check_limits(timeout_s, memory_gb, threads, trials_per_gpu, trials_per_child)
         if (address is None) == (cluster is None):
             raise ConfigError("expected either `address` of a Dask scheduler or `cluster: {class: …}`")
         self._timeout_s, self._memory_gb = timeout_s, memory_gb
-        self._crew = _Orders(uuid.uuid4().hex, threads, trials_per_gpu, log.absolute() if log else None)
+        self._crew = _Orders(
+            uuid.uuid4().hex, threads, trials_per_gpu, log.absolute() if log else None, trials_per_child
+        )
         self._slots, self._least_slots = slots, 1
         self._counted, self._counted_at = 0, -COUNT_S
         self._futures: dict[Future[Any], tuple[int, Any]] = {}
@@ -280,6 +284,7 @@ class _Orders(NamedTuple):
     threads: Threads
     trials_per_gpu: int | None
     log: Path | None
+    trials_per_child: int | None
 
 
 class _Crew:
@@ -294,7 +299,7 @@ class _Crew:
         self._shares = divide(
             sights, threads=orders.threads, trials_per_gpu=orders.trials_per_gpu, where=f" on {self._place}"
         )
-        self._log = orders.log
+        self._log, self._calls = orders.log, orders.trials_per_child
         self._own = threading.local()
         self._children: list[Child] = []
         self._lock = threading.Lock()
@@ -324,17 +329,19 @@ class _Crew:
             with self._lock:
                 share = self._shares[len(self._children) % len(self._shares)]
                 environ = share.environment(self._place)
-                self._own.child = Child(threads=share.threads, environ=environ, log=self._log)
+                self._own.child = Child(threads=share.threads, environ=environ, log=self._log, calls=self._calls)
                 self._children.append(self._own.child)
         child: Child = self._own.child
         return child
 
     def disband(self) -> set[int]:
-        """Kill all, and say which calls ran."""
+        """End all, what runs is asked to, first; say which calls ran."""
         with self._lock:
             self._disbanded = True
         for child in self._children:
-            child.stop()
+            child.withdraw()
+        for child in self._children:
+            child.settle()
         for child in self._children:
             child.close()
         return self._begun

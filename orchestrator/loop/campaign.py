@@ -91,7 +91,8 @@ class Campaign:
 
     def _run(self) -> str:
         history = self.ledger.history
-        outage = Outage(patience_s=self.patience_s, observer=self.observer, stop=self.stop)
+        observer = Guarded(self.observer)
+        outage = Outage(patience_s=self.patience_s, observer=observer, stop=self.stop)
         self.ledger.wait_with(outage.endure)
         started_later = set(history.counts)
         for index, plan in enumerate(self.plans):
@@ -104,7 +105,7 @@ class Campaign:
                 study = outage.endure(partial(self._build, plan))
             except KeyboardInterrupt:
                 return self._stopped()
-            ending = self._loop(study).run()
+            ending = self._loop(study, observer).run()
             if ending != "finished":  # later studies might build on what it did not find
                 return self._stopped() if ending == INTERRUPTED else ending
         return "finished"
@@ -118,7 +119,7 @@ class Campaign:
             return "out of time"
         return "terminated" if self.stop.first == signal.SIGTERM else "interrupted"
 
-    def _loop(self, study: Study) -> Loop:
+    def _loop(self, study: Study, observer: Observer) -> Loop:
         return Loop(
             study,
             ledger=self.ledger,
@@ -126,7 +127,7 @@ class Campaign:
             slots=self.slots,
             seed=self.seed,
             artifacts=self.artifacts,
-            observer=Guarded(self.observer),
+            observer=observer,
             stop=self.stop,
             inbox=self.inbox,
             patience_s=self.patience_s,

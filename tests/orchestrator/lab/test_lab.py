@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from matloop.orchestrator.errors import ConfigChanged, ConfigError, LedgerLocked, MatloopError, RejectedResults
+from matloop.orchestrator.errors import (
+    ConfigChanged,
+    ConfigError,
+    LedgerLocked,
+    LedgerUnwritable,
+    MatloopError,
+    RejectedResults,
+)
 from matloop.orchestrator.lab import Lab, Result
 from matloop.orchestrator.lab.experiments import ROUNDS
 from matloop.orchestrator.ledger.ledger import read
@@ -311,6 +318,23 @@ def test_a_failed_write_leaves_the_memory_as_the_disk(lab, monkeypatch):
     assert lab.history == before
     assert lab.tell([Result(trial=0, values=value(1))])[0].state == "answered"
     assert len(lab.recommend()) == 1
+
+
+def test_a_full_disk_is_said_at_the_door_and_nothing_half_is_recorded(lab):
+    lab.recommend(2)
+    before, db = stored(lab), lab._ledger._db
+    db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+    results = [Result(trial=number, values=value(1), note="x" * 3000) for number in range(2)]
+    said = (
+        r"cannot write .*: the disk is full; nothing of this was recorded, everything before is safe\. Free space, then"
+    )
+    for _ in range(2):
+        with pytest.raises(LedgerUnwritable, match=said):
+            lab.tell(results)
+        assert lab.history == before == stored(lab)
+    db.execute("PRAGMA max_page_count = 1000000")
+    assert [trial.state for trial in lab.tell(results)] == ["answered"] * 2
+    assert [t.values for t in stored(lab).trials] == [value(1)] * 2
 
 
 def test_reopened_with_another_file_is_refused(file, tmp_path):
