@@ -83,7 +83,7 @@ def single(value: Any) -> float | None:
 
 def floats(values: Mapping[str, Any]) -> dict[str, float]:
     """Values that have been checked, as plain floats."""
-    return {str(name): float(single(value)) for name, value in values.items()}  # type: ignore[arg-type]
+    return {str(name): float(value) for name, value in values.items()}
 
 
 def has_one_entry(value: Any) -> bool:
@@ -206,7 +206,7 @@ def _list(names: Collection[str]) -> str:
 
 
 def _is_within(value: object, least: float) -> bool:
-    found = single(value)
+    found = number(value)
     return found is not None and least <= found <= LARGEST  # which NaN is not
 
 

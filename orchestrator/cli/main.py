@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from matloop.orchestrator.cli import lab
+from matloop.orchestrator.cli import corrections, lab
 from matloop.orchestrator.cli.terminal import console as _console
 
 app = typer.Typer(
@@ -288,6 +288,8 @@ app.command()(lab.recommend)
 app.command()(lab.tell)
 app.command()(lab.outlook)
 app.command()(lab.cancel)
+app.command()(corrections.amend)
+app.command()(corrections.void)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ Events, in the order in which they were made durable:
     failed     it will not be measured: the failure is its result
     cancelled  it will not be done; that says nothing about the point
     amended    its result was wrong, this is the right one; the last one counts
+    voided     its result was set aside: from here on it says nothing about the point, and its cost stays
     lost       this attempt died with its worker or manager
     withdrawn  this attempt was stopped on purpose; it does not count
     noted      anything else worth keeping, e.g. the start and end of a study
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 
 from matloop.orchestrator.errors import LedgerCorrupt
 from matloop.orchestrator.ledger.trials import Trials, decode
-from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.trial import Objective, State, Trial
 
 
 class Event(NamedTuple):
@@ -68,11 +69,14 @@ class Loss(NamedTuple):
 
 
 class Amendment(NamedTuple):
-    """A result that was corrected; `before` is the trial as it was, `trials` has it as it is."""
+    """A result that was corrected or set aside, when, by whom and why; `before` is the trial as it was, `trials` has it
+    as it is."""
 
     trial: int
     time: float
     before: Trial
+    by: str = ""
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -120,6 +124,21 @@ class History:
                 return note.data if note.kind == "study_ended" else None
         return None
 
+    def objectives(self, study: str) -> tuple[Objective, ...]:
+        """Objectives of a study, as recorded when the campaign was last started; empty if they were not."""
+        config = self.sessions[-1].config if self.sessions else {}
+        recorded = config.get("studies", {}).get(study, {}).get("objectives") or {}
+        return tuple(Objective(name, o["direction"], o.get("unit") or "") for name, o in recorded.items())
+
+    def corrected(self) -> list[tuple[Amendment, Trial]]:
+        """Every correction with the trial as it left it, in order."""
+        after = {amendment.trial: self.trials[amendment.trial] for amendment in self.amendments}
+        found = []
+        for amendment in reversed(self.amendments):
+            found.append((amendment, after[amendment.trial]))
+            after[amendment.trial] = amendment.before
+        return found[::-1]
+
     def withdrawn(self, trial: Trial) -> bool:
         """Whether the trial's last attempt was stopped on purpose and not begun again."""
         return trial.id in self._withdrawn
@@ -137,8 +156,9 @@ class History:
             self._campaign_event(event, decode(event.body))
         elif event.kind in ("proposed", "reported"):
             self._propose(event)
-        elif event.kind == "amended":
+        elif event.kind in ("amended", "voided"):
             self._amend(event)
+            return  # which takes up no time of the study's, and none of the last session's
         else:
             self._trial_event(event)
         if self.sessions:
@@ -177,8 +197,12 @@ class History:
         assert number is not None
         if number >= len(trials) or trials.is_running(number):
             raise LedgerCorrupt(f"event {event.seq} amends trial {number}, which has no result")
-        self.amendments.append(Amendment(number, event.time, trials[number]))
-        trials.amend(number, "failed" if "failure" in decode(event.body) else "answered", event.body)
+        before, body = trials[number], decode(event.body)
+        state: State = "cancelled" if event.kind == "voided" else "failed" if "failure" in body else "answered"
+        trials.amend(number, state, event.body)
+        said = body.get("amendment") or {"by": body["worker"]}
+        at, reason = said.get("at", event.time), said.get("reason", "")
+        self.amendments.append(Amendment(number, at, before, said["by"], reason))
 
     def _trial_event(self, event: Event) -> None:
         assert event.trial is not None

@@ -42,8 +42,11 @@ class Spending:
     failures_in_row: int = field(default=0)
 
     def tell(self, trial: Trial) -> None:
-        """Count a finished trial."""
+        """Count a finished trial; of one that was cancelled or set aside only what it has cost."""
         self.finished += 1
+        if trial.state == "cancelled":
+            self.cost += (1.0 if trial.cost is None else trial.cost) if trial.was_done else 0.0
+            return
         self.cost += 1.0 if trial.cost is None else trial.cost
         if trial.values is None:
             self.failed += 1
