@@ -1,7 +1,9 @@
 """Any program as a driver: input files from templates, a run in a fresh folder, numbers read from what it leaves.
 
 Templates are Jinja2: `{{temperature}}` is the point's value of that name, `{{point["T (K)"]}}` one whose name is not
-a word, `{{trial.seed}}` a field of the trial. A name that the point lacks is an error.
+a word, `{{trial.seed}}` a field of the trial. A name that the point lacks is an error. Values are data, whatever they
+hold: each is one argument, or part of one. A value at the beginning of an argument may still look like an option to the
+program; where choices are not your own, write `--name={{x}}`, or `--` before it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any, Literal
 import jinja2
 
 from matloop.drivers.parsing import CommandFailed, Output, check, read
+from matloop.drivers.shell import check_arguments, check_shell
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.processes import POSIX, apart, cause_of_death, kill_family
 from matloop.orchestrator.trial import Measurement, Objective, Trial
@@ -40,8 +43,9 @@ class Command:
         templates: template files, filled in and written under their own names without a final `.j2`.
         files: files that are linked into the working folder as they are; on Windows they are copied if need be.
         artifacts: files of the working folder to keep with the trial.
-        shell: pass `run` to /bin/sh, values quoted, so that pipes and redirections work. Not on Windows.
-        environment: environment variables to set.
+        shell: pass `run` to /bin/sh, values quoted, so that pipes and redirections work. Values have to stand bare:
+            inside other quotes they cannot be quoted, and are refused. Not on Windows.
+        environment: environment variables to set, each a template; for values that cannot stand bare.
         timeout_s: wall time after which the program and all that it started are killed, s.
         keep: which working folders stay: those of failed trials, all, or none.
         scratch: where working folders are made; the system's temporary folder if left out.
@@ -96,6 +100,14 @@ class Command:
         self.timeout_s, self.keep, self.scratch, self.repeatable = timeout_s, keep, scratch, repeatable
         for name, text in [*(("run", part) for part in self.run), *self.inputs.items()]:
             _template(text, shell and name == "run", name)
+        for name, text in self.environment.items():
+            if not name or "=" in name or "\0" in name:
+                raise ConfigError(f"expected names of environment variables, got {name!r}", at="environment")
+            _template(text, False, name, ("environment", name))
+        if shell:
+            check_shell(self.run[0], _environment(quoted=True))
+        else:
+            check_arguments(self.run)
         for name, at in [*((n, ("inputs", n)) for n in self.inputs), *((n, "artifacts") for n in self.artifacts)]:
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise ConfigError(f"expected a file name inside the working folder, got {name!r}", at=at)
@@ -137,8 +149,9 @@ class Command:
         for file in self.files:
             _provide(file, folder / file.name)
         arguments = [_render(_template(part, self.shell, "run"), values, "run") for part in self.run]
+        variables = {name: _render(_template(v, False, name), values, name) for name, v in self.environment.items()}
         started = time.monotonic()
-        self._execute(arguments, folder)
+        self._execute(arguments, folder, variables)
         seconds = time.monotonic() - started
         numbers = {name: read(name, spec, folder) for name, spec in self.output.items()}
         kept = {}
@@ -164,7 +177,7 @@ class Command:
         """The program as the campaign file has it: the same in every trial."""
         return repr(self.run[0])
 
-    def _execute(self, arguments: Sequence[str], folder: Path) -> None:
+    def _execute(self, arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> None:
         group = _has_terminal()
         with (folder / "stdout.txt").open("wb") as out, (folder / "stderr.txt").open("wb") as err:
             try:
@@ -175,9 +188,13 @@ class Command:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
-                    env={**os.environ, **self.environment},
+                    env={**os.environ, **variables},
                     **(apart() if group else {}),
                 )
+            except ValueError as error:
+                raise CommandFailed(
+                    f"cannot start {self._program}: {error}; a value holds what no argument can"
+                ) from error
             except OSError as error:
                 raise CommandFailed(
                     f"cannot start {self._program}: {error.strerror}; check that it is installed and on the PATH"
@@ -228,19 +245,22 @@ def _provide(file: Path, name: Path) -> None:
             shutil.copy2(file, name)
 
 
-@functools.cache
-def _template(text: str, quoted: bool, name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
+def _environment(*, quoted: bool) -> jinja2.Environment:
+    return jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # plain text, not HTML
         finalize=(lambda value: shlex.quote(str(value))) if quoted else None,
     )
+
+
+@functools.cache
+def _template(text: str, quoted: bool, name: str, at: tuple[str, ...] = ()) -> jinja2.Template:
     try:
-        return environment.from_string(text)
+        return _environment(quoted=quoted).from_string(text)
     except jinja2.TemplateSyntaxError as error:
         text = f"{name}, line {error.lineno} of the template: {error.message}"
-        raise ConfigError(text, at="run" if name == "run" else ("inputs", name)) from error
+        raise ConfigError(text, at=at or ("run" if name == "run" else ("inputs", name))) from error
 
 
 def _render(template: jinja2.Template, values: Mapping[str, Any], name: str) -> str:

@@ -8,6 +8,7 @@ functions are submitted.
 from __future__ import annotations
 
 import faulthandler
+import io
 import json
 import multiprocessing.spawn
 import os
@@ -21,6 +22,7 @@ from functools import partial
 from multiprocessing.connection import Client, Connection
 from typing import Any, Final
 
+from matloop.hpc.parcel import Call, Kept, Parcel
 from matloop.orchestrator.errors import WorkerCrashed
 from matloop.orchestrator.job import ANNOUNCEMENTS
 
@@ -32,6 +34,7 @@ importing_main = False
 """Whether this process is a child that is just importing the user's script."""
 
 _main: Mapping[str, str] = {}
+_kept: Final = Kept()
 
 
 def serve(descriptors: Mapping[str, int] | None, sys_path: Sequence[str], main: Mapping[str, str]) -> None:
@@ -49,8 +52,7 @@ def serve(descriptors: Mapping[str, int] | None, sys_path: Sequence[str], main: 
     for number in ANNOUNCEMENTS:  # a scheduler's warnings may go to every process of a job
         signal.signal(number, signal.SIG_IGN)
     connection = _call_back() if descriptors is None else _inherit(**descriptors)
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(line_buffering=True)  # what it printed outlives it
+    sys.stdout, sys.stderr = _forgiving(sys.stdout), _forgiving(sys.stderr)
     sys.path[:] = sys_path
     _main = main
     with connection:
@@ -64,6 +66,24 @@ def serve(descriptors: Mapping[str, int] | None, sys_path: Sequence[str], main: 
             del message
 
 
+class _Forgiving(io.FileIO):
+    """A file that drops what the disk does not take: no trial fails over what it prints."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _forgiving(stream: Any) -> Any:
+    """Standard output or error, each line written at once, so that what a call printed outlives it; None if closed."""
+    if stream is None:
+        return None
+    raw = _Forgiving(stream.fileno(), "wb", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True)
+
+
 def _unnoticed() -> None:
     """The time of the call begins, and nobody wants to know."""
 
@@ -72,25 +92,26 @@ def answer(payload: bytes, loaded: Callable[[], None]) -> bytes:
     """Make a pickled call.
 
     Args:
-        payload: pickled (function, args, kwargs).
+        payload: from `Parcel.dump`.
         loaded: called once the function and what it imports are in memory.
 
     Returns:
         Pickled (True, result) or (False, exception with the traceback as a note).
     """
+    parcel = _kept.complete(Parcel.load(payload))  # if this fails, so does the child: its parent counts on it
     try:
         if b"__main__" in payload:
             _import_main()
-        fn, args, kwargs = _load(payload)
+        fn, args, kwargs = _load(parcel)
         loaded()
         return pickle.dumps((True, fn(*args, **kwargs)), pickle.HIGHEST_PROTOCOL)
     except BaseException as error:
         return _dump_error(error)
 
 
-def _load(payload: bytes) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+def _load(parcel: Parcel) -> Call:
     try:
-        return pickle.loads(payload)
+        return parcel.open()
     except (AttributeError, ImportError) as error:
         error.add_note("a worker must be able to import what is submitted: define it in a file, not in a shell")
         raise

@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 from matloop.hpc.devices import Threads, divide, look
 from matloop.hpc.isolate import Child, pack, unpack
 from matloop.hpc.local import check_limits, limits_of
+from matloop.hpc.parcel import Parcel
 from matloop.orchestrator.errors import ConfigError, MissingExtra, WorkerLost
 
 P = ParamSpec("P")
@@ -107,13 +108,13 @@ class Dask(Executor):
             raise RuntimeError("cannot submit after shutdown; make a new executor")
         outer: Future[T] = Future()
         try:
-            payload = pack(fn, *args, **kwargs)
+            parcel = pack(fn, *args, **kwargs)
         except Exception as error:
             outer.set_running_or_notify_cancel()
             outer.set_exception(error)
             return outer
         limits = limits_of(fn, self._timeout_s, self._memory_gb)
-        inner = self._client.submit(_evaluate, payload, limits, self._crew, sys.path, pure=False)
+        inner = self._client.submit(_evaluate, parcel, limits, self._crew, sys.path, pure=False)
         with self._lock:
             self._futures[outer] = inner
         inner.add_done_callback(lambda done: self._pass_on(done, outer))
@@ -295,7 +296,7 @@ _crews_lock = threading.Lock()
 
 
 def _evaluate(
-    payload: bytes,
+    parcel: Parcel,
     limits: tuple[float | None, float | None],
     orders: _Orders,
     sys_path: list[str],
@@ -307,7 +308,7 @@ def _evaluate(
             if orders.name not in _crews:
                 _crews[orders.name] = _Crew(orders)
             own = _crews[orders.name]
-        return own.child().run(payload, timeout_s=limits[0], memory_gb=limits[1])
+        return own.child().run(parcel, timeout_s=limits[0], memory_gb=limits[1])
     except Exception as error:
         return pickle.dumps((False, error), pickle.HIGHEST_PROTOCOL)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import socket
 import subprocess
 import threading
 import time
@@ -23,8 +24,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from matloop.hpc import child
+from matloop.hpc.parcel import Parcel
 from matloop.hpc.process import FAREWELL_S, Process, environment, start
-from matloop.orchestrator.errors import MemoryExceeded
+from matloop.orchestrator.errors import MemoryExceeded, NotBegun
 from matloop.orchestrator.processes import resident
 
 GIB: Final = 2**30
@@ -32,12 +34,12 @@ TICK_S: Final = 0.1  # how often a running child's memory and pulse are looked a
 LOADING_S: Final = 300.0  # what importing a call's code may take on top of its time limit
 
 
-def pack(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> bytes:
+def pack(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Parcel:
     """Pickle a call for `Child.run`."""
-    return pickle.dumps((fn, args, kwargs), pickle.HIGHEST_PROTOCOL)
+    return Parcel.of(fn, args, kwargs)
 
 
-def unpack(answer: bytes) -> Any:
+def unpack(answer: bytes | memoryview) -> Any:
     """Return the result within the bytes that `Child.run` returned, or raise the exception there."""
     succeeded, value = pickle.loads(answer)
     if succeeded:
@@ -73,11 +75,11 @@ class Child:
         self._process: Process | None = None
         self._stopped = False
 
-    def run(self, payload: bytes, *, timeout_s: float | None = None, memory_gb: float | None = None) -> bytes:
+    def run(self, parcel: Parcel, *, timeout_s: float | None = None, memory_gb: float | None = None) -> bytes:
         """Make a call in the child.
 
         Args:
-            payload: from `pack`.
+            parcel: from `pack`.
             timeout_s: wall time from when the code is imported, s; None for no limit.
             memory_gb: resident memory of the child and its descendants, GiB, looked at ten times a second; None for
                 no limit.
@@ -89,11 +91,12 @@ class Child:
             TimeoutError: the time limit passed; the child was killed.
             MemoryExceeded: the memory limit was passed; the child was killed.
             WorkerCrashed: the child died; the Python stack it died with is attached as a note where there is one.
+            NotBegun: the child cannot be started, for want of memory, processes or files.
             CancelledError: `stop` was called, or `cancelled` returned True.
         """
         process = self._alive()
         try:
-            return self._exchange(process, payload, timeout_s, memory_gb)
+            return self._exchange(process, process.kept.lighten(parcel).dump(), timeout_s, memory_gb)
         except (TimeoutError, MemoryExceeded, CancelledError):
             process.bury()
             raise
@@ -134,7 +137,10 @@ class Child:
                 self._process.bury()
                 self._process = None
             if self._process is None:
-                self._process = start(environment(os.environ, self._threads) | self._environ, self._log)
+                try:
+                    self._process = start(environment(os.environ, self._threads) | self._environ, self._log)
+                except OSError as error:
+                    raise NotBegun(f"cannot start a worker on {socket.gethostname()}: {error}") from error
             return self._process
 
     def _exchange(self, process: Process, payload: bytes, timeout_s: float | None, memory_gb: float | None) -> bytes:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
@@ -26,8 +25,8 @@ from matloop.hpc.mpi_manager import Manager
 from matloop.hpc.mpi_post import Post, muster
 from matloop.hpc.mpi_wire import MANAGER, Wire, abandon, library
 from matloop.hpc.mpi_worker import Worker
-from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.job import ANNOUNCEMENTS
+from matloop.orchestrator.errors import ConfigError, MatloopError
+from matloop.orchestrator.job import ANNOUNCEMENTS, started_with
 from matloop.orchestrator.processes import POSIX
 
 P = ParamSpec("P")
@@ -97,17 +96,27 @@ class Mpi(Executor):
         """Return the executor on rank 0; on other ranks serve until rank 0 has left its block, then return None.
 
         Raises:
-            MatloopError: there is no MPI library that mpi4py can load.
+            MatloopError: there is no MPI library that mpi4py can load, or a rank cannot tell what its machine has.
             ConfigError: there is no worker rank, or there are more on a machine than its GPUs may have.
         """
         world = library().COMM_WORLD
+        if world.size < 2 and (started := started_with(os.environ)) > 1:
+            raise ConfigError(
+                f"expected one MPI job of {started} ranks, got {started} processes that do not know of each other: the "
+                "launcher and mpi4py use different MPI libraries; start with the mpiexec of mpi4py's own, or see "
+                "`srun --mpi=list` for what Slurm can start"
+            )
         if world.size < 2:
             raise ConfigError(
                 "expected at least 2 MPI ranks (a manager and a worker), got 1; start with `mpiexec -n 2` or more, "
                 "or choose `executor: {kind: local}`"
             )
-        posts = muster(world)
-        shares = self._divide(posts)
+        try:
+            posts = muster(world)
+            shares = self._divide(posts)
+        except MatloopError as error:
+            error.everywhere = True
+            raise
         self._wire = Wire(world)
         if world.rank == MANAGER:
             self._manager = Manager(self._wire, posts, shares, self._lease_s)
@@ -116,11 +125,22 @@ class Mpi(Executor):
         return None
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        """On rank 0, end the job: after its work, or at once if the block is left by an exception."""
+        """On rank 0, end the job: after its work, or at once if the block is left by an exception.
+
+        If that goes wrong, the launcher ends all ranks, with an exit code other than 0.
+        """
         if self._manager is None or self._wire is None:
             return
-        self.shutdown(wait=True, cancel_futures=kind is not None)
-        _part(self._wire, self._manager.stop())
+        try:
+            self.shutdown(wait=True, cancel_futures=kind is not None)
+            united = self._manager.stop()
+        except BaseException:
+            told = self._manager.broken
+            if told is None or (value is not None and value.__cause__ is not told):
+                traceback.print_exc()
+            self._wire.abort()
+            raise
+        _part(self._wire, united)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Make the call on the next free worker rank.
@@ -132,13 +152,13 @@ class Mpi(Executor):
         if self._closed or self._manager is None:
             raise RuntimeError("cannot submit outside the executor's `with` block or after shutdown")
         try:
-            payload = pack(fn, *args, **kwargs)
+            parcel = pack(fn, *args, **kwargs)
         except Exception as error:
             failed: Future[T] = Future()
             failed.set_running_or_notify_cancel()
             failed.set_exception(error)
             return failed
-        future = self._manager.submit(payload, *limits_of(fn, self._timeout_s, self._memory_gb))
+        future = self._manager.submit(parcel, *limits_of(fn, self._timeout_s, self._memory_gb))
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
         return future
@@ -185,7 +205,8 @@ class Mpi(Executor):
         try:
             united = Worker(wire, child, self._lease_s).serve()
         except Exception:
-            _fall(wire)
+            traceback.print_exc()
+            wire.abort()
             raise
         finally:
             for number, handler in before.items():
@@ -198,12 +219,3 @@ def _part(wire: Wire, united: bool) -> None:
         wire.close()
     else:
         abandon()
-
-
-def _fall(wire: Wire) -> None:
-    """A rank that cannot go on ends in the way that is noticed soonest."""
-    traceback.print_exc()
-    sys.stderr.flush()
-    if wire.tolerant:
-        os.kill(os.getpid(), signal.SIGKILL)
-    wire.abort()

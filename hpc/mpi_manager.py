@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import sys
 import threading
 import time
-from collections import deque
+import traceback
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,10 +20,14 @@ from matloop.hpc.isolate import unpack
 from matloop.hpc.mpi_post import Post
 from matloop.hpc.mpi_wire import MANAGER, Kind, Message, Wire
 from matloop.hpc.mpi_worker import LONGEST_NAP_S, SHORTEST_NAP_S, kill
-from matloop.orchestrator.errors import WorkerLost
+from matloop.hpc.parcel import Kept, Parcel
+from matloop.orchestrator.errors import MatloopError, WorkerLost
 
 LOOK_S: Final = 0.1  # how often overdue workers and tasks are looked for
 SWITCH_S: Final = 0.0003  # how long a message waits while the loop runs Python code; Python's own is 5 ms
+GRACE_S: Final = 10.0  # from a failure of this thread to the end of the job, if the main thread does not end it before
+ENDED: Final = "the job ended before the trial did"
+LARGEST: Final = 2**30  # bytes of driver and trial that may be sent
 STRIDE_S: Final = 1.0  # most that the clock of the leases advances from one look at the messages to the next
 
 
@@ -30,7 +36,7 @@ class _Call:
     future: Future[Any]
     timeout_s: float | None
     memory_gb: float | None
-    payload: bytes
+    parcel: Parcel
 
 
 class Manager:
@@ -40,6 +46,9 @@ class Manager:
         wire: to the workers.
         posts, shares: of every rank.
         lease_s: silence after which a worker is given up, s.
+
+    Attributes:
+        broken: of what the thread has died, which it has then printed.
     """
 
     def __init__(self, wire: Wire, posts: Sequence[Post], shares: Sequence[Share], lease_s: float) -> None:
@@ -48,13 +57,16 @@ class Manager:
         self._dispatcher: Dispatcher[int, int] = Dispatcher(lease_s=lease_s)
         self._calls: dict[int, _Call] = {}
         self._numbers = itertools.count()
-        self._inbox: deque[Callable[[], None]] = deque()
+        self._inbox: deque[_Call | Callable[[], None]] = deque()
         self._now, self._looked_at, self._watch = 0.0, 0.0, time.monotonic()
         self._dead: set[int] = set()
+        self._kept: defaultdict[int, Kept] = defaultdict(Kept)  # by worker
+        self._paths: dict[int, list[str]] = {}  # told to each worker
         self._given_up: dict[int, bool] = {}  # silent workers; whether they have been called off since
         self._gone: set[int] = set()  # workers that have said BYE
         self._stopping = False
-        self._broken: BaseException | None = None
+        self.broken: BaseException | None = None
+        self._failing, self._over = threading.Lock(), threading.Event()
         for rank in range(1, wire.size):
             self._dispatcher.join(rank, self._now)
         self._thread = threading.Thread(target=self._run, name="matloop-mpi", daemon=True)
@@ -62,7 +74,12 @@ class Manager:
 
     @property
     def workers(self) -> int:
-        """Number of workers that are there."""
+        """Number of workers that are there.
+
+        Raises:
+            MatloopError: the thread has failed; so the loop hears of it although no evaluation returns any more.
+        """
+        self._check()
         return self._dispatcher.workers
 
     @property
@@ -70,21 +87,29 @@ class Manager:
         """See `Dispatcher.ahead`."""
         return self._dispatcher.ahead
 
-    def submit(self, payload: bytes, timeout_s: float | None, memory_gb: float | None) -> Future[Any]:
-        """Have a call made by a worker; may be called from any thread.
+    def submit(self, parcel: Parcel, timeout_s: float | None, memory_gb: float | None) -> Future[Any]:
+        """Have a call made by a worker; may be called from any thread. Cancelled at once if the thread has failed.
 
         Raises:
             WorkerLost: no worker is left.
+            MatloopError: the parcel is too large.
         """
-        if self._broken is not None:
-            raise RuntimeError("the thread that carries messages has failed") from self._broken
+        if parcel.size > LARGEST:
+            raise MatloopError(
+                f"expected an evaluation of at most {LARGEST / 2**30:g} GiB, got {parcel.size / 2**30:.2f} GiB of "
+                "driver and trial, which MPI would carry to every worker; let the driver read its data from a file"
+            )
         if not self._dispatcher.workers:
             raise WorkerLost(
                 f"expected at least 1 of {self._wire.size - 1} worker ranks to be there, got 0: all were lost; "
                 "everything recorded is safe, start the job again to go on"
             )
-        call = _Call(Future(), timeout_s, memory_gb, payload)
-        self._inbox.append(lambda: self._accept(call))
+        call = _Call(Future(), timeout_s, memory_gb, parcel)
+        with self._failing:
+            if self.broken is None:
+                self._inbox.append(call)
+                return call.future
+        self._resolve(call, CancelledError(ENDED))
         return call.future
 
     def call_off(self) -> None:
@@ -98,12 +123,12 @@ class Manager:
             Whether the job can end as MPI has it, all ranks together.
 
         Raises:
-            RuntimeError: the thread has failed.
+            MatloopError: the thread has failed.
         """
         self._inbox.append(self._stop)
+        self._over.wait()
+        self._check()
         self._thread.join()
-        if self._broken is not None:
-            raise RuntimeError("the thread that carries messages has failed") from self._broken
         return self._united()
 
     def _run(self) -> None:
@@ -122,11 +147,33 @@ class Manager:
                     self._wire.send(rank, Kind.END, self._united())
             self._wire.flush(within_s=1.0)
         except BaseException as error:
-            self._broken = error
-            self._fail_all("the thread that carries messages has failed")
-            raise
+            self._fail(error)
+            time.sleep(GRACE_S)  # in which the main thread, if it can, closes the ledger and ends the job
+            self._wire.abort()
         finally:
+            self._over.set()
             sys.setswitchinterval(switch_s)
+
+    def _fail(self, error: BaseException) -> None:
+        """The job cannot go on: say so, and let nobody wait for an answer.
+
+        Evaluations are cancelled, as at a stop, so that none of them counts as an attempt that failed.
+        """
+        trouble = f"{self._posts[MANAGER]}: the thread that carries messages has failed, so the job ends now"
+        print(f"{trouble}; everything recorded is safe\n{''.join(traceback.format_exception(error))}", file=sys.stderr)
+        sys.stderr.flush()
+        with self._failing:
+            self.broken = error
+        self._calls |= {next(self._numbers): order for order in self._inbox if isinstance(order, _Call)}
+        self._fail_all(CancelledError, ENDED)
+        self._over.set()
+
+    def _check(self) -> None:
+        if self.broken is not None:
+            raise MatloopError(
+                f"the thread that carries MPI messages has failed ({type(self.broken).__name__}: {self.broken}); "
+                "everything recorded is safe, start the job again to go on"
+            ) from self.broken
 
     def _united(self) -> bool:
         return not (self._wire.tolerant or self._dead or self._given_up)
@@ -151,7 +198,11 @@ class Manager:
             self._look()
         orders = len(self._inbox)
         for _ in range(orders):
-            self._inbox.popleft()()
+            order = self._inbox.popleft()
+            if isinstance(order, _Call):
+                self._accept(order)
+            else:
+                order()
         self._dispatch()
         return bool(messages) or orders > 0
 
@@ -162,8 +213,16 @@ class Manager:
                 self._calls.pop(assignment.task, None)
                 self._dispatcher.cancel(assignment, self._now)
                 continue
-            order = (assignment.task, call.timeout_s, call.memory_gb, call.payload)
+            self._show_the_way(assignment.worker)
+            body, key, common = self._kept[assignment.worker].lighten(call.parcel)
+            order = (assignment.task, call.timeout_s, call.memory_gb, body, key, pickle.PickleBuffer(common))
             self._wire.send(assignment.worker, Kind.RUN, order)
+
+    def _show_the_way(self, rank: int) -> None:
+        """A worker's child must be able to import what can be imported here, such as modules beside the campaign."""
+        if self._paths.get(rank) != sys.path:
+            self._paths[rank] = list(sys.path)
+            self._wire.send(rank, Kind.PATHS, self._paths[rank])
 
     def _may_go(self, call: _Call, begins: bool) -> bool:
         if call.future.running():  # it was given back by a worker that was thought to have begun it
@@ -194,7 +253,7 @@ class Manager:
             self._given_up[rank] = True
             self._wire.send(rank, Kind.CALL_OFF)
 
-    def _answered(self, rank: int, task: int, answer: bytes) -> None:
+    def _answered(self, rank: int, task: int, answer: bytes | memoryview) -> None:
         if not self._dispatcher.finish(rank, task, self._now):
             return
         begun = self._dispatcher.begun(rank)
@@ -230,17 +289,21 @@ class Manager:
                 return
 
     def _lose(self, rank: int, why: str) -> None:
+        self._kept[rank] = Kept()
         begun = self._dispatcher.lose(rank).begun
         if begun is not None and (call := self._calls.pop(begun, None)) is not None:
             call.future.set_exception(WorkerLost(f"lost {self._names[rank]}: {why}"))
         if not self._dispatcher.workers:
-            self._fail_all("no worker is left")
+            self._fail_all(WorkerLost, "no worker is left")
 
-    def _fail_all(self, why: str) -> None:
+    def _fail_all(self, kind: type[Exception], why: str) -> None:
         calls, self._calls = self._calls, {}
         for call in calls.values():
-            if call.future.running() or call.future.set_running_or_notify_cancel():
-                call.future.set_exception(WorkerLost(why))
+            self._resolve(call, kind(why))
+
+    def _resolve(self, call: _Call, error: Exception) -> None:
+        if call.future.running() or call.future.set_running_or_notify_cancel():
+            call.future.set_exception(error)
 
     def _accept(self, call: _Call) -> None:
         if not self._dispatcher.workers:

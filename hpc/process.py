@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from matloop.hpc import child
+from matloop.hpc.parcel import Kept
 from matloop.orchestrator.errors import WorkerCrashed
 from matloop.orchestrator.job import MPI_RANK
 from matloop.orchestrator.processes import POSIX, apart, cause_of_death, kill_family
@@ -52,12 +53,13 @@ class Process:
     Attributes:
         popen: as the standard library has it.
         calls: the connection.
+        kept: what it has of what calls have in common.
     """
 
     def __init__(
         self, popen: subprocess.Popen[bytes], calls: Connection, lifeline: IO[bytes], stacks: IO[bytes] | None
     ) -> None:
-        self.popen, self.calls = popen, calls
+        self.popen, self.calls, self.kept = popen, calls, Kept()
         self._lifeline = lifeline  # the child's process group is killed when this closes
         self._stacks = stacks
         self._buried = False
@@ -103,10 +105,12 @@ def start(environ: Mapping[str, str], log: Path | None) -> Process:
 
     Args:
         environ: its environment.
-        log: file that takes its standard output and error, appended; None leaves them where this process's go.
+        log: file that takes its standard output and error, appended; None leaves them where this process's go. What
+            cannot be written there is dropped.
 
     Raises:
         WorkerCrashed: it died before it could be reached.
+        OSError: this machine cannot start one now.
         RuntimeError: this process is such a child that is just importing the user's script.
     """
     if child.importing_main:
@@ -115,14 +119,20 @@ def start(environ: Mapping[str, str], log: Path | None) -> Process:
             'put what the script does under `if __name__ == "__main__":`'
         )
     with ExitStack() as ours, ExitStack() as theirs:
-        output = None
-        if log is not None:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            output = theirs.enter_context(log.open("ab"))
+        output = None if log is None else theirs.enter_context(_opened(log))
         options: dict[str, Any] = {"stdout": output, "stderr": output, "env": dict(environ), **apart(session=True)}
         process = _inheriting(ours, theirs, options) if POSIX else _calling_back(ours, theirs, options)
         ours.pop_all()  # from here on the burial closes them
     return process
+
+
+def _opened(log: Path) -> IO[bytes]:
+    """The log, to append to; nowhere if the disk has no room for it, since no trial is to fail over what it prints."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("ab")
+    except OSError:
+        return Path(os.devnull).open("wb")
 
 
 def environment(outer: Mapping[str, str], threads: int) -> dict[str, str]:

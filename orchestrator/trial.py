@@ -14,8 +14,9 @@ Point = Mapping[str, Any]
 
 State = Literal["running", "answered", "failed", "cancelled"]
 
-Cause = Literal["exception", "invalid_result", "timeout", "memory", "crash", "lost", "experiment"]
+Cause = Literal["exception", "invalid_result", "timeout", "memory", "crash", "lost", "uncertain", "experiment"]
 """Why an evaluation failed. `crash` and `lost` say nothing about the point and are retried; the rest are final.
+`uncertain` says nothing either: it may have happened, gave no answer and must not be repeated, so a person decides.
 `experiment` is what a person or an instrument says of the experiment itself: it cracked, leaked, did not form."""
 
 
@@ -113,6 +114,11 @@ class Failure:
     def retriable(self) -> bool:
         """Whether the failure may be the machine's rather than the point's."""
         return self.cause in ("crash", "lost")
+
+    @property
+    def informative(self) -> bool:
+        """Whether the failure says something about the point."""
+        return self.cause not in ("crash", "lost", "uncertain")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

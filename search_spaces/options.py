@@ -10,7 +10,7 @@ from typing import Any
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
 from matloop.search_spaces.choices import Choices
-from matloop.search_spaces.parameter import Parameter, suggest
+from matloop.search_spaces.parameter import Parameter, finite, suggest
 from matloop.search_spaces.table import read_table
 
 _NUMBER = ("type", "low", "high", "log", "step", "unit", "when")
@@ -143,7 +143,7 @@ def _range(name: str, kind: str, options: Mapping[str, Any]) -> tuple[float, flo
     ends = []
     for key in ("low", "high"):
         value = options.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not finite(value):
             raise ConfigError(f"expected a finite number for {key} of parameter {name!r}, got {value!r}", at=key)
         if kind == "integer" and value != int(value):
             raise ConfigError(f"expected a whole number for {key} of integer parameter {name!r}, got {value!r}", at=key)
@@ -174,7 +174,7 @@ def _step(name: str, kind: str, low: float, high: float, options: Mapping[str, A
     if options.get("step") is None:
         return 1 if kind == "integer" else 0.0
     step = options["step"]
-    if isinstance(step, bool) or not isinstance(step, int | float) or not (math.isfinite(step) and step > 0):
+    if isinstance(step, bool) or not isinstance(step, int | float) or not (finite(step) and step > 0):
         raise ConfigError(f"expected step > 0 for parameter {name!r}, got {step!r}", at="step")
     if kind == "integer" and step != int(step):
         raise ConfigError(f"expected a whole number for step of integer parameter {name!r}, got {step!r}", at="step")
@@ -240,7 +240,7 @@ def _rows(name: str, inline: Any) -> Rows:
                 at=("descriptors", choice),
             )
         for label, value in given.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not finite(value):
                 raise ConfigError(
                     f"expected a finite number for {label} of choice {choice!r} of {name!r}, got {value!r}",
                     at=("descriptors", choice),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -86,9 +87,7 @@ class Parameter:
             if value not in self.coding:
                 text = f"expected {self.name} to be one of {list(self.choices)}, got {value!r}"
                 raise InvalidPoint(text, at=self.name)
-        elif (
-            isinstance(value, bool) or not isinstance(value, numbers.Real) or not self.low <= float(value) <= self.high
-        ):
+        elif isinstance(value, bool) or not isinstance(value, numbers.Real) or not _within(value, self.low, self.high):
             word = "an integer" if self.type == "integer" else "a number"
             text = f"expected {self.name} to be {word} in [{self.low:g}, {self.high:g}], got {value!r}"
             raise InvalidPoint(text, at=self.name)
@@ -155,6 +154,15 @@ def suggest(name: object, known: Sequence[Any]) -> str:
     """The known name that was probably meant, or all of them."""
     close = difflib.get_close_matches(str(name), [str(one) for one in known], n=1)
     return f"did you mean {close[0]!r}?" if close else f"known are {list(known)}"
+
+
+def finite(value: Any) -> bool:
+    """Whether a number can be computed with: neither infinite, nor not a number, nor an integer beyond all floats."""
+    return bool(abs(value) <= sys.float_info.max)
+
+
+def _within(value: Any, low: float, high: float) -> bool:
+    return bool(low <= value <= high)
 
 
 def _same(a: object, b: object) -> bool:

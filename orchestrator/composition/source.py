@@ -1,6 +1,7 @@
 """A YAML file that remembers the line and column of every key and value, so that errors can point at them.
 
-Scalars follow the YAML 1.2 core schema: `1e-5` is a number, and `no`, `on` and `12:30` are text.
+Scalars follow the YAML 1.2 core schema: `1e-5` is a number, and `no`, `on` and `12:30` are text. What only a file that
+was made to do harm holds is refused: thousands of levels, aliases that unfold to millions of values.
 """
 
 from __future__ import annotations
@@ -15,11 +16,38 @@ import yaml
 
 from matloop.orchestrator.errors import ConfigError, Location, Position, Problem
 
+DEEPEST = 100
+"""Levels of lists and mappings."""
+
+MOST_REPEATED = 10_000
+"""Values that aliases may repeat, all together; and keys of one mapping after merging."""
+
+LONGEST_NUMBER = 300
+"""Digits of a whole number: it has to fit among the floating-point ones."""
+
 
 class _Loader(yaml.SafeLoader):
-    """Safe loader with the scalars of YAML 1.2."""
+    """Safe loader with the scalars of YAML 1.2, and with limits."""
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 (PyYAML's own way to configure a loader)
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As the loader does, but only so deep."""
+        self.depth += 1
+        if self.depth > DEEPEST:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            text = f"nested more than {DEEPEST} levels deep; take levels away"
+            raise yaml.MarkedYAMLError(problem=text, problem_mark=mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge as the loader does, but only so much."""
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_REPEATED:
+            raise _error(f"merging gives {len(node.value)} keys, expected at most {MOST_REPEATED}; write fewer", node)
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"^<<$"), ["<"])
@@ -31,7 +59,15 @@ _Loader.add_implicit_resolver(
     re.compile(r"^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
     [*"-+.0123456789"],
 )
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
+
+
+def _integer(_: _Loader, node: yaml.ScalarNode) -> int:
+    if len(node.value) > LONGEST_NUMBER:
+        raise _error(f"expected a number of at most {LONGEST_NUMBER} digits, got {len(node.value)}", node)
+    return int(node.value)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 class Source:
@@ -49,6 +85,8 @@ class Source:
         self.path = Path(path)
         self._keys: dict[Location, tuple[int, int]] = {}
         self._values: dict[Location, tuple[int, int]] = {}
+        self._met: set[int] = set()
+        self._repeated = 0
         try:
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError as error:
@@ -108,6 +146,7 @@ class Source:
     def _construct(self, loader: _Loader, node: yaml.Node, location: Location, inside: tuple[int, ...]) -> Any:
         if id(node) in inside:
             raise _error("an alias refers to the value that contains it", node)
+        self._count(node)
         inside = (*inside, id(node))
         self._values[location] = (node.start_mark.line + 1, node.start_mark.column + 1)
         if not isinstance(node, yaml.ScalarNode) and node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
@@ -119,12 +158,37 @@ class Source:
             loader.flatten_mapping(node)
             result = {}
             for key_node, value_node in node.value:
-                key = loader.construct_object(key_node, deep=True)
+                key = _scalar(loader, key_node)
                 name = key if isinstance(key, str | int) and not isinstance(key, bool) else str(key)
                 self._keys[(*location, name)] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
                 result[name] = self._construct(loader, value_node, (*location, name), inside)
             return result
-        return loader.construct_object(node, deep=True)
+        return _scalar(loader, node)
+
+    def _count(self, node: yaml.Node) -> None:
+        """Refuse aliases that unfold to more than people mean."""
+        self._repeated += id(node) in self._met
+        self._met.add(id(node))
+        if self._repeated > MOST_REPEATED:
+            raise _error(f"aliases repeat more than {MOST_REPEATED} values, this one among them; write fewer", node)
+
+
+def _scalar(loader: _Loader, node: yaml.Node) -> Any:
+    """Its value, which can be written again.
+
+    Raises:
+        MarkedYAMLError: it is none.
+    """
+    try:
+        value = loader.construct_object(node, deep=True)
+    except ValueError as error:
+        raise _error(str(error), node) from error
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise _error(f"{value[error.start : error.end]!r} is half of a character; write the whole", node) from error
+    return value
 
 
 def _check_keys(node: yaml.MappingNode) -> None:

@@ -97,6 +97,8 @@ def _found(writer: Writer, number: int) -> Trial:
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(trials):
         has = f"it has trials 0 to {len(trials) - 1}" if len(trials) else "it has none"
         raise MatloopError(f"there is no trial {number!r} in {writer.path}; {has}")
+    if number in writer.history.missing:
+        raise MatloopError(f"trial {number} was lost with a damaged file; nobody knows what was to be measured")
     if trials[number].state == "running":
         raise MatloopError(
             f"trial {number} has no result yet; wait for it, or `matloop cancel` it where people measure"
@@ -158,7 +160,8 @@ def _corrected(trial: Trial, last: Trial, correction: Correction, objectives: Se
         values, noise = None, {}
     elif correction.values or correction.noise:
         failure, values, noise = None, {**(values or {}), **correction.values}, {**noise, **correction.noise}
-        if problems := check_values(values, noise, list(dict.fromkeys([*objectives, *(last.values or {})]))):
+        known = list(dict.fromkeys([*objectives, *(last.values or {})])) or list(values)
+        if problems := check_values(values, noise, known):
             raise _refused(problems)
     answer = Answer(
         values=None if values is None else floats(values),

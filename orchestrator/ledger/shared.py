@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from matloop.orchestrator.ledger.file import make_folder
+from matloop.orchestrator.errors import LedgerError
+from matloop.orchestrator.ledger.disk import make_folder
 from matloop.orchestrator.ledger.lock import WriterLock
 from matloop.orchestrator.ledger.writer import Writer
-from matloop.orchestrator.plain import to_json
+from matloop.orchestrator.plain import as_recorded
 
 WAIT_S = 30.0
 """How long a turn is waited for, s; one takes milliseconds."""
@@ -32,7 +32,7 @@ class SharedLedger(Writer):
         self.generation = 0
         self._wait_s = wait_s
         self._writing = threading.Lock()
-        make_folder(path)
+        make_folder(Path(path).parent)
         with WriterLock(path, wait_s=wait_s):
             super().__init__(path, clock=clock, keep=True)
 
@@ -44,7 +44,7 @@ class SharedLedger(Writer):
         """
         with self.turn():
             last = self.history.sessions[-1] if self.history.sessions else None
-            if last and last.config == _plain(config) and last.environment == _plain(environment):
+            if last and last.config == as_recorded(config) and last.environment == as_recorded(environment):
                 return
             self._begin(config, environment, accept_change=accept_change)
             self._append("closed", body={"reason": "waiting for results"})
@@ -65,7 +65,8 @@ class SharedLedger(Writer):
                 yield
                 self.commit()
             except BaseException:
-                self.generation += self._discard()
+                with suppress(LedgerError):  # who comes next tries again, before anything else
+                    self._discard()
                 raise
 
     def catch_up(self) -> int:
@@ -73,12 +74,12 @@ class SharedLedger(Writer):
         with self.guard:
             return self._take_over()
 
+    def _discard(self) -> bool:
+        discarded = super()._discard()
+        self.generation += discarded
+        return discarded
+
     def close(self) -> None:
         """Let go of the file; harmless when called twice."""
         with self.guard:
             self._disconnect()
-
-
-def _plain(body: Mapping[str, Any]) -> Any:
-    """As it comes back from the ledger."""
-    return json.loads(to_json(body))

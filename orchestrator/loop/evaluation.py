@@ -1,13 +1,14 @@
 """One evaluation, as it travels to a worker: the only place where any exception is caught and becomes data.
 
-What all evaluations of a study have in common is pickled once, and unpickled once by a worker that makes one after
-another; of trials and answers travel the values of their fields, which dataclasses with slots would pickle at a fifth
-of the speed.
+What all evaluations of a study have in common is pickled once, sent once to each worker, and unpickled once by a worker
+that makes one after another; of trials and answers travel the values of their fields, which dataclasses with slots
+would pickle at a fifth of the speed.
 """
 
 from __future__ import annotations
 
 import copyreg
+import math
 import os
 import pickle
 import signal
@@ -17,19 +18,33 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, SupportsIndex, TypeVar
 
-from matloop.orchestrator.errors import InvalidResult
+from matloop.orchestrator.errors import InvalidResult, NotBegun
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.loop.patience import Patience
 from matloop.orchestrator.loop.returned import as_measurement, kept_of
 from matloop.orchestrator.loop.stop import StopNow
+from matloop.orchestrator.loop.transfer import (
+    NOTHING_LEFT,
+    Incomplete,
+    InputMissing,
+    Left,
+    Unbegun,
+    Unsaved,
+    inputs,
+    leave,
+)
 from matloop.orchestrator.measurement import shown
 from matloop.orchestrator.plain import writable
 from matloop.orchestrator.protocols import Driver, accepts_inputs
 from matloop.orchestrator.trial import Answer, Cause, Failure, Measurement, Objective, Trial
+
+WAIT_WITHIN: Final = 0.9
+"""Of its time limit, the part in which an evaluation may wait for the artifact store."""
 
 LONGEST_MESSAGE = 500
 LONGEST_TRACEBACK = 20_000
@@ -57,20 +72,23 @@ class Conditions:
     objectives: tuple[Objective, ...]
     artifacts: Path
     limits: Limits = field(default_factory=Limits)
+    patience: Patience = field(default_factory=Patience)
 
     @cached_property
     def packed(self) -> bytes:
         """Pickled, once."""
-        return pickle.dumps((self.driver, self.objectives, self.artifacts, self.limits), pickle.HIGHEST_PROTOCOL)
+        common = (self.driver, self.objectives, self.artifacts, self.limits, self.patience)
+        return pickle.dumps(common, pickle.HIGHEST_PROTOCOL)
 
-    def __reduce__(self) -> tuple[Callable[[bytes], Conditions], tuple[bytes]]:
-        return _unpacked, (self.packed,)
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Callable[[bytes], Conditions], tuple[object]]:
+        """Evaluations share a buffer, so that an executor may send it once (`matloop.hpc.parcel`)."""
+        return _unpacked, (pickle.PickleBuffer(self.packed) if int(protocol) >= 5 else self.packed,)
 
 
 @lru_cache(maxsize=1)  # a worker makes evaluations of one study, then those of the next
 def _unpacked(packed: bytes) -> Conditions:
-    driver, objectives, artifacts, limits = pickle.loads(packed)
-    return Conditions(driver=driver, objectives=objectives, artifacts=artifacts, limits=limits)
+    driver, objectives, artifacts, limits, patience = pickle.loads(packed)
+    return Conditions(driver=driver, objectives=objectives, artifacts=artifacts, limits=limits, patience=patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +108,26 @@ class Evaluation:
 
     def __call__(self) -> Answer:
         """Measure and check; whatever the driver raises becomes a Failure with its full traceback."""
-        started_at = time.time()
-        measurement, failure, stored, details = None, None, {}, {}
+        started_at, began = time.time(), time.monotonic()
+        measurement, failure, details, left = None, None, {}, NOTHING_LEFT
+        kind: Callable[..., Answer] = Answer
         try:
             measurement = as_measurement(self._measure(), self.conditions.objectives)
-            stored = self._store(measurement)
+            if measurement.artifacts:
+                left = self._store(measurement, began)
         except BaseException as error:  # SystemExit and KeyboardInterrupt too, where the driver raised them
             if stops_the_run(error):
                 raise
             failure, details = _failure(error), _details(error)
-        return Answer(
+            kind = next((kind for raised, kind in _KINDS if isinstance(error, raised)), Answer)
+        if left.reason:
+            kind = partial(Unsaved, contents=left.contents, given_up=left.given_up, reason=left.reason)
+        return kind(
             values=dict(measurement.values) if measurement and not failure else None,
             failure=failure,
             noise=dict(measurement.noise) if measurement else {},
             info=dict(measurement.info) if measurement else details,
-            artifacts=stored,
+            artifacts=left.stored,
             cost=measurement.cost if measurement else None,
             started_at=started_at,
             finished_at=time.time(),
@@ -114,33 +137,23 @@ class Evaluation:
     def _measure(self) -> object:
         driver = self.conditions.driver
         if accepts_inputs(driver):
-            return driver(self.trial, self._inputs())
+            wait_s = self.conditions.patience.wait_s
+            return driver(self.trial, inputs(ArtifactStore(self.conditions.artifacts), self.trial.inputs, wait_s))
         return driver(self.trial)
 
-    def _inputs(self) -> dict[str, bytes]:
+    def _store(self, measurement: Measurement, began: float) -> Left:
+        limit_s = self.limits.timeout_s
+        until = math.inf if limit_s is None else began + WAIT_WITHIN * limit_s  # or it would pass for a slow trial
         store = ArtifactStore(self.conditions.artifacts)
-        try:
-            return {name: store.load_bytes(content) for name, content in self.trial.inputs.items()}
-        except OSError as error:
-            raise _ArtifactsOutOfReach(
-                f"cannot read the inputs {dict(self.trial.inputs)} of trial {self.trial.id} from "
-                f"{self.conditions.artifacts}: {error}; the folder has to be the same on every worker"
-            ) from error
-
-    def _store(self, measurement: Measurement) -> dict[str, str]:
-        store = ArtifactStore(self.conditions.artifacts)
-        try:
-            return {name: store.save(content) for name, content in measurement.artifacts.items()}
-        except OSError as error:
-            raise _ArtifactsOutOfReach(f"cannot store artifacts in {self.conditions.artifacts}: {error}") from error
+        return leave(store, measurement.artifacts, self.conditions.patience, until=until)
 
 
-class _ArtifactsOutOfReach(Exception):
-    """The disk did not take an artifact, or does not have it."""
-
+_KINDS: tuple[tuple[type[Exception], type[Answer]], ...] = ((NotBegun, Unbegun), (InputMissing, Incomplete))
+"""Of the answers that say that nothing was begun, by what was raised."""
 
 _CAUSES: tuple[tuple[type[BaseException], Cause], ...] = (
-    (_ArtifactsOutOfReach, "lost"),  # the machine's fault, not the point's
+    (NotBegun, "lost"),  # the machine's fault, not the point's
+    (InputMissing, "lost"),
     (InvalidResult, "invalid_result"),
     (TimeoutError, "timeout"),
     (MemoryError, "memory"),

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 import socket
 import stat
@@ -19,13 +20,17 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from matloop.orchestrator.errors import ConfigError
 
 SESSION_S = 30 * 24 * 3600
 LEAST_TOKEN = 16
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+HOST = re.compile(
+    r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]{0,253}))(?::(?P<port>[0-9]{0,5}))?"
+)
+"""A Host header; nothing else stands in one, so nothing else is taken apart (RFC 9110, 7.2; RFC 1123)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,7 @@ class Access:
             address = ipaddress.ip_address(name)
         except ValueError:
             return name in self.names
-        return self.open_to_network or address.is_loopback
+        return self.open_to_network or address.is_loopback or name in self.names
 
     def admits(self, token: str) -> bool:
         """Whether this is the token; takes equally long for every wrong one."""
@@ -90,21 +95,32 @@ class Access:
 
 def hostname(host: str) -> str | None:
     """Name in a Host header, in lower case and without port; None if it is malformed."""
-    try:
-        parts = urlsplit(f"//{host}")
-        parts.port  # noqa: B018  raises on a malformed one
-    except ValueError:
+    found = HOST.fullmatch(host)
+    if found is None or int(found["port"] or 0) > 65535:
         return None
-    if not parts.hostname or parts.path or parts.query or parts.fragment or parts.username is not None:
-        return None
-    return parts.hostname.rstrip(".")
+    return (found["address"] or found["name"].rstrip(".")).lower() or None
 
 
 def names(also: Iterable[str] = (), *, own: bool) -> frozenset[str]:
-    """Names that a server answers to: those of the loopback, those given, and its own as far as the machine knows."""
+    """Names that a server answers to: those of the loopback, those given, and its own as far as the machine knows.
+
+    Raises:
+        ConfigError: one of those given is no name of a host.
+    """
     here = socket.gethostname()
     mine = {here, here.partition(".")[0], socket.getfqdn(), f"{here.partition('.')[0]}.local"} if own else set()
-    return LOCAL_NAMES | {name.lower().rstrip(".") for name in {*mine, *also} if name}
+    return LOCAL_NAMES | {name for one in mine if (name := hostname(one))} | {_allowed(one) for one in also}
+
+
+def _allowed(name: str) -> str:
+    """A name that was given, as it stands in a Host header."""
+    found = HOST.fullmatch(name)
+    if found is None or found["port"] is not None or not (known := hostname(name)):
+        raise ConfigError(
+            f"expected --allow-host with the name of a host such as lab.example.org, got {name[:80]!r}; give the name "
+            "alone, without scheme, port or path, and one with other letters as xn--…"
+        )
+    return known
 
 
 def is_local(host: str) -> bool:

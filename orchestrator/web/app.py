@@ -35,6 +35,8 @@ TITLES = {
     404: "Not found",
     409: "Not now",
     413: "Too large",
+    414: "Too large",
+    431: "Too large",
     503: "Busy",
 }
 
@@ -95,7 +97,7 @@ def create(lab: Lab, access: Access) -> Any:
 
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> Response:
-        logging.getLogger(__name__).error("%s %s", request.method, request.url.path, exc_info=error)
+        logging.getLogger(__name__).error("%s %r", request.method, request.scope["path"][:200], exc_info=error)
         return refuse(request, 500, "something went wrong here; the server's log says what")
 
     return RequestChecks(app, access=access, refuse=refuse)

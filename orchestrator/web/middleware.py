@@ -5,7 +5,10 @@
   anything: what takes seconds to answer could be asked for in their visitors' name, over and over.
 - Token: in the header `Authorization: Bearer …`, or as a session cookie. A cookie alone may read and send forms (which
   carry a token of their own, see `pages`), but never change anything through the REST interface.
-- Size: bodies are read here, up to a limit, before anything parses them.
+- Size: bodies are read here, up to a limit, before anything parses them; so are addresses and headers.
+- JSON: nested as deep as people nest it, and with every key once.
+
+How many connections there may be, and how long each may take, is in `connections`.
 """
 
 from __future__ import annotations
@@ -20,11 +23,16 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from matloop.orchestrator.web.access import SESSION_S, Access
+from matloop.orchestrator.web.bodies import objection
 
 BODY_LIMIT = 4 * 2**20
 JSON_LIMIT = 2**20
 """Bytes of JSON: a thousand results; it is checked key by key, which takes a hundred times as long as a table."""
 BODY_TIMEOUT_S = 30.0
+LONGEST_ADDRESS = 8192
+"""Bytes of a path and what is asked for after it."""
+MOST_HEADERS = 100
+LONGEST_HEADERS = 32 * 2**10
 SAFE = ("GET", "HEAD", "OPTIONS")
 OPEN = ("/login", "/static/", "/icon.svg")
 """What may be read without the token: the form that asks for it, and its looks."""
@@ -68,7 +76,7 @@ class RequestChecks:
             return
         request = Request(scope, receive)
         answer = _Headers(send, static=scope["path"].startswith("/static/"))
-        refusal = self._outside(request) or self._without_token(request, answer)
+        refusal = self._too_long(request) or self._outside(request) or self._without_token(request, answer)
         if refusal is None and request.method not in SAFE:
             limit = JSON_LIMIT if "json" in request.headers.get("content-type", "") else BODY_LIMIT
             try:
@@ -79,9 +87,23 @@ class RequestChecks:
                 body, refusal = b"", self.refuse(request, 408, "the request came too slowly")
             if body is None:
                 refusal = self.refuse(request, 413, f"expected at most {limit // 2**20} MB, got more; send less")
+            elif refusal is None and limit == JSON_LIMIT and (text := objection(body)):
+                refusal = self.refuse(request, 400, text)
             else:
                 receive = _again(body, receive)
         await (refusal or self.app)(scope, receive, answer)
+
+    def _too_long(self, request: Request) -> Response | None:
+        """Refusal of a head that no browser or program of ours sends."""
+        length = len(request.scope.get("raw_path") or b"") + len(request.scope["query_string"])
+        if length > LONGEST_ADDRESS:
+            return self.refuse(request, 414, f"expected an address of at most {LONGEST_ADDRESS} bytes, got {length}")
+        headers = request.scope["headers"]
+        size = sum(len(name) + len(value) for name, value in headers)
+        if len(headers) > MOST_HEADERS or size > LONGEST_HEADERS:
+            expected = f"expected at most {MOST_HEADERS} headers and {LONGEST_HEADERS // 2**10} kB of them"
+            return self.refuse(request, 431, f"{expected}, got {len(headers)} and {size // 2**10} kB")
+        return None
 
     def _outside(self, request: Request) -> Response | None:
         """Refusal of a request that was not meant for this server or was made by another site."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.protocols import Array, Column
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.experiment.simplex import Simplex, Unreachable
-from matloop.search_spaces.parameter import suggest
+from matloop.search_spaces.parameter import finite, suggest
 
 SLACK = 1e-6
 """Of the total: how far a sum may be off it, as rounded amounts are."""
@@ -199,7 +198,7 @@ class Mixture:
             if component not in point:
                 raise InvalidPoint(f"expected an amount of {component}, got none; add it, 0 if absent", at=component)
             value = point[component]
-            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not finite(value):
                 raise InvalidPoint(f"expected {component} to be an amount, got {value!r}", at=component)
         return {component: float(point[component]) for component in self.components}
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.search_spaces.experiment.mixture import Mixture
 from matloop.search_spaces.options import read_unit
-from matloop.search_spaces.parameter import suggest
+from matloop.search_spaces.parameter import finite, suggest
 
 OPTIONS = ("components", "total", "at_most", "at_least", "minimum", "step", "limits", "unit")
 
@@ -88,4 +87,4 @@ def read_mixture(name: str, options: Any) -> Mixture:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and finite(value)

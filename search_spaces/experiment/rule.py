@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -37,15 +38,17 @@ class Rule:
         self._function: Callable[[dict[str, Any]], Any] | None = self._load()
 
     def violation(self, point: Point) -> float:
-        """0 where it holds, else 1.
+        """0 where it holds, else 1; infinite where a number in it is too large to be computed, as in an expression.
 
         Raises:
-            ConfigError: the function raised something, or said neither True nor False.
+            ConfigError: the function raised something else, or said neither True nor False.
         """
         if self._function is None:  # in another process
             self._function = self._load()
         try:
             held = self._function(dict(point))
+        except OverflowError:
+            return math.inf
         except Exception as error:
             raise ConfigError(
                 f"constraint {self.text!r} raised {type(error).__name__}: {error}, at {dict(point)}; "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from matloop.orchestrator.cli.commands.progress import verdict
 from matloop.orchestrator.errors import ConfigError, MatloopError
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger, read
-from matloop.orchestrator.trial import Answer, Proposal
+from matloop.orchestrator.trial import Answer, Failure, Proposal
 
 HERE = Path(__file__).parent
 MATLOOP = [sys.executable, "-m", "matloop.orchestrator.cli.main"]
@@ -86,11 +87,43 @@ def test_the_manager_comes_on_top(nodes: int, workers: int, launcher: jobs.Launc
         ({"time_s": 59}, "a minute or more"),
         ({"launcher": "jsrun"}, "srun or mpiexec under slurm, got jsrun"),
         ({"extra": ("#SBATCH -x\nrm -r /",)}, "single lines"),
+        ({"extra": ("#SBATCH -x\rrm -r /",)}, "single lines"),
+        ({"modules": ("gcc\ntouch x",)}, "single lines"),
+        ({"name": "a\ntouch x"}, "single lines"),
+        ({"results": HOME / "a\ntouch x"}, "single lines"),
+        ({"campaign": HOME / "a\ntouch x.yaml"}, "single lines"),
+        ({"working": HOME / "\x1b"}, "single lines"),
+        ({"campaign": Path("-rf")}, "absolute paths"),
+        ({"queue": "gpu -w x"}, "--partition with a name"),
+        ({"queue": "-w"}, "--partition with a name"),
+        ({"queue": ""}, "--partition with a name"),
+        ({"account": "$(touch x)"}, "--account with a name"),
+        ({"account": "a\ntouch x"}, "single lines"),
+        ({"scheduler": "lsf", "launcher": "auto", "results": HOME / "%J"}, "LSF would put a number"),
     ],
 )
 def test_options_out_of_range_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         replace(JOB, **change)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("alloys-2.b_c", "alloys-2.b_c"),
+        ("my alloys", "my_alloys"),
+        ("$(touch x)", "touch_x"),
+        ("-rf", "rf"),
+        ("2 alloys", "run_2_alloys"),
+        ("a[1-10]", "a_1-10"),
+        ("αβ", "run"),
+        ("x" * 200, "x" * 64),
+    ],
+)
+def test_a_job_has_a_name_that_schedulers_take(name: str, label: str) -> None:
+    for scheduler, directive in (("slurm", "#SBATCH --job-name="), ("lsf", "#BSUB -J "), ("pbs", "#PBS -N ")):
+        text = jobs.text(replace(JOB, scheduler=scheduler, launcher="auto", name=name))
+        assert f"\n{directive}{label}\n" in text
 
 
 # --- what the scripts do -------------------------------------------------------------------------------------------
@@ -135,6 +168,44 @@ def play(stage: Path, job: Job, **environment: str) -> subprocess.Popen[str]:
 
 def calls(stage: Path) -> list[str]:
     return (stage / "calls").read_text().splitlines() if (stage / "calls").exists() else []
+
+
+HOSTILE = """-rf b; touch x $(touch x) `touch x` 'q' "q" $HOME & | > x * \\ # % %j é"""
+"""A name of a folder or file; a newline in one is refused."""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_name_becomes_a_command(stage: Path, name: str) -> None:
+    """A script whose folders, files and modules are made of what a shell would run does what any other does."""
+    (stage / "code").write_text("75")
+    home = stage / HOSTILE
+    (home / "x in here").mkdir(parents=True)
+    job = replace(
+        SCRIPTS[name],
+        name=HOSTILE,
+        results=home,
+        working=stage,
+        campaign=home / f"{HOSTILE}.yaml",
+        bin=stage / "bin",
+        modules=(HOSTILE,),
+    )
+    job.script.write_text(jobs.text(job))
+    (stage / "bin" / "module").write_text('#!/bin/bash\necho "module $*" >> calls\n')
+    (stage / "bin" / "module").chmod(0o755)
+    environment = {"PATH": f"{stage / 'bin'}:{os.environ['PATH']}"}
+    assert play(stage, job, **environment).wait(30) == 75
+    said = calls(stage)
+    assert f"module load {HOSTILE}" in said
+    assert any(line.endswith(f"matloop run {job.campaign} --dir {home} --until {line.split()[-3]} --warning 120s")
+               for line in said)  # fmt: skip
+    assert any(line.startswith(f"matloop progress {home} --since ") for line in said)
+    if job.scheduler == "pbs":
+        assert f"qsub {job.script}" in said
+    assert not [found for found in stage.rglob("x") if found.is_file()]
+    if job.scheduler == "slurm":
+        (output,) = (line for line in jobs.text(job).splitlines() if line.startswith("#SBATCH --output="))
+        (path,) = shlex.split(output.partition("=")[2])
+        assert path == str(job.log).replace("%", "%%")
 
 
 @pytest.mark.parametrize("code", [0, 75, 1])
@@ -330,7 +401,11 @@ def history_of(path: Path, *, results: int, ended: str | None) -> History:
         (3, None, 75),
         (0, "out of time", 1),
         (0, None, 1),
-        (3, "interrupted", 1),
+        (3, "interrupted", 130),
+        (3, "terminated", 143),
+        (0, "nothing answered", 3),
+        (3, "failures in a row", 4),
+        (3, "out of reach", 5),
         (3, "stopped by MatloopError", 1),
     ],
 )
@@ -338,6 +413,16 @@ def test_verdict(tmp_path: Path, results: int, ended: str | None, code: int) -> 
     history = history_of(tmp_path / "ledger.db", results=results, ended=ended)
     assert verdict(history, 1000.0)[0] == code
     assert verdict(history, 1002.0) == (1, "no run has begun; see what it printed")
+
+
+def test_nothing_but_failures_are_no_progress(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "ledger.db", config={}, environment={}, clock=lambda: 1000.0) as ledger:
+        trial = ledger.propose("s", Proposal(point={"x": 1}), seed=0, ask=0)
+        failure = Failure(cause="exception", message="no such file")
+        ledger.answer(trial, Answer(failure=failure, started_at=1000.0, finished_at=1001.0))
+        ledger.close("out of time")
+    code, sentence = verdict(read(tmp_path / "ledger.db"), 1000.0)
+    assert code == 1 and "nothing but failures" in sentence
 
 
 def test_results_of_earlier_runs_are_no_progress(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ASKED_FOR = {"deap", "botorch", "torch", "mpi4py", "optuna", "scikit-learn", "pymatgen"}
 BROUGHT = {
     "gpytorch": "botorch",
+    "h11": "uvicorn",
     "linear-operator": "botorch",
     "markupsafe": "jinja2",
     "pydantic-core": "pydantic",
@@ -93,6 +94,7 @@ SERVE = "from matloop.orchestrator.cli.commands import serve"
 USES = {
     "distributed": "from matloop.hpc.dask import Dask; Dask(address='tcp://127.0.0.1:1')",
     "fastapi": SERVE,
+    "h11": SERVE,
     "hypothesis": "from matloop.testing import LedgerContract",
     "onnx": "from matloop.search_spaces.networks.onnx import to_onnx",
     "pandas": "with Lab.open('furnace.yaml') as lab: lab.frame()",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from matloop.orchestrator.errors import EXTRAS, ConfigError, MissingExtra
 
@@ -15,6 +18,8 @@ try:
 
     from matloop.orchestrator.web.access import Access, is_local, names, read_token
     from matloop.orchestrator.web.app import create
+    from matloop.orchestrator.web.connections import Connection, Connections, Limits, within_files
+    from matloop.orchestrator.web.quiet import QuietHandler
 except ModuleNotFoundError as error:
     if error.name is None or error.name not in EXTRAS:
         raise
@@ -28,6 +33,12 @@ from matloop.orchestrator.lab import Lab
 TOKEN = "serve.token"
 """File in the folder of results that the token is kept in, and that sessions are signed with."""
 
+QUEUE = 1024
+"""Connections that the system holds until they are accepted."""
+
+AT_ONCE = 64
+"""Connections that are accepted before those that are too many are closed; each needs a file descriptor until then."""
+
 
 def serve(
     file: Path,
@@ -40,6 +51,8 @@ def serve(
     token_file: Path | None = None,
     allow_hosts: Sequence[str] = (),
     accept_changes: bool = False,
+    connections: int = 800,
+    per_address: int = 200,
 ) -> None:
     """Serve until interrupted.
 
@@ -54,38 +67,76 @@ def serve(
             folder of results.
         allow_hosts: more host names under which browsers may reach the server.
         accept_changes: go on although the campaign file has changed.
+        connections: open at once, at most.
+        per_address: of those, from one address.
 
     Raises:
         ConfigError: the campaign file, the address or the token file is wrong.
         LedgerLocked: another process is writing for long.
     """
+    local = is_local(host)
+    known = names(allow_hosts, own=not local)
     with opened(file, study, directory, accept_changes=accept_changes, begin=console) as lab:
         secret, new = read_token(token_file or lab.directory / TOKEN, make=True)
-        local = is_local(host)
         access = Access(
             secret=secret,
             required=not local or token_file is not None,
             open_to_network=not local,
-            names=names(allow_hosts, own=not local),
+            names=known,
         )
         with _listen(host, port) as listening:
             _announce(console, lab, access, listening, token_file or lab.directory / TOKEN, new)
-            config = uvicorn.Config(
-                create(lab, access),
-                log_level="warning",
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=5,
-            )
-            with contextlib.suppress(KeyboardInterrupt):  # the way to stop it
-                uvicorn.Server(config).run(sockets=[listening])
+            limits = within_files(Limits(per_address=min(per_address, connections), in_all=connections))
+            with _logging() as handler, contextlib.suppress(KeyboardInterrupt):  # the way to stop it
+                _Server(_config(create(lab, access), Connections(limits), handler)).run(sockets=[listening])
+
+
+def _config(application: Any, connections: Connections, handler: QuietHandler) -> uvicorn.Config:
+    async def report() -> None:
+        handler.report()
+
+    return uvicorn.Config(
+        application,
+        http=functools.partial(Connection, connections),  # type: ignore[arg-type]  # a class with one argument given
+        ws="none",
+        loop="asyncio",
+        backlog=AT_ONCE,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        callback_notify=report,
+        timeout_notify=10,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Accepts few connections at a time, but lets many wait."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in sockets or []:
+            listening.listen(QUEUE)
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[QuietHandler]:
+    """The log of the process, which visitors cannot make grow."""
+    root, handler = logging.getLogger(), QuietHandler()
+    root.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        root.removeHandler(handler)
+        handler.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=1024)
+        return socket.create_server(address[:2], family=family, backlog=QUEUE)
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f"cannot listen at {host}, port {port}: {error}; choose others with --host and --port"

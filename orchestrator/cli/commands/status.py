@@ -18,9 +18,11 @@ from matloop.orchestrator.composition.files import campaign_file, expanded
 from matloop.orchestrator.composition.places import LEDGER, directory_of, has_record
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.export.trials import objectives_of
+from matloop.orchestrator.ledger.file import quoted
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.ledger.lock import read_holder
+from matloop.orchestrator.report import ending
 from matloop.orchestrator.report.text import compact, outcome
 from matloop.orchestrator.trial import best
 
@@ -62,7 +64,17 @@ def recorded(directory: Path) -> Path:
 def show(directory: Path, console: Console) -> None:
     """Print the state of a campaign."""
     history = read(directory / "ledger.db")
-    console.print(page(history, holder(directory), time.time()))
+    console.print(page(history, holder(directory), time.time(), directory))
+    if history.damage:
+        console.print(Text(f"\n{damaged(history, directory)}", style="bold red"), soft_wrap=True)
+
+
+def damaged(history: History, directory: Path) -> str:
+    """That what is shown is not all, and what to do about it."""
+    return (
+        f"{directory / LEDGER} is damaged: {history.damage}. Shown are the {history.last_seq} events before that; "
+        f"a copy with all that can be read: matloop repair {quoted(directory)}"
+    )
 
 
 def holder(directory: Path) -> str | None:
@@ -71,8 +83,8 @@ def holder(directory: Path) -> str | None:
     return None if found is None or found.gone else str(found)  # killed before it could take its name out
 
 
-def page(history: History, writer: str | None, now: float) -> RenderableType:
-    """The state of a campaign, for printing."""
+def page(history: History, writer: str | None, now: float, campaign: Path | str = "DIR") -> RenderableType:
+    """The state of a campaign, for printing; `campaign` is its folder, for commands to type."""
     session = history.sessions[-1] if history.sessions else None
     config: Mapping[str, Any] = session.config if session else {}
     seen = dict.fromkeys([*config.get("studies", {}), *(t.study for t in history.trials)])
@@ -104,6 +116,9 @@ def page(history: History, writer: str | None, now: float) -> RenderableType:
             Text(f"  {count} × {study}: {cause}: {message}", style="red")
             for (study, cause, message), count in failures.most_common(10)
         ]
+    if history.missing:
+        parts.append(Text(f"\nlost with a damaged file: {len(history.missing)} trials", style="red"))
+    parts += [Text(f"\n{line}", style="red") for line in ending.undecided(history, campaign)]
     parts += _corrections(history, now)
     if session:
         where = (
@@ -139,7 +154,9 @@ def _row(history: History, name: str, config: Mapping[str, Any], writer: str | N
     trials = history.of(name)
     finished = [t for t in trials if t.state != "running"]
     running = len(trials) - len(finished)
+    uncounted = history.uncounted(name)
     finished = [t for t in finished if t.state != "cancelled"]
+    counted = [t for t in finished if t.id not in uncounted]
     total = (config.get("budget") or {}).get("trials")
     ended = history.ended(name)
     if ended:
@@ -157,7 +174,7 @@ def _row(history: History, name: str, config: Mapping[str, Any], writer: str | N
     return [
         name,
         state,
-        f"{len(finished)}/{total}" if total else str(len(finished)),
+        f"{len(counted)}/{total}" if total else str(len(counted)),
         str(running) if running else "",
         str(failed) if (failed := sum(t.failure is not None for t in finished)) else "",
         str(lost) if (lost := sum(history.trials[loss.trial].study == name for loss in history.lost)) else "",

@@ -9,6 +9,7 @@ Reference: Lee, Perrone, Archambeau & Seeger, "Cost-aware Bayesian optimization"
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -88,7 +89,7 @@ class Cost:
         The learned one needs only the latter and is differentiable; where too little is known it is zero.
         """
         if self._formula is not None:
-            return lambda points, x: torch.tensor([math.log(self._of(p)) for p in points], dtype=torch.float64)
+            return lambda points, x: torch.tensor([math.log(self._dear(p)) for p in points], dtype=torch.float64)
         if len(self._costs) < LEAST_RECORDED:
             return lambda points, x: torch.zeros(len(x), dtype=torch.float64)
         if self._fitted is None or self._fitted[0] != len(self._costs):
@@ -98,6 +99,11 @@ class Cost:
             self._fitted = len(self._costs), GP(space=self._space).fit(encode(self._points), logs, self.seed)
         model = self._fitted[1]
         return lambda points, x: model.posterior(x.unsqueeze(1)).mean[:, 0, 0]
+
+    def _dear(self, point: Point) -> float:
+        """The cost; where it is too large to be computed, the largest number: too dear, but no end of the study."""
+        assert self._formula is not None
+        return sys.float_info.max if self._formula(point) == math.inf else self._of(point)
 
     def _of(self, point: Point) -> float:
         assert self._formula is not None

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from matloop.orchestrator.composition.build import validate
 from matloop.orchestrator.composition.config import Config, load
 from matloop.orchestrator.composition.source import Source, suggest
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.ledger.ledger import read
 
 GOOD = """\
 name: good one
@@ -188,3 +194,85 @@ def test_json_is_read_as_json(value: Any) -> None:
 def test_words() -> None:
     assert suggest("trails", ["trials", "cost"]) == "did you mean 'trials'? accepted: cost, trials"
     assert suggest("zzz", []) == "accepted: none"
+
+
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+)
+MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("[" * 100_000, 1, "nested more than 100 levels"),
+        ("name: x\nstudies: " + "[" * 5000 + "]" * 5000, 2, "nested more than 100 levels"),
+        ("name: x\nstudies: " + "{a: " * 5000 + "1" + "}" * 5000, 2, "nested more than 100 levels"),
+        ("".join(" " * i + "a:\n" for i in range(2000)), 100, "nested more than 100 levels"),
+        ("name: x\nstudies:\n  " + "- " * 20_000 + "a\n", 3, "nested more than 100 levels"),
+        (LAUGHS, 1, "aliases repeat more than 10000 values"),
+        (LAUGHS.replace("[", "{k: [").replace("]", "]}"), 0, "aliases repeat more than 10000 values"),
+        ("x: &x [" + "1, " * 200 + "1]\ny: [" + "*x, " * 200 + "*x]\n", 1, "aliases repeat more than 10000 values"),
+        (MERGED, 0, "merging gives|unknown key"),
+        ("a: &a {<<: *a}\n", 0, "unknown key"),
+        ("a: &a [*a]\n", 1, "an alias refers to the value that contains it"),
+        ("name: x\nseed: " + "9" * 5000 + "\n", 2, "at most 300 digits, got 5000"),
+        ("name: x\nseed: " + "9" * 400 + "\n", 2, "at most 300 digits, got 400"),
+        ("name: x\n" + "9" * 400 + ": 3\n", 2, "at most 300 digits"),
+        ('name: "\\ud800"\n', 1, "is half of a character"),
+        ('name: x\n"\\udcff": 3\n', 2, "is half of a character"),
+    ],
+)
+def test_a_file_made_to_do_harm_is_one_message_with_its_place(
+    tmp_path: Path, text: str, line: int, message: str
+) -> None:
+    found = refused(tmp_path, text)
+    assert any(re.search(message, one) for one in found), found
+    assert sum(map(len, found)) < 3000
+    if line:
+        assert len(found) == 1 and f"campaign.yaml:{line}:" in found[0]
+
+
+def test_an_alias_or_two_is_fine(tmp_path: Path) -> None:
+    text = GOOD.replace("budget: {trials: 5}", "budget: &b {trials: 5}").replace(
+        "budget: {seconds: 60, patience: 3}", "budget: {<<: *b, patience: 3}"
+    )
+    assert load(write(tmp_path, text)).studies["two"].budget.trials == 5
+
+
+CONSTRAINED = """\
+name: x
+studies:
+  s:
+    space:
+      kind: experiment
+      parameters: {a: {type: float, low: 0, high: 10}}
+      constraints: ["%s"]
+    driver: {kind: python, path: "matloop_toy_of_constraints:measure"}
+    strategy: random
+    objectives: {y: maximise}
+    budget: {trials: 3}
+"""
+
+
+@pytest.mark.parametrize("text", ["a <= 9**9**9", "a <= 1e999", "a <= 1" + "0" * 400, "-" * 3000 + "a <= 1"])
+def test_a_constraint_that_cannot_be_computed_is_found_by_validate(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(load(write(tmp_path, CONSTRAINED % text)))
+    assert "campaign.yaml:7:21: studies.s.space.constraints.0" in str(caught.value)
+    assert len(str(caught.value)) < 800
+
+
+def test_a_point_where_a_constraint_is_too_large_does_not_end_the_campaign(tmp_path: Path) -> None:
+    """`exp(200 * a)` cannot be computed for most of what is drawn."""
+    (tmp_path / "matloop_toy_of_constraints.py").write_text("def measure(point):\n    return point['a']\n")
+    path = write(tmp_path, CONSTRAINED % "exp(200 * a) <= 1e250")
+    done = subprocess.run(
+        [sys.executable, "-m", "matloop.orchestrator.cli.main", "run", str(path), "--dir", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    trials = read(tmp_path / "run" / "ledger.db").trials
+    assert [t.state for t in trials] == ["answered"] * 3
+    assert all(t.point["a"] <= math.log(1e250) / 200 + 1e-6 for t in trials)

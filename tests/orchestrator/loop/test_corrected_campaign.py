@@ -87,9 +87,8 @@ def test_a_correction_that_mends_a_failure_ends_the_row_of_failures(tmp_path):
     assert len(read(tmp_path / "ledger.db").trials) == 4
     correcting.amend(tmp_path, 2, Correction(values={"loss": 8.0}), reason="it was in the log")
     campaign(tmp_path, budget=Budget(trials=6, failures=3), script=script)
-    assert [t.state for t in read(tmp_path / "ledger.db").trials] == [
-        *["answered", "failed", "answered", "failed", "answered", "answered"]
-    ]
+    assert [t.state[0] for t in read(tmp_path / "ledger.db").trials] == list("afafaaff")
+    assert read(tmp_path / "ledger.db").ended("walk") == {"reason": "6 trials"}  # without the two failures
 
 
 def test_what_was_set_aside_has_cost_and_is_no_failure():
@@ -101,9 +100,9 @@ def test_what_was_set_aside_has_cost_and_is_no_failure():
     spending.tell(trial(state="failed", failure=failure, cost=1.0, started_at=1.0))
     spending.tell(trial(state="cancelled", cost=3.0, started_at=1.0))
     spending.tell(trial(state="cancelled", started_at=1.0))
-    assert (spending.cost, spending.failed, spending.failures_in_row) == (5.0, 1, 1)
+    assert (spending.cost, spending.failed, spending.row) == (5.0, [0], [0])
     spending.tell(trial(state="cancelled"))  # a recommendation that was not done
-    assert (spending.cost, spending.failures_in_row, spending.best) == (5.0, 1, None)
+    assert (spending.cost, spending.row, spending.best) == (5.0, [0], None)
     assert spending.spent(proposed=4, elapsed_s=0.0) is None
 
 

@@ -16,7 +16,13 @@ JSON = {"content-type": "application/json"}
 BEARER = {"authorization": f"Bearer {SECRET}"}
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "[::1", "localhost:x", "a@localhost"])
+ODD = [f"{name}{tail}" for name in ("localhost", "127.0.0.1:80", "[::1]") for tail in ("?", "#", "/", "?a", "#a", "\\")]
+ODD += ["[::1", "localhost:x", "a@localhost", "@localhost", ":@localhost", "local host", "local%68ost"]
+ODD += ["localhost:99999", "localhost:80:80", "http://localhost", "*", "-", "[localhost]", "localhost,localhost"]
+NO_NAMES = [*ODD, "", " lab", "lab\n", "lab\t", "lab\0", "lab:80", "lab.example/", "ｌab", "münchen"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", *ODD])
 def test_a_rebound_name_is_refused(client, host):
     for path in ("/", "/api/study", "/static/style.css"):
         assert client.get(path, headers={"host": host}).status_code == 400
@@ -290,6 +296,51 @@ def test_the_token_file(tmp_path):
             read_token(path, make=False)
     with pytest.raises(ConfigError, match="cannot use"):
         read_token(tmp_path / "none", make=False)
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_a_name_that_is_none_is_refused_at_the_start(name):
+    with pytest.raises(ConfigError, match="expected --allow-host with the name of a host"):
+        names([name], own=False)
+
+
+def test_an_address_that_was_allowed_is_known():
+    behind = Access(secret=SECRET, required=False, open_to_network=False, names=names(["192.0.2.7"], own=False))
+    assert behind.knows("192.0.2.7:80") and not behind.knows("192.0.2.8")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/api/study?" + "a" * 9000, {}, 414),
+        ("/" + "a" * 9000, {}, 414),
+        ("/api/study", {f"x-{i}": "1" for i in range(200)}, 431),
+        ("/api/study", {"cookie": "a=b;" * 10_000}, 431),
+    ],
+    ids=["query", "path", "headers", "cookie"],
+)
+def test_a_head_that_no_browser_sends_is_refused_before_anything_else(visit, path, headers, status):
+    answer = visit(GUARDED, follow_redirects=False).get(path, headers=headers)
+    assert answer.status_code == status and "expected" in answer.text and len(answer.content) < 2000
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"[" * 500_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+        (b'{"n": ' + b"[" * 50 + b"]" * 50 + b"}", "nested too deeply"),
+        (b'{"n": ' + b"9" * 5000 + b"}", "too many digits"),
+        (b'{"n": 1, "by": "Ana", "n": 2}', "the key 'n' is given twice"),
+        (b'{"n": "\xff"}', "UTF-8"),
+    ],
+    ids=["list", "object", "closed", "digits", "twice", "bytes"],
+)
+def test_json_that_is_not_meant_so_gets_one_clear_answer(client, lab, body, message):
+    before = events(lab)
+    answer = client.post("/api/recommendations", content=body, headers=JSON)
+    assert answer.status_code == 400 and message in answer.json()["error"]
+    assert events(lab) == before
 
 
 def test_hosts():

@@ -181,3 +181,48 @@ def test_what_is_wrong_is_named(text, message):
 def test_nothing_but_arithmetic_is_let_through(text):
     with pytest.raises(ConfigError):
         Expression(text, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a <= 9**9**9", r"`9 \*\* 9 \*\* 9` cannot be computed: it is too large"),
+        ("a <= 1" + "0" * 400, "expected numbers of at most"),
+        ("a <= 1e999", "expected numbers of at most"),
+        ("a <= exp(1000)", "`exp.1000.` cannot be computed: it is too large"),
+        ("a <= 1e300 * 1e300", "too large"),
+        ("a <= log(-1)", "it is not a number"),
+        ("a <= 1 / 0", "it is not a number"),
+        ("a <= " + "min(" * 150 + "b" + ", 1)" * 150, "nested too deeply|cannot be read"),
+        ("a <= (" + "1 if a < 1 else " * 300 + "2)", "nested too deeply"),
+        ("not " * 300 + "a <= 1", "nested too deeply"),
+        ("+".join(["a"] * 6000) + " <= 1", "12004 characters, expected at most 10000"),
+        ("a" + " < 1" * 3000, "expected at most 10000"),
+        ("a <= 1\0", "cannot be read"),
+        ("a <= 1\ud800", "cannot be read"),
+    ],
+)
+def test_what_no_point_can_be_held_against_is_one_short_message(text, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        Expression(text, NAMES)
+    assert len(str(caught.value)) < 800 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["9**9**9 * a", "a + 1e999", "a * exp(1000)"])
+def test_a_formula_that_no_point_can_be_put_into_is_one_message(text):
+    with pytest.raises(ConfigError, match=r"cannot be computed: it is too large|expected numbers of at most"):
+        Formula(text, NAMES)
+
+
+@pytest.mark.parametrize("text", ["exp(exp(a)) <= 5", "a ** 1e9 <= 5", "1e300 * a * a * a <= 5", "a ** a ** a <= 5"])
+def test_a_number_that_is_too_large_at_one_point_does_not_hold_there_alone(text):
+    expression = Expression(text, {"a": ()})
+    assert expression.violation({"a": 1e6}) == math.inf and expression.violation({"a": 0.0}) < math.inf
+    assert Formula("exp(a)", {"a": ()})({"a": 1e6}) == math.inf
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.sampled_from("+-*"), st.integers(-3, 3)), max_size=300))
+def test_a_long_sum_is_what_python_says(terms):
+    text = "a" + "".join(f" {sign} {number}" if number >= 0 else f" {sign} ({number})" for sign, number in terms)
+    assert Formula(text, {"a": ()})({"a": 1.0}) == pytest.approx(eval(text, {"a": 1.0}))

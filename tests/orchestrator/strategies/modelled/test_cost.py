@@ -105,7 +105,7 @@ def test_a_formula_agrees_with_python(source, by_hand) -> None:  # type: ignore[
         ("hours", "to be a number > 0 everywhere, got 0 at"),
         ("hours - 3", "to be a number > 0 everywhere, got -"),
         ("1 / hours", "to be a number > 0 everywhere, got nan"),
-        ("exp(100 * hours)", "to be a number > 0 everywhere, got nan"),
+        ("exp(100 * hours)", "to be a number > 0 everywhere, got inf"),
     ],
 )
 def test_formulas_that_are_none_are_refused_at_once(source: str, message: str) -> None:
@@ -171,3 +171,13 @@ def test_learned_cost_takes_part_in_the_climb() -> None:
         strategy.tell(replace(answered(trial, {"f": (a - 0.5) ** 2}), cost=1 + 5 * a))
     proposal = strategy.ask(1, (), derive(9))[0]
     assert "per unit of cost" in proposal.reason
+
+
+def test_a_cost_too_large_to_compute_is_too_dear_but_ends_nothing() -> None:
+    """What the survey cannot meet: at one value in a million the formula is beyond all numbers."""
+    cost = Cost("1 + exp(a * 1e4 - 9990)", space=SPACE, budget=None, seed=0)
+    points = [{"a": 0.5, "b": 0.0}, {"a": 1.0, "b": 0.0}]
+    assert cost.logarithm(encode)(points, encode(points)).tolist() == pytest.approx([0.0, 10.0], abs=1e-3)
+    points[1] = {"a": 1.1, "b": 0.0}  # as a person may have done
+    logarithms = cost.logarithm(encode)(points, encode(points)).tolist()
+    assert math.isfinite(logarithms[1]) and logarithms[1] > 700
