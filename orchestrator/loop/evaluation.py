@@ -183,7 +183,7 @@ def _details(error: BaseException) -> dict[str, Any]:
     """What the driver adds to its failure: an exception may have `info`, as a measurement has."""
     try:
         return kept_of(getattr(error, "info", None))
-    except Exception:  # of an exception that is not ours
+    except (Exception, SystemExit):  # of an exception that is not ours
         return {}
 
 
@@ -199,7 +199,7 @@ def _one_line(error: BaseException) -> str:
         )
     try:
         text = " ".join(str(error)[: 4 * LONGEST_MESSAGE].split())
-    except Exception:  # of an exception that is not ours
+    except (Exception, SystemExit):  # of an exception that is not ours
         return name
     return f"{name}: {text}"[:LONGEST_MESSAGE] if text else name
 
