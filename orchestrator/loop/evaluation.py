@@ -230,7 +230,7 @@ def _details(error: BaseException) -> dict[str, Any]:
     """What the driver adds to its failure: an exception may have `info`, as a measurement has."""
     try:
         return kept_of(getattr(error, "info", None))
-    except Exception:  # of an exception that is not ours
+    except (Exception, SystemExit):  # of an exception that is not ours
         return {}
 
 
@@ -269,7 +269,7 @@ def _text(error: BaseException) -> str:
     """Its beginning; empty if it cannot say it, being no exception of ours."""
     try:
         return str(error)[: 4 * LONGEST_MESSAGE]
-    except Exception:
+    except (Exception, SystemExit):
         return ""
 
 
