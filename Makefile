@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MATLOOP_DATA ?=
 
-.PHONY: install run test test-mpi test-gpu test-all check bench peers clean
+.PHONY: install run test test-faults test-mpi test-gpu test-all check bench peers clean
 
 install: $(STAMP)
 
@@ -24,6 +24,11 @@ run: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# A thousand runs that are struck by a fault each, and go on; a minute of them is in `make test`. FAULTS="--kind SIGKILL"
+# and the like choose, `--only NUMBER` repeats one.
+test-faults: $(STAMP)
+	$(BIN)/python -m tests.faults $(FAULTS)
 
 # What needs mpiexec, with both MPI libraries that PyPI has; MATLOOP_FAULT_REPEATS=10 for every fault ten times over.
 test-mpi: $(STAMP) $(MPICH)/.installed

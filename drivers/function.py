@@ -15,7 +15,10 @@ from types import ModuleType
 from typing import Any
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.interruption import GRACE_S
+from matloop.orchestrator.protocols import Keep
 from matloop.orchestrator.trial import Measurement, Objective, Trial
+from matloop.orchestrator.workplace import TRIAL_FOLDER, prepared
 
 
 class Function:
@@ -24,9 +27,17 @@ class Function:
     The function returns a float (the study's only objective), a mapping from names to numbers, or a Measurement;
     an exception becomes a failed trial. Its objectives are named in the campaign file.
 
+    `trial.folder` is a folder of the trial's own with what earlier attempts left there. It is made when it is asked
+    for, and MATLOOP_TRIAL_FOLDER in the environment is its path then; before the call if the function's file names that
+    variable or `subprocess`. Where the evaluation is to end, `matloop.Interrupted` is raised in the function, or its
+    own handler for SIGTERM is called: it can save there what it has. What it returns then still counts.
+
     Args:
         path: `package.module:function`, or `file.py:function` with the file relative to the campaign file.
         repeatable: whether calling it again at the same point is harmless; only then is a crash retried.
+        grace_s: how long it may go on after that, s; then it is killed.
+        keep: which trials' folders stay once they are answered: those of failed trials, all, or none. What is empty
+            never does.
         folder: where relative files and modules are looked for, after the installed ones.
 
     Raises:
@@ -35,15 +46,27 @@ class Function:
 
     objectives: tuple[Objective, ...] = ()
 
-    def __init__(self, *, path: str, repeatable: bool = True, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        path: str,
+        repeatable: bool = True,
+        grace_s: float = GRACE_S,
+        keep: Keep = "failed",
+        folder: Path | None = None,
+    ) -> None:
+        if not grace_s >= 0:
+            raise ConfigError(f"grace_s: expected at least 0, got {grace_s}", at="grace_s")
         self.path = path
-        self.repeatable = repeatable
+        self.repeatable, self.grace_s, self.keep = repeatable, grace_s, keep
         self.folder = Path(folder) if folder is not None else Path.cwd()
         resolve(path, self.folder)
 
     def __call__(self, trial: Trial) -> Measurement | Mapping[str, float] | float:
         """Call the function with a copy of the trial's point."""
         function, wants_trial = resolve(self.path, self.folder)
+        if looks_for_folder(function):
+            prepared(trial.workplace)
         point = dict(trial.point)
         result: Measurement | Mapping[str, float] | float
         result = function(point, trial=trial) if wants_trial else function(point)
@@ -70,6 +93,19 @@ def resolve(path: str, folder: Path) -> tuple[Callable[..., Any], bool]:
     return function, _wants_trial(function, path)
 
 
+@functools.cache
+def looks_for_folder(function: Callable[..., Any]) -> bool:
+    """Whether it may find the trial's folder through the environment, itself or in a program that it starts.
+
+    Making a folder for every call of a function that has no use for it would cost more than many such calls.
+    """
+    try:
+        source = inspect.getsource(inspect.getmodule(function) or function)
+    except (OSError, TypeError):  # there is none to be read
+        return True
+    return TRIAL_FOLDER in source or "subprocess" in source
+
+
 def _wants_trial(function: Callable[..., Any], path: str) -> bool:
     try:
         signature = inspect.signature(function)
@@ -89,7 +125,7 @@ def _import_module(name: str, folder: Path) -> ModuleType:
     _search(folder)
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         hint = f"; modules are looked for among the installed ones and in {folder}"
         raise ConfigError(f"path: cannot import {name!r}: {_cause(error)}{hint}", at="path") from error
 
@@ -108,7 +144,7 @@ def _import_file(file: Path) -> ModuleType:
     sys.modules[name] = module  # before it runs: dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ConfigError(f"path: importing {file} failed: {_cause(error)}", at="path") from error
     return module
@@ -120,8 +156,10 @@ def _search(folder: Path) -> None:
         sys.path.append(str(folder))
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     users = [f for f in frames if f.filename != __file__ and "importlib" not in f.filename]
     where = f" ({users[-1].filename}, line {users[-1].lineno})" if users else ""
+    if isinstance(error, SystemExit):
+        return f'it calls sys.exit{where}; put what it does as a script under `if __name__ == "__main__":`'
     return f"{type(error).__name__}: {error}{where}"

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 
 from matloop.hpc.devices import Sight, look
+from matloop.orchestrator.errors import MatloopError
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,26 @@ class Post:
 
 
 def muster(communicator: Any) -> list[Post]:
-    """The posts of all ranks; to be called by all of them together."""
+    """The posts of all ranks; to be called by all of them together.
+
+    Raises:
+        MatloopError: some cannot tell what they may use; on all ranks alike, and it names those.
+    """
     from mpi4py import MPI
 
     here = communicator.Split_type(MPI.COMM_TYPE_SHARED)
     machine = here.allreduce(communicator.rank, MPI.MIN)
     here.Free()
-    me = psutil.Process()
-    post = Post(communicator.rank, socket.gethostname(), machine, me.pid, me.create_time(), look())
-    return list(communicator.allgather(post))
+    found = communicator.allgather(_post(communicator.rank, machine))
+    if troubles := [answer for answer in found if isinstance(answer, str)]:
+        raise MatloopError("\n".join(troubles))
+    return found
+
+
+def _post(rank: int, machine: int) -> Post | str:
+    """What this rank reports; a text if it cannot, since the others wait for it."""
+    try:
+        me = psutil.Process()
+        return Post(rank, socket.gethostname(), machine, me.pid, me.create_time(), look())
+    except Exception as error:
+        return f"rank {rank} on {socket.gethostname()}: {type(error).__name__}: {error}"

@@ -2,6 +2,10 @@
 
 With fault tolerance (User-Level Failure Mitigation, a part of MPI-5; Open MPI's `mpiexec --with-ft ulfm`) the loss of a
 rank is an error of the calls that concern it, and `failed` names it. Without it, it is the end of the job.
+
+MPI counts bytes in 31 bits, and a long message is silent until all of it is there. So it travels in pieces, each of
+which is a sign of life. Messages from one rank arrive in order, so pieces need no numbers. What is wrapped in a
+`pickle.PickleBuffer` and large is sent from where it lies: for a thousand ranks it need not be copied a thousand times.
 """
 
 from __future__ import annotations
@@ -9,9 +13,12 @@ from __future__ import annotations
 import atexit
 import os
 import pickle
+import signal
 import sys
+import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -20,18 +27,25 @@ from matloop.orchestrator.errors import MatloopError
 
 MANAGER: Final = 0
 TOLERANT: Final = "OMPI_MCA_mpi_ft_enable"  # set by `mpiexec --with-ft ulfm`
+PIECE: Final = 2**26  # most bytes that travel at once
+ENTRY_S: Final = 60  # how long a rank that ends the job waits for the others to enter it
+APART: Final = 2**16  # bytes from which a buffer is not copied into the message
 
 
 class Kind(IntEnum):
     """Kinds of messages, and what they carry."""
 
+    # from both
+    PIECE = 0  # more of the same follows
+    BUFFER = 16  # the last piece of what is apart from the message that follows
     # from the manager
-    RUN = 1  # (task, timeout_s, memory_gb, payload): to be answered exactly once
+    RUN = 1  # (task, timeout_s, memory_gb, *parcel): to be answered exactly once
     RECALL = 2  # task: give it back if it has not begun
     CALL_OFF = 3  # end what runs and what waits, answer, then say READY
     KILL = 4  # (process, when it was born): a frozen rank on your machine
     STOP = 5  # end your child and say BYE
     END = 6  # whether all ranks end together: leave
+    PATHS = 7  # sys.path: what can be imported here
     # from a worker
     READY = 11  # what was called off is done with
     ANSWER = 12  # (task, answer)
@@ -85,7 +99,27 @@ def abandon() -> None:
 def _finalise() -> None:
     MPI: Any = sys.modules.get("mpi4py.MPI")
     if MPI and not _abandoned and MPI.Is_initialized() and not MPI.Is_finalized():
+        if hasattr(sys, "last_value"):  # of an exception that nobody caught: other ranks may wait for this one for ever
+            _abort(MPI.COMM_WORLD)
         MPI.Finalize()
+
+
+def give_up(code: int) -> None:
+    """End a job that this rank cannot enter: MPICH and Slurm would let the others wait for it in MPI_Init for ever.
+
+    Args:
+        code: exit code of the job.
+    """
+    signal.alarm(ENTRY_S)
+    with suppress(MatloopError):
+        if (world := library().COMM_WORLD).size > 1:
+            _abort(world, code)
+
+
+def _abort(communicator: Any, code: int = 1) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    communicator.Abort(code)
 
 
 def tolerant() -> bool:
@@ -94,7 +128,7 @@ def tolerant() -> bool:
 
 
 class Wire:
-    """Sends and receives over a duplicate of a communicator; made by all of its ranks together.
+    """Sends and receives over a duplicate of a communicator; made by all of its ranks together. Any thread may use it.
 
     Attributes:
         rank, size: of this process, and how many there are.
@@ -109,51 +143,65 @@ class Wire:
         self.size: int = self._comm.size
         self.tolerant = tolerant()
         self._status = self._mpi.Status()
-        self._outgoing: deque[tuple[Any, bytes]] = deque()
+        self._lock = threading.Lock()
+        self._outgoing: deque[tuple[Any, memoryview]] = deque()
         self._incoming: dict[int, deque[tuple[Any, int, bytearray]]] = {}  # by source, in order of arrival
+        self._pieces: dict[int, list[bytearray]] = {}
+        self._buffers: dict[int, list[bytearray]] = {}
         self._failures = 0
 
     def send(self, to: int, kind: int, content: Any = None) -> None:
-        """Send without waiting; to a dead rank, nothing happens."""
-        data = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
-        try:
-            request = self._comm.Isend([data, self._mpi.BYTE], to, kind)
-            if not request.Test():
-                self._outgoing.append((request, data))
-        except self._mpi.Exception as error:
-            self._tolerate(error)
+        """Send without waiting; to a dead rank, nothing happens. Buffers in the content must not change any more."""
+        apart: list[memoryview] = []
+
+        def within(buffer: pickle.PickleBuffer) -> bool:
+            view = buffer.raw()
+            if view.nbytes < APART:
+                return True
+            apart.append(view)
+            return False
+
+        data = pickle.dumps(content, pickle.HIGHEST_PROTOCOL, buffer_callback=within)
+        with self._lock:
+            for view in apart:
+                self._cut(to, Kind.BUFFER, view)
+            self._cut(to, kind, memoryview(data))
 
     def receive(self) -> list[Message]:
-        """All that has come, in order for each source."""
-        self._push()
-        found: list[Message] = []
-        for source in list(self._incoming):
-            self._complete(source, found)
-        while (message := self._probe()) is not None:
-            source, kind = self._status.source, self._status.tag
-            buffer = bytearray(self._status.Get_count(self._mpi.BYTE))
-            self._incoming.setdefault(source, deque()).append((message.Irecv([buffer, self._mpi.BYTE]), kind, buffer))
-            self._complete(source, found)
-        return found
+        """All that has come, in order for each source; a piece is a message without content."""
+        with self._lock:
+            self._push()
+            found: list[Message] = []
+            for source in list(self._incoming):
+                self._complete(source, found)
+            while (message := self._probe()) is not None:
+                source, kind = self._status.source, self._status.tag
+                buffer = bytearray(self._status.Get_count(self._mpi.BYTE))
+                request = message.Irecv([buffer, self._mpi.BYTE])
+                self._incoming.setdefault(source, deque()).append((request, kind, buffer))
+                self._complete(source, found)
+            return found
 
     def failed(self) -> list[int]:
         """Ranks newly known to be dead; always empty without fault tolerance."""
         if not self.tolerant:
             return []
-        dead = self._comm.Get_failed()
-        before, self._failures = self._failures, dead.Get_size()
-        if self._failures == before:
-            return []
-        ranks = dead.Translate_ranks(list(range(before, self._failures)), self._comm.Get_group())
-        for rank in ranks:
-            self._incoming.pop(rank, None)
-        return list(ranks)
+        with self._lock:
+            dead = self._comm.Get_failed()
+            before, self._failures = self._failures, dead.Get_size()
+            if self._failures == before:
+                return []
+            ranks = dead.Translate_ranks(list(range(before, self._failures)), self._comm.Get_group())
+            for rank in ranks:
+                self._forget(rank)
+            return list(ranks)
 
     def flush(self, within_s: float) -> None:
         """Wait for what was sent to be on its way, but not for ever."""
         deadline = time.monotonic() + within_s
         while self._outgoing and time.monotonic() < deadline:
-            self._push()
+            with self._lock:
+                self._push()
             time.sleep(0.001)
 
     def close(self) -> None:
@@ -161,8 +209,30 @@ class Wire:
         self._comm.Free()
 
     def abort(self) -> None:
-        """End the whole job at once."""
-        self._comm.Abort(1)
+        """End the whole job at once, with an exit code other than 0; if it is tolerant, this rank.
+
+        Under fault tolerance MPI_Abort may hang. There a killed rank is what the others notice soonest: they go on
+        without a worker, and end with the manager.
+        """
+        if self.tolerant:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        _abort(self._comm)
+
+    def _cut(self, to: int, kind: int, data: memoryview) -> None:
+        while len(data) > PIECE:
+            self._post(to, Kind.PIECE, data[:PIECE])
+            data = data[PIECE:]
+        self._post(to, kind, data)
+
+    def _post(self, to: int, kind: int, data: memoryview) -> None:
+        try:
+            request = self._comm.Isend([data, self._mpi.BYTE], to, kind)
+            if not request.Test():
+                self._outgoing.append((request, data))
+        except self._mpi.Exception as error:
+            self._tolerate(error)
 
     def _probe(self) -> Any:
         source = self._mpi.ANY_SOURCE if self.rank == MANAGER else MANAGER
@@ -182,12 +252,28 @@ class Wire:
         try:
             while waiting and waiting[0][0].Test():
                 _, kind, buffer = waiting.popleft()
-                found.append(Message(source, kind, pickle.loads(buffer)))
+                found.append(Message(source, kind, self._assembled(source, kind, buffer)))
         except self._mpi.Exception as error:
             self._tolerate(error)
-            waiting.clear()
+            self._forget(source)
         if not waiting:
-            del self._incoming[source]
+            self._incoming.pop(source, None)
+
+    def _assembled(self, source: int, kind: int, buffer: bytearray) -> Any:
+        """What a message carries with all that came before it and belongs to it."""
+        if kind == Kind.PIECE:
+            self._pieces.setdefault(source, []).append(buffer)
+            return None
+        if source in self._pieces:
+            buffer = bytearray().join((*self._pieces.pop(source), buffer))
+        if kind == Kind.BUFFER:
+            self._buffers.setdefault(source, []).append(buffer)
+            return None
+        return pickle.loads(buffer, buffers=self._buffers.pop(source, ()))
+
+    def _forget(self, source: int) -> None:
+        for parts in (self._incoming, self._pieces, self._buffers):
+            parts.pop(source, None)
 
     def _push(self) -> None:
         """Forget what was sent; a request stays with its data until then."""

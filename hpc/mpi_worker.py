@@ -1,27 +1,37 @@
-"""A worker rank of an MPI job: it hears the manager at all times, because it evaluates in a child of its own."""
+"""A worker rank of an MPI job: it hears the manager at all times, because it evaluates in a child of its own.
+
+Signs of life come from a thread of their own: to start a child on a busy node, or to hand it a large driver, may take
+longer than a lease.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
 from matloop.hpc.isolate import Child
 from matloop.hpc.mpi_wire import MANAGER, Kind, Message, Wire
+from matloop.hpc.parcel import Kept, Parcel
 
 SHORTEST_NAP_S: Final = 20e-6
 LONGEST_NAP_S: Final = 0.002  # what it costs in latency it saves in idle cores
 BEATS: Final = 5  # signs of life within a lease
+STUCK_S: Final = 300.0  # after so long in one step, such as a file system that hangs, a rank no longer counts as alive
 
-Call = tuple[int, float | None, float | None, bytes]
-"""Task, timeout_s, memory_gb, payload for `Child.run`."""
+Call = tuple[int, float | None, float | None, Parcel]
+"""Task, timeout_s, memory_gb, parcel for `Child.run`."""
 
 
 class Worker:
@@ -36,8 +46,11 @@ class Worker:
     def __init__(self, wire: Wire, child: Callable[[Callable[[], bool]], Child], lease_s: float) -> None:
         self._wire = wire
         self._child = child(self._disturbed)
+        self._kept = Kept()
         self._beat_s = lease_s / BEATS
-        self._said_at = time.monotonic()
+        self._said_at = self._listened_at = time.monotonic()
+        self._over = threading.Event()
+        self._mute: Exception | None = None  # why there are no signs of life any more
         self._waiting: deque[Call | None] = deque()  # None: what was called off ends here
         self._called_off = False
         self._united: bool | None = None  # set by the manager's last word
@@ -48,6 +61,8 @@ class Worker:
         Returns:
             Whether the job can end as MPI has it, all ranks together.
         """
+        beating = threading.Thread(target=self._beat, name="matloop-beats", daemon=True)
+        beating.start()
         try:
             nap_s = SHORTEST_NAP_S
             while self._united is None:
@@ -62,20 +77,22 @@ class Worker:
             return self._united
         finally:
             self._child.close()
+            self._over.set()
+            beating.join()
 
     def _next(self, call: Call | None) -> None:
         if call is None:
-            self._called_off = False
+            self._called_off, self._child.patience_s = False, math.inf
             self._say(Kind.READY)
             return
-        task, timeout_s, memory_gb, payload = call
+        task, timeout_s, memory_gb, parcel = call
         try:
             if self._called_off:
                 raise CancelledError("the executor was shut down before the trial began")
-            answer = self._child.run(payload, timeout_s=timeout_s, memory_gb=memory_gb)
+            answer = self._child.run(parcel, timeout_s=timeout_s, memory_gb=memory_gb)
         except Exception as error:
             answer = pickle.dumps((False, error), pickle.HIGHEST_PROTOCOL)
-        self._say(Kind.ANSWER, (task, answer))
+        self._say(Kind.ANSWER, (task, pickle.PickleBuffer(answer)))
 
     def _disturbed(self) -> bool:
         """During a call: stay in touch; whether it is called off."""
@@ -83,24 +100,40 @@ class Worker:
         return self._called_off
 
     def _listen(self) -> bool:
-        """Take in what has come and show a sign of life where one is due; returns whether anything came."""
+        """Take in what has come; returns whether anything has."""
+        if self._mute is not None:
+            raise self._mute
+        self._listened_at = time.monotonic()
         messages = self._wire.receive()
         for message in messages:
             self._obey(message)
         if MANAGER in self._wire.failed():
             self._child.stop()
             os._exit(1)
-        if time.monotonic() - self._said_at > self._beat_s:
-            self._say(Kind.BEAT)
         return bool(messages)
+
+    def _beat(self) -> None:
+        """Show a sign of life where nothing else was said for a while."""
+        due_s = self._beat_s
+        try:
+            while not self._over.wait(due_s):
+                now = time.monotonic()
+                if now - self._said_at >= self._beat_s and now - self._listened_at < STUCK_S:
+                    self._say(Kind.BEAT)
+                due_s = max(self._beat_s / 10, self._said_at + self._beat_s - time.monotonic())
+        except Exception as error:
+            self._mute = error
 
     def _obey(self, message: Message) -> None:
         match message.kind:
             case Kind.RUN:
-                self._waiting.append(message.content)
+                self._waiting.append(self._received(*message.content))
+            case Kind.PATHS:
+                sys.path += [path for path in message.content if path not in sys.path and Path(path).is_absolute()]
             case Kind.RECALL:
                 self._give_back(message.content)
             case Kind.CALL_OFF:
+                self._child.patience_s = message.content
                 self._called_off = True
                 self._waiting.append(None)
             case Kind.KILL:
@@ -110,6 +143,12 @@ class Worker:
                 self._say(Kind.BYE)
             case Kind.END:
                 self._united = message.content
+
+    def _received(
+        self, task: int, timeout_s: float | None, memory_gb: float | None, body: bytes, key: bytes, common: bytes
+    ) -> Call:
+        # what came apart is no `bytes`, and these are pickled again for the child
+        return task, timeout_s, memory_gb, self._kept.complete(Parcel(bytes(body), key, bytes(common)))
 
     def _give_back(self, task: int) -> None:
         for call in self._waiting:

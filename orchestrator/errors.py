@@ -13,14 +13,18 @@ MatloopError
 ├── WorkerCrashed          the process that was evaluating a trial died: says how
 ├── WorkerLost             a worker is gone or given up, and with it the trial that it was evaluating
 ├── MemoryExceeded         a trial used more memory than it may
+├── NotBegun               a fault of the machine kept a trial from being begun: it is begun again later
+├── OutOfReach             a disk was out of reach for longer than the campaign waits: says what was lost
 └── LedgerError
     ├── LedgerLocked       another process is writing: names it
     ├── LedgerCorrupt      the file is damaged: nothing was changed
-    └── LedgerUnwritable   the disk is full or read-only: what was acknowledged is safe
+    └── LedgerUnwritable   the disk is full, read-only or out of reach: what was acknowledged is safe, try again
+        └── LedgerBusy     another program keeps the file locked, and nothing else is wrong
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -105,7 +109,13 @@ class Problem:
 
 
 class MatloopError(Exception):
-    """Base of all errors that a user can act on; its text says what was expected, what came and what to do."""
+    """Base of all errors that a user can act on; its text says what was expected, what came and what to do.
+
+    Attributes:
+        everywhere: whether all ranks of a parallel job raise it alike, so that it suffices if one of them says so.
+    """
+
+    everywhere = False
 
 
 class Refused(MatloopError):
@@ -208,6 +218,17 @@ class MemoryExceeded(MatloopError):
     """A trial used more memory than it may."""
 
 
+class NotBegun(MatloopError):
+    """A fault of the machine, such as a disk that is out of reach, kept a trial from being begun.
+
+    The run waits and begins it again, as the same attempt. A driver may raise it too, before it does anything.
+    """
+
+
+class OutOfReach(MatloopError):
+    """A disk was out of reach, for longer than the campaign waits."""
+
+
 class LedgerError(MatloopError):
     """The ledger cannot be used."""
 
@@ -217,8 +238,30 @@ class LedgerLocked(LedgerError):
 
 
 class LedgerCorrupt(LedgerError):
-    """The ledger file is damaged."""
+    """The ledger file is damaged.
+
+    Attributes:
+        why: in a few words, where the message says more.
+    """
+
+    def __init__(self, message: str, why: str = "") -> None:
+        super().__init__(message)
+        self.why = why or message
 
 
 class LedgerUnwritable(LedgerError):
-    """The ledger cannot be written: the disk is full or read-only."""
+    """The ledger cannot be written for now: the disk is full, read-only or out of reach."""
+
+
+class LedgerBusy(LedgerUnwritable):
+    """The ledger cannot be written or read for now: another program keeps its file locked."""
+
+
+_OF_THE_MACHINE = frozenset(
+    getattr(errno, name, 0) for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "ESTALE", "ETIMEDOUT", "ENODEV")
+) - {0}
+
+
+def is_of_the_machine(error: OSError) -> bool:
+    """Whether a disk is full, read-only or gone, rather than a name wrong."""
+    return error.errno in _OF_THE_MACHINE

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any
+
+import numpy as np
 
 from matloop.orchestrator.errors import Problem
 from matloop.orchestrator.plain import to_json
-from matloop.orchestrator.trial import Measurement
 
 LARGEST = 1e100
 """Of a measured number: what is larger is a slip in any unit, and its square would break models and drawings."""
+
+MOST_WRAPPINGS = 8
+"""Lists and arrays around a number, in one another."""
+
+MOST_SHOWN = 10
+"""Names in a message."""
 
 LONGEST_TEXT = 10_000
 """Characters of a note, or of the reason of a failure."""
@@ -32,24 +41,71 @@ _NOT_TEXT = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\ud800-\\ud
 
 
 def number(value: Any) -> float | None:
-    """The number that a value is, also NaN or infinite; None if it is none.
+    """The number that a value is, also NaN or infinite; None if it is none, or cannot be read.
 
     Python's, numpy's and torch's numbers count, and arrays without dimensions; true, false, text, complex numbers and
     arrays do not.
     """
-    if type(value) is float:
-        return value
-    if isinstance(value, bool | str | bytes | bytearray) or getattr(value, "ndim", False):
-        return None
-    dtype = getattr(value, "dtype", None)
-    if dtype is not None and not ("int" in str(dtype) or "float" in str(dtype)):
-        return None
+    if isinstance(value, float):
+        return value if type(value) is float else float.__float__(value)
     try:
+        if isinstance(value, bool | str | bytes | bytearray) or getattr(value, "ndim", False):
+            return None
+        if np.ma.is_masked(value):
+            return math.nan
+        dtype = getattr(value, "dtype", None)
+        if dtype is not None and not any(kind in str(dtype).lower() for kind in ("int", "float")):
+            return None
+        if hasattr(value, "detach"):  # a tensor that remembers what it was computed from
+            value = value.detach()
         return float(value)
     except OverflowError:
         return math.inf
-    except (TypeError, ValueError):
+    except Exception as error:  # of objects that are not ours
+        if is_machines(error):
+            raise
         return None
+
+
+def is_machines(error: BaseException) -> bool:
+    """Whether an error is the machine's rather than a value's: out of memory, or a GPU that had a fault earlier."""
+    return isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "AcceleratorError")
+
+
+def is_listed(value: object) -> bool:
+    """Whether it is a list, tuple or other sequence, and no text."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
+
+
+def single(value: Any) -> float | None:
+    """The number that a value is, or that a list, tuple or array has as its only entry; else None."""
+    for _ in range(MOST_WRAPPINGS):
+        if (found := number(value)) is not None:
+            return found
+        if is_listed(value) and len(value) == 1:
+            value = value[0]
+        elif has_one_entry(value):
+            try:
+                array = value.to_numpy() if hasattr(value, "to_numpy") else value
+                value = array.reshape(()) if array.ndim else array.item()
+            except Exception:  # of objects that are not ours
+                return None
+        else:
+            return None
+    return None
+
+
+def floats(values: Mapping[str, Any]) -> dict[str, float]:
+    """Values that have been checked, as plain floats."""
+    return {str(name): float(value) for name, value in values.items()}
+
+
+def has_one_entry(value: Any) -> bool:
+    """Whether it is an array with one entry."""
+    try:
+        return math.prod(value.shape) == 1
+    except Exception:  # it is none, or not ours
+        return False
 
 
 def is_number(value: object) -> bool:
@@ -58,30 +114,20 @@ def is_number(value: object) -> bool:
     return found is not None and math.isfinite(found)
 
 
-def check(measurement: Measurement, objectives: Sequence[str]) -> list[Problem]:
-    """All that is wrong with a measurement of these objectives and nothing else; empty if it may be recorded."""
-    return [
-        *check_values(measurement.values, measurement.noise, objectives),
-        *check_info(measurement.info),
-        *check_artifacts(measurement.artifacts),
-        *check_cost(measurement.cost),
-    ]
-
-
 def check_values(values: object, noise: object, objectives: Sequence[str]) -> list[Problem]:
     """What is wrong with measured values and their standard deviations."""
-    problems = [*_check_names("values", values), *_check_names("noise", noise)]
+    problems = [*check_names("values", values), *check_names("noise", noise)]
     if problems:
         return problems
     assert isinstance(values, Mapping) and isinstance(noise, Mapping)
-    known = ", ".join(objectives)
+    known = set(objectives)
     problems = [
-        Problem(f"is not measured here; expected {known}", ("values" if name in values else "noise", name))
+        Problem(f"is not measured here; expected {_list(objectives)}", ("values" if name in values else "noise", name))
         for name in dict.fromkeys([*values, *noise])
-        if name not in objectives
+        if name not in known
     ]
     for name in objectives:
-        problems += check_value(values[name], name) if name in values else [_missing(name, values)]
+        problems += check_value(values[name], name) if name in values else [missing(name, values)]
         if name in noise:
             problems += check_noise(noise[name], name)
     return problems
@@ -126,38 +172,35 @@ def without_control_characters(text: str) -> str:
     return _NOT_TEXT.sub("", text)
 
 
-def check_info(info: object) -> list[Problem]:
-    """What is wrong with details that a driver adds: numbers, text, lists and mappings by name."""
-    remedy = "return arrays and bytes as `artifacts`, and large results too"
-    if problems := _check_names("info", info):
-        return problems
-    assert isinstance(info, Mapping)
-    faults: dict[tuple[str, ...], str] = {(name,): why for name, value in info.items() if (why := _unstorable(value))}
-    if not faults and (size := len(to_json(info).encode())) > LARGEST_INFO:
-        faults = {(): f"expected at most {LARGEST_INFO:,} bytes as JSON, got {size:,}"}
-    return [Problem(why, ("info", *place), remedy=remedy) for place, why in faults.items()]
-
-
-def check_artifacts(artifacts: object) -> list[Problem]:
-    """What is wrong with the names of large results; content is for the store to judge."""
-    return _check_names("artifacts", artifacts)
-
-
 def storable(value: object) -> bool:
     """Whether a value can be stored: as JSON, in UTF-8."""
     return not _unstorable(value)
 
 
-def shown(value: object) -> str:
-    """A value in a message, cut where it is long."""
+def shown(value: object, *, longest: int = 60) -> str:
+    """A value in a message, cut where it is long, without the places in memory that differ every time."""
     try:
-        text = " ".join(repr(value).split())
-    except ValueError:  # of an integer with thousands of digits
+        cut = value[: longest + 1] if isinstance(value, str | bytes | bytearray) else value
+        text = _glance(cut) if isinstance(cut, list | tuple | dict | set | frozenset) else repr(cut)
+        text = " ".join(_PLACE.sub("", text).split())
+    except Exception:  # of an integer with thousands of digits, or of objects that are not ours
         return f"a {type(value).__name__}"
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    return text if len(text) <= longest else f"{text[: longest - 3]}…"
 
 
-def _check_names(field: str, given: object) -> list[Problem]:
+_PLACE = re.compile(" at 0x[0-9a-fA-F]+")
+
+
+def _glance(value: object) -> str:
+    """The beginning of what may hold very much."""
+    short = reprlib.Repr()
+    short.maxlevel = 4
+    short.maxdict = short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = 50
+    short.maxstring = short.maxother = short.maxlong = 200
+    return short.repr(value)
+
+
+def check_names(field: str, given: object) -> list[Problem]:
     """What is wrong with a mapping as such."""
     if not isinstance(given, Mapping):
         return [Problem(f"expected a mapping by name, got {shown(given)}", (field,))]
@@ -165,10 +208,15 @@ def _check_names(field: str, given: object) -> list[Problem]:
     return [Problem(f"expected names that are short texts, got {shown(name)}", (field,)) for name in bad]
 
 
-def _missing(name: str, values: Mapping[str, Any]) -> Problem:
-    others = f" (but for {', '.join(values)})" if values else ""
-    text = f"expected a value, got none{others}"
+def missing(name: str, values: Mapping[str, Any]) -> Problem:
+    """That a value of that name is not there."""
+    text = f"expected a value, got none{f' (but for {_list(values)})' if values else ''}"
     return Problem(text, ("values", name), remedy="report the result when all are there")
+
+
+def _list(names: Collection[str]) -> str:
+    """Names in a message."""
+    return ", ".join(islice(names, MOST_SHOWN)) + (", …" if len(names) > MOST_SHOWN else "")
 
 
 def _is_within(value: object, least: float) -> bool:

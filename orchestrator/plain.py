@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+DEEPEST = 200
+"""Levels of lists and mappings in one another. What is deeper could be written on a shallow stack, by a program that
+then cannot read it on a deeper one."""
 
-def to_json(value: object) -> str:
-    """Compact JSON.
+
+def to_json(value: object, *, deepest: int = DEEPEST) -> str:
+    """Compact JSON. NaN and infinite numbers stay what they are, in Python's spelling.
 
     Raises:
         TypeError, ValueError: something in it is not a number, text, list or mapping.
+        RecursionError: lists and mappings are nested deeper than `deepest`.
     """
-    return _encode(value)
+    text = _encode(value)
+    if len(text) > 2 * deepest and text.count("[") + text.count("{") > deepest and _depth(text) > deepest:
+        raise RecursionError(f"nested deeper than {deepest} levels")
+    return text
 
 
 def plain(value: object) -> object:
@@ -34,6 +44,16 @@ def plain(value: object) -> object:
     raise TypeError(f"got a {type(value).__name__}")
 
 
+def writable_json(text: str) -> str:
+    """JSON whose texts UTF-8 can take: as `writable` makes them, but in JSON, in any type of value and in any key."""
+    return _NO_CHARACTER.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
+
+
+def as_recorded(value: object) -> Any:
+    """A value as it comes back from the ledger."""
+    return json.loads(writable_json(to_json(value)))
+
+
 def writable(value: Any) -> Any:
     """A value whose texts can be stored: what is no character in them, as in names of files that are not UTF-8, is
     written as its number."""
@@ -48,4 +68,11 @@ def writable(value: Any) -> Any:
     return value
 
 
+def _depth(text: str) -> int:
+    brackets = _BETWEEN_BRACKETS.sub("", text)
+    return max(accumulate(1 if bracket in "[{" else -1 for bracket in brackets), default=0)
+
+
+_BETWEEN_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[^][{}"]+')
+_NO_CHARACTER = re.compile("[\ud800-\udfff]")  # stands only within texts of JSON
 _encode = json.JSONEncoder(separators=(",", ":"), default=plain, ensure_ascii=False).encode

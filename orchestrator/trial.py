@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from matloop.orchestrator.workplace import Workplace
 
 Point = Mapping[str, Any]
 """What may be tried: a JSON-able mapping (a genome, a composition, a latent vector, a scan position)."""
 
 State = Literal["running", "answered", "failed", "cancelled"]
 
-Cause = Literal["exception", "invalid_result", "timeout", "memory", "crash", "lost", "experiment"]
+Cause = Literal["exception", "invalid_result", "timeout", "memory", "crash", "lost", "uncertain", "experiment"]
 """Why an evaluation failed. `crash` and `lost` say nothing about the point and are retried; the rest are final.
+`uncertain` says nothing either: it may have happened, gave no answer and must not be repeated, so a person decides.
 `experiment` is what a person or an instrument says of the experiment itself: it cracked, leaked, did not form."""
 
 
@@ -76,13 +80,14 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What a driver returns.
+    """What a driver returns; docs/extending.md says what is accepted in place of these types.
 
     Attributes:
         values: measured value by name, finite and within ±1e100: every objective of the study, and what else is worth
-            keeping. What is not sound besides the objectives is left out; `info["not_recorded"]` then says why.
+            keeping. What is no number besides the objectives goes to `info`, what is not sound is left out;
+            `info["not_recorded"]` then says why.
         noise: standard deviation of the measurement by name of a value, finite, >= 0, where the driver knows it.
-        info: JSON-able details worth keeping (epochs run, parameters, files read) by name, at most 1 MiB.
+        info: details worth keeping (epochs run, parameters, files read) by name, at most 1 MiB as JSON.
         artifacts: large results by name (arrays or bytes); stored in files by content hash.
         cost: in the study's own unit of cost (money, beam time, kWh), finite, >= 0; None counts as 1 per trial.
     """
@@ -113,6 +118,11 @@ class Failure:
         """Whether the failure may be the machine's rather than the point's."""
         return self.cause in ("crash", "lost")
 
+    @property
+    def informative(self) -> bool:
+        """Whether the failure says something about the point."""
+        return self.cause not in ("crash", "lost", "uncertain")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -123,6 +133,7 @@ class Answer:
         artifacts: name to sha256 of the stored file.
         started_at, finished_at: Unix time, s, by the worker's clock.
         worker: host and process that did the work.
+        leaves_folder: whether there is something in the trial's folder; not recorded.
     """
 
     values: Mapping[str, float] | None = None
@@ -134,6 +145,7 @@ class Answer:
     started_at: float
     finished_at: float
     worker: str = ""
+    leaves_folder: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +165,7 @@ class Trial:
         values: measured values by objective name, None until answered or if it failed.
         proposed_at, started_at, finished_at: Unix time, s.
         worker: who measured it: host and process, or a person.
+        workplace: while it is being measured; not recorded.
     Other fields are those of `Proposal` and `Answer`.
     """
 
@@ -181,6 +194,20 @@ class Trial:
     started_at: float | None = None
     finished_at: float | None = None
     worker: str = ""
+    workplace: Workplace | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def folder(self) -> Path | None:
+        """A folder of its own under the run, the same in every attempt, with what earlier ones left there.
+
+        It is removed once the trial is answered, unless the driver wants it kept. None unless it is being measured.
+        """
+        return None if self.workplace is None else self.workplace.folder
+
+    @property
+    def was_done(self) -> bool:
+        """Whether it has been evaluated, and has had its cost, even if its result was set aside later."""
+        return self.state != "running" and self.started_at is not None
 
 
 Unanswered = Trial | Proposal

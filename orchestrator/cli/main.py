@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
+import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from matloop.orchestrator.cli import lab
+from matloop.orchestrator.cli import corrections, lab
 from matloop.orchestrator.cli.terminal import console as _console
 
 app = typer.Typer(
@@ -99,9 +102,12 @@ def run(
 ) -> None:
     """Run a campaign, or go on with it. Ctrl-C stops when what runs is measured; a second one stops at once.
 
-    Exit codes: 0 finished, 75 out of time and more to do, 130 Ctrl-C, 2 the campaign file is wrong, 1 other errors.
+    Exit codes: 0 finished; 2 the campaign file or an option is wrong; 3 finished, but nothing was answered; 4 ended by
+    failures in a row; 5 the disk, the record or the artifacts were out of reach for too long; 75 out of time and more
+    to do; 130 Ctrl-C or 143 SIGTERM, and more to do; 1 other errors. After 3 and 4, once the cause is put right, the
+    same command goes on, and the failures are not charged to the budget.
     """
-    from matloop.orchestrator.job import MORE_TO_DO, is_worker_rank
+    from matloop.orchestrator.job import OUTCOMES, is_worker_rank
     from matloop.orchestrator.loop.deadline import end_of_time, seconds
     from matloop.orchestrator.loop.stop import Stop, outlive_announcements
 
@@ -112,10 +118,7 @@ def run(
         from matloop.orchestrator.cli.commands.run import run as start
 
         outcome = start(file, directory=directory, accept_changes=accept_changes, console=_console(), stop=stop)
-    if outcome == "interrupted":
-        raise typer.Exit(130)
-    if outcome == "out of time":
-        raise typer.Exit(MORE_TO_DO)
+    raise typer.Exit(OUTCOMES.get(outcome, 0))
 
 
 @app.command()
@@ -177,7 +180,8 @@ def progress(
 ) -> None:
     """Say whether to start a campaign again, for job scripts.
 
-    Exit codes: 0 finished, 75 more to do and results came since, 1 it would not help to start it again.
+    Exit codes: 75 more to do, and results came since; any other says that it is not to be started again, and is that
+    of the last run (0 finished, 3 nothing was answered, 4 failures in a row, 5 out of reach, 130 or 143 stopped), or 1.
     """
     from matloop.orchestrator.cli.commands.progress import verdict
     from matloop.orchestrator.cli.commands.status import locate
@@ -198,12 +202,48 @@ def status(campaign: Campaign) -> None:
 
 
 @app.command()
+def decide(
+    campaign: Campaign,
+    trial: Annotated[int, typer.Argument(help="Id of the trial.", min=0)],
+    verdict: Annotated[str, typer.Argument(help="counted, repeat or drop.", metavar="counted|repeat|drop")],
+    by: Annotated[str, typer.Option("--by", help="Who decides.", metavar="NAME")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why.", metavar="TEXT")] = "",
+) -> None:
+    """Decide on a trial that may have happened, gave no answer, and must not be repeated unasked.
+
+    counted: it happened, and there is no result. repeat: the next run begins with a new trial at the same point, if the
+    budget is not used up otherwise; it takes this one's place in the number of trials, and each has its cost. drop: it
+    is set aside, as by `matloop void`.
+    """
+    from matloop.orchestrator.cli.commands.decide import record
+    from matloop.orchestrator.cli.commands.status import locate
+
+    record(locate(campaign), trial, verdict, by=by, reason=reason, console=_console())
+
+
+@app.command()
 def report(campaign: Campaign) -> None:
     """Write the HTML report of a campaign and print what it was worth."""
     from matloop.orchestrator.cli.commands.run import report as write
     from matloop.orchestrator.cli.commands.status import locate
 
     write(locate(campaign), _console())
+
+
+@app.command()
+def repair(
+    campaign: Annotated[
+        Path, typer.Argument(help="Folder of a campaign, its ledger, or its file.", metavar="DIR|FILE")
+    ],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder for the copy, or a file NAME.db; DIR-repaired if left out.", metavar="NEW"),
+    ] = None,
+) -> None:
+    """Write a sound copy of a damaged ledger, with all that can be read, and say what is not in it."""
+    from matloop.orchestrator.cli.commands.repair import repair as write
+
+    write(campaign, to, _console())
 
 
 @app.command()
@@ -221,7 +261,7 @@ def export(
     study: Annotated[str | None, typer.Option("--study", help="Only this study.", metavar="NAME")] = None,
 ) -> None:
     """Write a campaign's trials or its best networks for other programs."""
-    from matloop.orchestrator.cli.commands.status import locate
+    from matloop.orchestrator.cli.commands.status import damaged, locate
     from matloop.orchestrator.export import networks
     from matloop.orchestrator.export import trials as formats
     from matloop.orchestrator.ledger.artifacts import ArtifactStore
@@ -231,6 +271,8 @@ def export(
         raise typer.BadParameter("expected --csv FILE, --optuna URL or --network DIR, got none of them")
     directory = locate(campaign)
     history = read(directory / "ledger.db")
+    if history.damage:
+        typer.echo(damaged(history, directory), err=True)
     if csv is not None:
         typer.echo(f"{formats.trials_csv(history, csv, study)} trials → {csv}")
     if optuna is not None:
@@ -294,12 +336,14 @@ app.command()(lab.recommend)
 app.command()(lab.tell)
 app.command()(lab.outlook)
 app.command()(lab.cancel)
+app.command()(corrections.amend)
+app.command()(corrections.void)
 
 
 def main() -> None:
     """Entry point: errors that a user can act on are one message and an exit code, not a traceback."""
-    from matloop.orchestrator.errors import ConfigError, MatloopError
-    from matloop.orchestrator.job import is_worker_rank
+    from matloop.orchestrator.errors import MatloopError
+    from matloop.orchestrator.job import is_worker_rank, rank_of, started_with
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # into a file, Windows writes an alphabet that lacks our arrows
@@ -308,16 +352,66 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         app(arguments)
+    except SystemExit as end:
+        _leave(end.code)
+        raise
     except MatloopError as error:
         if debug:
             raise
-        if not is_worker_rank(os.environ):  # it would say the same as rank 0
-            _complain(error)
-        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+        if not is_worker_rank(os.environ):
+            _complain(str(error), error)
+        elif not error.everywhere:  # nobody else may know of it: each says what is wrong with itself
+            _complain(f"rank {rank_of(os.environ)} on {socket.gethostname()}: {error}", error)
+        code = _code(error)
+        _end_together(arguments, code)
+        _leave(code)
+        raise SystemExit(code) from None
     except KeyboardInterrupt:
         if debug:
             raise
         raise SystemExit(130) from None
+    except Exception as error:
+        if started_with(os.environ) > 1:
+            error.add_note(f"on rank {rank_of(os.environ)} on {socket.gethostname()}")
+        code = _code(error)
+        _end_together(arguments, code)
+        if debug or code == 1:
+            raise
+        _complain(str(error), error)  # a full disk, say
+        raise SystemExit(code) from None
+
+
+def _end_together(arguments: Sequence[str], code: int) -> None:
+    """When this rank of a job ends, which cannot take part in it, have the others end too."""
+    from matloop.orchestrator.job import started_with
+
+    if arguments[:1] == ["run"] and started_with(os.environ) > 1 and "mpi4py.MPI" not in sys.modules:
+        from matloop.hpc.mpi_wire import give_up
+
+        atexit.register(give_up, code)  # after a traceback is printed
+
+
+def _leave(code: object) -> None:
+    """End the process here if a model is still being fitted that nobody waits for: clearing up under it may crash.
+
+    Not in an MPI job, whose launcher would take that for a crash.
+    """
+    proposers = sys.modules.get("matloop.orchestrator.loop.proposer")
+    if proposers is not None and proposers.left_behind() and "mpi4py.MPI" not in sys.modules:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def _code(error: Exception) -> int:
+    """Exit code of a command that ends with an error."""
+    from matloop.orchestrator.errors import ConfigError, LedgerUnwritable, OutOfReach, is_of_the_machine
+    from matloop.orchestrator.job import OUT_OF_REACH
+
+    if isinstance(error, LedgerUnwritable | OutOfReach) or (isinstance(error, OSError) and is_of_the_machine(error)):
+        return OUT_OF_REACH
+    return 2 if isinstance(error, ConfigError) else 1
 
 
 def _one_of(option: str, value: str, allowed: Iterable[str]) -> Any:
@@ -328,11 +422,11 @@ def _one_of(option: str, value: str, allowed: Iterable[str]) -> Any:
     return value
 
 
-def _complain(error: Exception) -> None:
+def _complain(message: str, error: Exception) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    text = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    text = "\n".join([message, *getattr(error, "__notes__", [])])
     Console(stderr=True).print(Text.assemble(("error: ", "bold red"), (text, "red")), soft_wrap=True)
 
 

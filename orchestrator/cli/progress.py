@@ -13,6 +13,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.loop.study import Study
@@ -48,8 +49,10 @@ class Tally:
     def of(cls, study: Study, history: History, now: float) -> Tally:
         """Figures of a study that starts, or goes on."""
         tally = cls(study, now, history.elapsed_s.get(study.name, 0.0))
+        uncounted = history.uncounted(study.name)
         for trial in history.told(study.name):
-            tally.count(trial)
+            if trial.id not in uncounted:
+                tally.count(trial)
         return tally
 
     def count(self, trial: Trial, now: float | None = None) -> None:
@@ -149,6 +152,10 @@ class Lines:
             self._tally.busy, self._tally.slots = busy, slots
             self._show()
 
+    def notice(self, text: str) -> None:
+        """See `Observer`."""
+        self._write(text)
+
     def study_ended(self, study: str, reason: str) -> None:
         """See `Observer`."""
         if self._tally:
@@ -206,6 +213,10 @@ class Bars:
         if self._tally:
             self._tally.busy, self._tally.slots = busy, slots
             self._show()
+
+    def notice(self, text: str) -> None:
+        """See `Observer`."""
+        self._progress.console.print(Text(text, "red"), soft_wrap=True)
 
     def study_ended(self, study: str, reason: str) -> None:
         """See `Observer`."""

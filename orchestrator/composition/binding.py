@@ -110,6 +110,10 @@ def find(role: str, kind: str, place: Place) -> type:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise _import_error(kind, module_name, error, place) from error
+    except SystemExit as error:  # which would pass for the end of this program
+        raise (place / "kind").error(
+            f'importing {module_name!r} calls sys.exit; put what it does as a script under `if __name__ == "__main__":`'
+        ) from error
     found = getattr(module, class_name, None)
     if not callable(found):
         names = [

@@ -40,6 +40,7 @@ class Rules:
         self,
         results: Sequence[Result],
         trials: Sequence[Trial],
+        before: Mapping[int, Trial] | None = None,
         *,
         amend: bool = False,
         allow_outside: bool = False,
@@ -49,6 +50,7 @@ class Rules:
         Args:
             results: as told.
             trials: of the whole campaign, by id.
+            before: those that were corrected or set aside, as they were before the last time.
             amend: whether another result may take the place of a recorded one.
             allow_outside: whether values may lie outside the plausible ranges.
 
@@ -66,7 +68,7 @@ class Rules:
                     found.append(Problem(f"expected each experiment once, got {name!r} twice", ("trial",)))
                 seen.add(name)
             if not found:
-                entry = self._entry(result, trials, reported, amend)
+                entry = self._entry(result, trials, before or {}, reported, amend)
                 if isinstance(entry, Entry):
                     entries.append(entry)
                 else:
@@ -75,7 +77,12 @@ class Rules:
         return entries, problems
 
     def _entry(
-        self, result: Result, trials: Sequence[Trial], reported: Mapping[str, Trial], amend: bool
+        self,
+        result: Result,
+        trials: Sequence[Trial],
+        before: Mapping[int, Trial],
+        reported: Mapping[str, Trial],
+        amend: bool,
     ) -> Entry | Problem:
         """What is to be done, or what keeps it from being done."""
         if result.trial is None:
@@ -95,14 +102,22 @@ class Rules:
         deviation = {**point, **kept} if unplanned else None
         if trial.state == "running":
             return Entry(result, "answered", trial, deviation)
-        if trial.state == "cancelled":  # it was done after all
+        if trial.state == "cancelled" and not trial.was_done:  # it was done after all
             return Entry(result, "amended", trial, deviation)
-        differences = _differences(result, trial, point)
+        voided = trial.state == "cancelled"
+        differences = _differences(result, before.get(trial.id, trial) if voided else trial, point)
         if not differences:
             return Entry(result, "known", trial, deviation)
         if amend:
             return Entry(result, "amended", trial, deviation)
         column, told, known = differences[0]
+        if voided:
+            return Problem(
+                f"the result of trial {trial.id} was set aside ({trial.info.get('note', '')}), got {told}",
+                (column,),
+                remedy="leave it out, or tell it as an amendment",
+                command="--amend",
+            )
         who = f" by {trial.worker}" if trial.worker else ""
         return Problem(
             f"trial {trial.id} was answered{who} already with {known}, got {told}",

@@ -9,8 +9,11 @@ Events, in the order in which they were made durable:
     failed     it will not be measured: the failure is its result
     cancelled  it will not be done; that says nothing about the point
     amended    its result was wrong, this is the right one; the last one counts
+    voided     its result was set aside: from here on it says nothing about the point, and its cost stays
+    missing    it was proposed, but that cannot be read any more (see `repair`)
+    decided    a person says what follows its failure with the cause `uncertain`: counted or repeat
     lost       this attempt died with its worker or manager
-    withdrawn  this attempt was stopped on purpose; it does not count
+    withdrawn  this attempt was stopped on purpose; it does not count; with `begun: false` if no worker had begun it
     noted      anything else worth keeping, e.g. the start and end of a study
     closed     the session ended in order
 """
@@ -20,11 +23,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from matloop.orchestrator.errors import LedgerCorrupt
 from matloop.orchestrator.ledger.trials import Trials, decode
-from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.trial import Objective, State, Trial
+
+_UNKNOWN = '{"number":-1,"point":{},"seed":0,"ask":-1}'
+_LOST = '{"info":{"note":"what was to be measured cannot be read any more"}}'
 
 
 class Event(NamedTuple):
@@ -68,11 +74,31 @@ class Loss(NamedTuple):
 
 
 class Amendment(NamedTuple):
-    """A result that was corrected; `before` is the trial as it was, `trials` has it as it is."""
+    """A result that was corrected or set aside, when, by whom and why; `before` is the trial as it was, `trials` has it
+    as it is."""
 
     trial: int
     time: float
     before: Trial
+    by: str = ""
+    reason: str = ""
+
+
+Verdict = Literal["counted", "repeat"]
+"""What follows a trial that may have happened: it did, without a result; it is done again as a new trial."""
+
+REPEATS = "repeats"
+"""Key in `extra` of a trial that a person had repeated: the trial that it repeats."""
+
+
+class Decision(NamedTuple):
+    """A person's word on a trial that may have happened."""
+
+    trial: int
+    time: float
+    verdict: Verdict
+    by: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -84,8 +110,14 @@ class History:
         finished: ids in the order in which their results were recorded, which is the order of `tell`; cancelled trials
             are among them, amended ones keep their place.
         asks: number of asks that led to proposals, by study.
-        elapsed_s: time for which each study has run, over all sessions, s.
+        counts: number of proposals and reports, by study.
+        elapsed_s: time for which each study has run, over all sessions, up to its last event, s.
+        decisions: by trial.
+        uncharged: by study, the failures that ended it; they are not charged to its budget.
         last_seq: number of the last event.
+        missing: ids of trials of which nothing can be read any more; they keep their number, and `of` leaves
+            them out.
+        damage: why the file cannot be read further than this; empty if all of it was.
     """
 
     trials: Sequence[Trial] = field(default_factory=Trials)
@@ -94,16 +126,22 @@ class History:
     notes: list[Note] = field(default_factory=list)
     lost: list[Loss] = field(default_factory=list)
     amendments: list[Amendment] = field(default_factory=list)
+    missing: set[int] = field(default_factory=set)
     asks: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     elapsed_s: dict[str, float] = field(default_factory=dict)
+    decisions: dict[int, Decision] = field(default_factory=dict)
+    uncharged: dict[str, set[int]] = field(default_factory=dict)
     last_seq: int = 0
+    damage: str = ""
     _resumed_at: dict[str, tuple[float, float]] = field(default_factory=dict)
-    _withdrawn: set[int] = field(default_factory=set)
+    _withdrawn: dict[int, bool] = field(default_factory=dict)  # whether a worker may have begun it
+    _uncertain: list[int] = field(default_factory=list)
+    _repeated: set[int] = field(default_factory=set)
 
     def of(self, study: str) -> list[Trial]:
         """Trials of one study, in order of proposal."""
-        return [t for t in self.trials if t.study == study]
+        return [t for t in self.trials if t.study == study and t.id not in self.missing]
 
     def told(self, study: str) -> Iterator[Trial]:
         """Finished trials of one study, in the order in which their results were recorded."""
@@ -120,32 +158,96 @@ class History:
                 return note.data if note.kind == "study_ended" else None
         return None
 
+    def objectives(self, study: str) -> tuple[Objective, ...]:
+        """Objectives of a study, as recorded when the campaign was last started; empty if they were not."""
+        config = self.sessions[-1].config if self.sessions else {}
+        recorded = config.get("studies", {}).get(study, {}).get("objectives") or {}
+        return tuple(Objective(name, o["direction"], o.get("unit") or "") for name, o in recorded.items())
+
+    def corrected(self) -> list[tuple[Amendment, Trial]]:
+        """Every correction with the trial as it left it, in order."""
+        after = {amendment.trial: self.trials[amendment.trial] for amendment in self.amendments}
+        found = []
+        for amendment in reversed(self.amendments):
+            found.append((amendment, after[amendment.trial]))
+            after[amendment.trial] = amendment.before
+        return found[::-1]
+
     def withdrawn(self, trial: Trial) -> bool:
         """Whether the trial's last attempt was stopped on purpose and not begun again."""
         return trial.id in self._withdrawn
 
+    def elapsed(self, study: str, now: float) -> float:
+        """Time for which a study has run, over all sessions, s, also while nothing is recorded.
+
+        Args:
+            study: its name.
+            now: Unix time by the clock of the events, s.
+        """
+        if study not in self._resumed_at:
+            return self.elapsed_s.get(study, 0.0)
+        before, resumed_at = self._resumed_at[study]
+        return before + max(0.0, now - resumed_at)
+
+    def may_have_begun(self, trial: Trial) -> bool:
+        """Whether a worker may have begun the trial's last attempt; False only where that is certain."""
+        return self._withdrawn.get(trial.id, True)
+
+    def undecided(self) -> list[Trial]:
+        """Trials that may have happened, on which a person has yet to decide."""
+        waiting = (self.trials[number] for number in self._uncertain if number not in self.decisions)
+        return [trial for trial in waiting if trial.failure is not None and trial.failure.cause == "uncertain"]
+
+    def uncounted(self, study: str) -> set[int]:
+        """Ids of a study's trials that do not count against its number of trials: the failures that ended it, and what
+        a person wants repeated, which the repetition stands for."""
+        wanted = {d.trial for d in self.decisions.values() if d.verdict == "repeat"}
+        return self.uncharged.get(study, set()) | {number for number in wanted if self.trials[number].study == study}
+
+    def to_repeat(self, study: str) -> list[Trial]:
+        """Trials of one study that a person wants repeated and that were not yet."""
+        wanted = (d.trial for d in self.decisions.values() if d.verdict == "repeat" and d.trial not in self._repeated)
+        return [trial for number in wanted if (trial := self.trials[number]).study == study]
+
     def apply(self, event: Event) -> None:
-        """Move on by one event.
+        """Move on by one event; where it does not fit, nothing has changed.
 
         Raises:
             LedgerCorrupt: the event does not fit what came before.
         """
         if event.seq != self.last_seq + 1:
             raise LedgerCorrupt(f"expected event {self.last_seq + 1} of the ledger, got {event.seq}: rows are missing")
+        try:
+            self._apply(event)
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
+            raise LedgerCorrupt(
+                f"event {event.seq} ({event.kind}) does not have the form of one: {type(error).__name__}: {error}"
+            ) from error
+        if event.kind not in ("amended", "voided"):  # which take no time of the study's, and none of the session's
+            self._pass_time(event)
         self.last_seq = event.seq
+
+    def _pass_time(self, event: Event) -> None:
+        if self.sessions:
+            self.sessions[-1].last_at = event.time
+        if event.study in self._resumed_at:
+            self.elapsed_s[event.study] = self.elapsed(event.study, event.time)
+            if event.kind == "noted" and self.notes[-1].kind == "study_ended":
+                del self._resumed_at[event.study]
+
+    def _apply(self, event: Event) -> None:
         if event.trial is None:
             self._campaign_event(event, decode(event.body))
         elif event.kind in ("proposed", "reported"):
             self._propose(event)
-        elif event.kind == "amended":
+        elif event.kind == "missing":
+            self._miss(event)
+        elif event.kind in ("amended", "voided"):
             self._amend(event)
+        elif event.kind == "decided":
+            self._decide(event, decode(event.body))
         else:
             self._trial_event(event)
-        if self.sessions:
-            self.sessions[-1].last_at = event.time
-        if event.study in self._resumed_at:
-            before, resumed_at = self._resumed_at[event.study]
-            self.elapsed_s[event.study] = before + max(0.0, event.time - resumed_at)
 
     def _campaign_event(self, event: Event, body: dict[str, Any]) -> None:
         if event.kind == "opened":
@@ -157,8 +259,10 @@ class History:
             self.notes.append(Note(event.time, event.study, body["kind"], body["data"]))
             if body["kind"] == "study_started":
                 self._resumed_at[event.study] = (self.elapsed_s.get(event.study, 0.0), event.time)
+            elif body["kind"] == "study_ended":
+                self.uncharged.setdefault(event.study, set()).update(body["data"].get("uncharged", ()))
         else:
-            raise LedgerCorrupt(f"unknown kind of event {event.kind!r}; was the ledger written by a newer matloop?")
+            raise _unknown(event)
 
     @property
     def _trials(self) -> Trials:
@@ -168,24 +272,50 @@ class History:
     def _propose(self, event: Event) -> None:
         if event.trial != len(self.trials):
             raise LedgerCorrupt(f"expected trial {len(self.trials)} to be {event.kind} next, got {event.trial}")
-        ask = self._trials.propose(event.study, event.time, event.body)
+        ask, number = self._trials.propose(event.study, event.time, event.body)
         self.asks[event.study] = max(self.asks.get(event.study, 0), ask + 1)
-        self.counts[event.study] = self.counts.get(event.study, 0) + 1
+        self.counts[event.study] = number + 1
+        if ask < 0 and event.kind == "proposed":
+            self._repeated.add(self.trials[event.trial].extra.get(REPEATS, -1))
+
+    def _miss(self, event: Event) -> None:
+        if event.trial != len(self.trials):
+            raise LedgerCorrupt(f"expected trial {len(self.trials)} to be missing next, got {event.trial}")
+        self._trials.propose(event.study, event.time, _UNKNOWN)
+        self._trials.finish(event.trial, "cancelled", _LOST)
+        self.missing.add(event.trial)
 
     def _amend(self, event: Event) -> None:
         number, trials = event.trial, self._trials
         assert number is not None
-        if number >= len(trials) or trials.is_running(number):
+        if not 0 <= number < len(trials) or trials.is_running(number):
             raise LedgerCorrupt(f"event {event.seq} amends trial {number}, which has no result")
-        self.amendments.append(Amendment(number, event.time, trials[number]))
-        trials.amend(number, "failed" if "failure" in decode(event.body) else "answered", event.body)
+        before, body = trials[number], decode(event.body)
+        state: State = "cancelled" if event.kind == "voided" else "failed" if "failure" in body else "answered"
+        said = body.get("amendment") or {"by": body["worker"]}
+        amendment = Amendment(number, said.get("at", event.time), before, said["by"], said.get("reason", ""))
+        trials.amend(number, state, event.body)
+        self.amendments.append(amendment)
+        if state == "answered":  # which has its place in the budget, even if its failure had none
+            self.uncharged.get(event.study, set()).discard(number)
+
+    def _note_uncertain(self, number: int) -> None:
+        failure = self.trials[number].failure
+        if failure is not None and failure.cause == "uncertain":
+            self._uncertain.append(number)
+
+    def _decide(self, event: Event, body: dict[str, Any]) -> None:
+        number = event.trial
+        assert number is not None
+        if number not in self._uncertain or number in self.decisions:
+            raise LedgerCorrupt(f"event {event.seq} decides on trial {number}, on which there is nothing to decide")
+        self.decisions[number] = Decision(number, event.time, body["verdict"], body["by"], body["reason"])
 
     def _trial_event(self, event: Event) -> None:
         assert event.trial is not None
         number, trials = event.trial, self._trials
         if not trials.is_running(number):
             raise LedgerCorrupt(f"event {event.seq} ({event.kind}) is about trial {number}, which is not running")
-        self._withdrawn.discard(number)
         if event.kind == "started":
             trials.restart(number, decode(event.body)["attempt"])
         elif event.kind == "lost":
@@ -193,15 +323,37 @@ class History:
         elif event.kind in ("answered", "failed", "cancelled"):
             trials.finish(number, event.kind, event.body)  # type: ignore[arg-type]
             self.finished.append(number)
+            if event.kind == "failed" and '"uncertain"' in event.body:
+                self._note_uncertain(number)
         elif event.kind == "withdrawn":
-            self._withdrawn.add(number)
+            self._withdrawn[number] = bool(decode(event.body).get("begun", True))
+            return
         else:
-            raise LedgerCorrupt(f"unknown kind of event {event.kind!r}; was the ledger written by a newer matloop?")
+            raise _unknown(event)
+        self._withdrawn.pop(number, None)
+
+
+def _unknown(event: Event) -> LedgerCorrupt:
+    return LedgerCorrupt(f"unknown kind of event {event.kind!r}; was the ledger written by a newer matloop?")
 
 
 def replay(events: Iterable[Event], *, keep: bool = False) -> History:
-    """State after all the events; `keep` is that of `Trials`."""
+    """State after all the events; `keep` is that of `Trials`.
+
+    Raises:
+        LedgerCorrupt: an event does not fit what came before it.
+    """
     history = History(trials=Trials(keep=keep))
+    advance(history, events)
+    return history
+
+
+def advance(history: History, events: Iterable[Event]) -> None:
+    """Apply events; where one does not fit, those before it have been applied.
+
+    Raises:
+        LedgerCorrupt: an event does not fit what came before it.
+    """
     collecting = gc.isenabled()
     gc.disable()  # nothing here is garbage, and looking for it takes a third of the time
     try:
@@ -210,4 +362,3 @@ def replay(events: Iterable[Event], *, keep: bool = False) -> History:
     finally:
         if collecting:
             gc.enable()
-    return history

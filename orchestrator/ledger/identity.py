@@ -7,7 +7,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from matloop.orchestrator.plain import to_json
+from matloop.orchestrator.plain import as_recorded
+
+
+def _appeared(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What the campaign was, had the files been there that have come since: what was absent can have shaped nothing."""
+    files = {**after.get("files", {}), **before.get("files", {})}
+    return {**before, "files": files} if files else dict(before)
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,11 +24,13 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     same["studies"] = {
         name: {key: value for key, value in study.items() if key not in free} for name, study in studies.items()
     }
-    return json.loads(to_json(same))
+    found: dict[str, Any] = as_recorded(same)
+    return found
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Unified diff of the identities; empty if they agree."""
+    before = _appeared(before, after)
     if identity(before) == identity(after):
         return ""
     old, new = (json.dumps(identity(c), indent=2, ensure_ascii=False).splitlines() for c in (before, after))

@@ -7,27 +7,43 @@ when the process is killed or the power fails.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from matloop.orchestrator.errors import LedgerError
-from matloop.orchestrator.ledger.file import connect_to_read, make_folder, rows
-from matloop.orchestrator.ledger.history import History, replay
+from matloop.orchestrator.errors import LedgerCorrupt, LedgerError
+from matloop.orchestrator.ledger.disk import make_folder
+from matloop.orchestrator.ledger.file import rows
+from matloop.orchestrator.ledger.history import Event, History, advance
 from matloop.orchestrator.ledger.lock import WriterLock
+from matloop.orchestrator.ledger.reading import open_to_read
+from matloop.orchestrator.ledger.salvage import salvage
+from matloop.orchestrator.ledger.trials import Trials
 from matloop.orchestrator.ledger.writer import Writer
+
+BUSY_MS = 3000
+"""How long one commit waits for a lock where somebody does the waiting: signals are not heard meanwhile."""
 
 
 class Ledger(Writer):
-    """A ledger that one session writes, which holds the lock from its beginning to its end."""
+    """A ledger that one session writes, which holds the lock from its beginning to its end.
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        make_folder(path)
+    Args:
+        path: the file; its folder is created.
+        clock: Unix time, s; by default that of the beginning and what has passed since, so that a clock which is set
+            meanwhile neither turns back the times of events nor stretches a time budget.
+    """
+
+    _endure: Callable[[Callable[[], None]], None] | None = None
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] | None = None) -> None:
+        make_folder(Path(path).parent)
         self._lock = WriterLock(path)
         try:
-            super().__init__(path, clock=clock)
+            super().__init__(path, clock=clock or session_clock())
         except BaseException:
             self._lock.release()
             raise
@@ -40,7 +56,7 @@ class Ledger(Writer):
         config: Mapping[str, Any],
         environment: Mapping[str, Any],
         accept_change: bool = False,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> Self:
         """Open for writing, create if absent, and begin a session.
 
@@ -49,7 +65,7 @@ class Ledger(Writer):
             config: the resolved campaign; compared by `identity` with that of the last session.
             environment: versions and machine, for the record.
             accept_change: go on although the campaign has changed.
-            clock: Unix time, s.
+            clock: see `Ledger`.
 
         Raises:
             LedgerLocked: another process is writing.
@@ -66,11 +82,35 @@ class Ledger(Writer):
             raise
         return ledger
 
+    def commit(self) -> None:
+        """See `Writer`, and `wait_with`."""
+        if self._endure is not None and self._buffer:
+            self._endure(super().commit)
+        else:
+            super().commit()
+
+    def wait_with(self, endure: Callable[[Callable[[], None]], None]) -> None:
+        """Have somebody else do the waiting where the disk does not take a commit.
+
+        Args:
+            endure: makes a commit, again and again if need be.
+        """
+        self._endure = endure
+        self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+
     def close(self, reason: str = "finished") -> None:
-        """End the session in order; harmless when called twice."""
+        """End the session in order; harmless when called twice.
+
+        Where an append has failed half-way, only what was committed before is kept.
+
+        Raises:
+            LedgerUnwritable: what was appended since the last commit is lost; what was committed is safe.
+        """
         if not self.is_open:
             return
         try:
+            if not self.is_whole:
+                return
             if self.history.sessions and self.history.sessions[-1].ended is None:
                 self._append("closed", body={"reason": reason})
             self.commit()
@@ -85,19 +125,55 @@ class Ledger(Writer):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        if self.is_open:
-            self.close("finished" if kind is None else f"stopped by {kind.__name__}")
+        if not self.is_open:
+            return
+        if value is None:
+            self.close()
+            return
+        with suppress(LedgerError):  # the first error is the one to see; that the session ended is not worth another
+            self.close(f"stopped by {type(value).__name__}")
 
 
 def read(path: Path) -> History:
-    """Read a ledger without disturbing its writer.
+    """Read a ledger without disturbing its writer; a damaged one as far as it can be, see `History.damage`.
 
     Raises:
-        LedgerError: there is no such file.
-        LedgerCorrupt: the file is damaged.
+        LedgerError: there is no such file, or it cannot be read.
+        LedgerCorrupt: nothing of the file can be read, or it is another program's.
     """
     path = Path(path)
     if not path.is_file():
         raise LedgerError(f"there is no ledger at {path}; give the folder of a campaign that has been run")
-    with closing(connect_to_read(path)) as db:
-        return replay(rows(db, path), keep=True)
+    history = History(trials=Trials(keep=True))
+    try:
+        with open_to_read(path) as db:
+            advance(history, rows(db, path))
+    except LedgerCorrupt as error:
+        found = salvage(path)
+        with suppress(LedgerCorrupt):
+            advance(history, _in_a_row(found, history.last_seq + 1))
+        if not history.last_seq:
+            raise
+        history.damage = error.why
+    return history
+
+
+def _in_a_row(events: Mapping[int, Event], first: int) -> Iterator[Event]:
+    """Events from a number on, up to the first that is missing."""
+    while first in events:
+        yield events[first]
+        first += 1
+
+
+def session_clock() -> Callable[[], float]:
+    """A clock for one session: Unix time, s, as it was at the beginning, and what has passed since."""
+    ticks = _ticks()
+    began = time.time() - ticks()
+    return lambda: began + ticks()
+
+
+def _ticks() -> Callable[[], float]:
+    """Seconds that nobody sets; while the computer sleeps they go on where the system has such a clock."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    return time.monotonic

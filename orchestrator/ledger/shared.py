@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from matloop.orchestrator.ledger.file import make_folder
+from matloop.orchestrator.errors import LedgerError
+from matloop.orchestrator.ledger.disk import make_folder
+from matloop.orchestrator.ledger.file import trouble
 from matloop.orchestrator.ledger.lock import WriterLock
 from matloop.orchestrator.ledger.writer import Writer
-from matloop.orchestrator.plain import to_json
+from matloop.orchestrator.plain import as_recorded
 
 WAIT_S = 30.0
-"""How long a turn is waited for, s; one takes milliseconds."""
+"""How long a turn, or the file, is waited for, s; both take milliseconds."""
 
 
 class SharedLedger(Writer):
@@ -32,9 +34,9 @@ class SharedLedger(Writer):
         self.generation = 0
         self._wait_s = wait_s
         self._writing = threading.Lock()
-        make_folder(path)
+        make_folder(Path(path).parent)
         with WriterLock(path, wait_s=wait_s):
-            super().__init__(path, clock=clock, keep=True)
+            super().__init__(path, clock=clock, keep=True, busy_s=wait_s)
 
     def join(self, config: Mapping[str, Any], environment: Mapping[str, Any], *, accept_change: bool = False) -> None:
         """Say with what the ledger is written to from here on; a new session only where that is new.
@@ -44,7 +46,7 @@ class SharedLedger(Writer):
         """
         with self.turn():
             last = self.history.sessions[-1] if self.history.sessions else None
-            if last and last.config == _plain(config) and last.environment == _plain(environment):
+            if last and last.config == as_recorded(config) and last.environment == as_recorded(environment):
                 return
             self._begin(config, environment, accept_change=accept_change)
             self._append("closed", body={"reason": "waiting for results"})
@@ -65,20 +67,25 @@ class SharedLedger(Writer):
                 yield
                 self.commit()
             except BaseException:
-                self.generation += self._discard()
+                with suppress(LedgerError):  # who comes next tries again, before anything else
+                    self._discard()
                 raise
+
+    def _trouble(self, error: sqlite3.Error) -> LedgerError:
+        saved = "nothing of this was recorded, everything before is safe"
+        return trouble(self.path, error, saved=saved, again="try again")
 
     def catch_up(self) -> int:
         """Take over what others have recorded since; say how many events that were."""
         with self.guard:
             return self._take_over()
 
+    def _discard(self) -> bool:
+        discarded = super()._discard()
+        self.generation += discarded
+        return discarded
+
     def close(self) -> None:
         """Let go of the file; harmless when called twice."""
         with self.guard:
             self._disconnect()
-
-
-def _plain(body: Mapping[str, Any]) -> Any:
-    """As it comes back from the ledger."""
-    return json.loads(to_json(body))

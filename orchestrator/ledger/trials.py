@@ -48,7 +48,7 @@ class Trials(Sequence[Trial]):
         self._kept: dict[int, Trial] = {}
         self._keep = keep
 
-    def propose(self, study: str, at: float, text: str) -> int:
+    def propose(self, study: str, at: float, text: str) -> tuple[int, int]:
         """Append one that runs, or that is reported and about to be finished.
 
         Args:
@@ -57,12 +57,13 @@ class Trials(Sequence[Trial]):
             text: JSON object with what the strategy proposed.
 
         Returns:
-            The number of the ask that it came from; -1 if from none.
+            The number of the ask that it came from, -1 if from none; and its own within its study.
         """
         fields = _proposed(text)
+        ask, number, encoded = int(fields["ask"]), int(fields["number"]), text.encode()
         self._running[len(self)] = None
-        self._records.append(_Record(study, at, text.encode(), fields))
-        return int(fields["ask"])
+        self._records.append(_Record(study, at, encoded, fields))
+        return ask, number
 
     def restart(self, trial: int, attempt: int) -> None:
         """Another attempt of one that runs."""
@@ -70,20 +71,29 @@ class Trials(Sequence[Trial]):
 
     def finish(self, trial: int, state: State, text: str) -> None:
         """One that runs has its result, a JSON object as text."""
-        record = self._records[trial]
-        record.state, record.result = state, text.encode()
+        made = self._change(trial, state, text)
         if not self._keep:
             self._kept.clear()
-        self._kept[trial] = self._make(trial)  # the writer is about to ask for it
-        record.fields = None
+        self._kept[trial] = made  # the writer is about to ask for it
+        self._records[trial].fields = None
         del self._running[trial]
 
     def amend(self, trial: int, state: State, text: str) -> None:
         """One that is finished has another result."""
-        record = self._records[trial]
-        record.state, record.result = state, text.encode()
+        made = self._change(trial, state, text)
         if trial in self._kept:
-            self._kept[trial] = self._make(trial)
+            self._kept[trial] = made
+
+    def _change(self, trial: int, state: State, text: str) -> Trial:
+        """Set a result, unless it does not have the form of one: then nothing has changed."""
+        record = self._records[trial]
+        before = record.state, record.result
+        record.state, record.result = state, text.encode()
+        try:
+            return self._make(trial)
+        except BaseException:
+            record.state, record.result = before
+            raise
 
     def running(self, study: str) -> list[Trial]:
         """Those of one study that have no result yet, in order of proposal."""
@@ -149,6 +159,7 @@ def _proposed(text: str) -> dict[str, Any]:
 
 def _answered(text: str) -> dict[str, Any]:
     body = decode(text)
+    body.pop("amendment", None)  # who corrected it is about the record
     if "failure" in body:
         body["failure"] = Failure(**body["failure"])
     return body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from matloop.orchestrator.trial import Objective, Trial, in_full
@@ -17,7 +18,7 @@ class Budget:
         cost: sum of the measurements' costs, in the study's unit; a trial without a stated cost counts 1.
         target: value of the first objective that is good enough, in its unit, measured at full fidelity.
         patience: number of answers in a row, at full fidelity, that do not improve the first objective.
-        failures: number of failures in a row that is taken for a broken driver.
+        failures: number of failures in a row, within one session, that is taken for a broken driver.
     """
 
     trials: int | None = None
@@ -30,26 +31,44 @@ class Budget:
 
 @dataclass(slots=True)
 class Spending:
-    """How much of the budget is gone: a fold over the finished trials, in any order but for the runs in a row."""
+    """How much of the budget is gone: a fold over the finished trials, in any order but for the runs in a row.
+
+    Attributes:
+        uncharged: trials that cost nothing.
+        finished: number of trials.
+        answered: number of those with values.
+        failed: ids of those that failed; what is cancelled or uncertain is no failure.
+        row: of these, the last ones in a row.
+        crashes: evaluations since the last answer whose worker crashed and that are therefore uncertain.
+        cost: so far, in the study's unit.
+        best: value of the first objective, in its unit, at full fidelity.
+        since_best: answers in a row that were no better.
+    """
 
     budget: Budget
     objective: Objective
+    uncharged: Collection[int] = ()
     finished: int = 0
-    failed: int = 0
+    answered: int = 0
+    failed: list[int] = field(default_factory=list)
+    row: list[int] = field(default_factory=list)
+    crashes: int = 0
     cost: float = 0.0
     best: float | None = None
     since_best: int = 0
-    failures_in_row: int = field(default=0)
 
     def tell(self, trial: Trial) -> None:
-        """Count a finished trial."""
+        """Count a finished trial; of one that was cancelled or set aside only what it has cost."""
         self.finished += 1
-        self.cost += 1.0 if trial.cost is None else trial.cost
+        if trial.id not in self.uncharged and (trial.state != "cancelled" or trial.was_done):
+            self.cost += 1.0 if trial.cost is None else trial.cost
         if trial.values is None:
-            self.failed += 1
-            self.failures_in_row += 1
+            if trial.failure is not None and trial.failure.cause != "uncertain":
+                self.failed.append(trial.id)
+                self.row.append(trial.id)
             return
-        self.failures_in_row = 0
+        self.answered += 1
+        self.begin_row()
         if not in_full(trial):
             return
         value = trial.values[self.objective.name]
@@ -57,6 +76,16 @@ class Spending:
             self.best, self.since_best = value, 0
         else:
             self.since_best += 1
+
+    @property
+    def broken(self) -> bool:
+        """Whether so many failed in a row that the driver is taken for broken."""
+        return len(self.row) + self.crashes >= self.budget.failures
+
+    def begin_row(self) -> None:
+        """Count failures in a row from here on."""
+        self.row.clear()
+        self.crashes = 0
 
     def allowance(self, proposed: int) -> int | None:
         """How many more trials may be proposed; None if their number is not limited."""
@@ -67,6 +96,8 @@ class Spending:
         b, loss = self.budget, self.objective.loss
         if b.target is not None and self.best is not None and loss(self.best) <= loss(b.target):
             return f"target reached: {self.objective.name} {self.best:.6g}"
+        if self.broken:
+            return f"{b.failures} failures in a row"
         if b.trials is not None and proposed >= b.trials:
             return f"{b.trials} trials"
         if b.cost is not None and self.cost >= b.cost:
@@ -75,6 +106,4 @@ class Spending:
             return f"{b.seconds:.6g} s"
         if b.patience is not None and self.since_best >= b.patience:
             return f"no better {self.objective.name} in {b.patience} answers"
-        if self.failures_in_row >= b.failures:
-            return f"{b.failures} failures in a row"
         return None

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -22,26 +22,38 @@ from matloop.orchestrator.errors import (
     InvalidPoint,
     LedgerUnwritable,
     MatloopError,
-    MemoryExceeded,
     SpaceExhausted,
     StrategyStalled,
-    WorkerLost,
 )
+from matloop.orchestrator.interruption import GRACE_S
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.asker import asker_of
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
+from matloop.orchestrator.loop.flight import Flight, no_answer, outcome
+from matloop.orchestrator.loop.folders import Folders
+from matloop.orchestrator.loop.held import Held
 from matloop.orchestrator.loop.inbox import Inbox, Item
+from matloop.orchestrator.loop.outage import Outage
+from matloop.orchestrator.loop.patience import PATIENCE_S, Patience
+from matloop.orchestrator.loop.restarts import Ending, Rules, again, ending_of, follows, uncertain
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Study
-from matloop.orchestrator.plain import writable
-from matloop.orchestrator.protocols import WithQueue, WithSlots
+from matloop.orchestrator.loop.transfer import Unbegun
+from matloop.orchestrator.protocols import WithGrace, WithQueue, WithSlots, grace_of, kept_by
 from matloop.orchestrator.randomness import derive, derive_seed
-from matloop.orchestrator.trial import Answer, Failure, Proposal, Trial
+from matloop.orchestrator.trial import Answer, Proposal, Trial
 
 POLL_S = 0.5  # how often time budgets and observers are looked at while nothing happens
 FULL_COLLECTION_EVERY = 100  # young ones: running evaluations keep many objects alive, so collect in full rarely
 MOST_AT_ONCE = 500  # proposals or answers handled in a row, so that ten thousand slots fill while answers are recorded
+TIDYING_S = 5.0  # how long the removal of trials' folders is waited for at the end
+FAREWELL_S = 1.0  # how long results are waited for that come while what runs is ended
+
+INTERRUPTED = "interrupted"
+STOPPED = "it was stopped while it ran"
+HOW_TO_END = "Ctrl-C or SIGTERM ends them"
 
 
 class Loop:
@@ -59,23 +71,39 @@ class Loop:
         observer: Observer,
         stop: Stop,
         inbox: Inbox | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.study, self.ledger, self.executor, self._slots = study, ledger, executor, slots
         self.seed, self.observer, self.stop = seed, observer, stop
         self._sized = executor if isinstance(executor, WithSlots) else None
         self._queueing = executor if isinstance(executor, WithQueue) else None
+        self._graceful = executor if isinstance(executor, WithGrace) else None
+        self.folders = Folders(artifacts.absolute().parent, kept_by(study.driver))
+        self._leaving: set[int] = set()  # folders behind: trials that are about to be finished
         self.inbox: Inbox = SimpleQueue() if inbox is None else inbox
         self.pending: dict[int, Trial] = {}
         self.retries: deque[Trial] = deque()
-        self.in_flight: dict[int, float] = {}  # by trial: Unix time of submission, s
+        self.in_flight: dict[int, Flight] = {}  # by trial
+        self.repeats: deque[Trial] = deque(ledger.history.to_repeat(study.name))
         self.barren = False  # the strategy waits for an answer
         self.hurry = False  # more is to be proposed at once
+        self.said = False  # that it is stopping
         self.conditions = Conditions(
-            driver=study.driver, objectives=study.objectives, artifacts=artifacts, limits=study.limits
+            driver=study.driver,
+            objectives=study.objectives,
+            artifacts=artifacts,
+            limits=study.limits,
+            patience=Patience.among(self.slots, patience_s),
         )
-        self.spending = Spending(study.budget, study.objectives[0])
+        storing, beginning = (Outage(patience_s=patience_s, observer=observer, stop=stop) for _ in range(2))
+        self.held = Held(
+            ArtifactStore(artifacts), storing=storing, beginning=beginning, repeatable=study.driver.repeatable
+        )
+        self.rules = Rules(repeatable=study.driver.repeatable, attempts=study.attempts)
+        self.uncounted = len(ledger.history.uncounted(study.name))
+        self.spending = Spending(study.budget, study.objectives[0], ledger.history.uncharged.get(study.name, ()))
         self.exhausted: str | None = None
-        self.asker = asker_of(study, self.slots, self._wake)
+        self.asker = asker_of(study, self.slots, self._wake, lambda: ledger.history.told(study.name))
         stop.wake = self._wake
 
     @property
@@ -86,77 +114,113 @@ class Loop:
         return self._sized.slots if self._sized else 1
 
     def run(self) -> str:
-        """Return why the study ended, or "interrupted"."""
+        """Return how it ended: "finished", "nothing answered", "failures in a row" or "interrupted"."""
         try:
             return self._run()
+        except KeyboardInterrupt:  # before anything was begun
+            return INTERRUPTED
         finally:
             self.asker.close()
+            self.folders.close(within_s=min(TIDYING_S, self.stop.left_s / 2))
 
     def _run(self) -> str:
         history, name = self.ledger.history, self.study.name
         for trial in history.told(name):
             self._tell([trial])
+        self.spending.begin_row()  # what was wrong then may have been put right
         open_trials = history.running(name)
         if not open_trials and (ended := history.ended(name)) and self._spent() == ended["reason"]:
-            return str(ended["reason"])
+            return self._outcome()
         self.ledger.note(name, "study_started", {"slots": self.slots})
         self.ledger.commit()
         young, middle, old = gc.get_threshold()
         gc.set_threshold(young, middle, max(old, FULL_COLLECTION_EVERY))
         try:
+            self._tidy()
             self._reopen(open_trials)
             self.observer.study_started(self.study, history)
             reason = self._loop()
         except KeyboardInterrupt:
             self._withdraw()
-            reason = "interrupted"
-        except LedgerUnwritable:
+            self.held.check()
+            reason = INTERRUPTED
+        except LedgerUnwritable as error:
+            self._last_try(error)
             raise
-        except BaseException:
-            self._drain()
+        except BaseException as error:
+            self._drain(error)
             raise
         finally:
             gc.set_threshold(young, middle, old)
-        if reason != "interrupted":
-            self.ledger.note(name, "study_ended", {"reason": reason})
+        ending = INTERRUPTED if reason == INTERRUPTED else self._outcome()
+        if ending != INTERRUPTED:
+            self._tidy()
+            free = {"failures in a row": self.spending.row, "nothing answered": self.spending.failed}.get(ending)
+            self.ledger.note(name, "study_ended", {"reason": reason} | ({"uncharged": free} if free else {}))
             self.ledger.commit()
         self.observer.study_ended(name, reason)
-        return reason
+        return ending
+
+    def _outcome(self) -> str:
+        """How the study has ended."""
+        if self.spending.broken:
+            return "failures in a row"
+        return "finished" if self.spending.answered else "nothing answered"
 
     def _loop(self) -> str:
         while True:
             end = self._end()
-            if end != "interrupted":
+            if end != INTERRUPTED:
                 self._resubmit()
-            if end is None:
+            elif self.in_flight and not self.said:
+                self.said = True
+                self.observer.notice(
+                    f"stopping: {len(self.in_flight)} evaluations run and are waited for; {HOW_TO_END}"
+                )
+            if end is None and not self.held.any:
+                self._repeat()
                 self._ask()
             self.observer.running(min(len(self.in_flight), self.slots), self.slots)
-            if not self.in_flight:
-                if end := self._end():
+            if not self.in_flight and not self.held.results:
+                end = self._end()
+                if end == INTERRUPTED or (end and not self.held.any):
                     return end
-                if not self.asker.busy:
+                if not self.asker.busy and not self.held.any:
                     raise StrategyStalled(
                         f"study {self.study.name!r}: {type(self.study.strategy).__name__} proposes nothing although "
                         "nothing is running; raise SpaceExhausted from `ask` when every point has been tried"
                     )
             self._record(self._wait())
+            self.held.check()
 
     def _end(self) -> str | None:
         if self.stop.at_once:
             raise KeyboardInterrupt
-        return "interrupted" if self.stop.stopping else self.exhausted or self._spent()
+        if self.stop.stopping and (self.in_flight or self.retries):
+            return INTERRUPTED
+        return self.exhausted or self._spent() or (INTERRUPTED if self.stop.stopping else None)
 
     def _spent(self) -> str | None:
-        elapsed_s = self.ledger.history.elapsed_s.get(self.study.name, 0.0)
-        return self.spending.spent(proposed=self._proposed(), elapsed_s=elapsed_s)
+        elapsed_s = self.ledger.elapsed_s(self.study.name)
+        return self.spending.spent(proposed=self._proposed() - self.uncounted, elapsed_s=elapsed_s)
 
     def _proposed(self) -> int:
         return self.ledger.history.counts.get(self.study.name, 0)
 
+    def _wanted(self) -> int:
+        """How many more to propose now."""
+        allowance = self.spending.allowance(self._proposed() - self.uncounted)
+        room = min(self._room(), MOST_AT_ONCE)
+        return max(0, room if allowance is None else min(room, allowance))
+
+    def _repeat(self) -> None:
+        """Begin what a person wants repeated, before anything new."""
+        if self.repeats:
+            chosen = [self.repeats.popleft() for _ in range(min(self._wanted(), len(self.repeats)))]
+            self._begin([again(trial) for trial in chosen], ask=-1)
+
     def _ask(self) -> None:
-        free = self._room()
-        allowance = self.spending.allowance(self._proposed())
-        n = max(0, min(free, MOST_AT_ONCE) if allowance is None else min(free, MOST_AT_ONCE, allowance))
+        n = self._wanted()
         if self.barren and self.in_flight:
             return
         name, ask = self.study.name, self.ledger.history.asks.get(self.study.name, 0)
@@ -171,7 +235,10 @@ class Loop:
             self.exhausted = f"space exhausted: {end}"
             return
         self.barren = n > 0 and not proposals and not self.asker.busy
-        self.hurry = len(proposals) == MOST_AT_ONCE < free
+        self.hurry = len(proposals) == MOST_AT_ONCE < self._room()
+        self._begin(proposals, ask)
+
+    def _begin(self, proposals: Sequence[Proposal], ask: int) -> None:
         trials = [self._propose(proposal, ask) for proposal in proposals]
         self.ledger.commit()
         for trial in trials:
@@ -210,10 +277,14 @@ class Loop:
         return trial
 
     def _submit(self, trial: Trial) -> None:
-        submitted_at = time.time()
+        flight = Flight(time.time())
         with self.stop.breakable():
-            future = self.executor.submit(Evaluation(self.conditions, trial))
-        self.in_flight[trial.id] = submitted_at
+            self.in_flight[trial.id] = flight  # from here on it may have begun, whatever strikes
+            try:
+                future = flight.future = self.executor.submit(Evaluation(self.conditions, trial))
+            except Exception:
+                del self.in_flight[trial.id]
+                raise
         future.add_done_callback(lambda done: self.inbox.put((trial, done)))
 
     def _reopen(self, trials: Sequence[Trial]) -> None:
@@ -224,19 +295,17 @@ class Loop:
         for trial in trials:
             self.pending[trial.id] = trial
             self.asker.proposed(trial)
-            if (trial.id, trial.attempt) in recorded or history.withdrawn(trial):
-                self.retries.append(trial)
-            else:
-                failure = Failure(cause="lost", message="the manager stopped while it ran")
-                now = history.sessions[-1].opened_at
-                answer = Answer(failure=failure, started_at=trial.proposed_at, finished_at=now)
-                finished.extend(self._lose(trial, answer))
+            answer = no_answer("the manager stopped while it ran", trial.proposed_at, history.sessions[-1].opened_at)
+            begun = history.may_have_begun(trial)
+            known = (trial.id, trial.attempt) in recorded or history.withdrawn(trial)
+            ending: Ending = "stop" if history.withdrawn(trial) else "death"
+            finished += self._settle(trial, ending, answer, begun=begun, recorded=known)
         self._finish(finished)
 
     def _room(self) -> int:
         """Evaluations to submit: one per free slot, and those that the executor wants to have ready ahead."""
         ahead = self._queueing.ahead if self._queueing and self._slots is None else 0
-        return self.slots + ahead - len(self.in_flight)
+        return self.held.room(self.slots + ahead - len(self.in_flight), self.in_flight)
 
     def _resubmit(self) -> None:
         restarted: list[Trial] = []
@@ -261,35 +330,61 @@ class Loop:
         return [item for item in items if item is not None]
 
     def _record(self, done: Sequence[tuple[Trial, Future[Answer]]], *, tell: bool = True) -> None:
-        finished = []
+        finished: list[Trial] = []
+        answers: list[tuple[Trial, Answer]] = []
         for trial, future in done:
-            answer = _result(future, self.in_flight.pop(trial.id, trial.proposed_at))
+            flight = self.in_flight.pop(trial.id)
+            answer = outcome(future, flight.submitted_at)
+            if answer is None or answer.leaves_folder or answer.failure is not None:
+                self._leaving.add(trial.id)
             if answer is None:
-                self.ledger.withdraw(trial)
-                self.retries.append(trial)
-            elif answer.failure is not None and answer.failure.retriable:
-                finished.extend(self._lose(trial, answer))
+                finished += self._settle(trial, "stop", no_answer(STOPPED, flight.submitted_at), begun=flight.begun)
             else:
-                finished.append(self.ledger.answer(trial, answer))
+                answers.append((trial, answer))
+        for trial, answer in self.held.ready(answers):
+            begun = not isinstance(answer, Unbegun)
+            finished += self._settle(trial, ending_of(answer), answer, begun=begun)
         self._finish(finished, tell=tell)
+
+    def _settle(
+        self, trial: Trial, ending: Ending, answer: Answer, *, begun: bool = True, recorded: bool = False
+    ) -> list[Trial]:
+        """Do what follows the end of an attempt; return the trial if that finished it.
+
+        Args:
+            trial: it.
+            ending: how the attempt ended.
+            answer: what there is of it.
+            begun: whether a worker may have begun it.
+            recorded: whether its end is on record already.
+        """
+        following = follows(ending, begun=begun, attempt=trial.attempt, rules=self.rules)
+        if ending == "death" and not recorded:
+            assert answer.failure is not None
+            self.ledger.lose(trial, answer.failure.message)
+        if following == "again":
+            if ending == "stop" and not recorded:
+                self.ledger.withdraw(trial, begun=begun)
+            self.retries.append(trial)
+            return []
+        if following == "uncertain":
+            self.spending.crashes += answer.failure is not None and answer.failure.cause == "crash"
+            answer = uncertain(answer)
+        return [self.ledger.answer(trial, answer)]
 
     def _finish(self, finished: Sequence[Trial], *, tell: bool = True) -> None:
         self.ledger.commit()
         for trial in finished:
             self.pending.pop(trial.id, None)
-        if tell and finished:
-            self._tell(finished)
-        for trial in finished:
-            self.observer.finished(trial)
-
-    def _lose(self, trial: Trial, answer: Answer) -> list[Trial]:
-        """An attempt died: try again, or make the failure the result. Returns the trial if that finished it."""
-        assert answer.failure is not None
-        self.ledger.lose(trial, answer.failure.message)
-        if self.study.driver.repeatable and trial.attempt < self.study.attempts:
-            self.retries.append(trial)
-            return []
-        return [self.ledger.answer(trial, answer)]
+            if trial.id in self._leaving:
+                self._leaving.remove(trial.id)
+                self.folders.release(trial.id, trial.state)
+        try:
+            if tell and finished:
+                self._tell(finished)
+        finally:
+            for trial in finished:
+                self.observer.finished(trial)
 
     def _tell(self, trials: Iterable[Trial]) -> None:
         self.barren = False
@@ -298,41 +393,78 @@ class Loop:
                 self.spending.tell(trial)
                 self.asker.tell(trial)
 
-    def _drain(self) -> None:
-        """Record what is in flight; the strategy is no longer told."""
-        while self.in_flight:
+    def _drain(self, error: BaseException) -> None:
+        """Say what is wrong and record what is in flight, until it is to be stopped; the strategy hears no more."""
+        count = self.stop.count
+        if self.in_flight:
+            waiting = f"{len(self.in_flight)} evaluations run and are waited for"
+            self.observer.notice(f"{error or type(error).__name__}\n{waiting}; {HOW_TO_END}")
+        while self.in_flight or self.held.results:
+            if self.stop.count > count or self.stop.at_once:
+                return self._withdraw()
             self._record(self._wait(), tell=False)
+        self._let_go()
 
     def _withdraw(self) -> None:
-        """Stop what is in flight; what came back in the meantime is recorded."""
+        """End what is in flight; what came back before is recorded, and measurements that come while it is ended."""
+        self.hurry = True
+        self.held.give_up()
+        self._record(self._wait(), tell=False)
+        within_s = self.stop.grace_s = self._farewell_s()
         self.executor.shutdown(wait=False, cancel_futures=True)
-        self._record([item for item in self._wait() if _has_result(item[1])], tell=False)
-        for trial in self.pending.values():
-            if not self.ledger.history.withdrawn(trial):
-                self.ledger.withdraw(trial)
-        self.ledger.commit()
+        futures = [flight.future for flight in self.in_flight.values() if flight.future is not None]
+        self._part(futures, within_s)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Record of everything that has no answer whether it may have begun."""
+        finished: list[Trial] = []
+        answers: list[tuple[Trial, Answer]] = []
+        waiting = {trial.id for trial in self.retries}
+        for trial in [trial for trial in self.pending.values() if trial.id not in waiting]:
+            flight = self.in_flight.pop(trial.id, None)
+            self._leaving.add(trial.id)
+            if flight is None:
+                finished += self._settle(trial, "stop", no_answer(STOPPED, trial.proposed_at), begun=False)
+            elif measured := flight.measured:
+                answers.append((trial, measured))
+            else:
+                finished += self._settle(trial, "stop", no_answer(STOPPED, flight.submitted_at), begun=flight.begun)
+        for trial, answer in self.held.ready(answers):
+            finished += self._settle(trial, "answer", answer)
+        self._finish(finished, tell=False)
+
+    def _farewell_s(self) -> float:
+        """How long results are waited for that come while what runs is ended; the executor is told what there is."""
+        if self._graceful is None:
+            return min(FAREWELL_S, self.stop.left_s / 2)
+        self._graceful.patience_s = 0.8 * self.stop.left_s
+        own_s = grace_of(self.study.driver)
+        return min((GRACE_S if own_s is None else own_s) + 2 * FAREWELL_S, 0.9 * self.stop.left_s)
+
+    def _part(self, futures: Sequence[Future[Answer]], within_s: float) -> None:
+        """Wait for what is being ended, unless yet another signal comes."""
+        count, deadline = self.stop.count, time.monotonic() + within_s
+        while futures and self.stop.count == count and (left_s := deadline - time.monotonic()) > 0:
+            futures = list(wait(futures, min(POLL_S, left_s)).not_done)
+
+    def _tidy(self) -> None:
+        """Let go of folders of this study that an earlier session, or an earlier attempt, left behind."""
+        if self.folders.keep == "all":
+            return
+        trials = self.ledger.history.trials
+        left = [trials[number] for number in self.folders.left_behind() if number < len(trials)]
+        for trial in left:
+            if trial.study == self.study.name and trial.state != "running":
+                self.folders.release(trial.id, trial.state)
+
+    def _last_try(self, error: LedgerUnwritable) -> None:
+        """The ledger was given up: append what came back in the meantime, and try once more."""
+        self.hurry = True
+        self.held.give_up()
+        with suppress(LedgerUnwritable):
+            self._record(self._wait(), tell=False)
+            error.add_note("a last try went through: everything that came back is recorded")
 
     def _wake(self) -> None:
         self.inbox.put(None)
-
-
-def _result(future: Future[Answer], submitted_at: float) -> Answer | None:
-    """A future's answer; None if it was cancelled."""
-    try:
-        return future.result()
-    except CancelledError:
-        return None
-    except TimeoutError as error:
-        failure = Failure(cause="timeout", message=str(error) or "took longer than its time limit")
-    except MemoryExceeded as error:
-        failure = Failure(cause="memory", message=str(error))
-    except WorkerLost as error:
-        failure = Failure(cause="lost", message=str(error))
-    except Exception as error:
-        text = writable("".join(traceback.format_exception(error)))
-        failure = Failure(cause="crash", message=writable(f"{type(error).__name__}: {error}"), traceback=text)
-    return Answer(failure=failure, started_at=submitted_at, finished_at=time.time())
-
-
-def _has_result(future: Future[Answer]) -> bool:
-    return not future.cancelled() and future.exception() is None

@@ -48,12 +48,22 @@ def state(history: History, studies: list[Study]) -> State:
 
 
 def state_sentence(history: History, studies: list[Study]) -> str:
-    """The state in words."""
+    """The state in words, and whether the record is whole."""
+    damage = (
+        f" The ledger is damaged ({history.damage}): only the {history.last_seq} events before that are shown. "
+        "`matloop repair` makes a copy with all that can be read."
+    )
+    return _state_sentence(history, studies) + (damage if history.damage else "")
+
+
+def _state_sentence(history: History, studies: list[Study]) -> str:
     at = text.moment(history.sessions[-1].last_at) if history.sessions else ""
     reason = history.sessions[-1].ended if history.sessions else ""
     waiting = sum(len(s.running) for s in studies)
     if reason == WAITING and waiting:
         return f"Waiting for {text.plural(waiting, 'result')} since {at}."
+    if reason in ("nothing answered", "failures in a row"):
+        return f"Ended {at} without success: {reason}. Put the cause right, and the same command goes on."
     return {
         "empty": "Nothing has been run yet.",
         "finished": f"Finished {at}.",

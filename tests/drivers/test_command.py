@@ -16,6 +16,7 @@ from matloop.drivers import command as command_driver
 from matloop.drivers.command import Command, split
 from matloop.drivers.parsing import CommandFailed, Output, read
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.testing.driver import DriverContract
 
@@ -108,6 +109,37 @@ def test_failure_names_exit_code_last_line_and_folder(tmp_path: Path) -> None:
     (folder,) = tmp_path.iterdir()
     assert "one\ntwo" in shown and str(folder) in shown
     assert str(folder) not in str(caught.value)  # equal failures have equal messages
+
+
+@pytest.mark.parametrize(
+    ("end", "cause", "read"),
+    [
+        ("sys.exit(3)", "exception", {"y": 2.5}),
+        ("os.abort()", "exception", {"y": 2.5}),
+        ("print('z: 1')", None, None),
+        ("pass", "exception", {"y": 2.5}),
+    ],
+)
+def test_what_a_program_had_measured_is_kept_with_its_failure(
+    end: str, cause: str | None, read: object, tmp_path: Path
+) -> None:
+    code = f"import os, sys; print('y: 2.5', flush=True); {end}"
+    output = {name: Output(regex=rf"^{name}: ([-.\d]+)") for name in ("y", "z")}
+    driver = python(code, output=output, keep="none")
+    conditions = Conditions(driver=driver, objectives=(Objective("y"), Objective("z")), artifacts=tmp_path)
+    answer = Evaluation(conditions, trial())()
+    assert (answer.failure.cause if answer.failure else None) == cause
+    assert answer.info.get("read") == read
+    assert answer.values == (None if cause else {"y": 2.5, "z": 1.0})
+
+
+def test_what_a_program_had_measured_is_kept_when_it_does_not_end(tmp_path: Path) -> None:
+    (tmp_path / "y.txt").write_text("2.5")
+    output = {"y": Output(regex=".+", file="y.txt")}
+    driver = python("", output=output, files=[tmp_path / "y.txt"], keep="none", run="sleep 600", timeout_s=0.1)
+    conditions = Conditions(driver=driver, objectives=(Objective("y"),), artifacts=tmp_path)
+    answer = Evaluation(conditions, trial())()
+    assert answer.failure and answer.failure.cause == "timeout" and answer.info == {"read": {"y": 2.5}}
 
 
 def test_killed_program_names_its_signal() -> None:

@@ -104,3 +104,10 @@ def test_an_error_inside_the_file_names_its_line(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("x = 1\ny = 1 / 0\n")
     with pytest.raises(ConfigError, match=r"ZeroDivisionError: division by zero \(.*broken\.py, line 2\)"):
         Function(path="broken.py:f", folder=tmp_path)
+
+
+def test_a_script_that_ends_itself_while_it_is_imported_does_not_end_us(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import sys\nf = float\nsys.exit(0)\n")
+    for path in ("script.py:f", "script:f"):
+        with pytest.raises(ConfigError, match=r"it calls sys\.exit \(.*script\.py, line 3\); put what it does"):
+            Function(path=path, folder=tmp_path)

@@ -23,7 +23,7 @@ from matloop.orchestrator.cli.commands.progress import verdict
 from matloop.orchestrator.errors import ConfigError, MatloopError
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger, read
-from matloop.orchestrator.trial import Answer, Proposal
+from matloop.orchestrator.trial import Answer, Failure, Proposal
 
 HERE = Path(__file__).parent
 MATLOOP = [sys.executable, "-m", "matloop.orchestrator.cli.main"]
@@ -401,7 +401,11 @@ def history_of(path: Path, *, results: int, ended: str | None) -> History:
         (3, None, 75),
         (0, "out of time", 1),
         (0, None, 1),
-        (3, "interrupted", 1),
+        (3, "interrupted", 130),
+        (3, "terminated", 143),
+        (0, "nothing answered", 3),
+        (3, "failures in a row", 4),
+        (3, "out of reach", 5),
         (3, "stopped by MatloopError", 1),
     ],
 )
@@ -409,6 +413,16 @@ def test_verdict(tmp_path: Path, results: int, ended: str | None, code: int) -> 
     history = history_of(tmp_path / "ledger.db", results=results, ended=ended)
     assert verdict(history, 1000.0)[0] == code
     assert verdict(history, 1002.0) == (1, "no run has begun; see what it printed")
+
+
+def test_nothing_but_failures_are_no_progress(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "ledger.db", config={}, environment={}, clock=lambda: 1000.0) as ledger:
+        trial = ledger.propose("s", Proposal(point={"x": 1}), seed=0, ask=0)
+        failure = Failure(cause="exception", message="no such file")
+        ledger.answer(trial, Answer(failure=failure, started_at=1000.0, finished_at=1001.0))
+        ledger.close("out of time")
+    code, sentence = verdict(read(tmp_path / "ledger.db"), 1000.0)
+    assert code == 1 and "nothing but failures" in sentence
 
 
 def test_results_of_earlier_runs_are_no_progress(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ reliably, and a run that was killed has none.
 
 from __future__ import annotations
 
-from matloop.orchestrator.job import MORE_TO_DO
+from matloop.orchestrator.job import MORE_TO_DO, OUTCOMES
 from matloop.orchestrator.ledger.history import History
 
 NO_USE = 1
@@ -21,20 +21,24 @@ def verdict(history: History, since: float) -> tuple[int, str]:
         since: Unix time, s.
 
     Returns:
-        Exit code and a sentence: 0 if the campaign is finished, 75 if there is more to do and results were recorded,
-        1 otherwise.
+        Exit code and a sentence: 75 if there is more to do and something was measured; otherwise that of the last run
+        as it is on record, or 1. Failures alone would only be repeated by another run.
     """
+    if history.damage:
+        return NO_USE, f"the ledger is damaged: {history.damage}; see `matloop repair`"
     sessions = [session for session in history.sessions if session.opened_at >= since]
     if not sessions:
         return NO_USE, "no run has begun; see what it printed"
-    recorded = (history.trials[number] for number in history.finished)
-    new = sum((trial.finished_at or 0.0) >= since for trial in recorded)
-    done = f"{new} results recorded, {len(history.finished)} in all"
+    new = [t for t in map(history.trials.__getitem__, history.finished) if (t.finished_at or 0.0) >= since]
+    done = f"{len(new)} results recorded, {len(history.finished)} in all"
     ended = sessions[-1].ended
-    if ended == "finished":
+    code = NO_USE if (ended or "").startswith("stopped") else OUTCOMES.get(ended or "", MORE_TO_DO)
+    if code == 0:
         return 0, f"{done}; finished"
-    if ended == "interrupted" or (ended or "").startswith("stopped"):
-        return NO_USE, f"{done}; {ended}: not to be started again by itself"
+    if code != MORE_TO_DO:
+        return code, f"{done}; {ended}: not to be started again by itself"
     if not new:
         return NO_USE, f"{done}; no evaluation finished in the time there was: ask for more time, or see what failed"
+    if not any(trial.values for trial in new):
+        return NO_USE, f"{done}; nothing but failures: not to be started again by itself"
     return MORE_TO_DO, f"{done}; {ended or 'killed'}: more to do"

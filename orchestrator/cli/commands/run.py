@@ -7,8 +7,17 @@ from pathlib import Path
 from rich.console import Console
 
 from matloop.orchestrator.cli.progress import observer
-from matloop.orchestrator.composition.opening import invitation, opened
+from matloop.orchestrator.composition.opening import Opened, invitation, opened
 from matloop.orchestrator.loop.stop import Stop
+from matloop.orchestrator.report import ending
+
+WORDS = {
+    "nothing answered": "nothing was answered: see the cause, put it right, and the same command tries again; "
+    "failures are not charged to the budget",
+    "failures in a row": "ended by failures in a row: see the cause, put it right, and the same command goes on; "
+    "these failures are not charged to the budget",
+}
+"""What to do after an end that is no success; after any other but "finished", run again."""
 
 
 def run(file: Path, *, directory: Path | None, accept_changes: bool, console: Console, stop: Stop | None = None) -> str:
@@ -22,7 +31,7 @@ def run(file: Path, *, directory: Path | None, accept_changes: bool, console: Co
         stop: when the run is to end, entered already; by default when it is interrupted.
 
     Returns:
-        "finished", "interrupted", "out of time", or "served" on the worker ranks of an MPI job.
+        See `Campaign.run`; or "served" on the worker ranks of an MPI job.
 
     Raises:
         MatloopError: see `Campaign.run`; what was measured is recorded.
@@ -30,22 +39,20 @@ def run(file: Path, *, directory: Path | None, accept_changes: bool, console: Co
     with opened(file, directory=directory, accept_changes=accept_changes, stop=stop) as found:
         if found is None:
             return "served"
-        directory = found.directory
-        console.print(f"{found.config.name} → {directory}", highlight=False, markup=False)
-        with observer(console) as progress:
-            found.campaign.observer = progress
-            found.campaign.run()
-    outcome = found.campaign.outcome
-    if outcome != "finished":
-        console.print(f"{outcome}; everything is recorded. The same command goes on from here.")
+        console.print(f"{found.config.name} → {found.directory}", highlight=False, markup=False)
+        before = len(found.campaign.history.finished)
+        try:
+            with observer(console) as progress:
+                found.campaign.observer = progress
+                outcome = found.campaign.run()
+        finally:
+            _sum_up(found, before, console)
+    if outcome in ("finished", *WORDS):
+        report_after_run(found.directory, console)
+    if outcome == "finished":
+        _say_what_is_left(found, file, console)
     else:
-        report(directory, console)
-        if found.people:
-            console.print(invitation(found.people, file), highlight=False, markup=False, soft_wrap=True)
-        if found.waiting:
-            console.print(
-                f"{', '.join(found.waiting)}: not run, for want of their results", highlight=False, markup=False
-            )
+        console.print(WORDS.get(outcome, f"{outcome}; everything is recorded. The same command goes on from here."))
     return outcome
 
 
@@ -58,3 +65,28 @@ def report(directory: Path, console: Console) -> Path:
     for line in summary.lines(directory):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return path
+
+
+def report_after_run(directory: Path, console: Console) -> None:
+    """Write the report; if that fails or is broken off, say so: the results are recorded, the run ends as it did."""
+    try:
+        report(directory, console)
+    except (Exception, KeyboardInterrupt) as error:
+        text = f"no report: {type(error).__name__}: {error}\nall results are recorded; `matloop report {directory}`"
+        console.print(f"{text} tries again", style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+def _sum_up(found: Opened, before: int, console: Console) -> None:
+    """Say what failed since the run began, or altogether if nothing has come back, and what is to be decided."""
+    history = found.campaign.history
+    numbers = history.finished[before:] or history.finished
+    causes = ending.failures([history.trials[number] for number in numbers])
+    for line in [*([causes] if causes else []), *ending.undecided(history, found.directory)]:
+        console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_what_is_left(found: Opened, file: Path, console: Console) -> None:
+    if found.people:
+        console.print(invitation(found.people, file), highlight=False, markup=False, soft_wrap=True)
+    if found.waiting:
+        console.print(f"{', '.join(found.waiting)}: not run, for want of their results", highlight=False, markup=False)

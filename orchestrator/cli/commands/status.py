@@ -18,10 +18,12 @@ from matloop.orchestrator.composition.files import campaign_file, expanded
 from matloop.orchestrator.composition.places import LEDGER, directory_of, has_record
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.export.trials import objectives_of
+from matloop.orchestrator.ledger.file import quoted
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.ledger.lock import read_holder
-from matloop.orchestrator.report.text import compact
+from matloop.orchestrator.report import ending
+from matloop.orchestrator.report.text import compact, outcome
 from matloop.orchestrator.trial import best
 
 WAITING = 20  # recommendations that are listed
@@ -62,7 +64,17 @@ def recorded(directory: Path) -> Path:
 def show(directory: Path, console: Console) -> None:
     """Print the state of a campaign."""
     history = read(directory / "ledger.db")
-    console.print(page(history, holder(directory), time.time()))
+    console.print(page(history, holder(directory), time.time(), directory))
+    if history.damage:
+        console.print(Text(f"\n{damaged(history, directory)}", style="bold red"), soft_wrap=True)
+
+
+def damaged(history: History, directory: Path) -> str:
+    """That what is shown is not all, and what to do about it."""
+    return (
+        f"{directory / LEDGER} is damaged: {history.damage}. Shown are the {history.last_seq} events before that; "
+        f"a copy with all that can be read: matloop repair {quoted(directory)}"
+    )
 
 
 def holder(directory: Path) -> str | None:
@@ -71,8 +83,8 @@ def holder(directory: Path) -> str | None:
     return None if found is None or found.gone else str(found)  # killed before it could take its name out
 
 
-def page(history: History, writer: str | None, now: float) -> RenderableType:
-    """The state of a campaign, for printing."""
+def page(history: History, writer: str | None, now: float, campaign: Path | str = "DIR") -> RenderableType:
+    """The state of a campaign, for printing; `campaign` is its folder, for commands to type."""
     session = history.sessions[-1] if history.sessions else None
     config: Mapping[str, Any] = session.config if session else {}
     seen = dict.fromkeys([*config.get("studies", {}), *(t.study for t in history.trials)])
@@ -104,12 +116,29 @@ def page(history: History, writer: str | None, now: float) -> RenderableType:
             Text(f"  {count} × {study}: {cause}: {message}", style="red")
             for (study, cause, message), count in failures.most_common(10)
         ]
+    if history.missing:
+        parts.append(Text(f"\nlost with a damaged file: {len(history.missing)} trials", style="red"))
+    parts += [Text(f"\n{line}", style="red") for line in ending.undecided(history, campaign)]
+    parts += _corrections(history, now)
     if session:
         where = (
             f"being written by {writer}" if writer else f"nobody is writing; last ended: {session.ended or 'killed'}"
         )
         parts.append(Text(f"\n{where}; last event {_ago(now - session.last_at)}; started {len(history.sessions)} ×"))
     return Group(*parts)
+
+
+def _corrections(history: History, now: float) -> list[RenderableType]:
+    """Results that were corrected or set aside, the latest first."""
+    found = history.corrected()[::-1]
+    lines = [
+        f"  trial {amendment.trial}: {outcome(amendment.before)} → {outcome(after)}, {_ago(now - amendment.time)}"
+        f"{f' by {amendment.by}' if amendment.by else ''}{f': {amendment.reason}' if amendment.reason else ''}"
+        for amendment, after in found[:WAITING]
+    ]
+    if len(found) > WAITING:
+        lines.append(f"  and {len(found) - WAITING} more")
+    return [Text("\ncorrections"), *map(Text, lines)] if found else []
 
 
 def _by_people(config: Mapping[str, Any], study: str) -> bool:
@@ -125,7 +154,9 @@ def _row(history: History, name: str, config: Mapping[str, Any], writer: str | N
     trials = history.of(name)
     finished = [t for t in trials if t.state != "running"]
     running = len(trials) - len(finished)
+    uncounted = history.uncounted(name)
     finished = [t for t in finished if t.state != "cancelled"]
+    counted = [t for t in finished if t.id not in uncounted]
     total = (config.get("budget") or {}).get("trials")
     ended = history.ended(name)
     if ended:
@@ -143,7 +174,7 @@ def _row(history: History, name: str, config: Mapping[str, Any], writer: str | N
     return [
         name,
         state,
-        f"{len(finished)}/{total}" if total else str(len(finished)),
+        f"{len(counted)}/{total}" if total else str(len(counted)),
         str(running) if running else "",
         str(failed) if (failed := sum(t.failure is not None for t in finished)) else "",
         str(lost) if (lost := sum(history.trials[loss.trial].study == name for loss in history.lost)) else "",

@@ -1,6 +1,6 @@
 """Failures teach: the probability that an experiment works, by a Gaussian process classifier of points.
 
-A crashed or lost worker says nothing about the point, so only causes that do are learned from. Laplace's
+Some failures say nothing about the point, such as a lost worker; only those that do are learned from. Laplace's
 approximation with a length scale for each column, all fitted to the evidence under priors; the probability is averaged
 over the latent function. Far from all data it is the overall rate of success, counted optimistically, so that a few
 failures only keep away from where they were.
@@ -23,9 +23,6 @@ from matloop.orchestrator.trial import Trial
 
 Array = npt.NDArray[np.float64]
 
-CAUSES = frozenset({"exception", "invalid_result", "timeout", "memory", "experiment"})
-"""Of failure, which say something about the point."""
-
 LATEST = 300
 """Latest trials that are learned from."""
 
@@ -39,7 +36,7 @@ AMPLITUDE_PRIOR, AMPLITUDE_WIDTH = math.log(6.0), 0.7
 
 def informative(trial: Trial) -> bool:
     """Whether the trial failed in a way that says something about its point."""
-    return trial.failure is not None and trial.failure.cause in CAUSES
+    return trial.failure is not None and trial.failure.informative
 
 
 class Feasibility:

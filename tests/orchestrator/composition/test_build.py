@@ -110,6 +110,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", list(sys.path))
     sys.modules.pop("parts_for_build", None)
     (tmp_path / "parts_for_build.py").write_text(PARTS)
+    (tmp_path / "script_for_build.py").write_text("import sys\nsys.exit(0)\n")
     return tmp_path
 
 
@@ -225,6 +226,11 @@ def test_all_that_is_wrong_with_its_line(folder: Path) -> None:
         ("parts_for_build:Guess", "parts_for_build:Gues", "has no class 'Gues'; did you mean 'Guess'?"),
         ("parts_for_build:Guess", "no_such_module:X", "cannot import 'no_such_module'"),
         ("parts_for_build:Guess", "parts_for_build:Guess:X", "has no class"),
+        (
+            "parts_for_build:Guess",
+            "script_for_build:X",
+            "importing 'script_for_build' calls sys.exit; put what it does",
+        ),
         ("high: 2", "high: -2", ":6:49: studies.one.space.high: expected a line longer than 0, got -2.0"),
         ("high: 2", "high: 101", ":6:12: studies.one.space: expected 'high' up to 100, got 101.0"),
         ("depth: 5", "depth: [5]", "expected a valid integer, got [5]"),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from matloop.orchestrator.errors import MatloopError, MemoryExceeded, StrategyStalled, WorkerCrashed
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.loop.budget import Budget
-from matloop.orchestrator.loop.loop import _result
+from matloop.orchestrator.loop.flight import outcome
 from matloop.orchestrator.loop.study import Silent
 from matloop.orchestrator.trial import Answer, Objective, Proposal
 from tests.orchestrator.harness import run
@@ -185,7 +185,7 @@ def test_a_crash_is_retried_and_poison_becomes_a_failure(tmp_path):
 def test_what_must_not_be_repeated_is_not(tmp_path):
     executor = Dying({2: [WorkerCrashed("gone")]})
     run(tmp_path, lambda: study(driver=Bowl(repeatable=False)), executor=executor)
-    assert trials(tmp_path)[2].failure.cause == "crash" and trials(tmp_path)[2].attempt == 1
+    assert trials(tmp_path)[2].failure.cause == "uncertain" and trials(tmp_path)[2].attempt == 1
 
 
 def test_limits_are_final(tmp_path):
@@ -282,7 +282,7 @@ def test_direction_of_target_and_patience(tmp_path):
 def test_a_broken_driver_ends_early(tmp_path):
     driver = Scripted((ValueError("no such file"),))
     run(tmp_path, lambda: study(driver=driver, budget=Budget(trials=1000, failures=5)), executor=InPlace())
-    assert read(tmp_path / "ledger.db").ended("walk") == {"reason": "5 failures in a row"}
+    assert read(tmp_path / "ledger.db").ended("walk")["reason"] == "5 failures in a row"
     assert len(trials(tmp_path)) == 5
 
 
@@ -470,6 +470,6 @@ def test_garbage_is_looked_for_seldom_while_a_study_runs_and_as_before_afterward
 def test_a_crash_that_names_an_odd_file_can_be_recorded() -> None:
     future: Future[Answer] = Future()
     future.set_exception(OSError("no such file: caf\udce9.cif"))
-    answer = _result(future, 0.0)
+    answer = outcome(future, 0.0)
     assert answer is not None and answer.failure is not None and answer.failure.cause == "crash"
     assert answer.failure.message == r"OSError: no such file: caf\udce9.cif" and answer.failure.traceback.encode()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 
 import anyio
 import pytest
 
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.errors import ConfigError, OutOfReach
 from matloop.orchestrator.web.access import Access, hostname, is_local, names, read_token
 from matloop.orchestrator.web.middleware import BODY_LIMIT, JSON_LIMIT
 from tests.orchestrator.web.conftest import GUARDED, OPEN, SECRET, events, form_token
@@ -298,6 +300,20 @@ def test_the_token_file(tmp_path):
             read_token(path, make=False)
     with pytest.raises(ConfigError, match="cannot use"):
         read_token(tmp_path / "none", make=False)
+
+
+def test_a_disk_that_is_full_leaves_no_half_token(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "token"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OutOfReach, match="No space left on device"):
+            read_token(path, make=True)
+    assert list(tmp_path.iterdir()) == []
+    assert read_token(path, make=True)[1]
+    assert [found.name for found in tmp_path.iterdir()] == ["token"]
 
 
 @pytest.mark.parametrize("name", NO_NAMES)

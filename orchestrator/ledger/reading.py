@@ -1,0 +1,120 @@
+"""Reading a ledger as it lies, without disturbing its writer: in place, or in a copy where it cannot be read in place.
+
+What was recorded last is in a log beside the file. SQLite reads it with the help of a third file, which a copy of the
+first two on a read-only disk does not have and cannot get, or with memory that two computers do not share.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from matloop.orchestrator.errors import LedgerBusy, LedgerError
+from matloop.orchestrator.ledger.disk import on_network
+from matloop.orchestrator.ledger.file import content_beside, is_busy, require_content, require_ours, trouble
+
+WAIT_S = 60.0
+"""How long a reader waits for a writer that has the file locked, s."""
+
+_TRIES = 20  # at a copy of a file that is being written meanwhile
+_PAUSE_S = 0.05
+
+
+@contextmanager
+def open_to_read(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open for reading.
+
+    Raises:
+        LedgerCorrupt: it is another program's file, or damaged.
+        LedgerBusy: a writer has it locked for long.
+        LedgerError: it cannot be read.
+    """
+    _require_readable(path)
+    require_content(path)
+    with ExitStack() as opened:
+        yield _connect(path, opened)
+
+
+def _connect(path: Path, opened: ExitStack) -> sqlite3.Connection:
+    if content_beside(path) and on_network(path):
+        return _of_a_copy(path, opened)
+    try:
+        return _in_place(path, "mode=ro", opened)
+    except sqlite3.OperationalError as error:
+        if is_busy(error):
+            raise trouble(path, error, doing="read") from error
+    except sqlite3.DatabaseError as error:
+        raise trouble(path, error, doing="read") from error
+    if content_beside(path):
+        return _of_a_copy(path, opened)
+    try:
+        return _in_place(path, "immutable=1", opened)  # in a read-only folder, without a log and thus without a writer
+    except sqlite3.Error as error:
+        raise trouble(path, error, doing="read") from error
+
+
+def _in_place(path: Path, how: str, opened: ExitStack) -> sqlite3.Connection:
+    location = path.absolute().as_posix()  # SQLite knows no host in an address, so a share is a path as well
+    address = f"file://{'' if location.startswith('/') else '/'}{quote(location, safe='/:')}?{how}"
+    with ExitStack() as trying:
+        db = trying.enter_context(closing(sqlite3.connect(address, uri=True, timeout=WAIT_S)))
+        require_ours(db, path)
+        opened.push(trying.pop_all())
+    return db
+
+
+def _of_a_copy(path: Path, opened: ExitStack) -> sqlite3.Connection:
+    try:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="matloop-")))
+        copy = copied(path, folder)
+    except OSError as error:
+        raise LedgerError(
+            f"cannot read {path} where it lies, with what was recorded last in a log beside it, nor copy it to "
+            f"{tempfile.gettempdir()}: {error.strerror}; copy it, with {path.name}-wal, to a folder that is writable"
+        ) from error
+    try:
+        db = opened.enter_context(closing(sqlite3.connect(copy)))
+        require_ours(db, path)
+    except sqlite3.Error as error:
+        raise trouble(path, error, doing="read") from error
+    return db
+
+
+def copied(path: Path, folder: Path) -> Path:
+    """Copy the file of a ledger and its logs, all as they are at one moment; return the copy.
+
+    Raises:
+        LedgerBusy: they do not stay the same for as long as that takes.
+        OSError: they cannot be copied.
+    """
+    for _ in range(_TRIES):
+        before = _state(path)
+        for source in before:
+            shutil.copyfile(source, folder / source.name)
+        if _state(path) == before:
+            return folder / path.name
+        for source in before:
+            (folder / source.name).unlink()
+        time.sleep(_PAUSE_S)
+    raise LedgerBusy(f"cannot read {path}: it is being written all the time; try again, or read it where it is written")
+
+
+def _state(path: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of change of each file."""
+    files = [*([path] if path.is_file() else []), *content_beside(path)]
+    return {file: ((found := file.stat()).st_size, found.st_mtime_ns) for file in files}
+
+
+def _require_readable(path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise LedgerError(
+            f"cannot read {path}: {error.strerror}; who owns it can allow it with chmod, for the folder too"
+        ) from error
