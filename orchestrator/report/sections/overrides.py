@@ -42,7 +42,7 @@ def overrides(history: History) -> list[Override]:
             found.append(_of(trial, at, "deviated", changes(trial.planned, trial.point)))
         if trial.extra.get("origin") == "reported":
             found.append(_of(trial, at, "reported", text.compact(trial.point, 100)))
-        if trial.state == "cancelled":
+        if trial.state == "cancelled" and trial.id not in history.missing:
             found.append(_of(trial, at, "cancelled", note))
     earlier: dict[int, list[tuple[float, Trial]]] = {}
     for amendment in history.amendments:
