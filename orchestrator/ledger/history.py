@@ -113,7 +113,8 @@ class History:
         counts: number of proposals and reports, by study.
         elapsed_s: time for which each study has run, over all sessions, up to its last event, s.
         decisions: by trial.
-        uncharged: by study, the failures that ended it; they are not charged to its budget.
+        uncharged: by study, the failures that ended it. Whatever caused them is put right: they are not charged to the
+            budget, the strategy is not told of them again, and their points may be proposed again.
         last_seq: number of the last event.
         missing: ids of trials of which nothing can be read any more; they keep their number, and are no study's.
         damage: why the file cannot be read further than this; empty if all of it was.
@@ -143,8 +144,9 @@ class History:
         return [t for t in self.trials if t.study == study]
 
     def told(self, study: str) -> Iterator[Trial]:
-        """Finished trials of one study, in the order in which their results were recorded."""
-        return (t for i in self.finished if (t := self.trials[i]).study == study)
+        """Finished trials of one study, in the order in which their results were recorded; without the `uncharged`."""
+        free = self.uncharged.get(study, ())
+        return (t for i in self.finished if (t := self.trials[i]).study == study and i not in free)
 
     def running(self, study: str) -> list[Trial]:
         """Trials of one study that have no result yet, in order of proposal."""
@@ -302,7 +304,7 @@ class History:
         amendment = Amendment(number, said.get("at", event.time), before, said["by"], said.get("reason", ""))
         trials.amend(number, state, event.body)
         self.amendments.append(amendment)
-        if state == "answered":  # which has its place in the budget, even if its failure had none
+        if state != "cancelled":  # it has its place in the budget, even if its failure had none
             self.uncharged.get(event.study, set()).discard(number)
 
     def _note_uncertain(self, number: int) -> None:
