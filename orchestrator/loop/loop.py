@@ -50,6 +50,7 @@ FAREWELL_S = 1.0  # how long results are waited for that come while what runs is
 
 INTERRUPTED = "interrupted"
 STOPPED = "it was stopped while it ran"
+ALL_RECORDED = "a last try went through: everything that came back is recorded"
 HOW_TO_END = "Ctrl-C or SIGTERM ends them"
 
 
@@ -419,12 +420,13 @@ class Loop:
         self._finish(finished, tell=False)
 
     def _last_try(self, error: LedgerUnwritable) -> None:
-        """The ledger was given up: append what came back in the meantime, and try once more."""
+        """The ledger was given up: append what came back in the meantime, and record what there is room for."""
         self.hurry = True
         self.held.give_up()
         with suppress(LedgerUnwritable):
             self._record(self._wait(), tell=False)
-            error.add_note("a last try went through: everything that came back is recorded")
+        left = self.ledger.commit_what_fits()
+        error.add_note(f"of what came back meanwhile, {left} events are not recorded" if left else ALL_RECORDED)
 
     def _wake(self) -> None:
         self.inbox.put(None)
