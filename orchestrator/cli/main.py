@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from matloop.orchestrator.cli import lab
+from matloop.orchestrator.cli import corrections, lab
 from matloop.orchestrator.cli.terminal import console as _console
 
 app = typer.Typer(
@@ -205,14 +205,15 @@ def status(campaign: Campaign) -> None:
 def decide(
     campaign: Campaign,
     trial: Annotated[int, typer.Argument(help="Id of the trial.", min=0)],
-    verdict: Annotated[str, typer.Argument(help="counted or repeat.", metavar="counted|repeat")],
+    verdict: Annotated[str, typer.Argument(help="counted, repeat or drop.", metavar="counted|repeat|drop")],
     by: Annotated[str, typer.Option("--by", help="Who decides.", metavar="NAME")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why.", metavar="TEXT")] = "",
 ) -> None:
     """Decide on a trial that may have happened, gave no answer, and must not be repeated unasked.
 
     counted: it happened, and there is no result. repeat: the next run begins with a new trial at the same point, if the
-    budget is not used up otherwise; it takes this one's place in the number of trials, and each has its cost.
+    budget is not used up otherwise; it takes this one's place in the number of trials, and each has its cost. drop: it
+    is set aside, as by `matloop void`.
     """
     from matloop.orchestrator.cli.commands.decide import record
     from matloop.orchestrator.cli.commands.status import locate
@@ -335,6 +336,8 @@ app.command()(lab.recommend)
 app.command()(lab.tell)
 app.command()(lab.outlook)
 app.command()(lab.cancel)
+app.command()(corrections.amend)
+app.command()(corrections.void)
 
 
 def main() -> None:
@@ -361,6 +364,7 @@ def main() -> None:
             _complain(f"rank {rank_of(os.environ)} on {socket.gethostname()}: {error}", error)
         code = _code(error)
         _end_together(arguments, code)
+        _leave(code)
         raise SystemExit(code) from None
     except KeyboardInterrupt:
         if debug:
@@ -388,9 +392,12 @@ def _end_together(arguments: Sequence[str], code: int) -> None:
 
 
 def _leave(code: object) -> None:
-    """End the process here if a model is still being fitted that nobody waits for: clearing up under it may crash."""
+    """End the process here if a model is still being fitted that nobody waits for: clearing up under it may crash.
+
+    Not in an MPI job, whose launcher would take that for a crash.
+    """
     proposers = sys.modules.get("matloop.orchestrator.loop.proposer")
-    if proposers is not None and proposers.left_behind():
+    if proposers is not None and proposers.left_behind() and "mpi4py.MPI" not in sys.modules:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()

@@ -82,6 +82,7 @@ class ExecutorConfig(_Section):
     timeout_s: Positive | None = None
     memory_gb: Positive | None = None
     trials_per_gpu: Annotated[int, Field(ge=0)] | None = None
+    trials_per_child: Count | None = None
     lease_s: Positive | None = None
     outage_s: Annotated[float, Field(ge=0)] = PATIENCE_S
     address: str | None = None

@@ -42,8 +42,12 @@ _BATCH = 1000  # rows read at once: the file is free for a writer in between, al
 _LOGS = ("-wal", "-journal")
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, busy_s: float | None = None) -> sqlite3.Connection:
     """Open for writing; create if absent. To be closed by the caller.
+
+    Args:
+        path: the file.
+        busy_s: how long to wait for another program to let go of it, s; `BUSY_WAIT_S` if left out.
 
     Raises:
         LedgerCorrupt: it is another program's file, or damaged.
@@ -53,9 +57,10 @@ def connect(path: Path) -> sqlite3.Connection:
     if not path.exists():
         _create(path)
     require_content(path)
+    timeout = BUSY_WAIT_S if busy_s is None else busy_s
     with ExitStack() as opened:
         try:
-            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_WAIT_S)
+            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=timeout)
             opened.callback(db.close)
             _prepare(db, path)
         except sqlite3.Error as error:
@@ -255,7 +260,7 @@ def trouble(
     saved = f"{saved}. " if saved else ""
     if is_busy(error):
         return LedgerBusy(
-            f"{begin}another program has kept it locked for long ({error}); the disk is not full. {saved}"
+            f"{begin}another program keeps it locked ({error}); the disk is not full. {saved}"
             f"End what has it open (a suspended command, a backup, a viewer of databases), then {again}"
         )
     what, remedy = _TROUBLES.get(code, (str(error), "Free space or make the folder writable"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -166,12 +167,13 @@ def _in_a_row(events: Mapping[int, Event], first: int) -> Iterator[Event]:
 
 def session_clock() -> Callable[[], float]:
     """A clock for one session: Unix time, s, as it was at the beginning, and what has passed since."""
-    began, ticks = time.time(), _ticks()
-    return lambda: began + (_ticks() - ticks)
+    ticks = _ticks()
+    began = time.time() - ticks()
+    return lambda: began + ticks()
 
 
-def _ticks() -> float:
+def _ticks() -> Callable[[], float]:
     """Seconds that nobody sets; while the computer sleeps they go on where the system has such a clock."""
     if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+        return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    return time.monotonic

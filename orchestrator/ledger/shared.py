@@ -18,7 +18,7 @@ from matloop.orchestrator.ledger.writer import Writer
 from matloop.orchestrator.plain import as_recorded
 
 WAIT_S = 30.0
-"""How long a turn is waited for, s; one takes milliseconds."""
+"""How long a turn, or the file, is waited for, s; both take milliseconds."""
 
 
 class SharedLedger(Writer):
@@ -36,8 +36,7 @@ class SharedLedger(Writer):
         self._writing = threading.Lock()
         make_folder(Path(path).parent)
         with WriterLock(path, wait_s=wait_s):
-            super().__init__(path, clock=clock, keep=True)
-        self._db.execute(f"PRAGMA busy_timeout = {1000 * wait_s:.0f}")  # somebody is waiting for the answer
+            super().__init__(path, clock=clock, keep=True, busy_s=wait_s)
 
     def join(self, config: Mapping[str, Any], environment: Mapping[str, Any], *, accept_change: bool = False) -> None:
         """Say with what the ledger is written to from here on; a new session only where that is new.

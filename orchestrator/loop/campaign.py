@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 
+from matloop.orchestrator.ledger import corrections
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.corrections import Correction
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.inbox import Inbox
@@ -17,6 +20,7 @@ from matloop.orchestrator.loop.outage import Outage
 from matloop.orchestrator.loop.patience import PATIENCE_S
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Guarded, Observer, Plan, Silent, Study
+from matloop.orchestrator.trial import Trial
 
 
 class Campaign:
@@ -69,6 +73,26 @@ class Campaign:
     def history(self) -> History:
         """What has happened; not to be changed."""
         return self.ledger.history
+
+    def amend(self, trial: int, correction: Correction, *, reason: str, by: str = "") -> Trial:
+        """Record the right result of a trial in the place of a wrong one, for the next `run` to go on with.
+
+        Raises:
+            MatloopError: see `matloop.orchestrator.ledger.corrections.amend`.
+        """
+        amended = corrections.amend(self.ledger, trial, correction, reason=reason, by=by)
+        self.ledger.commit()
+        return amended
+
+    def void(self, trial: int, *, reason: str, by: str = "") -> Trial:
+        """Set the result of a trial aside, for the next `run` to go on without it.
+
+        Raises:
+            MatloopError: see `matloop.orchestrator.ledger.corrections.void`.
+        """
+        voided = corrections.void(self.ledger, trial, reason=reason, at=time.time(), by=by)
+        self.ledger.commit()
+        return voided
 
     def run(self) -> str:
         """Run, or go on with, every study that is not at its end.

@@ -25,12 +25,14 @@ from matloop.orchestrator.errors import (
     SpaceExhausted,
     StrategyStalled,
 )
+from matloop.orchestrator.interruption import GRACE_S
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.asker import asker_of
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.loop.flight import Flight, no_answer, outcome
+from matloop.orchestrator.loop.folders import Folders
 from matloop.orchestrator.loop.held import Held
 from matloop.orchestrator.loop.inbox import Inbox, Item
 from matloop.orchestrator.loop.outage import Outage
@@ -39,13 +41,14 @@ from matloop.orchestrator.loop.restarts import Ending, Rules, again, ending_of, 
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Study
 from matloop.orchestrator.loop.transfer import Unbegun
-from matloop.orchestrator.protocols import WithQueue, WithSlots
+from matloop.orchestrator.protocols import WithGrace, WithQueue, WithSlots, grace_of, kept_by
 from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.trial import Answer, Proposal, Trial
 
 POLL_S = 0.5  # how often time budgets and observers are looked at while nothing happens
 FULL_COLLECTION_EVERY = 100  # young ones: running evaluations keep many objects alive, so collect in full rarely
 MOST_AT_ONCE = 500  # proposals or answers handled in a row, so that ten thousand slots fill while answers are recorded
+TIDYING_S = 5.0  # how long the removal of trials' folders is waited for at the end
 FAREWELL_S = 1.0  # how long results are waited for that come while what runs is ended
 
 INTERRUPTED = "interrupted"
@@ -75,6 +78,9 @@ class Loop:
         self.seed, self.observer, self.stop = seed, observer, stop
         self._sized = executor if isinstance(executor, WithSlots) else None
         self._queueing = executor if isinstance(executor, WithQueue) else None
+        self._graceful = executor if isinstance(executor, WithGrace) else None
+        self.folders = Folders(artifacts.absolute().parent, kept_by(study.driver))
+        self._leaving: set[int] = set()  # folders behind: trials that are about to be finished
         self.inbox: Inbox = SimpleQueue() if inbox is None else inbox
         self.pending: dict[int, Trial] = {}
         self.retries: deque[Trial] = deque()
@@ -116,6 +122,7 @@ class Loop:
             return INTERRUPTED
         finally:
             self.asker.close()
+            self.folders.close(within_s=min(TIDYING_S, self.stop.left_s / 2))
 
     def _run(self) -> str:
         history, name = self.ledger.history, self.study.name
@@ -130,6 +137,7 @@ class Loop:
         young, middle, old = gc.get_threshold()
         gc.set_threshold(young, middle, max(old, FULL_COLLECTION_EVERY))
         try:
+            self._tidy()
             self._reopen(open_trials)
             self.observer.study_started(self.study, history)
             reason = self._loop()
@@ -147,6 +155,7 @@ class Loop:
             gc.set_threshold(young, middle, old)
         ending = INTERRUPTED if reason == INTERRUPTED else self._outcome()
         if ending != INTERRUPTED:
+            self._tidy()
             free = {"failures in a row": self.spending.row, "nothing answered": self.spending.failed}.get(ending)
             self.ledger.note(name, "study_ended", {"reason": reason} | ({"uncharged": free} if free else {}))
             self.ledger.commit()
@@ -327,6 +336,8 @@ class Loop:
         for trial, future in done:
             flight = self.in_flight.pop(trial.id)
             answer = outcome(future, flight.submitted_at)
+            if answer is None or answer.leaves_folder or answer.failure is not None:
+                self._leaving.add(trial.id)
             if answer is None:
                 finished += self._settle(trial, "stop", no_answer(STOPPED, flight.submitted_at), begun=flight.begun)
             else:
@@ -366,6 +377,9 @@ class Loop:
         self.ledger.commit()
         for trial in finished:
             self.pending.pop(trial.id, None)
+            if trial.id in self._leaving:
+                self._leaving.remove(trial.id)
+                self.folders.release(trial.id, trial.state)
         try:
             if tell and finished:
                 self._tell(finished)
@@ -397,9 +411,10 @@ class Loop:
         self.hurry = True
         self.held.give_up()
         self._record(self._wait(), tell=False)
+        within_s = self.stop.grace_s = self._farewell_s()
         self.executor.shutdown(wait=False, cancel_futures=True)
         futures = [flight.future for flight in self.in_flight.values() if flight.future is not None]
-        wait([future for future in futures if not future.done()], min(FAREWELL_S, self.stop.warning_s / 8))
+        self._part(futures, within_s)
         self._let_go()
 
     def _let_go(self) -> None:
@@ -409,6 +424,7 @@ class Loop:
         waiting = {trial.id for trial in self.retries}
         for trial in [trial for trial in self.pending.values() if trial.id not in waiting]:
             flight = self.in_flight.pop(trial.id, None)
+            self._leaving.add(trial.id)
             if flight is None:
                 finished += self._settle(trial, "stop", no_answer(STOPPED, trial.proposed_at), begun=False)
             elif measured := flight.measured:
@@ -418,6 +434,30 @@ class Loop:
         for trial, answer in self.held.ready(answers):
             finished += self._settle(trial, "answer", answer)
         self._finish(finished, tell=False)
+
+    def _farewell_s(self) -> float:
+        """How long results are waited for that come while what runs is ended; the executor is told what there is."""
+        if self._graceful is None:
+            return min(FAREWELL_S, self.stop.left_s / 2)
+        self._graceful.patience_s = 0.8 * self.stop.left_s
+        own_s = grace_of(self.study.driver)
+        return min((GRACE_S if own_s is None else own_s) + 2 * FAREWELL_S, 0.9 * self.stop.left_s)
+
+    def _part(self, futures: Sequence[Future[Answer]], within_s: float) -> None:
+        """Wait for what is being ended, unless yet another signal comes."""
+        count, deadline = self.stop.count, time.monotonic() + within_s
+        while futures and self.stop.count == count and (left_s := deadline - time.monotonic()) > 0:
+            futures = list(wait(futures, min(POLL_S, left_s)).not_done)
+
+    def _tidy(self) -> None:
+        """Let go of folders of this study that an earlier session, or an earlier attempt, left behind."""
+        if self.folders.keep == "all":
+            return
+        trials = self.ledger.history.trials
+        left = [trials[number] for number in self.folders.left_behind() if number < len(trials)]
+        for trial in left:
+            if trial.study == self.study.name and trial.state != "running":
+                self.folders.release(trial.id, trial.state)
 
     def _last_try(self, error: LedgerUnwritable) -> None:
         """The ledger was given up: append what came back in the meantime, and record what there is room for."""

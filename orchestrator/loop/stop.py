@@ -104,6 +104,11 @@ class Stop:
         """Whether what still runs is to be withdrawn."""
         return self.count > 1 or self.over
 
+    @property
+    def left_s(self) -> float:
+        """How long it is until every process ends by itself, s, >= 0; infinite if no end is known."""
+        return max(0.0, self.end - self.warning_s / 4 - self._clock())
+
     def announce(self, left_s: float) -> None:
         """Take note that so many seconds are left, at most."""
         self.end = min(self.end, self._clock() + left_s)

@@ -89,42 +89,57 @@ class Guarded:
 
     def __init__(self, observer: Observer, complain: Callable[[str], None] | None = None) -> None:
         self._observer, self._complain = observer, complain or _to_stderr
-        self._failed = False
 
     def study_started(self, study: Study, history: History) -> None:
         """See `Observer`."""
-        self._try(lambda: self._observer.study_started(study, history))
+        try:
+            self._observer.study_started(study, history)
+        except Exception as error:
+            self._fail(error)
 
     def proposed(self, trial: Trial) -> None:
         """See `Observer`."""
-        self._try(lambda: self._observer.proposed(trial))
+        try:
+            self._observer.proposed(trial)
+        except Exception as error:
+            self._fail(error)
 
     def finished(self, trial: Trial) -> None:
         """See `Observer`."""
-        self._try(lambda: self._observer.finished(trial))
+        try:
+            self._observer.finished(trial)
+        except Exception as error:
+            self._fail(error)
 
     def running(self, busy: int, slots: int) -> None:
         """See `Observer`."""
-        self._try(lambda: self._observer.running(busy, slots))
+        try:
+            self._observer.running(busy, slots)
+        except Exception as error:
+            self._fail(error)
 
     def notice(self, text: str) -> None:
         """See `Observer`; said on standard error where the observer has failed."""
-        self._try(lambda: self._observer.notice(text))
-        if self._failed:
+        try:
+            self._observer.notice(text)
+        except Exception as error:
+            self._fail(error)
+        if self._observer is _NOBODY:
             self._complain(text)
 
     def study_ended(self, study: str, reason: str) -> None:
         """See `Observer`."""
-        self._try(lambda: self._observer.study_ended(study, reason))
-
-    def _try(self, tell: Callable[[], None]) -> None:
-        if self._failed:
-            return
         try:
-            tell()
+            self._observer.study_ended(study, reason)
         except Exception as error:
-            self._failed = True
-            self._complain(f"the display of progress failed, the run goes on: {type(error).__name__}: {error}")
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._observer = _NOBODY
+        self._complain(f"the display of progress failed, the run goes on: {type(error).__name__}: {error}")
+
+
+_NOBODY = Silent()
 
 
 def _to_stderr(line: str) -> None:

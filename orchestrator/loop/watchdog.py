@@ -32,7 +32,7 @@ def watching(numbers: Sequence[int], grace_s: Callable[[], float] = lambda: 0.0)
 
     Args:
         numbers: of the signals that count.
-        grace_s: what is to be allowed beyond `LAST_S`, s; asked when the second signal has come.
+        grace_s: what is to be allowed beyond `LAST_S` after a second signal, s; asked again when that is over.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -53,11 +53,11 @@ def watching(numbers: Sequence[int], grace_s: Callable[[], float] = lambda: 0.0)
 
 
 def _watch(signals: socket.socket, numbers: Sequence[int], grace_s: Callable[[], float]) -> None:
-    count, first, ends_at = 0, 0, None
+    came: list[tuple[int, float]] = []  # signals that count, and when
     while True:
-        left_s = None if ends_at is None else ends_at - time.monotonic()
+        left_s = _left_s([at for _, at in came], grace_s)
         if left_s is not None and left_s <= 0:
-            _end(first)
+            _end(came[0][0])
         signals.settimeout(left_s)
         try:
             received = signals.recv(64)
@@ -65,13 +65,15 @@ def _watch(signals: socket.socket, numbers: Sequence[int], grace_s: Callable[[],
             continue
         if not received:
             return
-        for number in received:
-            if number in numbers:
-                count, first = count + 1, first or number
-                if count == 2:
-                    ends_at = time.monotonic() + LAST_S + grace_s()
-                elif count > 2:
-                    ends_at = min(ends_at or 0.0, time.monotonic() + AT_ONCE_S)
+        came += [(number, time.monotonic()) for number in received if number in numbers]
+
+
+def _left_s(came_at: Sequence[float], grace_s: Callable[[], float]) -> float | None:
+    """How long until the process is to be ended, s; None if it is not."""
+    if len(came_at) < 2:
+        return None
+    second_s = came_at[1] + LAST_S + grace_s() - time.monotonic()
+    return second_s if len(came_at) == 2 else min(second_s, came_at[2] + AT_ONCE_S - time.monotonic())
 
 
 def _end(number: int) -> None:

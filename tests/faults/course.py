@@ -40,6 +40,7 @@ class Course:
         ends: of every process, start by start; those of the first one are struck.
         starts: number of processes by start.
         struck_starts: how many starts a fault was to strike.
+        decisions: word by trial, of those that may have happened.
         readers: breaches that those who read meanwhile met.
         strays: processes that outlived it, in words.
     """
@@ -50,6 +51,7 @@ class Course:
     ends: list[Ended] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     struck_starts: int = 1
+    decisions: dict[int, str] = field(default_factory=dict)
     readers: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
 
@@ -77,6 +79,11 @@ class Course:
     def diary(self) -> Path:
         """What really happened."""
         return self.root / "diary"
+
+    @property
+    def useless(self) -> Path:
+        """File that makes every measurement fail while it is there."""
+        return self.root / "useless"
 
     @property
     def aside(self) -> Path:

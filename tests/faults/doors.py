@@ -21,7 +21,7 @@ def prepare(course: Course) -> None:
 def start(course: Course, faults: Shim, blows: tuple[Blow, ...] = (), pause_s: float = 0.0) -> bool:
     """Let all clients do what is left to be done; say whether a signal hit the first one, or the server."""
     plan, served = course.plan, course.plan.scene == "rest"
-    patience = 10 if plan.span == FOR_EVER and faults.page.count else 400
+    patience = 60 if plan.span == FOR_EVER and not plan.kind.freed else 400
     watch = Watch(course, faults, blows, pause_s)
     port = _free_port() if served else 0
     clients = []

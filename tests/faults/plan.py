@@ -32,11 +32,13 @@ class Kind:
         most: calls struck in a row, at most.
         signals: sent at random moments to one process, one after the other.
         role: whose calls are struck, or who gets the signals.
-        pause_s: how long a process that is stopped stays so, s, at most.
+        pause_s: how long a process that is stopped stays so, and the ledger is held, s, at most.
+        freed: whether calls cease to fail after a while.
         odd: group of odd results that a driver returns.
         codes: exit codes that the struck run may have; a signal's number, negative, for one that was killed.
         spares: whether no evaluation may be lost or repeated over it as long as the run does not give up.
         held: whether another program holds the ledger for a while.
+        useless: whether the driver fails at everything, until it is repaired after the first start.
     """
 
     name: str
@@ -48,10 +50,12 @@ class Kind:
     signals: tuple[int, ...] = ()
     role: str = "any"
     pause_s: float = 0.0
+    freed: bool = False
     odd: str = ""
     codes: frozenset[int] = frozenset({0})
     spares: bool = False
     held: bool = False
+    useless: bool = False
 
 
 FILES: Final = ("write", "fsync", "rename", "open", "unlink")
@@ -79,7 +83,8 @@ KINDS: Final[Sequence[Kind]] = (
     _failing("open: EMFILE", ["open"], errno.EMFILE, 3),
     _failing("unlink: EIO", ["unlink"], errno.EIO),
     _failing("lock: ENOLCK", ["lock"], errno.ENOLCK, 2),
-    _failing("disk full, then freed", ["write", "open", "rename"], errno.ENOSPC, 25),
+    _failing("disk full, then freed", ["write", "open", "rename"], errno.ENOSPC, FOR_EVER, pause_s=2.0, freed=True),
+    _failing("disk out of reach, then back", FILES, errno.EIO, FOR_EVER, pause_s=2.0, freed=True),
     _failing("disk full for good", ["write", "open", "rename"], errno.ENOSPC, FOR_EVER),
     _failing("disk read-only for good", FILES, errno.EROFS, FOR_EVER),
     _failing("interrupted call", ["write", "fsync", "open"], errno.EINTR, 3),
@@ -101,6 +106,7 @@ KINDS: Final[Sequence[Kind]] = (
     Kind(name="TERM", signals=(signal.SIGTERM,), codes=frozenset({0, 130, 143}), role="manager", spares=True),
     Kind(name="two TERMs", signals=(signal.SIGTERM,) * 2, codes=frozenset({0, 130, 143}), role="manager"),
     Kind(name="two INTs", signals=(signal.SIGINT,) * 2, codes=frozenset({0, 130}), role="manager"),
+    Kind(name="driver broken, then repaired", useless=True, codes=frozenset({3, 4})),
     Kind(name="odd text", odd="text", codes=frozenset({0, 3})),
     Kind(name="odd numbers", odd="numbers", codes=frozenset({0, 3})),
     Kind(name="odd shapes", odd="shapes", codes=frozenset({0, 3})),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import math
 import os
 import random
 import signal
@@ -21,7 +22,8 @@ import psutil
 
 from tests.faults import shim
 from tests.faults.course import Course, Ended
-from tests.faults.shim import Page, Shim
+from tests.faults.shim import Shim
+from tests.faults.stand_in import StandIn
 
 LIMIT_S = 120.0
 """After which a process counts as hanging, s; on a machine that is busy otherwise."""
@@ -46,29 +48,25 @@ class Blow:
     to: str = "manager"
 
 
-def fork(
-    action: Callable[[], object], output: Path, path: Path, environ: dict[str, str], page: Page | None = None
-) -> int:
+def fork(action: Callable[[], object], output: Path, faults: Shim, environ: dict[str, str], *, manager: bool) -> int:
     """Do something in a process of its own, as the main program of it; return its number.
 
     Args:
         action: what to do.
         output: file that takes what it prints, appended.
-        path: of the page that it obeys.
+        faults: the page that it obeys.
         environ: what it finds in its environment besides.
-        page: where it puts its number down as the manager's.
+        manager: whether it puts down its number as the manager's.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     number = os.fork()
     if number:
-        if page is not None:
-            page.manager = number
         return number
     code = 70
     try:
-        if page is not None:
-            page.manager = os.getpid()
+        if manager:
+            faults.page.manager = os.getpid()
         os.setsid()
         os.environ.update(environ)
         printed = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -77,7 +75,9 @@ def fork(
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         faulthandler.enable(2)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        shim.attach(path)
+        shim.attach(faults.path)
+        if not shim.is_loaded():
+            StandIn(faults.page).install()
         code = _as_main(action)
     except BaseException:
         traceback.print_exc()
@@ -144,7 +144,7 @@ class Watch:
         course: of the run.
         faults: the page that they obey.
         blows: signals to come.
-        pause_s: how long a process that stopped itself stays so, and the ledger is held, s.
+        pause_s: how long a process that stopped itself stays so, the ledger is held and calls fail, s.
     """
 
     def __init__(self, course: Course, faults: Shim, blows: Sequence[Blow] = (), pause_s: float = 0.0) -> None:
@@ -156,6 +156,7 @@ class Watch:
         self._outputs: dict[int, Path] = {}
         self._hung: set[int] = set()
         self._stopped: tuple[int, float] | None = None
+        self._free_at = math.inf if course.plan.kind.freed else None
         self._aside: list[int] = []
         self.ended: dict[int, Ended] = {}
         self.blows = 0
@@ -163,7 +164,9 @@ class Watch:
     def start(self, action: Callable[[], object], output: Path, environ: dict[str, str], first: bool = False) -> int:
         """Fork a process to be waited for, which is the one that gets signals if it is the first; return its number."""
         output.touch()
-        number = fork(action, output, self._faults.path, environ, self._faults.page if first else None)
+        number = fork(action, output, self._faults, environ, manager=first)
+        if first:
+            self._faults.page.manager = number
         self._begins[number], self._outputs[number] = time.monotonic(), output
         return number
 
@@ -213,6 +216,10 @@ class Watch:
 
     def _continue(self) -> None:
         now = time.monotonic()
+        if self._free_at is not None and self._faults.page.struck:
+            self._free_at = min(self._free_at, now + self._pause_s)
+            if now >= self._free_at:
+                self._faults.page.armed = 0
         if self._stopped and now >= self._stopped[1]:
             with suppress(ProcessLookupError):
                 os.kill(self._stopped[0], signal.SIGCONT)

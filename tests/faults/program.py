@@ -5,7 +5,7 @@
 It stands alone, since it is started once a trial. Every execution measures another value.
 """
 
-# ruff: noqa: PTH123
+# ruff: noqa: PTH110, PTH123
 import hashlib
 import json
 import os
@@ -28,6 +28,8 @@ def main():
     orders = json.loads(os.environ["MATLOOP_FAULTS_ORDERS"])
     told = {"trial": trial, "attempt": attempt, "odd": ""}
     note(orders["diary"], "begun", **told)
+    if os.path.exists(orders["useless"]):
+        sys.exit("the lamp is broken")
     time.sleep(orders["sleep_s"])
     unique = int.from_bytes(os.urandom(4), "big")
     content = unique.to_bytes(8, "big") * (1 + unique % 3000)

@@ -65,7 +65,7 @@ def own_orphans() -> None:
 
 def measure(plan: Plan, root: Path) -> Measure:
     """What there is to strike in such a run, by doing it without a fault."""
-    course = _prepared(replace(plan, kind=NOTHING, odd={}, trials=8, sleep_s=0.002), root)
+    course = _prepared(replace(plan, kind=NOTHING, span=1, odd={}, trials=8, sleep_s=0.002), root)
     faults = Shim(root / "page", course.results).arm()
     _start(course, faults)
     shutil.rmtree(root, ignore_errors=True)
@@ -108,6 +108,8 @@ def _run(course: Course, measured: Measure) -> Iterator[str]:
     course.struck_starts, course.struck = len(course.starts), struck or bool(plan.odd)
     while not room.at_end(course) and len(course.starts) < MOST_STARTS:
         _start(course, faults)
+    if plan.scene in CAMPAIGNS and room.at_end(course) and (undecided := campaign_checks.undecided(course)):
+        campaigns.decide(course, faults, undecided)
     yield from breaches
     yield from checks.endings(course)
     if not room.at_end(course):

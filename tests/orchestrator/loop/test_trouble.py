@@ -201,3 +201,35 @@ def test_a_second_signal_ends_the_process_whatever_holds_it(tmp_path: Path, plac
     assert process.returncode == 128 + number and "ended at once" in complaint
     assert time.monotonic() - began < 60
     assert [t.state for t in read(tmp_path / "ledger.db").trials] == ([] if place == "ask" else ["running"])
+
+
+GRACE = """
+import signal, time
+from matloop.orchestrator.loop import watchdog
+from matloop.orchestrator.loop.stop import Stop
+
+watchdog.LAST_S = 1.0
+stop = Stop()
+with stop.taking_signals():
+    print("held", flush=True)
+    while stop.count < 2:
+        time.sleep(0.05)
+    stop.grace_s = 600.0
+    print("grace", flush=True)
+    while True:
+        time.sleep(0.05)
+"""
+
+
+def test_what_has_a_grace_period_is_given_it_until_a_third_signal() -> None:
+    process = subprocess.Popen([sys.executable, "-c", GRACE], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    assert process.stdout.readline() == "grace\n"
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(4.0)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
