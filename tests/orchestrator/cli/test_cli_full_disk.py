@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_5_and_the_same_command_goes_on
 
 
 def test_a_disk_that_is_full_at_the_start_is_said_at_once(disk: Path) -> None:
-    with (disk / "filler").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+    with (disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(4096))
     code, output = finished(disk.parent, "serial", 600.0)
