@@ -7,6 +7,7 @@
     Space, Strategy, Surrogate,       the protocols that a part of your own meets; a space offers
       Driver, Evolvable, Encodable,     as many of the small ones as it can
       Vectorised, Finite, ContinuingDriver
+    Interrupted                       raised in a function or driver that is to save what it has and end
     MatloopError                      the base of every error raised on purpose
 
 `matloop.orchestrator`, `search_spaces`, `surrogates`, `drivers` and `hpc` hold the parts; `matloop.testing` the suites
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matloop.orchestrator.composition.opening import open_campaign
     from matloop.orchestrator.errors import MatloopError
+    from matloop.orchestrator.interruption import Interrupted
     from matloop.orchestrator.lab import Lab, Result
     from matloop.orchestrator.loop.campaign import Campaign
     from matloop.orchestrator.protocols import (
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "orchestrator.composition.opening": ("open_campaign",),
     "orchestrator.errors": ("MatloopError",),
+    "orchestrator.interruption": ("Interrupted",),
     "orchestrator.lab": ("Lab", "Result"),
     "orchestrator.loop.campaign": ("Campaign",),
     "orchestrator.protocols": (
@@ -58,6 +61,7 @@ __all__ = [
     "Evolvable",
     "Failure",
     "Finite",
+    "Interrupted",
     "Lab",
     "MatloopError",
     "Measurement",

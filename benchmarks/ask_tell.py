@@ -155,7 +155,7 @@ def at_rate(asker: Asker, n: int, turns: int, in_flight: int, seed: int) -> Time
 def background(n: int, turns: int, in_flight: int, seed: int) -> Times:
     """Evolution with its predictor in another process."""
     strategy = evolution(FitnessSVM())
-    asker = BackgroundAsker(ProcessProposer(strategy.maker()), strategy.filler(), lambda: None)
+    asker = BackgroundAsker(ProcessProposer(strategy.maker()), strategy.filler(), lambda: None, tuple)
     return at_rate(asker, n, turns, in_flight, seed)
 
 

@@ -15,7 +15,10 @@ from types import ModuleType
 from typing import Any
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.interruption import GRACE_S
+from matloop.orchestrator.protocols import Keep
 from matloop.orchestrator.trial import Measurement, Objective, Trial
+from matloop.orchestrator.workplace import TRIAL_FOLDER, prepared
 
 
 class Function:
@@ -24,9 +27,17 @@ class Function:
     The function returns a float (the study's only objective), a mapping from names to numbers, or a Measurement;
     an exception becomes a failed trial. Its objectives are named in the campaign file.
 
+    `trial.folder` is a folder of the trial's own with what earlier attempts left there. It is made when it is asked
+    for, and MATLOOP_TRIAL_FOLDER in the environment is its path then; before the call if the function's file names that
+    variable or `subprocess`. Where the evaluation is to end, `matloop.Interrupted` is raised in the function, or its
+    own handler for SIGTERM is called: it can save there what it has. What it returns then still counts.
+
     Args:
         path: `package.module:function`, or `file.py:function` with the file relative to the campaign file.
         repeatable: whether calling it again at the same point is harmless; only then is a crash retried.
+        grace_s: how long it may go on after that, s; then it is killed.
+        keep: which trials' folders stay once they are answered: those of failed trials, all, or none. What is empty
+            never does.
         folder: where relative files and modules are looked for, after the installed ones.
 
     Raises:
@@ -35,15 +46,27 @@ class Function:
 
     objectives: tuple[Objective, ...] = ()
 
-    def __init__(self, *, path: str, repeatable: bool = True, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        path: str,
+        repeatable: bool = True,
+        grace_s: float = GRACE_S,
+        keep: Keep = "failed",
+        folder: Path | None = None,
+    ) -> None:
+        if not grace_s >= 0:
+            raise ConfigError(f"grace_s: expected at least 0, got {grace_s}", at="grace_s")
         self.path = path
-        self.repeatable = repeatable
+        self.repeatable, self.grace_s, self.keep = repeatable, grace_s, keep
         self.folder = Path(folder) if folder is not None else Path.cwd()
         resolve(path, self.folder)
 
     def __call__(self, trial: Trial) -> Measurement | Mapping[str, float] | float:
         """Call the function with a copy of the trial's point."""
         function, wants_trial = resolve(self.path, self.folder)
+        if looks_for_folder(function):
+            prepared(trial.workplace)
         point = dict(trial.point)
         result: Measurement | Mapping[str, float] | float
         result = function(point, trial=trial) if wants_trial else function(point)
@@ -68,6 +91,19 @@ def resolve(path: str, folder: Path) -> tuple[Callable[..., Any], bool]:
     if not callable(function):
         raise ConfigError(f"path: expected {path!r} to be a function, got a {type(function).__name__}", at="path")
     return function, _wants_trial(function, path)
+
+
+@functools.cache
+def looks_for_folder(function: Callable[..., Any]) -> bool:
+    """Whether it may find the trial's folder through the environment, itself or in a program that it starts.
+
+    Making a folder for every call of a function that has no use for it would cost more than many such calls.
+    """
+    try:
+        source = inspect.getsource(inspect.getmodule(function) or function)
+    except (OSError, TypeError):  # there is none to be read
+        return True
+    return TRIAL_FOLDER in source or "subprocess" in source
 
 
 def _wants_trial(function: Callable[..., Any], path: str) -> bool:

@@ -8,26 +8,44 @@ functions are submitted.
 from __future__ import annotations
 
 import faulthandler
+import io
 import json
 import multiprocessing.spawn
 import os
 import pickle
 import signal
+import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Client, Connection
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from matloop.hpc.parcel import Call, Kept, Parcel
+from matloop.orchestrator import interruption
 from matloop.orchestrator.errors import WorkerCrashed
+from matloop.orchestrator.interruption import GRACE_S, Interrupted
 from matloop.orchestrator.job import ANNOUNCEMENTS
+
+if TYPE_CHECKING:
+    from matloop.hpc.guardian import Orphans
 
 TIMED: Final = b"t"
 UNTIMED: Final = b"u"
-"""First byte of a message: whether the parent wants to know, by an empty message, when the time of the call begins."""
+AGAIN: Final = {TIMED: b"T", UNTIMED: b"U"}
+"""First byte of a message to a child: whether the parent wants to know when the time of the call begins; in capitals if
+the call is made once more, because memory ran out in a child that had been used before."""
+
+BEGINS: Final = b"b"
+INTERRUPTED: Final = b"i"
+MEMORY: Final = b"m"
+"""First byte of a message from a child: the code is imported and the call begins (JSON: see `_beginning`); it ended
+because of SIGTERM; memory ran out in a child that had made calls before. Without any of these it is an answer."""
+
+FRESH: Final = ", in a fresh process after memory had run out in a used one"
 
 importing_main = False
 """Whether this process is a child that is just importing the user's script."""
@@ -50,45 +68,110 @@ def serve(descriptors: Mapping[str, int] | None, sys_path: Sequence[str], main: 
     signal.signal(signal.SIGINT, lambda *_: None)  # unlike SIG_IGN not inherited by programs that a call starts
     for number in ANNOUNCEMENTS:  # a scheduler's warnings may go to every process of a job
         signal.signal(number, signal.SIG_IGN)
-    connection = _call_back() if descriptors is None else _inherit(**descriptors)
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(line_buffering=True)  # what it printed outlives it
+    interruption.take_signal()
+    connection, orphans = (_call_back(), NoOrphans()) if descriptors is None else _inherit(**descriptors)
+    sys.stdout, sys.stderr = _forgiving(sys.stdout), _forgiving(sys.stderr)
     sys.path[:] = sys_path
     _main = main
     with connection:
+        used = False
         while True:
             try:
                 message = connection.recv_bytes()
             except EOFError:
                 return
-            loaded = partial(connection.send_bytes, b"") if message.startswith(TIMED) else _unnoticed
-            connection.send_bytes(answer(message[1:], loaded))
-            del message
+            answered = _answer(message, connection.send_bytes, used)
+            orphans.end()
+            connection.send_bytes(answered)
+            del message, answered
+            used = True
 
 
-def _unnoticed() -> None:
-    """The time of the call begins, and nobody wants to know."""
+def _answer(message: bytes, send: Callable[[bytes], None], used: bool) -> bytes:
+    head, payload = message[:1], message[1:]
+    interruption.take_signal()
+    interruption.expect()
+    if head in AGAIN.values():
+        with _told_apart():
+            return answer(payload, partial(_begin, send, timed=head == AGAIN[TIMED]), used=used)
+    return answer(payload, partial(_begin, send, timed=head == TIMED), used=used)
 
 
-def answer(payload: bytes, loaded: Callable[[], None]) -> bytes:
+class _Forgiving(io.FileIO):
+    """A file that drops what the disk does not take: no trial fails over what it prints."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _forgiving(stream: Any) -> Any:
+    """Standard output or error, each line written at once, so that what a call printed outlives it; None if closed."""
+    if stream is None:
+        return None
+    raw = _Forgiving(stream.fileno(), "wb", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True)
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """Let the record say that this is the second try."""
+    worker = os.environ.get("MATLOOP_WORKER", "")
+    os.environ["MATLOOP_WORKER"] = (worker or f"{socket.gethostname()}:{os.getpid()}") + FRESH
+    try:
+        yield
+    finally:
+        os.environ["MATLOOP_WORKER"] = worker
+
+
+def _begin(send: Callable[[bytes], None], fn: object, *, timed: bool) -> None:
+    """Tell the parent what it needs to know of a call before it begins."""
+    repeatable, grace_s = bool(getattr(fn, "repeatable", False)), getattr(fn, "grace_s", None)
+    grace_s = GRACE_S if grace_s is None else grace_s
+    if timed or not repeatable or grace_s != GRACE_S:  # else it is as the parent expects
+        send(BEGINS + json.dumps({"repeatable": repeatable, "grace_s": grace_s}).encode())
+
+
+def answer(payload: bytes, begins: Callable[[object], None], *, used: bool = False) -> bytes:
     """Make a pickled call.
 
     Args:
         payload: from `Parcel.dump`.
-        loaded: called once the function and what it imports are in memory.
+        begins: called with the function once it and what it imports are in memory.
+        used: this process has made calls before, which may have left something behind.
 
     Returns:
-        Pickled (True, result) or (False, exception with the traceback as a note).
+        Pickled (True, result) or (False, exception with the traceback as a note), after `INTERRUPTED` or `MEMORY`
+        where that holds.
     """
+    kind = b""
     parcel = _kept.complete(Parcel.load(payload))  # if this fails, so does the child: its parent counts on it
     try:
         if b"__main__" in payload:
             _import_main()
         fn, args, kwargs = _load(parcel)
-        loaded()
-        return pickle.dumps((True, fn(*args, **kwargs)), pickle.HIGHEST_PROTOCOL)
+        begins(fn)
+        interruption.begin()
+        result = fn(*args, **kwargs)
+        interruption.end()
+        if used and _out_of_memory(fn, result):
+            kind = MEMORY
+        return kind + pickle.dumps((True, result), pickle.HIGHEST_PROTOCOL)
     except BaseException as error:
-        return _dump_error(error)
+        interruption.end()
+        if isinstance(error, Interrupted):
+            kind = INTERRUPTED
+        elif used and isinstance(error, MemoryError):
+            kind = MEMORY
+        return kind + _dump_error(error)
+
+
+def _out_of_memory(fn: object, result: object) -> bool:
+    """Whether a result says so; evaluations can tell."""
+    tell = getattr(fn, "out_of_memory", None)
+    return tell is not None and bool(tell(result))
 
 
 def _load(parcel: Parcel) -> Call:
@@ -123,12 +206,24 @@ def _import_main() -> None:
         importing_main = False
 
 
-def _inherit(calls: int, lifeline: int, stacks: int) -> Connection:
+class NoOrphans:
+    """Where nobody adopts those that lose their parent."""
+
+    def end(self) -> None:
+        """There is no telling which they are."""
+
+
+def _inherit(calls: int, lifeline: int, stacks: int) -> tuple[Connection, Orphans | NoOrphans]:
     for descriptor in (calls, lifeline, stacks):
         os.set_inheritable(descriptor, False)
+    orphans: Orphans | NoOrphans = NoOrphans()
+    if sys.platform == "linux":
+        from matloop.hpc.guardian import Orphans, guarded
+
+        orphans = Orphans(guarded(lifeline, hidden=(calls, stacks)))
     _die_with(lifeline)
     faulthandler.enable(stacks)
-    return Connection(calls)
+    return Connection(calls), orphans
 
 
 def _call_back() -> Connection:

@@ -8,6 +8,7 @@ The cluster may be one that runs already (`address`), or one that lives as long 
 from __future__ import annotations
 
 import importlib
+import itertools
 import pickle
 import socket
 import sys
@@ -15,9 +16,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures import wait as wait_for
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
@@ -52,6 +52,7 @@ class Dask(Executor):
         memory_gb: resident memory of a trial, GiB; None for no limit.
         threads: CPU threads that numerical libraries in a trial may use; "auto" divides the cores that a worker may use
             among its threads.
+        trials_per_child: trials after which a process is replaced by a fresh one; None for any number.
         trials_per_gpu: most trials at once on a GPU; None for as many as a worker has threads, 0 to use none. Workers
             on one machine do not know of each other: give each its GPUs (`CUDA_VISIBLE_DEVICES`, dask-cuda).
         log: file that takes what trials print, appended; None leaves it on the workers' output.
@@ -71,16 +72,21 @@ class Dask(Executor):
         memory_gb: float | None = None,
         threads: Threads = 1,
         trials_per_gpu: int | None = None,
+        trials_per_child: int | None = None,
         log: Path | None = None,
     ) -> None:
-        check_limits(timeout_s, memory_gb, threads, trials_per_gpu)
+        check_limits(timeout_s, memory_gb, threads, trials_per_gpu, trials_per_child)
         if (address is None) == (cluster is None):
             raise ConfigError("expected either `address` of a Dask scheduler or `cluster: {class: …}`")
         self._timeout_s, self._memory_gb = timeout_s, memory_gb
-        self._crew = _Orders(uuid.uuid4().hex, threads, trials_per_gpu, log.absolute() if log else None)
+        self._crew = _Orders(
+            uuid.uuid4().hex, threads, trials_per_gpu, log.absolute() if log else None, trials_per_child
+        )
         self._slots, self._least_slots = slots, 1
         self._counted, self._counted_at = 0, -COUNT_S
-        self._futures: dict[Future[Any], Any] = {}
+        self._futures: dict[Future[Any], tuple[int, Any]] = {}
+        self._called_off: set[Future[Any]] = set()
+        self._numbers = itertools.count()
         self._closed = False
         self._lock = threading.Lock()
         self._cluster: Any = None
@@ -114,9 +120,10 @@ class Dask(Executor):
             outer.set_exception(error)
             return outer
         limits = limits_of(fn, self._timeout_s, self._memory_gb)
-        inner = self._client.submit(_evaluate, parcel, limits, self._crew, sys.path, pure=False)
+        number = next(self._numbers)
+        inner = self._client.submit(_evaluate, number, parcel, limits, self._crew, sys.path, pure=False)
         with self._lock:
-            self._futures[outer] = inner
+            self._futures[outer] = (number, inner)
         inner.add_done_callback(lambda done: self._pass_on(done, outer))
         return outer
 
@@ -131,10 +138,7 @@ class Dask(Executor):
         with self._lock:
             left = dict(self._futures)
         if cancel_futures:
-            for future in left:  # first, or the scheduler's word would reach some of them as an exception
-                future.cancel()
-            self._client.cancel(list(left.values()), force=True)
-            self._dismiss()
+            self._call_off(left)
         if wait:
             wait_for(list(left))
             self._close()
@@ -143,9 +147,28 @@ class Dask(Executor):
         """End after the work, or at once if the block is left by an exception."""
         self.shutdown(wait=True, cancel_futures=kind is not None)
 
+    def _call_off(self, left: Mapping[Future[Any], tuple[int, Any]]) -> None:
+        """Have the scheduler forget what is left, and the workers kill what runs. A future is cancelled if its call was
+        certainly never begun."""
+        with self._lock:
+            self._called_off |= left.keys()
+        self._client.cancel([inner for _, inner in left.values()], force=True)
+        begun = self._dismiss()
+        for outer, (number, _) in left.items():
+            if outer.done():
+                continue
+            if begun is None or number in begun:
+                outer.set_running_or_notify_cancel()
+                outer.set_exception(CancelledError("the executor was shut down during the trial"))
+            else:
+                outer.cancel()
+                outer.set_running_or_notify_cancel()
+
     def _pass_on(self, inner: Any, outer: Future[Any]) -> None:
         with self._lock:
             self._futures.pop(outer, None)
+            if outer in self._called_off:  # what the scheduler says of it now is about that
+                return
         if not outer.set_running_or_notify_cancel():
             return
         try:
@@ -155,10 +178,18 @@ class Dask(Executor):
         finally:
             inner.release()
 
-    def _dismiss(self) -> None:
-        """End the children; a scheduler that is gone has none."""
-        with suppress(OSError, TimeoutError):
-            self._client.run(_disband, self._crew.name, on_error="ignore")
+    def _dismiss(self) -> set[int] | None:
+        """End the children; a scheduler that is gone has none.
+
+        Returns:
+            Numbers of all calls that any worker has begun; None if one of them did not say.
+        """
+        try:
+            said = self._client.run(_disband, self._crew.name, on_error="return")
+        except (OSError, TimeoutError):
+            return None
+        known = [numbers for numbers in said.values() if isinstance(numbers, set)]
+        return set().union(*known) if len(known) == len(said) else None
 
     def _close(self) -> None:
         if self._client.status == "closed":
@@ -253,6 +284,7 @@ class _Orders(NamedTuple):
     threads: Threads
     trials_per_gpu: int | None
     log: Path | None
+    trials_per_child: int | None
 
 
 class _Crew:
@@ -267,10 +299,29 @@ class _Crew:
         self._shares = divide(
             sights, threads=orders.threads, trials_per_gpu=orders.trials_per_gpu, where=f" on {self._place}"
         )
-        self._log = orders.log
+        self._log, self._calls = orders.log, orders.trials_per_child
         self._own = threading.local()
         self._children: list[Child] = []
         self._lock = threading.Lock()
+        self._begun: set[int] = set()  # calls that run
+        self._disbanded = False
+
+    def run(self, number: int, parcel: Parcel, limits: tuple[float | None, float | None]) -> bytes:
+        """Make a call in the child of this thread.
+
+        Raises:
+            CancelledError: the crew was disbanded.
+        """
+        with self._lock:
+            if self._disbanded:
+                raise CancelledError("the executor was shut down before the trial began")
+            self._begun.add(number)
+        try:
+            return self.child().run(parcel, timeout_s=limits[0], memory_gb=limits[1])
+        finally:
+            with self._lock:
+                if not self._disbanded:
+                    self._begun.discard(number)
 
     def child(self) -> Child:
         """The child of this thread."""
@@ -278,24 +329,31 @@ class _Crew:
             with self._lock:
                 share = self._shares[len(self._children) % len(self._shares)]
                 environ = share.environment(self._place)
-                self._own.child = Child(threads=share.threads, environ=environ, log=self._log)
+                self._own.child = Child(threads=share.threads, environ=environ, log=self._log, calls=self._calls)
                 self._children.append(self._own.child)
         child: Child = self._own.child
         return child
 
-    def disband(self) -> None:
-        """Kill all."""
+    def disband(self) -> set[int]:
+        """End all, what runs is asked to, first; say which calls ran."""
+        with self._lock:
+            self._disbanded = True
         for child in self._children:
-            child.stop()
+            child.withdraw()
+        for child in self._children:
+            child.settle()
         for child in self._children:
             child.close()
+        return self._begun
 
 
 _crews: dict[str, _Crew] = {}
 _crews_lock = threading.Lock()
+_disbanded: set[str] = set()
 
 
 def _evaluate(
+    number: int,
     parcel: Parcel,
     limits: tuple[float | None, float | None],
     orders: _Orders,
@@ -304,17 +362,19 @@ def _evaluate(
     """Make a call in the child of this thread; what a child may import is what the manager may."""
     try:
         with _crews_lock:
+            if orders.name in _disbanded:
+                raise CancelledError("the executor was shut down before the trial began")
             sys.path += [entry for entry in sys_path if entry not in sys.path and Path(entry).is_absolute()]
             if orders.name not in _crews:
                 _crews[orders.name] = _Crew(orders)
             own = _crews[orders.name]
-        return own.child().run(parcel, timeout_s=limits[0], memory_gb=limits[1])
+        return own.run(number, parcel, limits)
     except Exception as error:
         return pickle.dumps((False, error), pickle.HIGHEST_PROTOCOL)
 
 
-def _disband(name: str) -> None:
+def _disband(name: str) -> set[int]:
     with _crews_lock:
+        _disbanded.add(name)
         crew = _crews.pop(name, None)
-    if crew is not None:
-        crew.disband()
+    return crew.disband() if crew is not None else set()

@@ -77,6 +77,7 @@ class Dispatcher(Generic[W, T]):
         self._queue: OrderedDict[T, None] = OrderedDict()
         self._idle: OrderedDict[W, None] = OrderedDict()
         self._single: OrderedDict[W, None] = OrderedDict()  # with one task; the one that began first comes first
+        self._never_waits: set[T] = set()  # of those queued
         self._waiting: dict[T, W] = {}  # at which worker
         self._patient: OrderedDict[T, float] = (
             OrderedDict()
@@ -121,9 +122,17 @@ class Dispatcher(Generic[W, T]):
         self._idle[worker] = None
         self._heard[worker] = now
 
-    def submit(self, task: T) -> None:
-        """Queue a task."""
+    def submit(self, task: T, *, may_wait: bool = True) -> None:
+        """Queue a task.
+
+        Args:
+            task: it.
+            may_wait: whether it may wait at a busy worker. Nobody else knows whether that worker has begun it when the
+                worker is lost, so what must not be done twice may not.
+        """
         self._queue[task] = None
+        if not may_wait:
+            self._never_waits.add(task)
 
     def next(self, now: float) -> Assignment[W, T] | None:
         """The next thing to send, taken as sent; None if there is none. To be called until then after every event."""
@@ -132,9 +141,12 @@ class Dispatcher(Generic[W, T]):
         if self._idle:
             worker, _ = self._idle.popitem(last=False)
             task, _ = self._queue.popitem(last=False)
+            self._never_waits.discard(task)
             self._seats[worker].tasks.append(task)
             self._begin(worker, now)
             return Assignment(worker, task, begins=True)
+        if next(iter(self._queue)) in self._never_waits:
+            return None
         while self._single and self._may_wait and self._short():
             worker, _ = self._single.popitem(last=False)  # it is listed again when it begins its next task
             if now - self._seats[worker].began_at < SHORT_S:

@@ -29,6 +29,8 @@ LAUNCHERS: Final[dict[str, tuple[str, ...]]] = {
 """What may start the ranks, by scheduler; `auto` is the first."""
 
 SUBMIT: Final = {"slurm": "sbatch --parsable {}", "lsf": "bsub < {}", "pbs": "qsub {}"}
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+WORD: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,:@+=/-]*")
 JOB_ID: Final = {"slurm": r"(\d+)", "lsf": r"Job <(\d+)>", "pbs": r"(\S+)"}
 
 
@@ -51,7 +53,7 @@ class Job:
         queue: partition or queue.
         account: project that is charged.
         modules: environment modules to load.
-        extra: lines that go below the directives as they are.
+        extra: lines that go below the directives as they are; nothing else is taken as it is.
         launcher: what starts the ranks; "auto" is replaced by the scheduler's own.
 
     Raises:
@@ -96,10 +98,30 @@ class Job:
             raise ConfigError(
                 f"expected --launcher {' or '.join(possible)} under {self.scheduler}, got {self.launcher}"
             )
-        if broken := [
-            line for line in (*self.extra, *self.modules, self.queue or "", self.account or "") if "\n" in line
-        ]:
-            raise ConfigError(f"expected single lines, got {broken[0]!r}")
+        self._check_texts()
+
+    def _check_texts(self) -> None:
+        """Refuse what would end a line of the script or mean something else in a directive."""
+        paths = (self.campaign, self.results, self.working, self.bin)
+        for text in (self.name, *map(str, paths), *self.extra, *self.modules, self.queue or "", self.account or ""):
+            if CONTROL.search(text):
+                raise ConfigError(f"expected single lines without control characters, got {text!r}; rename it")
+        if relative := [path for path in paths if not path.is_absolute()]:
+            raise ConfigError(f"expected absolute paths, got {str(relative[0])!r}")
+        for option, word in (("--partition", self.queue), ("--account", self.account)):
+            if word is not None and not WORD.fullmatch(word):
+                raise ConfigError(
+                    f"expected {option} with a name such as gpu_long, got {word!r}; what is more than a name can be "
+                    "given as a directive of its own with --extra"
+                )
+        if self.scheduler == "lsf" and re.search("%[IJ]", str(self.log)):
+            raise ConfigError(f"LSF would put a number in place of %J and %I in {self.log}; choose another with --dir")
+
+    @property
+    def label(self) -> str:
+        """The name as a scheduler takes it: letters, digits, dots, dashes and underscores, a letter first."""
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)[:64].strip("._-")
+        return plain if plain[:1].isalpha() else f"run_{plain}".rstrip("_")
 
     @property
     def workers(self) -> int:
@@ -144,6 +166,7 @@ def text(job: Job) -> str:
         loader=PackageLoader("matloop.hpc"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["quote"] = lambda value: shlex.quote(str(value))
+    environment.filters["percent"] = lambda value: str(value).replace("%", "%%")
     environment.globals.update(clock=_clock, minutes=lambda seconds: math.ceil(seconds / 60))
     template = environment.get_template(f"{job.scheduler}.sh")
     written = template.render(job=job, by_hand=by_hand(job))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 from collections.abc import Callable
@@ -31,7 +32,12 @@ class Local(Executor):
         memory_gb: resident memory of a trial, GiB; None for no limit.
         threads: CPU threads that numerical libraries in a trial may use; "auto" for a slot's share of the cores.
         trials_per_gpu: most trials at once on a GPU; None for as many as there happen to be, 0 to use none.
+        trials_per_child: trials after which a process is replaced by a fresh one; None for any number.
         log: file that takes what trials print, appended; None leaves it on this process's output.
+
+    Attributes:
+        slots: as above.
+        patience_s: most that a trial which is ended by `shutdown` may still take, s; else its own grace period counts.
 
     Raises:
         ConfigError: an option is out of range.
@@ -45,9 +51,10 @@ class Local(Executor):
         memory_gb: float | None = None,
         threads: Threads = 1,
         trials_per_gpu: int | None = None,
+        trials_per_child: int | None = None,
         log: Path | None = None,
     ) -> None:
-        check_limits(timeout_s, memory_gb, threads, trials_per_gpu)
+        check_limits(timeout_s, memory_gb, threads, trials_per_gpu, trials_per_child)
         if slots is not None and slots < 1:
             raise ConfigError(f"expected slots >= 1, got {slots}; leave it out to use every core")
         sight = look()
@@ -55,7 +62,8 @@ class Local(Executor):
         shares = divide([sight] * self.slots, threads=threads, trials_per_gpu=trials_per_gpu)
         self._shares = iter(enumerate(shares))
         self._timeout_s, self._memory_gb = timeout_s, memory_gb
-        self._log = log
+        self._log, self._calls = log, trials_per_child
+        self.patience_s = math.inf
         self._children: list[Child] = []
         self._own = threading.local()
         self._equipping = threading.Lock()
@@ -75,12 +83,13 @@ class Local(Executor):
 
         Args:
             wait: return only then.
-            cancel_futures: drop what has not begun, and kill what runs.
+            cancel_futures: drop what has not begun, and end what runs: it is sent SIGTERM, and killed if it goes on for
+                longer than its grace period; what it returns until then counts.
         """
         self._pool.shutdown(wait=False, cancel_futures=cancel_futures)
         if cancel_futures:
             for child in list(self._children):
-                child.stop()
+                child.withdraw(self.patience_s)
         if wait:
             self._close()
         else:
@@ -94,7 +103,7 @@ class Local(Executor):
         with self._equipping:
             number, share = next(self._shares)
         environ = share.environment(f"slot {number} on {socket.gethostname()}")
-        self._own.child = Child(threads=share.threads, environ=environ, log=self._log)
+        self._own.child = Child(threads=share.threads, environ=environ, log=self._log, calls=self._calls)
         self._children.append(self._own.child)
 
     def _run(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
@@ -129,13 +138,19 @@ def limits_of(fn: object, timeout_s: float | None, memory_gb: float | None) -> t
 
 
 def check_limits(
-    timeout_s: float | None, memory_gb: float | None, threads: Threads, trials_per_gpu: int | None = None
+    timeout_s: float | None,
+    memory_gb: float | None,
+    threads: Threads,
+    trials_per_gpu: int | None = None,
+    trials_per_child: int | None = None,
 ) -> None:
     """Raise ConfigError if a limit is out of range."""
     if threads != "auto" and threads < 1:
         raise ConfigError(f"expected threads >= 1 or `auto`, got {threads}")
     if trials_per_gpu is not None and trials_per_gpu < 0:
         raise ConfigError(f"expected trials_per_gpu >= 0, got {trials_per_gpu}; 0 keeps trials off the GPUs")
+    if trials_per_child is not None and trials_per_child < 1:
+        raise ConfigError(f"expected trials_per_child >= 1, got {trials_per_child}; leave it out for any number")
     if timeout_s is not None and not timeout_s > 0:
         raise ConfigError(f"expected timeout_s > 0, got {timeout_s}; leave it out for no limit")
     if memory_gb is not None and not memory_gb > 0:

@@ -8,6 +8,7 @@ cheap. Messages pass point to point and nobody waits for anybody; see `matloop.h
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import traceback
@@ -52,8 +53,12 @@ class Mpi(Executor):
         memory_gb: resident memory of a trial, GiB; None for no limit.
         threads: CPU threads that numerical libraries in a trial may use; "auto" for a rank's share of the cores.
         trials_per_gpu: most worker ranks on a GPU; None for as many as there happen to be, 0 to use none.
+        trials_per_child: trials after which a rank's process for them is replaced; None for any number.
         lease_s: a rank that is silent for so long is given up, s; it shows itself every fifth of it.
         log: file that takes what trials print, appended; None leaves it on the ranks' output.
+
+    Attributes:
+        patience_s: most that a trial which is ended by `shutdown` may still take, s; else its own grace period counts.
 
     Raises:
         ConfigError: an option is out of range, or this is Windows.
@@ -66,17 +71,19 @@ class Mpi(Executor):
         memory_gb: float | None = None,
         threads: Threads = 1,
         trials_per_gpu: int | None = None,
+        trials_per_child: int | None = None,
         lease_s: float = LEASE_S,
         log: Path | None = None,
     ) -> None:
         if not POSIX:
             raise ConfigError("MPI needs Linux; choose `executor: {kind: local}` here, or run this on a cluster")
-        check_limits(timeout_s, memory_gb, threads, trials_per_gpu)
+        check_limits(timeout_s, memory_gb, threads, trials_per_gpu, trials_per_child)
         if not lease_s > 0:
             raise ConfigError(f"expected lease_s > 0, got {lease_s}; {LEASE_S:g} is the default")
         self._timeout_s, self._memory_gb = timeout_s, memory_gb
         self._threads, self._trials_per_gpu = threads, trials_per_gpu
-        self._lease_s, self._log = lease_s, log
+        self._lease_s, self._log, self._calls = lease_s, log, trials_per_child
+        self.patience_s = math.inf
         self._wire: Wire | None = None
         self._manager: Manager | None = None
         self._closed = False
@@ -158,7 +165,9 @@ class Mpi(Executor):
             failed.set_running_or_notify_cancel()
             failed.set_exception(error)
             return failed
-        future = self._manager.submit(parcel, *limits_of(fn, self._timeout_s, self._memory_gb))
+        timeout_s, memory_gb = limits_of(fn, self._timeout_s, self._memory_gb)
+        repeatable = bool(getattr(fn, "repeatable", True))
+        future = self._manager.submit(parcel, timeout_s, memory_gb, repeatable=repeatable)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
         return future
@@ -168,13 +177,13 @@ class Mpi(Executor):
 
         Args:
             wait: return only once what was submitted is done.
-            cancel_futures: drop what has not begun, and have the workers kill what runs.
+            cancel_futures: drop what has not begun, and have the workers end what runs (see `Local.shutdown`).
         """
         self._closed = True
         if self._manager is None:
             return
         if cancel_futures:
-            self._manager.call_off()
+            self._manager.call_off(self.patience_s)
         if wait:
             wait_for(list(self._futures))
 
@@ -198,7 +207,7 @@ class Mpi(Executor):
     def _serve(self, wire: Wire, post: Post, share: Share) -> None:
         def child(cancelled: Callable[[], bool]) -> Child:
             environ = share.environment(str(post))
-            return Child(threads=share.threads, environ=environ, log=self._log, cancelled=cancelled)
+            return Child(threads=share.threads, environ=environ, log=self._log, cancelled=cancelled, calls=self._calls)
 
         # Rank 0 decides what these mean. Handlers, unlike SIG_IGN, are not inherited by the child.
         before = {number: signal.signal(number, lambda *_: None) for number in STOP_SIGNALS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 import sys
 import threading
@@ -37,6 +38,7 @@ class _Call:
     timeout_s: float | None
     memory_gb: float | None
     parcel: Parcel
+    repeatable: bool
 
 
 class Manager:
@@ -88,7 +90,9 @@ class Manager:
         """See `Dispatcher.ahead`."""
         return self._dispatcher.ahead
 
-    def submit(self, parcel: Parcel, timeout_s: float | None, memory_gb: float | None) -> Future[Any]:
+    def submit(
+        self, parcel: Parcel, timeout_s: float | None, memory_gb: float | None, *, repeatable: bool = True
+    ) -> Future[Any]:
         """Have a call made by a worker; may be called from any thread. Cancelled at once if the thread has failed.
 
         Raises:
@@ -105,7 +109,7 @@ class Manager:
                 f"expected at least 1 of {self._wire.size - 1} worker ranks to be there, got 0: all were lost; "
                 "everything recorded is safe, start the job again to go on"
             )
-        call = _Call(Future(), timeout_s, memory_gb, parcel)
+        call = _Call(Future(), timeout_s, memory_gb, parcel, repeatable)
         with self._failing:
             if self.broken is None:
                 self._inbox.append(call)
@@ -113,9 +117,13 @@ class Manager:
         _cancel(call)
         return call.future
 
-    def call_off(self) -> None:
-        """Cancel what has not begun, and have the workers end what runs; may be called from any thread."""
-        self._inbox.append(self._call_off)
+    def call_off(self, within_s: float = math.inf) -> None:
+        """Cancel what has not begun, and have the workers end what runs; may be called from any thread.
+
+        Args:
+            within_s: most that this may take, s.
+        """
+        self._inbox.append(lambda: self._call_off(within_s))
 
     def stop(self) -> bool:
         """Dismiss the workers, which have nothing left to do, and return once they are gone.
@@ -258,7 +266,7 @@ class Manager:
             self._dispatcher.join(rank, self._now)
         elif not self._given_up[rank]:
             self._given_up[rank] = True
-            self._wire.send(rank, Kind.CALL_OFF)
+            self._wire.send(rank, Kind.CALL_OFF, math.inf)
 
     def _answered(self, rank: int, task: int, answer: bytes | memoryview) -> None:
         if not self._dispatcher.finish(rank, task, self._now):
@@ -314,15 +322,15 @@ class Manager:
             return
         number = next(self._numbers)
         self._calls[number] = call
-        self._dispatcher.submit(number)
+        self._dispatcher.submit(number, may_wait=call.repeatable)
 
-    def _call_off(self) -> None:
+    def _call_off(self, within_s: float) -> None:
         for number, call in list(self._calls.items()):
             if not call.future.running():
                 _cancel(call)
                 del self._calls[number]
         for rank in self._staying():
-            self._wire.send(rank, Kind.CALL_OFF)
+            self._wire.send(rank, Kind.CALL_OFF, within_s)
 
     def _stop(self) -> None:
         self._stopping = True

@@ -6,6 +6,7 @@ longer than a lease.
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import sys
@@ -81,7 +82,7 @@ class Worker:
 
     def _next(self, call: Call | None) -> None:
         if call is None:
-            self._called_off = False
+            self._called_off, self._child.patience_s = False, math.inf
             self._say(Kind.READY)
             return
         task, timeout_s, memory_gb, parcel = call
@@ -132,6 +133,7 @@ class Worker:
             case Kind.RECALL:
                 self._give_back(message.content)
             case Kind.CALL_OFF:
+                self._child.patience_s = message.content
                 self._called_off = True
                 self._waiting.append(None)
             case Kind.KILL:

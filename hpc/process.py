@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import select
 import signal
 import socket
 import subprocess
@@ -25,12 +24,15 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from matloop.hpc import child
+from matloop.hpc.channel import Channel, ConnectionChannel, SocketChannel
 from matloop.hpc.parcel import Kept
 from matloop.orchestrator.errors import WorkerCrashed
 from matloop.orchestrator.job import MPI_RANK
-from matloop.orchestrator.processes import POSIX, apart, cause_of_death, kill_family
+from matloop.orchestrator.processes import POSIX, apart, cause_of_death, kill_bearers, kill_family
 
 FAREWELL_S: Final = 5.0  # how long a dying child is waited for
+GUARDED: Final = sys.platform == "linux"
+MARK: Final = "MATLOOP_CHILD"  # in the environment of a child and of all that it starts
 LOOK_S: Final = 0.1  # how often it is looked at whether a child still lives that has not called back
 
 COMMAND: Final = """\
@@ -51,31 +53,55 @@ class Process:
     """A child process that runs, and what it is reached by.
 
     Attributes:
-        popen: as the standard library has it.
-        calls: the connection.
+        popen: as the standard library has it; on Linux the child's guardian, which ends as the child ends.
+        channel: to the child.
+        calls: how many it has been given.
         kept: what it has of what calls have in common.
     """
 
     def __init__(
-        self, popen: subprocess.Popen[bytes], calls: Connection, lifeline: IO[bytes], stacks: IO[bytes] | None
+        self,
+        popen: subprocess.Popen[bytes],
+        channel: Channel,
+        lifeline: IO[bytes],
+        stacks: IO[bytes] | None = None,
+        mark: str = "",
     ) -> None:
-        self.popen, self.calls, self.kept = popen, calls, Kept()
-        self._lifeline = lifeline  # the child's process group is killed when this closes
+        self.popen, self.channel = popen, channel
+        self.calls, self.kept = 0, Kept()
+        self._mark = mark
+        self._lifeline = lifeline  # the child and its descendants are killed when this closes
         self._stacks = stacks
         self._buried = False
 
-    def has_answer(self, within_s: float = 0.0) -> bool:
-        """Whether there is something to receive, or nothing more will come. `Connection.poll` takes twice the time."""
-        if not hasattr(select, "poll"):
-            return self.calls.poll(within_s)
-        waiting = select.poll()
-        waiting.register(self.calls.fileno(), select.POLLIN)
-        return bool(waiting.poll(1000 * within_s))
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended; told of an idle one."""
+        return self.popen.poll() is not None or self.channel.readable
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it ended by SIGKILL, which is what a system does to what takes too much memory."""
+        return POSIX and self.popen.poll() == -signal.SIGKILL
+
+    def ask_to_end(self) -> bool:
+        """Send SIGTERM to the child; whether there is such a thing here."""
+        if POSIX:
+            self.popen.terminate()
+        return POSIX
 
     def kill(self) -> None:
-        """Kill the process, its group and its other descendants, unless it is buried and the id may be another's."""
-        if not self._buried:
-            kill_family(self.popen, group=True)
+        """Kill the process and its descendants, unless it is buried and the id may be another's."""
+        if self._buried:
+            return
+        self._lifeline.close()
+        if GUARDED and POSIX:
+            with suppress(subprocess.TimeoutExpired):
+                self.popen.wait(FAREWELL_S)
+                if self.popen.returncode == -signal.SIGKILL:  # perhaps the guardian itself
+                    kill_bearers(MARK, self._mark)
+                return
+        kill_family(self.popen, group=True)
 
     def bury(self) -> None:
         """Kill what is left and let go of everything; may be repeated."""
@@ -83,15 +109,14 @@ class Process:
         with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: nothing more can be done about it
             self.popen.wait(FAREWELL_S)
         self._buried = True
-        self.calls.close()
-        self._lifeline.close()
+        self.channel.close()
         if self._stacks is not None:
             self._stacks.close()
 
     def last_words(self) -> WorkerCrashed:
         """What to say of a child that died on its own."""
         with suppress(subprocess.TimeoutExpired):
-            self.popen.wait(1.0)
+            self.popen.wait(FAREWELL_S)
         error = WorkerCrashed(f"the worker died during the trial: {_cause(self.popen.returncode)}")
         if self._stacks is not None:
             self._stacks.seek(0)
@@ -105,10 +130,12 @@ def start(environ: Mapping[str, str], log: Path | None) -> Process:
 
     Args:
         environ: its environment.
-        log: file that takes its standard output and error, appended; None leaves them where this process's go.
+        log: file that takes its standard output and error, appended; None leaves them where this process's go. What
+            cannot be written there is dropped.
 
     Raises:
         WorkerCrashed: it died before it could be reached.
+        OSError: this machine cannot start one now.
         RuntimeError: this process is such a child that is just importing the user's script.
     """
     if child.importing_main:
@@ -117,14 +144,20 @@ def start(environ: Mapping[str, str], log: Path | None) -> Process:
             'put what the script does under `if __name__ == "__main__":`'
         )
     with ExitStack() as ours, ExitStack() as theirs:
-        output = None
-        if log is not None:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            output = theirs.enter_context(log.open("ab"))
+        output = None if log is None else theirs.enter_context(_opened(log))
         options: dict[str, Any] = {"stdout": output, "stderr": output, "env": dict(environ), **apart(session=True)}
         process = _inheriting(ours, theirs, options) if POSIX else _calling_back(ours, theirs, options)
         ours.pop_all()  # from here on the burial closes them
     return process
+
+
+def _opened(log: Path) -> IO[bytes]:
+    """The log, to append to; nowhere if the disk has no room for it, since no trial is to fail over what it prints."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("ab")
+    except OSError:
+        return Path(os.devnull).open("wb")
 
 
 def environment(outer: Mapping[str, str], threads: int) -> dict[str, str]:
@@ -140,16 +173,19 @@ def environment(outer: Mapping[str, str], threads: int) -> dict[str, str]:
 def _inheriting(ours: ExitStack, theirs: ExitStack, options: Mapping[str, Any]) -> Process:
     here, there = socket.socketpair()
     theirs.callback(there.close)
-    calls = ours.enter_context(Connection(here.detach()))
+    channel = SocketChannel(here)
+    ours.callback(channel.close)
     watched, held = os.pipe()
     theirs.callback(os.close, watched)
     lifeline = ours.enter_context(os.fdopen(held, "wb"))
     stacks = ours.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
     inherited = {"calls": there.fileno(), "lifeline": watched, "stacks": stacks.fileno()}
+    mark = f"{os.getpid()}-{secrets.token_hex(8)}"
+    options = {**options, "env": {**options["env"], MARK: mark}}
     popen = subprocess.Popen(
         _command(inherited), stdin=subprocess.DEVNULL, pass_fds=tuple(inherited.values()), **options
     )
-    return Process(popen, calls, lifeline, stacks)
+    return Process(popen, channel, lifeline, stacks, mark)
 
 
 def _calling_back(ours: ExitStack, theirs: ExitStack, options: Mapping[str, Any]) -> Process:
@@ -165,7 +201,7 @@ def _calling_back(ours: ExitStack, theirs: ExitStack, options: Mapping[str, Any]
     except (OSError, EOFError, AuthenticationError):
         kill_family(popen, group=True)
         raise WorkerCrashed(f"the worker died at its start: {_cause(popen.wait())}") from None
-    return Process(popen, calls, lifeline, None)
+    return Process(popen, ConnectionChannel(calls), lifeline)
 
 
 def _accept(listener: Listener, popen: subprocess.Popen[bytes]) -> Connection:

@@ -13,6 +13,8 @@ MatloopError
 ├── WorkerCrashed          the process that was evaluating a trial died: says how
 ├── WorkerLost             a worker is gone or given up, and with it the trial that it was evaluating
 ├── MemoryExceeded         a trial used more memory than it may
+├── NotBegun               a fault of the machine kept a trial from being begun: it is begun again later
+├── OutOfReach             a disk was out of reach for longer than the campaign waits: says what was lost
 └── LedgerError
     ├── LedgerLocked       another process is writing: names it
     ├── LedgerCorrupt      the file is damaged: nothing was changed
@@ -22,6 +24,7 @@ MatloopError
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -215,6 +218,17 @@ class MemoryExceeded(MatloopError):
     """A trial used more memory than it may."""
 
 
+class NotBegun(MatloopError):
+    """A fault of the machine, such as a disk that is out of reach, kept a trial from being begun.
+
+    The run waits and begins it again, as the same attempt. A driver may raise it too, before it does anything.
+    """
+
+
+class OutOfReach(MatloopError):
+    """A disk was out of reach, for longer than the campaign waits."""
+
+
 class LedgerError(MatloopError):
     """The ledger cannot be used."""
 
@@ -241,3 +255,13 @@ class LedgerUnwritable(LedgerError):
 
 class LedgerBusy(LedgerUnwritable):
     """The ledger cannot be written or read for now: another program keeps its file locked."""
+
+
+_OF_THE_MACHINE = frozenset(
+    getattr(errno, name, 0) for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "ESTALE", "ETIMEDOUT", "ENODEV")
+) - {0}
+
+
+def is_of_the_machine(error: OSError) -> bool:
+    """Whether a disk is full, read-only or gone, rather than a name wrong."""
+    return error.errno in _OF_THE_MACHINE

@@ -24,7 +24,7 @@ def to_json(value: object, *, deepest: int = DEEPEST) -> str:
         RecursionError: lists and mappings are nested deeper than `deepest`.
     """
     text = _encode(value)
-    if text.count("[") + text.count("{") > deepest and _depth(text) > deepest:
+    if len(text) > 2 * deepest and text.count("[") + text.count("{") > deepest and _depth(text) > deepest:
         raise RecursionError(f"nested deeper than {deepest} levels")
     return text
 

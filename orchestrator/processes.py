@@ -9,10 +9,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import psutil
+
+_ROUNDS: Final = 100  # of looking for processes that start others faster than they are killed
 
 POSIX: Final = hasattr(os, "killpg")
 """Whether there are process groups, and descriptors that a child can inherit one by one."""
@@ -38,13 +43,38 @@ def family(pid: int) -> list[psutil.Process]:
         return []
 
 
-def resident(pid: int) -> int:
-    """Resident memory of a process and its descendants, bytes; shared pages count once per process."""
+def resident(pid: int, *, enough: float = 0.0) -> int:
+    """Memory of a process and its descendants, bytes; on Linux every page that several share counts once.
+
+    Args:
+        pid: of the process.
+        enough: a sum up to so many bytes may count shared pages several times: it is quick, and never too small. The
+            exact one takes a walk through the page tables.
+    """
+    members = family(pid)
+    total = _sum(members, _resident)
+    return total if total <= enough else _sum(members, _proportional)
+
+
+def _sum(members: Iterable[psutil.Process], of: Callable[[psutil.Process], int]) -> int:
     total = 0
-    for process in family(pid):
+    for process in members:
         with suppress(psutil.Error):
-            total += process.memory_info().rss
+            total += of(process)
     return total
+
+
+def _resident(process: psutil.Process) -> int:
+    return process.memory_info().rss
+
+
+def _proportional(process: psutil.Process) -> int:
+    """Its own pages, and its share of those that others have too (PSS)."""
+    try:
+        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    except (OSError, StopIteration):  # another system, or not to be read
+        return _resident(process)
 
 
 def kill_family(process: subprocess.Popen[bytes], *, group: bool) -> None:
@@ -61,6 +91,54 @@ def kill_family(process: subprocess.Popen[bytes], *, group: bool) -> None:
     for member in members:
         with suppress(psutil.Error):
             member.kill()
+
+
+def end_family(process: subprocess.Popen[bytes], *, within_s: float) -> None:
+    """Ask a process that was started `apart` and its group to end (SIGTERM), and wait until all of them have.
+
+    Elsewhere than on POSIX nothing can be asked.
+
+    Args:
+        process: started by this one.
+        within_s: longest to wait, s; who is there then is left alone.
+    """
+    if not POSIX:
+        return
+    deadline = time.monotonic() + within_s
+    number: int = signal.SIGTERM
+    with suppress(ProcessLookupError, PermissionError):
+        while True:
+            os.killpg(process.pid, number)
+            process.poll()
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(0.01)
+            number = 0  # asks only whether anybody is there
+
+
+def kill_bearers(name: str, value: str) -> None:
+    """Kill every process that has a variable in its environment, as far as the system shows that (Linux)."""
+    sought = f"{name}={value}".encode()
+    for _ in range(_ROUNDS):
+        bearers = [pid for pid in _numbers() if pid != os.getpid() and sought in _environment(pid)]
+        if not bearers:
+            return
+        for pid in bearers:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _numbers() -> list[int]:
+    folder = Path("/proc")
+    return [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def kill_own_family() -> NoReturn:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from matloop.orchestrator.workplace import Workplace
 
 Point = Mapping[str, Any]
 """What may be tried: a JSON-able mapping (a genome, a composition, a latent vector, a scan position)."""
@@ -130,6 +133,7 @@ class Answer:
         artifacts: name to sha256 of the stored file.
         started_at, finished_at: Unix time, s, by the worker's clock.
         worker: host and process that did the work.
+        leaves_folder: whether there is something in the trial's folder; not recorded.
     """
 
     values: Mapping[str, float] | None = None
@@ -141,6 +145,7 @@ class Answer:
     started_at: float
     finished_at: float
     worker: str = ""
+    leaves_folder: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +165,7 @@ class Trial:
         values: measured values by objective name, None until answered or if it failed.
         proposed_at, started_at, finished_at: Unix time, s.
         worker: who measured it: host and process, or a person.
+        workplace: while it is being measured; not recorded.
     Other fields are those of `Proposal` and `Answer`.
     """
 
@@ -188,6 +194,20 @@ class Trial:
     started_at: float | None = None
     finished_at: float | None = None
     worker: str = ""
+    workplace: Workplace | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def folder(self) -> Path | None:
+        """A folder of its own under the run, the same in every attempt, with what earlier ones left there.
+
+        It is removed once the trial is answered, unless the driver wants it kept. None unless it is being measured.
+        """
+        return None if self.workplace is None else self.workplace.folder
+
+    @property
+    def was_done(self) -> bool:
+        """Whether it has been evaluated, and has had its cost, even if its result was set aside later."""
+        return self.state != "running" and self.started_at is not None
 
 
 Unanswered = Trial | Proposal

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.spreadsheets import read
 from matloop.search_spaces.parameter import finite, suggest
 
 DECIMAL_COMMA = re.compile(r"^(\s*[-+]?\d*),(\d+(?:[eE][-+]?\d+)?\s*)$")
@@ -26,7 +27,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Columns:
     The file is UTF-8, with or without a byte-order mark, gzipped if its name ends in .gz, with commas, semicolons or
     tabs between cells, whichever the header has; with semicolons, numbers may have decimal commas. A column is integers
     if every cell is a whole number, else numbers if every cell is one, else texts. Lines without any content are passed
-    over; line numbers in errors count the header as 1.
+    over; line numbers in errors count the header as 1. An apostrophe that keeps a text from being taken for a formula,
+    as in tables that matloop writes, is not part of it.
 
     Args:
         path: of the file.
@@ -60,8 +62,12 @@ def _cells(path: Path, *, header_only: bool = False) -> tuple[list[str], list[tu
             first = file.readline()
             separator = max(",;\t", key=first.count)
             reader = csv.reader(chain([first], () if header_only else file), delimiter=separator)
-            header = [name.strip() for name in next(reader, [])]
-            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+            header = [read(name.strip()) for name in next(reader, [])]
+            rows = [
+                (reader.line_num, [read(cell) if "'" in cell else cell for cell in row])
+                for row in reader
+                if any(cell.strip() for cell in row)
+            ]
     except FileNotFoundError as error:
         raise ConfigError(f"expected a table in {path}, found no such file; correct the path") from error
     except IsADirectoryError as error:

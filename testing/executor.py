@@ -37,6 +37,11 @@ def fail(text: str) -> None:
     raise KeyError(text)
 
 
+def leave_a_trace(file: Path) -> None:
+    file.touch()
+    time.sleep(PATIENCE_S)
+
+
 def nap(seconds: float) -> tuple[float, float]:
     began = time.time()
     time.sleep(seconds)
@@ -244,6 +249,18 @@ class IsolatingContract(ExecutorContract):
         for future in running:
             with pytest.raises(CancelledError):
                 future.result(0)
+
+    def test_of_what_is_ended_only_that_is_cancelled_which_never_began(self, executor: Any, tmp_path: Path) -> None:
+        files = [tmp_path / str(number) for number in range(3 * executor.slots)]
+        futures = [executor.submit(leave_a_trace, file) for file in files]
+        deadline = time.monotonic() + PATIENCE_S
+        while sum(file.exists() for file in files) < executor.slots and time.monotonic() < deadline:
+            time.sleep(0.02)
+        executor.shutdown(wait=False, cancel_futures=True)
+        executor.shutdown(wait=True)
+        began = {file.exists() for file, future in zip(files, futures, strict=True) if future.cancelled()}
+        assert began == {False}
+        assert sum(not future.cancelled() for future in futures) >= executor.slots
 
 
 def _ignore_argument(call: Callable[[], Any]) -> Any:

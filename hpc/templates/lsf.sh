@@ -1,6 +1,6 @@
 {% extends "job.sh" %}
 {% block directives %}
-#BSUB -J {{ job.name }}
+#BSUB -J {{ job.label }}
 {% if job.launcher == "jsrun" %}
 #BSUB -nnodes {{ job.nodes }}
 {% else %}

@@ -1,6 +1,6 @@
 {% extends "job.sh" %}
 {% block directives %}
-#PBS -N {{ job.name }}
+#PBS -N {{ job.label }}
 #PBS -l select={{ job.nodes }}:ncpus={{ job.ranks_per_node * (job.cpus_per_task or 1) }}:mpiprocs={{ job.ranks_per_node }}
 {%- if job.gpus_per_node %}:ngpus={{ job.gpus_per_node }}{% endif %}
 

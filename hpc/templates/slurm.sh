@@ -1,6 +1,6 @@
 {% extends "job.sh" %}
 {% block directives %}
-#SBATCH --job-name={{ job.name }}
+#SBATCH --job-name={{ job.label }}
 #SBATCH --nodes={{ job.nodes }}
 #SBATCH --ntasks-per-node={{ job.ranks_per_node }}
 {% if job.cpus_per_task %}
@@ -16,7 +16,7 @@
 #SBATCH --signal=B:USR1@{{ job.warning_s }}
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output={{ job.log|quote }}
+#SBATCH --output={{ job.log|percent|quote }}
 {% if job.queue %}
 #SBATCH --partition={{ job.queue }}
 {% endif %}

@@ -8,12 +8,13 @@ import os
 import socket
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from matloop.orchestrator.cli import lab
+from matloop.orchestrator.cli import corrections, lab
 from matloop.orchestrator.cli.terminal import console as _console
 
 app = typer.Typer(
@@ -204,14 +205,15 @@ def status(campaign: Campaign) -> None:
 def decide(
     campaign: Campaign,
     trial: Annotated[int, typer.Argument(help="Id of the trial.", min=0)],
-    verdict: Annotated[str, typer.Argument(help="counted or repeat.", metavar="counted|repeat")],
+    verdict: Annotated[str, typer.Argument(help="counted, repeat or drop.", metavar="counted|repeat|drop")],
     by: Annotated[str, typer.Option("--by", help="Who decides.", metavar="NAME")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why.", metavar="TEXT")] = "",
 ) -> None:
     """Decide on a trial that may have happened, gave no answer, and must not be repeated unasked.
 
     counted: it happened, and there is no result. repeat: the next run begins with a new trial at the same point, if the
-    budget is not used up otherwise; it takes this one's place in the number of trials, and each has its cost.
+    budget is not used up otherwise; it takes this one's place in the number of trials, and each has its cost. drop: it
+    is set aside, as by `matloop void`.
     """
     from matloop.orchestrator.cli.commands.decide import record
     from matloop.orchestrator.cli.commands.status import locate
@@ -334,6 +336,8 @@ app.command()(lab.recommend)
 app.command()(lab.tell)
 app.command()(lab.outlook)
 app.command()(lab.cancel)
+app.command()(corrections.amend)
+app.command()(corrections.void)
 
 
 def main() -> None:
@@ -348,6 +352,9 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         app(arguments)
+    except SystemExit as end:
+        _leave(end.code)
+        raise
     except MatloopError as error:
         if debug:
             raise
@@ -357,6 +364,7 @@ def main() -> None:
             _complain(f"rank {rank_of(os.environ)} on {socket.gethostname()}: {error}", error)
         code = _code(error)
         _end_together(arguments, code)
+        _leave(code)
         raise SystemExit(code) from None
     except KeyboardInterrupt:
         if debug:
@@ -365,8 +373,12 @@ def main() -> None:
     except Exception as error:
         if started_with(os.environ) > 1:
             error.add_note(f"on rank {rank_of(os.environ)} on {socket.gethostname()}")
-        _end_together(arguments, 1)
-        raise
+        code = _code(error)
+        _end_together(arguments, code)
+        if debug or code == 1:
+            raise
+        _complain(str(error), error)  # a full disk, say
+        raise SystemExit(code) from None
 
 
 def _end_together(arguments: Sequence[str], code: int) -> None:
@@ -379,12 +391,25 @@ def _end_together(arguments: Sequence[str], code: int) -> None:
         atexit.register(give_up, code)  # after a traceback is printed
 
 
+def _leave(code: object) -> None:
+    """End the process here if a model is still being fitted that nobody waits for: clearing up under it may crash.
+
+    Not in an MPI job, whose launcher would take that for a crash.
+    """
+    proposers = sys.modules.get("matloop.orchestrator.loop.proposer")
+    if proposers is not None and proposers.left_behind() and "mpi4py.MPI" not in sys.modules:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
+
+
 def _code(error: Exception) -> int:
     """Exit code of a command that ends with an error."""
-    from matloop.orchestrator.errors import ConfigError, LedgerUnwritable
+    from matloop.orchestrator.errors import ConfigError, LedgerUnwritable, OutOfReach, is_of_the_machine
     from matloop.orchestrator.job import OUT_OF_REACH
 
-    if isinstance(error, LedgerUnwritable):
+    if isinstance(error, LedgerUnwritable | OutOfReach) or (isinstance(error, OSError) and is_of_the_machine(error)):
         return OUT_OF_REACH
     return 2 if isinstance(error, ConfigError) else 1
 

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from matloop.orchestrator.composition.files import campaign_file
 from matloop.orchestrator.composition.source import Source, suggest
 from matloop.orchestrator.errors import ConfigError, Location, Problem, Refused
+from matloop.orchestrator.loop.patience import PATIENCE_S
 
 
 def _component(value: object) -> object:
@@ -81,7 +82,9 @@ class ExecutorConfig(_Section):
     timeout_s: Positive | None = None
     memory_gb: Positive | None = None
     trials_per_gpu: Annotated[int, Field(ge=0)] | None = None
+    trials_per_child: Count | None = None
     lease_s: Positive | None = None
+    outage_s: Annotated[float, Field(ge=0)] = PATIENCE_S
     address: str | None = None
     cluster: dict[str, Any] | None = None
 

@@ -15,6 +15,7 @@ ONLY: Mapping[str, tuple[str, ...]] = {
     "address": ("dask",),
     "cluster": ("dask",),
     "lease_s": ("mpi",),
+    "trials_per_child": ("local", "mpi", "dask"),
     "trials_per_gpu": ("local", "mpi", "dask"),
 }
 """Options that only some kinds have."""
@@ -45,7 +46,10 @@ def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
         from matloop.hpc.serial import Serial
 
         return Serial()
-    common: dict[str, Any] = {"timeout_s": given.timeout_s, "memory_gb": given.memory_gb, "threads": given.threads}
+    common: dict[str, Any] = {
+        name: getattr(given, name)
+        for name in ("timeout_s", "memory_gb", "threads", "trials_per_gpu", "trials_per_child")
+    }
     if given.kind == "mpi":
         if given.slots is not None:
             text = "the launcher sets the number of slots of an MPI job; remove it and give `mpiexec -n SLOTS+1`"
@@ -53,15 +57,14 @@ def make(config: Config, log: Path) -> AbstractContextManager[Executor | None]:
         from matloop.hpc.mpi import LEASE_S, Mpi
 
         lease_s = given.lease_s if given.lease_s is not None else LEASE_S
-        return Mpi(trials_per_gpu=given.trials_per_gpu, lease_s=lease_s, log=log, **common)
+        return Mpi(lease_s=lease_s, log=log, **common)
     if given.kind == "dask":
         from matloop.hpc.dask import Dask
 
         try:
-            common |= {"slots": given.slots, "trials_per_gpu": given.trials_per_gpu}
-            return Dask(address=given.address, cluster=given.cluster, log=log, **common)
+            return Dask(address=given.address, cluster=given.cluster, slots=given.slots, log=log, **common)
         except ConfigError as error:
             raise config.refused(("executor",), error) from error
     from matloop.hpc.local import Local
 
-    return Local(slots=given.slots, trials_per_gpu=given.trials_per_gpu, log=log, **common)
+    return Local(slots=given.slots, log=log, **common)

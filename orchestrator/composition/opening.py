@@ -98,6 +98,7 @@ def opened(
                 seed=config.seed,
                 artifacts=directory / "artifacts",
                 stop=stop,
+                patience_s=config.executor.outage_s,
             )
             yield Opened(campaign, config, directory, people, waiting)
             ledger.close(campaign.outcome or "opened only")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from matloop.orchestrator.errors import MatloopError
+from matloop.orchestrator.errors import MatloopError, OutOfReach
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.protocols import Encodable, Rendering, Space, require
@@ -69,6 +69,7 @@ class Recorded:
 
         Raises:
             MatloopError: no trial of the study was answered.
+            OutOfReach: the artifact store cannot be written.
         """
         space, objectives = self.describe(study)
         answered = comparable(self.history.of(study))
@@ -77,7 +78,12 @@ class Recorded:
         y = [[(t.values or {})[o.name] for o in objectives] for t in answered]
         x = network_inputs(space, [t.point for t in answered])
         content = pack(x, np.array(y, dtype=np.float64), [o.name for o in objectives])
-        return self.store.path(self.store.save(content)).absolute()
+        try:
+            return self.store.path(self.store.save(content)).absolute()
+        except OSError as error:
+            raise OutOfReach(
+                f"cannot store the data set made of study {study!r} in {self.store.folder}: {error.strerror or error}"
+            ) from error
 
 
 class Rehearsal:

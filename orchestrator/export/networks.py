@@ -70,9 +70,13 @@ def _write(trial: Trial, store: ArtifactStore, folder: Path) -> str | None:
     """Write one network; returns why there is no ONNX model, if there is none."""
     from matloop.search_spaces.networks.source import to_source
 
-    folder.mkdir(parents=True, exist_ok=True)
     content = store.load_bytes(trial.artifacts["weights"])
-    scales = _notes(content).get("scales")
+    try:
+        scales = _notes(content).get("scales")
+    except (ValueError, AttributeError, RecursionError, MemoryError) as error:
+        text = f"the weights of trial {trial.id} are no network that matloop has trained: {error}"
+        raise MatloopError(f"{text}; name another study with --study") from error
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "network.safetensors").write_bytes(content)
     (folder / "network.py").write_text(to_source(trial.point), encoding="utf-8")
     record: dict[str, Any] = {

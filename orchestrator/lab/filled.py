@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from matloop.orchestrator import spreadsheets
 from matloop.orchestrator.errors import Problem
 from matloop.orchestrator.lab.fields import Field
 from matloop.orchestrator.lab.numbers import number
@@ -213,10 +214,10 @@ def _with_point(result: Result, point: Mapping[str, Any] | None, copies: Counter
 def _columns(titles: Sequence[str], layout: Layout, filled: Filled, row: int) -> dict[int, str]:
     """Names of columns by place."""
     columns: dict[int, str] = {}
-    for i, written in enumerate(titles):
+    for i, content in enumerate(titles):
         if len(filled.problems) >= MOST_PROBLEMS:
             break
-        title = " ".join(unicodedata.normalize("NFC", written).split())
+        title = " ".join(unicodedata.normalize("NFC", spreadsheets.read(content.strip())).split())
         if title.startswith("#"):
             filled.passed_over.add(i)
         if not title or title.startswith("#"):
@@ -281,6 +282,7 @@ def _choice(field: Field, text: str) -> Any:
     Raises:
         ValueError: it means none.
     """
+    text = spreadsheets.read(text)
     alike = [choice for choice in field.choices if str(choice).casefold() == text.casefold()]
     written = [choice for choice in field.choices if str(cell(choice)) == text]
     return field.read(str(alike[0] if len(alike) == 1 else written[0] if written else text))

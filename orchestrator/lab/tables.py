@@ -16,6 +16,7 @@ from typing import Any
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.lab.fields import Field
 from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.spreadsheets import written
 from matloop.orchestrator.trial import Objective, Trial
 
 NOISE, PREDICTED, LOW, HIGH = "±", "predicted", "low", "high"
@@ -95,12 +96,15 @@ def rows_of(trials: Sequence[Trial], layout: Layout, *, units: bool = True) -> t
 
 
 def write(trials: Sequence[Trial], layout: Layout) -> bytes:
-    """Recommendations as CSV: UTF-8 with a byte-order mark, which spreadsheet programs want, commas, decimal points."""
+    """Recommendations as CSV: UTF-8 with a byte-order mark, which spreadsheet programs want, commas, decimal points.
+
+    Names, choices and reasons have an apostrophe where such a program would take them for a formula.
+    """
     titles, rows = rows_of(trials, layout)
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(titles)
-    writer.writerows([cell(value) for value in row] for row in rows)
+    writer.writerow(map(written, titles))
+    writer.writerows([written(cell(value)) for value in row] for row in rows)
     return out.getvalue().encode("utf-8-sig")
 
 

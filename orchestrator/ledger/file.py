@@ -11,6 +11,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from matloop.orchestrator.errors import LedgerBusy, LedgerCorrupt, LedgerError, LedgerUnwritable
@@ -41,8 +42,12 @@ _BATCH = 1000  # rows read at once: the file is free for a writer in between, al
 _LOGS = ("-wal", "-journal")
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, busy_s: float | None = None) -> sqlite3.Connection:
     """Open for writing; create if absent. To be closed by the caller.
+
+    Args:
+        path: the file.
+        busy_s: how long to wait for another program to let go of it, s; `BUSY_WAIT_S` if left out.
 
     Raises:
         LedgerCorrupt: it is another program's file, or damaged.
@@ -52,9 +57,10 @@ def connect(path: Path) -> sqlite3.Connection:
     if not path.exists():
         _create(path)
     require_content(path)
+    timeout = BUSY_WAIT_S if busy_s is None else busy_s
     with ExitStack() as opened:
         try:
-            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_WAIT_S)
+            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=timeout)
             opened.callback(db.close)
             _prepare(db, path)
         except sqlite3.Error as error:
@@ -70,12 +76,15 @@ def _create(path: Path) -> None:
             f"{path} is not there, but {', '.join(p.name for p in content_beside(path))} beside it, with events in it. "
             f"Put the file back, or save them with: matloop repair {quoted(path)}; or delete that too, to begin anew"
         )
-    for log in (*_LOGS, "-shm"):
-        path.with_name(path.name + log).unlink(missing_ok=True)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     try:
+        for log in (*_LOGS, "-shm"):
+            path.with_name(path.name + log).unlink(missing_ok=True)
+        for left in path.parent.glob(f"{escape(path.name)}.*.tmp*"):  # by one who was killed here
+            left.unlink(missing_ok=True)
         open(partial, "xb", opener=private).close()
         with closing(sqlite3.connect(partial, isolation_level=None)) as db, db:
+            db.execute("PRAGMA journal_mode = MEMORY")  # what is not whole is not kept
             db.execute("BEGIN IMMEDIATE")
             db.execute(
                 "CREATE TABLE events (seq INTEGER PRIMARY KEY, time REAL NOT NULL, "
@@ -123,7 +132,7 @@ def require_ours(db: sqlite3.Connection, path: Path) -> None:
     """
     number = db.execute("PRAGMA application_id").fetchone()[0]
     tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    if number != APPLICATION_ID and tables == ["events"]:
+    if number != APPLICATION_ID and tables == ["events"] and _columns(db) == _COLUMNS:
         raise corrupt(path, "its first bytes are not those of a ledger")
     if number != APPLICATION_ID and (tables or number):
         raise LedgerCorrupt(f"{path} is an SQLite file of another program; choose another folder")
@@ -132,6 +141,10 @@ def require_ours(db: sqlite3.Connection, path: Path) -> None:
     found = db.execute("PRAGMA user_version").fetchone()[0]
     if found > SCHEMA:
         raise LedgerError(f"{path} was written by a newer matloop (format {found}, this one knows {SCHEMA})")
+
+
+def _columns(db: sqlite3.Connection) -> str:
+    return ", ".join(row[1] for row in db.execute("PRAGMA table_info(events)"))
 
 
 def content_beside(path: Path) -> list[Path]:
@@ -218,14 +231,22 @@ def quoted(path: Path) -> str:
     return f'"{path}"' if any(letter in str(path) for letter in " ()&;'") else str(path)
 
 
-def trouble(path: Path, error: sqlite3.Error, *, doing: str = "write", unsaved: int = 0) -> LedgerError:
+def trouble(
+    path: Path,
+    error: sqlite3.Error,
+    *,
+    doing: str = "write",
+    saved: str = "",
+    again: str = "run the same command again",
+) -> LedgerError:
     """The error for what SQLite says, so that a user knows what to do.
 
     Args:
         path: the file.
         error: from SQLite.
         doing: "write" or "read".
-        unsaved: how many events are not saved for it.
+        saved: what is not saved for it, and what is.
+        again: what to do once it is put right.
     """
     code = _code(error)
     if _is_damage(error):
@@ -236,15 +257,14 @@ def trouble(path: Path, error: sqlite3.Error, *, doing: str = "write", unsaved: 
             "locked. Nothing of its was overwritten. See that only one computer runs this campaign, then run it again"
         )
     begin = f"cannot {doing} {path}: "
-    saved = f"{unsaved} events since the last commit are not saved, everything before is safe. " if unsaved else ""
+    saved = f"{saved}. " if saved else ""
     if is_busy(error):
         return LedgerBusy(
-            f"{begin}another program has kept it locked for {BUSY_WAIT_S:g} s ({error}); the disk is not full. {saved}"
-            "End what has it open (a suspended command, a backup, a viewer of databases), then run the same command "
-            "again"
+            f"{begin}another program keeps it locked ({error}); the disk is not full. {saved}"
+            f"End what has it open (a suspended command, a backup, a viewer of databases), then {again}"
         )
     what, remedy = _TROUBLES.get(code, (str(error), "Free space or make the folder writable"))
-    return LedgerUnwritable(f"{begin}{what.format(error=error)}; {saved}{remedy}, then run the same command again")
+    return LedgerUnwritable(f"{begin}{what.format(error=error)}; {saved}{remedy}, then {again}")
 
 
 _TROUBLES = {

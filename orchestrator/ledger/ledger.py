@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,9 @@ from matloop.orchestrator.ledger.salvage import salvage
 from matloop.orchestrator.ledger.trials import Trials
 from matloop.orchestrator.ledger.writer import Writer
 
+BUSY_MS = 3000
+"""How long one commit waits for a lock where somebody does the waiting: signals are not heard meanwhile."""
+
 
 class Ledger(Writer):
     """A ledger that one session writes, which holds the lock from its beginning to its end.
@@ -32,6 +36,8 @@ class Ledger(Writer):
         clock: Unix time, s; by default that of the beginning and what has passed since, so that a clock which is set
             meanwhile neither turns back the times of events nor stretches a time budget.
     """
+
+    _endure: Callable[[Callable[[], None]], None] | None = None
 
     def __init__(self, path: Path, *, clock: Callable[[], float] | None = None) -> None:
         make_folder(Path(path).parent)
@@ -75,6 +81,22 @@ class Ledger(Writer):
             ledger._release()
             raise
         return ledger
+
+    def commit(self) -> None:
+        """See `Writer`, and `wait_with`."""
+        if self._endure is not None and self._buffer:
+            self._endure(super().commit)
+        else:
+            super().commit()
+
+    def wait_with(self, endure: Callable[[Callable[[], None]], None]) -> None:
+        """Have somebody else do the waiting where the disk does not take a commit.
+
+        Args:
+            endure: makes a commit, again and again if need be.
+        """
+        self._endure = endure
+        self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
     def close(self, reason: str = "finished") -> None:
         """End the session in order; harmless when called twice.
@@ -145,12 +167,13 @@ def _in_a_row(events: Mapping[int, Event], first: int) -> Iterator[Event]:
 
 def session_clock() -> Callable[[], float]:
     """A clock for one session: Unix time, s, as it was at the beginning, and what has passed since."""
-    began, ticks = time.time(), _ticks()
-    return lambda: began + (_ticks() - ticks)
+    ticks = _ticks()
+    began = time.time() - ticks()
+    return lambda: began + ticks()
 
 
-def _ticks() -> float:
+def _ticks() -> Callable[[], float]:
     """Seconds that nobody sets; while the computer sleeps they go on where the system has such a clock."""
     if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+        return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    return time.monotonic

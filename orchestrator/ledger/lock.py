@@ -7,6 +7,7 @@ file beside it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import random
@@ -22,9 +23,11 @@ import psutil
 from filelock import lock_descriptor, unlock_descriptor
 
 from matloop.orchestrator.errors import LedgerLocked, LedgerUnwritable
+from matloop.orchestrator.ledger.disk import private
 
 POLL_S = 0.02
 CLOCK_S = 10.0  # a process may seem to begin so much later than it did, where the clock was set
+WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 GLANCE_S = 1.0  # a new holder has put its name in place of a dead one's by then
 
 
@@ -68,7 +71,7 @@ class WriterLock:
         self.ledger = ledger
         path = lock_path(ledger)
         try:
-            file = path.open("ab")
+            file = open(path, "ab", opener=private)  # noqa: SIM115 (held on to; a path has no opener)
         except OSError as error:
             raise LedgerUnwritable(
                 f"cannot write {path}: {error.strerror}; choose a folder that is writable"
@@ -107,8 +110,14 @@ class WriterLock:
         try:
             return lock_descriptor(file.fileno(), blocking=False)
         except OSError as error:
+            if error.errno in WITHOUT_LOCKS:
+                raise LedgerUnwritable(
+                    f"cannot lock {file.name}: its file system has no locks ({error.strerror}), without which two runs "
+                    "could write at once. Have it mounted with them (Lustre: -o flock; NFS: with lockd), or choose a "
+                    "folder on a file system that has locks, with --dir"
+                ) from error
             raise LedgerUnwritable(
-                f"cannot lock {file.name}: {error.strerror}; choose one on a file system that has locks, with --dir"
+                f"cannot lock {file.name}: {error.strerror}; see to the disk and the way to it, then try again"
             ) from error
 
 
@@ -134,7 +143,7 @@ def read_holder(ledger: Path) -> Holder | None:
 def _sign(ledger: Path) -> FileIO | None:
     """Put down this process as the ledger's writer; None where that cannot be done, and the lock holds without it."""
     try:
-        file = holder_path(ledger).open("ab", buffering=0)
+        file = open(holder_path(ledger), "ab", buffering=0, opener=private)  # noqa: SIM115
     except OSError:
         return None
     holder = Holder(socket.gethostname(), os.getpid(), time.time())

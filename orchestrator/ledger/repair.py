@@ -112,12 +112,12 @@ def repair(source: Path, target: Path) -> Repair:
 
     Raises:
         LedgerLocked: somebody is writing the ledger.
-        LedgerUnwritable: the copy cannot be written, or is there already.
+        LedgerUnwritable: the copy cannot be written.
         LedgerCorrupt: it is another program's file.
-        LedgerError: the ledger cannot be read, or nothing in it can.
+        LedgerError: the ledger cannot be read, or nothing in it can; or the copy is there already.
     """
     if target.exists():
-        raise LedgerUnwritable(f"{target} is there already; name another place for the copy with --to")
+        raise LedgerError(f"{target} is there already; name another place for the copy with --to")
     found = _gathered(source)
     if not found:
         raise LedgerError(f"nothing can be read in {source}; restore it from a backup")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,12 +12,13 @@ from typing import Any
 
 from matloop.orchestrator.errors import LedgerError
 from matloop.orchestrator.ledger.disk import make_folder
+from matloop.orchestrator.ledger.file import trouble
 from matloop.orchestrator.ledger.lock import WriterLock
 from matloop.orchestrator.ledger.writer import Writer
 from matloop.orchestrator.plain import as_recorded
 
 WAIT_S = 30.0
-"""How long a turn is waited for, s; one takes milliseconds."""
+"""How long a turn, or the file, is waited for, s; both take milliseconds."""
 
 
 class SharedLedger(Writer):
@@ -34,7 +36,7 @@ class SharedLedger(Writer):
         self._writing = threading.Lock()
         make_folder(Path(path).parent)
         with WriterLock(path, wait_s=wait_s):
-            super().__init__(path, clock=clock, keep=True)
+            super().__init__(path, clock=clock, keep=True, busy_s=wait_s)
 
     def join(self, config: Mapping[str, Any], environment: Mapping[str, Any], *, accept_change: bool = False) -> None:
         """Say with what the ledger is written to from here on; a new session only where that is new.
@@ -68,6 +70,10 @@ class SharedLedger(Writer):
                 with suppress(LedgerError):  # who comes next tries again, before anything else
                     self._discard()
                 raise
+
+    def _trouble(self, error: sqlite3.Error) -> LedgerError:
+        saved = "nothing of this was recorded, everything before is safe"
+        return trouble(self.path, error, saved=saved, again="try again")
 
     def catch_up(self) -> int:
         """Take over what others have recorded since; say how many events that were."""

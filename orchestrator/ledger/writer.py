@@ -45,13 +45,21 @@ class Writer:
         path: the file; created if absent. To be locked already.
         clock: Unix time, s.
         keep: see `matloop.orchestrator.ledger.trials.Trials`.
+        busy_s: see `matloop.orchestrator.ledger.file.connect`.
 
     Raises:
         LedgerCorrupt: the file is damaged; it was not touched.
         LedgerUnwritable: the disk is full or read-only.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, keep: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        keep: bool = False,
+        busy_s: float | None = None,
+    ) -> None:
         self.path = Path(path)
         self._clock = clock
         self._keep = keep
@@ -59,7 +67,7 @@ class Writer:
         self._doubtful = False  # `history` may hold an event in part, which is not in the buffer
         self._tried = False  # the last commit was not seen to succeed
         self._carried_over = time.monotonic()
-        db = connect(self.path)
+        db = connect(self.path, busy_s=busy_s)
         self._disconnect = weakref.finalize(self, _close, db, os.getpid())
         self._disconnect.atexit = False  # what was committed is safe without it
         self._db = db
@@ -129,9 +137,40 @@ class Writer:
         self._append(kind, trial.study, trial.id, _result(answer, point))
         return self.history.trials[trial.id]
 
-    def amend(self, trial: Trial, answer: Answer, *, point: Point | None = None) -> Trial:
-        """Record the right result of a finished trial in the place of a wrong one; as `answer`."""
-        self._append("amended", trial.study, trial.id, _result(answer, point))
+    def amend(
+        self, trial: Trial, answer: Answer, *, point: Point | None = None, by: str = "", reason: str = ""
+    ) -> Trial:
+        """Record the right result of a finished trial in the place of a wrong one; as `answer`.
+
+        Args:
+            trial: one that is finished.
+            answer: its right result, in full.
+            point: what was really done, where that is not what was proposed.
+            by: who corrects it; the answer's worker if left out.
+            reason: for people; may be empty.
+        """
+        body = _result(answer, point)
+        if by or reason:
+            body["amendment"] = {"by": by, "reason": reason}
+        self._append("amended", trial.study, trial.id, body)
+        return self.history.trials[trial.id]
+
+    def void(self, trial: Trial, *, at: float, worker: str, reason: str) -> Trial:
+        """Record that the result of a finished trial is set aside, as if it had been cancelled; its cost stays.
+
+        Args:
+            trial: one that is finished, and not cancelled.
+            at: Unix time, s.
+            worker: who says so.
+            reason: for people.
+        """
+        body: dict[str, Any] = {name: getattr(trial, name) for name in ("started_at", "finished_at", "worker")}
+        if trial.cost is not None:
+            body["cost"] = trial.cost
+        if trial.planned is not None or trial.ask < 0:
+            body["point"] = trial.point
+        body |= {"info": {"note": reason}, "amendment": {"by": worker, "reason": reason, "at": at}}
+        self._append("voided", trial.study, trial.id, body)
         return self.history.trials[trial.id]
 
     def cancel(self, trial: Trial, *, at: float, worker: str, reason: str) -> Trial:
@@ -195,7 +234,7 @@ class Writer:
         try:
             insert(self._db, self._buffer, again=again)
         except sqlite3.Error as error:
-            raise trouble(self.path, error, unsaved=len(self._buffer)) from error
+            raise self._trouble(error) from error
         self._buffer.clear()
         self._tried = False
         if (now := time.monotonic()) - self._carried_over > CHECKPOINT_S:
@@ -223,8 +262,14 @@ class Writer:
         if self._doubtful:
             self._discard()
         before = self.history.last_seq
-        with naming(self.path):
-            advance(self.history, rows(self._db, self.path, after=before))
+        self._doubtful = True
+        try:
+            with naming(self.path):
+                advance(self.history, rows(self._db, self.path, after=before))
+        except LedgerError:
+            self._doubtful = False  # up to there it is sound
+            raise
+        self._doubtful = False
         return self.history.last_seq - before
 
     def _discard(self) -> bool:
@@ -242,33 +287,37 @@ class Writer:
         self, kind: str, study: str = "", trial: int | None = None, body: Mapping[str, Any] | None = None
     ) -> None:
         self._require_whole()
-        row = self._row(kind, study, trial, body or {})
+        event, right = self._event(kind, study, trial, body or {})
         self._doubtful = True
         try:
-            self.history.apply(Event(*row[:6]))  # from the text, so that a replay gives equal objects
+            self.history.apply(event)  # from the text, so that a replay gives equal objects
         except LedgerCorrupt:
             self._doubtful = False  # nothing has changed
             raise
-        self._buffer.append(row)
+        self._buffer.append((*event, right))
         self._doubtful = False
 
-    def _row(self, kind: str, study: str, trial: int | None, body: Mapping[str, Any]) -> Row:
-        """The row of the next event, ready to be written."""
+    def _event(self, kind: str, study: str, trial: int | None, body: Mapping[str, Any]) -> tuple[Event, int]:
+        """The next event, which can be written, and its checksum."""
         try:
             text = to_json(body, deepest=_DEEPEST)
             if len(text) > LARGEST_BODY:
                 raise ValueError(f"got {len(text):,} characters, of which {LARGEST_BODY:,} can be stored")
             event = Event(self.history.last_seq + 1, float(self._clock()), kind, study, trial, text)
             try:
-                return (*event, checksum(event))
+                return event, checksum(event)
             except UnicodeEncodeError:
                 event = event._replace(body=writable_json(text))
-                return (*event, checksum(event))
+                return event, checksum(event)
         except (TypeError, ValueError, RecursionError) as error:  # also of a study's name, which is looked up as it is
             raise MatloopError(
                 f"cannot record a {kind!r} event of study {study!r}: {error}; points, notes and results must be "
                 "made of numbers, text, lists and mappings"
             ) from error
+
+    def _trouble(self, error: sqlite3.Error) -> LedgerError:
+        saved = f"{len(self._buffer)} events since the last commit are not saved, everything before is safe"
+        return trouble(self.path, error, saved=saved)
 
     def _require_in_place(self) -> None:
         """Look whether what is written can be found again."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
 import numpy as np
 
+from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.ledger.pending import Pending, key
-from matloop.orchestrator.loop.proposer import Mail, ProcessProposer, Proposer, ThreadProposer, apply
+from matloop.orchestrator.loop.proposer import Mail, ProcessProposer, Proposer, ProposerDied, ThreadProposer, apply
 from matloop.orchestrator.loop.study import Study
 from matloop.orchestrator.protocols import Strategy, filler_of, is_slow, maker_of
 from matloop.orchestrator.trial import Proposal, Trial
@@ -28,6 +29,10 @@ BATCH = 16
 
 DECAY = 0.95
 """Factor by which the number of proposals held ready falls from one ask to the next where fewer are needed."""
+
+
+MOST_DEATHS = 5
+"""Deaths of a strategy's process, without a proposal in between, after which it is given up."""
 
 
 class Asker:
@@ -62,7 +67,7 @@ class Asker:
         self._pending.discard(trial.id)
 
     def close(self) -> None:
-        """Stop; a running ask is waited for."""
+        """Let go of the strategy."""
 
 
 class BackgroundAsker(Asker):
@@ -77,12 +82,22 @@ class BackgroundAsker(Asker):
         proposer: where the strategy is, which has been told nothing yet.
         filler: answers while nothing is ready; None to let free slots wait.
         wake: called from another thread when an answer is ready.
+        told: gives every trial that was told so far, in that order: a strategy whose process died is made again and
+            told everything.
     """
 
-    def __init__(self, proposer: Proposer, filler: Strategy | None, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        proposer: Proposer,
+        filler: Strategy | None,
+        wake: Callable[[], None],
+        told: Callable[[], Iterable[Trial]],
+    ) -> None:
         self._proposer = proposer
         self._filler = filler
         self._wake = wake
+        self._all_told = told
+        self._deaths = 0  # since the last proposal
         self._pending = Pending()
         self._mail: list[Mail] = []
         self._asked: Future[list[Proposal]] | None = None
@@ -123,7 +138,7 @@ class BackgroundAsker(Asker):
         self._note(("told", trial))
 
     def close(self) -> None:
-        """As `Asker.close`; a running ask is waited for or given up."""
+        """As `Asker.close`; a running ask is given up, and what comes of it is dropped."""
         self._proposer.close()
 
     def _collect(self) -> None:
@@ -131,12 +146,30 @@ class BackgroundAsker(Asker):
         if self._asked is None or not self._asked.done():
             return
         asked, self._asked = self._asked, None
-        proposals = asked.result()
+        try:
+            proposals = asked.result()
+        except ProposerDied as death:
+            self._begin_again(death)
+            return
+        if proposals:
+            self._deaths = 0
         self._barren = not proposals and not any(what == "told" for what, _ in self._mail)
         for proposal in proposals:
             if self._filler is None or not self._known(key(proposal.point)):
                 self._note(("pending", proposal))
                 self._ready.append(proposal)
+
+    def _begin_again(self, death: ProposerDied) -> None:
+        """Have the strategy made anew, to be told all that it was told, and what is pending."""
+        self._deaths += 1
+        if self._deaths >= MOST_DEATHS:
+            raise MatloopError(
+                f"the process of the strategy died {self._deaths} times without a proposal in between; the last time: "
+                f"{death}. All results are recorded; give it more memory or choose another strategy, then run again"
+            ) from death
+        self._proposer.renew()
+        self._mail = [("told", trial) for trial in self._all_told()]
+        self._mail += [("pending", proposed) for proposed in self._pending]
 
     def _known(self, point_key: str) -> bool:
         """Whether the filler has come to propose the point while the strategy did."""
@@ -164,14 +197,21 @@ class BackgroundAsker(Asker):
         self._mail.append(item)
 
 
-def asker_of(study: Study, slots: int, wake: Callable[[], None]) -> Asker:
-    """The asker that suits a study: in the background if it says so or, with several slots, its strategy does."""
+def asker_of(study: Study, slots: int, wake: Callable[[], None], told: Callable[[], Iterable[Trial]]) -> Asker:
+    """The asker that suits a study: in the background if it says so or, with several slots, its strategy does.
+
+    Args:
+        study: it.
+        slots: evaluations at once.
+        wake: see `BackgroundAsker`.
+        told: see `BackgroundAsker`.
+    """
     strategy, filler = study.strategy, study.filler
     if not (slots > 1 and is_slow(strategy) if study.background is None else study.background):
         return Asker(strategy)
     filler = filler_of(strategy) if filler is None else filler
     proposer = None if filler is None else _apart(maker_of(strategy))
-    return BackgroundAsker(proposer or ThreadProposer(strategy), filler, wake)
+    return BackgroundAsker(proposer or ThreadProposer(strategy), filler, wake, told)
 
 
 def _apart(maker: Callable[[], Strategy] | None) -> ProcessProposer | None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
+from matloop.orchestrator.ledger import corrections
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.corrections import Correction
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.inbox import Inbox
 from matloop.orchestrator.loop.loop import INTERRUPTED, Loop
+from matloop.orchestrator.loop.outage import Outage
+from matloop.orchestrator.loop.patience import PATIENCE_S
 from matloop.orchestrator.loop.stop import Stop
-from matloop.orchestrator.loop.study import Observer, Plan, Silent, Study
+from matloop.orchestrator.loop.study import Guarded, Observer, Plan, Silent, Study
+from matloop.orchestrator.trial import Trial
 
 
 class Campaign:
@@ -30,6 +37,7 @@ class Campaign:
         observer: see `Observer`.
         stop: when it is to end; by default when it is interrupted.
         inbox: what the loop waits at; for simulations.
+        patience_s: how long a disk that is out of reach is waited for, s.
 
     Attributes:
         outcome: how the last `run` ended, one of `orchestrator.job.OUTCOMES`; empty before.
@@ -47,6 +55,7 @@ class Campaign:
         observer: Observer | None = None,
         stop: Stop | None = None,
         inbox: Inbox | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.plans = list(plans)
         self.ledger = ledger
@@ -56,6 +65,7 @@ class Campaign:
         self.artifacts = artifacts
         self.observer = observer or Silent()
         self.inbox = inbox
+        self.patience_s = patience_s
         self.stop = stop or Stop()
         self.outcome = ""
 
@@ -63,6 +73,26 @@ class Campaign:
     def history(self) -> History:
         """What has happened; not to be changed."""
         return self.ledger.history
+
+    def amend(self, trial: int, correction: Correction, *, reason: str, by: str = "") -> Trial:
+        """Record the right result of a trial in the place of a wrong one, for the next `run` to go on with.
+
+        Raises:
+            MatloopError: see `matloop.orchestrator.ledger.corrections.amend`.
+        """
+        amended = corrections.amend(self.ledger, trial, correction, reason=reason, by=by)
+        self.ledger.commit()
+        return amended
+
+    def void(self, trial: int, *, reason: str, by: str = "") -> Trial:
+        """Set the result of a trial aside, for the next `run` to go on without it.
+
+        Raises:
+            MatloopError: see `matloop.orchestrator.ledger.corrections.void`.
+        """
+        voided = corrections.void(self.ledger, trial, reason=reason, at=time.time(), by=by)
+        self.ledger.commit()
+        return voided
 
     def run(self) -> str:
         """Run, or go on with, every study that is not at its end.
@@ -75,7 +105,8 @@ class Campaign:
 
         Raises:
             MatloopError: a strategy or the ledger is in trouble; what was in flight has been recorded, unless it was
-                stopped.
+                stopped. LedgerUnwritable, OutOfReach: a disk was out of reach for longer than `patience_s`, or a stop
+                was asked for meanwhile; what could be recorded is.
         """
         self.outcome = ""
         with self.stop.taking_signals():
@@ -84,6 +115,9 @@ class Campaign:
 
     def _run(self) -> str:
         history = self.ledger.history
+        observer = Guarded(self.observer)
+        outage = Outage(patience_s=self.patience_s, observer=observer, stop=self.stop)
+        self.ledger.wait_with(outage.endure)
         started_later = set(history.counts)
         for index, plan in enumerate(self.plans):
             later = {p.name for p in self.plans[index + 1 :]}
@@ -92,21 +126,24 @@ class Campaign:
             if self.stop.stopping and not history.ended(plan.name):
                 return self._stopped()
             try:
-                with self.stop.breakable():
-                    study = plan.build(history, ArtifactStore(self.artifacts))
+                study = outage.endure(partial(self._build, plan))
             except KeyboardInterrupt:
                 return self._stopped()
-            ending = self._loop(study).run()
+            ending = self._loop(study, observer).run()
             if ending != "finished":  # later studies might build on what it did not find
                 return self._stopped() if ending == INTERRUPTED else ending
         return "finished"
+
+    def _build(self, plan: Plan) -> Study:
+        with self.stop.breakable():
+            return plan.build(self.ledger.history, ArtifactStore(self.artifacts))
 
     def _stopped(self) -> str:
         if self.stop.closing:
             return "out of time"
         return "terminated" if self.stop.first == signal.SIGTERM else "interrupted"
 
-    def _loop(self, study: Study) -> Loop:
+    def _loop(self, study: Study, observer: Observer) -> Loop:
         return Loop(
             study,
             ledger=self.ledger,
@@ -114,7 +151,8 @@ class Campaign:
             slots=self.slots,
             seed=self.seed,
             artifacts=self.artifacts,
-            observer=self.observer,
+            observer=observer,
             stop=self.stop,
             inbox=self.inbox,
+            patience_s=self.patience_s,
         )

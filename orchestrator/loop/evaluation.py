@@ -8,28 +8,49 @@ would pickle at a fifth of the speed.
 from __future__ import annotations
 
 import copyreg
+import math
 import os
 import pickle
+import re
 import signal
 import socket
 import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, lru_cache, partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, SupportsIndex, TypeVar
+from typing import Any, Final, SupportsIndex, TypeVar
 
-from matloop.orchestrator.errors import InvalidResult
+from matloop.orchestrator import interruption
+from matloop.orchestrator.errors import InvalidResult, NotBegun
+from matloop.orchestrator.interruption import Interrupted
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.loop.blame import fault_of_a_disk, full
+from matloop.orchestrator.loop.patience import Patience
 from matloop.orchestrator.loop.returned import as_measurement, kept_of
 from matloop.orchestrator.loop.stop import StopNow
+from matloop.orchestrator.loop.transfer import (
+    NOTHING_LEFT,
+    Incomplete,
+    InputMissing,
+    Left,
+    Spoiled,
+    Unbegun,
+    Unsaved,
+    inputs,
+    leave,
+)
 from matloop.orchestrator.measurement import shown
 from matloop.orchestrator.plain import writable
-from matloop.orchestrator.protocols import Driver, accepts_inputs
+from matloop.orchestrator.protocols import Driver, accepts_inputs, grace_of
 from matloop.orchestrator.trial import Answer, Cause, Failure, Measurement, Objective, Trial
+from matloop.orchestrator.workplace import Workplace, folder_of_trials
+
+WAIT_WITHIN: Final = 0.9
+"""Of its time limit, the part in which an evaluation may wait for the artifact store."""
 
 LONGEST_MESSAGE = 500
 LONGEST_TRACEBACK = 20_000
@@ -57,11 +78,23 @@ class Conditions:
     objectives: tuple[Objective, ...]
     artifacts: Path
     limits: Limits = field(default_factory=Limits)
+    patience: Patience = field(default_factory=Patience)
 
     @cached_property
     def packed(self) -> bytes:
         """Pickled, once."""
-        return pickle.dumps((self.driver, self.objectives, self.artifacts, self.limits), pickle.HIGHEST_PROTOCOL)
+        common = (self.driver, self.objectives, self.artifacts, self.limits, self.patience)
+        return pickle.dumps(common, pickle.HIGHEST_PROTOCOL)
+
+    @cached_property
+    def grace_s(self) -> float | None:
+        """See `grace_of`."""
+        return grace_of(self.driver)
+
+    @cached_property
+    def trials(self) -> str:
+        """Folder of the trials' own folders, absolute: beside the artifacts."""
+        return str(folder_of_trials(self.artifacts.parent))
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Callable[[bytes], Conditions], tuple[object]]:
         """Evaluations share a buffer, so that an executor may send it once (`matloop.hpc.parcel`)."""
@@ -70,8 +103,8 @@ class Conditions:
 
 @lru_cache(maxsize=1)  # a worker makes evaluations of one study, then those of the next
 def _unpacked(packed: bytes) -> Conditions:
-    driver, objectives, artifacts, limits = pickle.loads(packed)
-    return Conditions(driver=driver, objectives=objectives, artifacts=artifacts, limits=limits)
+    driver, objectives, artifacts, limits, patience = pickle.loads(packed)
+    return Conditions(driver=driver, objectives=objectives, artifacts=artifacts, limits=limits, patience=patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,65 +119,91 @@ class Evaluation:
         """What it may use."""
         return self.conditions.limits
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether measuring once more is harmless."""
+        return self.conditions.driver.repeatable
+
+    @property
+    def grace_s(self) -> float | None:
+        """How long it may go on once it was asked to end, s; None if the driver does not say."""
+        return self.conditions.grace_s
+
+    def out_of_memory(self, answer: Answer) -> bool:
+        """Whether that is why its answer has no values."""
+        return answer.failure is not None and answer.failure.cause == "memory"
+
     def __reduce__(self) -> tuple[type[Evaluation], tuple[Conditions, Trial]]:
         return Evaluation, (self.conditions, self.trial)
 
     def __call__(self) -> Answer:
-        """Measure and check; whatever the driver raises becomes a Failure with its full traceback."""
-        started_at = time.time()
-        measurement, failure, stored, details = None, None, {}, {}
+        """Measure and check; whatever the driver raises becomes a Failure with its full traceback.
+
+        Raises:
+            Interrupted: the evaluation is to end, and the driver let that pass.
+        """
+        started_at, began = time.time(), time.monotonic()
+        workplace = Workplace(f"{self.conditions.trials}/{self.trial.id}")
+        measurement, failure, details, left = None, None, {}, NOTHING_LEFT
+        kind: Callable[..., Answer] = Answer
         try:
-            measurement = as_measurement(self._measure(), self.conditions.objectives)
-            stored = self._store(measurement)
+            returned = self._measure(replace(self.trial, workplace=workplace))
+            interruption.end()
+            measurement = as_measurement(returned, self.conditions.objectives)
+            if measurement.artifacts:
+                left = self._store(measurement, began)
         except BaseException as error:  # SystemExit and KeyboardInterrupt too, where the driver raised them
+            interruption.end()
             if stops_the_run(error):
                 raise
             failure, details = _failure(error), _details(error)
-        return Answer(
+            kind = next((kind for raised, kind in _KINDS if isinstance(error, raised)), Answer)
+            if failure.cause == "exception" and (why := fault_of_a_disk(error, self._disks)):
+                kind, failure = Spoiled, replace(failure, cause="lost", message=f"{why} ({failure.message})")
+        if left.reason:
+            kind = partial(Unsaved, contents=left.contents, given_up=left.given_up, reason=left.reason)
+        return kind(
             values=dict(measurement.values) if measurement and not failure else None,
             failure=failure,
             noise=dict(measurement.noise) if measurement else {},
             info=dict(measurement.info) if measurement else details,
-            artifacts=stored,
+            artifacts=left.stored,
             cost=measurement.cost if measurement else None,
             started_at=started_at,
             finished_at=time.time(),
             worker=os.environ.get("MATLOOP_WORKER") or f"{socket.gethostname()}:{os.getpid()}",
+            leaves_folder=workplace.made and workplace.leave(),
         )
 
-    def _measure(self) -> object:
+    @property
+    def _disks(self) -> tuple[Path, ...]:
+        """Folders on disks that a driver may write to."""
+        return self.conditions.artifacts.parent, Path(os.environ.get("TMPDIR", "/tmp"))
+
+    def _measure(self, trial: Trial) -> object:
         driver = self.conditions.driver
+        if not driver.repeatable and (why := full(self.conditions.artifacts.parent)):  # it might happen in vain
+            raise NotBegun(why)
         if accepts_inputs(driver):
-            return driver(self.trial, self._inputs())
-        return driver(self.trial)
+            wait_s = self.conditions.patience.wait_s
+            return driver(trial, inputs(ArtifactStore(self.conditions.artifacts), self.trial.inputs, wait_s))
+        return driver(trial)
 
-    def _inputs(self) -> dict[str, bytes]:
+    def _store(self, measurement: Measurement, began: float) -> Left:
+        limit_s = self.limits.timeout_s
+        until = math.inf if limit_s is None else began + WAIT_WITHIN * limit_s  # or it would pass for a slow trial
         store = ArtifactStore(self.conditions.artifacts)
-        try:
-            return {name: store.load_bytes(content) for name, content in self.trial.inputs.items()}
-        except OSError as error:
-            raise _ArtifactsOutOfReach(
-                f"cannot read the inputs {dict(self.trial.inputs)} of trial {self.trial.id} from "
-                f"{self.conditions.artifacts}: {error}; the folder has to be the same on every worker"
-            ) from error
-
-    def _store(self, measurement: Measurement) -> dict[str, str]:
-        store = ArtifactStore(self.conditions.artifacts)
-        try:
-            return {name: store.save(content) for name, content in measurement.artifacts.items()}
-        except OSError as error:
-            raise _ArtifactsOutOfReach(f"cannot store artifacts in {self.conditions.artifacts}: {error}") from error
+        return leave(store, measurement.artifacts, self.conditions.patience, until=until)
 
 
-class _ArtifactsOutOfReach(Exception):
-    """The disk did not take an artifact, or does not have it."""
-
+_KINDS: tuple[tuple[type[Exception], type[Answer]], ...] = ((NotBegun, Unbegun), (InputMissing, Incomplete))
+"""Of the answers that say that nothing was begun, by what was raised."""
 
 _CAUSES: tuple[tuple[type[BaseException], Cause], ...] = (
-    (_ArtifactsOutOfReach, "lost"),  # the machine's fault, not the point's
+    (NotBegun, "lost"),  # the machine's fault, not the point's
+    (InputMissing, "lost"),
     (InvalidResult, "invalid_result"),
     (TimeoutError, "timeout"),
-    (MemoryError, "memory"),
     (BaseException, "exception"),
 )
 
@@ -152,7 +211,7 @@ _CAUSES: tuple[tuple[type[BaseException], Cause], ...] = (
 def stops_the_run(error: BaseException) -> bool:
     """Whether it comes from whoever stops the run, rather than from the driver: from `Stop`, or by Ctrl-C in a process
     that has left Python to deal with that."""
-    if isinstance(error, StopNow):
+    if isinstance(error, StopNow | Interrupted):
         return True
     by_signal = isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
     return by_signal and signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -160,7 +219,7 @@ def stops_the_run(error: BaseException) -> bool:
 
 def _failure(error: BaseException) -> Failure:
     """What the record keeps of an exception that is being handled."""
-    cause = next(cause for kind, cause in _CAUSES if isinstance(error, kind))
+    cause: Cause = "memory" if _memory_ran_out(error) else next(c for kind, c in _CAUSES if isinstance(error, kind))
     trace = traceback.format_exc()
     if len(trace) > LONGEST_TRACEBACK:
         trace = f"… {trace[-LONGEST_TRACEBACK:]}"
@@ -171,8 +230,25 @@ def _details(error: BaseException) -> dict[str, Any]:
     """What the driver adds to its failure: an exception may have `info`, as a measurement has."""
     try:
         return kept_of(getattr(error, "info", None))
-    except Exception:  # of an exception that is not ours
+    except (Exception, SystemExit):  # of an exception that is not ours
         return {}
+
+
+def _memory_ran_out(error: BaseException | None) -> bool:
+    """Of this process or of its GPU, told without importing any library that uses one."""
+    while error is not None:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        if isinstance(error, MemoryError) or "OutOfMemoryError" in names:
+            return True
+        if isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(_text(error)):
+            return True
+        error = error.__cause__
+    return False
+
+
+_OUT_OF_MEMORY = re.compile(
+    r"(?i)\b(CUDA|HIP|XPU|MPS|cuBLAS)\b.*\bout of memory|RESOURCE_EXHAUSTED|CUBLAS_STATUS_ALLOC_FAILED"
+)
 
 
 def _one_line(error: BaseException) -> str:
@@ -185,11 +261,16 @@ def _one_line(error: BaseException) -> str:
             f"{name}: expected a result, got sys.exit({'' if error.code is None else shown(error.code)}); return the "
             "result, and catch SystemExit around a program that ends so"
         )
-    try:
-        text = " ".join(str(error)[: 4 * LONGEST_MESSAGE].split())
-    except Exception:  # of an exception that is not ours
-        return name
+    text = " ".join(_text(error).split())
     return f"{name}: {text}"[:LONGEST_MESSAGE] if text else name
+
+
+def _text(error: BaseException) -> str:
+    """Its beginning; empty if it cannot say it, being no exception of ours."""
+    try:
+        return str(error)[: 4 * LONGEST_MESSAGE]
+    except (Exception, SystemExit):
+        return ""
 
 
 T = TypeVar("T", Trial, Answer)

@@ -7,7 +7,8 @@ import traceback
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 
-from matloop.orchestrator.errors import MemoryExceeded, WorkerLost
+from matloop.orchestrator.errors import MemoryExceeded, NotBegun, WorkerLost
+from matloop.orchestrator.loop.transfer import Unbegun
 from matloop.orchestrator.plain import writable
 from matloop.orchestrator.trial import Answer, Failure
 
@@ -51,6 +52,9 @@ def outcome(future: Future[Answer], submitted_at: float) -> Answer | None:
         return None
     except TimeoutError as error:
         failure = Failure(cause="timeout", message=str(error) or "took longer than its time limit")
+    except NotBegun as error:
+        failure = Failure(cause="lost", message=writable(str(error)))
+        return Unbegun(failure=failure, started_at=submitted_at, finished_at=time.time())
     except MemoryExceeded as error:
         failure = Failure(cause="memory", message=str(error))
     except WorkerLost as error:

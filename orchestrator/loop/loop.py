@@ -25,26 +25,35 @@ from matloop.orchestrator.errors import (
     SpaceExhausted,
     StrategyStalled,
 )
+from matloop.orchestrator.interruption import GRACE_S
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.asker import asker_of
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.loop.flight import Flight, no_answer, outcome
+from matloop.orchestrator.loop.folders import Folders
+from matloop.orchestrator.loop.held import Held
 from matloop.orchestrator.loop.inbox import Inbox, Item
+from matloop.orchestrator.loop.outage import Outage
+from matloop.orchestrator.loop.patience import PATIENCE_S, Patience
 from matloop.orchestrator.loop.restarts import Ending, Rules, again, ending_of, follows, uncertain
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Study
-from matloop.orchestrator.protocols import WithQueue, WithSlots
+from matloop.orchestrator.loop.transfer import Unbegun
+from matloop.orchestrator.protocols import WithGrace, WithQueue, WithSlots, grace_of, kept_by
 from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.trial import Answer, Proposal, Trial
 
 POLL_S = 0.5  # how often time budgets and observers are looked at while nothing happens
 FULL_COLLECTION_EVERY = 100  # young ones: running evaluations keep many objects alive, so collect in full rarely
 MOST_AT_ONCE = 500  # proposals or answers handled in a row, so that ten thousand slots fill while answers are recorded
+TIDYING_S = 5.0  # how long the removal of trials' folders is waited for at the end
 FAREWELL_S = 1.0  # how long results are waited for that come while what runs is ended
 
 INTERRUPTED = "interrupted"
 STOPPED = "it was stopped while it ran"
+HOW_TO_END = "Ctrl-C or SIGTERM ends them"
 
 
 class Loop:
@@ -62,11 +71,15 @@ class Loop:
         observer: Observer,
         stop: Stop,
         inbox: Inbox | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.study, self.ledger, self.executor, self._slots = study, ledger, executor, slots
         self.seed, self.observer, self.stop = seed, observer, stop
         self._sized = executor if isinstance(executor, WithSlots) else None
         self._queueing = executor if isinstance(executor, WithQueue) else None
+        self._graceful = executor if isinstance(executor, WithGrace) else None
+        self.folders = Folders(artifacts.absolute().parent, kept_by(study.driver))
+        self._leaving: set[int] = set()  # folders behind: trials that are about to be finished
         self.inbox: Inbox = SimpleQueue() if inbox is None else inbox
         self.pending: dict[int, Trial] = {}
         self.retries: deque[Trial] = deque()
@@ -74,14 +87,23 @@ class Loop:
         self.repeats: deque[Trial] = deque(ledger.history.to_repeat(study.name))
         self.barren = False  # the strategy waits for an answer
         self.hurry = False  # more is to be proposed at once
+        self.said = False  # that it is stopping
         self.conditions = Conditions(
-            driver=study.driver, objectives=study.objectives, artifacts=artifacts, limits=study.limits
+            driver=study.driver,
+            objectives=study.objectives,
+            artifacts=artifacts,
+            limits=study.limits,
+            patience=Patience.among(self.slots, patience_s),
+        )
+        storing, beginning = (Outage(patience_s=patience_s, observer=observer, stop=stop) for _ in range(2))
+        self.held = Held(
+            ArtifactStore(artifacts), storing=storing, beginning=beginning, repeatable=study.driver.repeatable
         )
         self.rules = Rules(repeatable=study.driver.repeatable, attempts=study.attempts)
         self.uncounted = len(ledger.history.uncounted(study.name))
         self.spending = Spending(study.budget, study.objectives[0], ledger.history.uncharged.get(study.name, ()))
         self.exhausted: str | None = None
-        self.asker = asker_of(study, self.slots, self._wake)
+        self.asker = asker_of(study, self.slots, self._wake, lambda: ledger.history.told(study.name))
         stop.wake = self._wake
 
     @property
@@ -99,6 +121,7 @@ class Loop:
             return INTERRUPTED
         finally:
             self.asker.close()
+            self.folders.close(within_s=min(TIDYING_S, self.stop.left_s / 2))
 
     def _run(self) -> str:
         history, name = self.ledger.history, self.study.name
@@ -113,13 +136,16 @@ class Loop:
         young, middle, old = gc.get_threshold()
         gc.set_threshold(young, middle, max(old, FULL_COLLECTION_EVERY))
         try:
+            self._tidy()
             self._reopen(open_trials)
             self.observer.study_started(self.study, history)
             reason = self._loop()
         except KeyboardInterrupt:
             self._withdraw()
+            self.held.check()
             reason = INTERRUPTED
-        except LedgerUnwritable:
+        except LedgerUnwritable as error:
+            self._last_try(error)
             raise
         except BaseException as error:
             self._drain(error)
@@ -128,6 +154,7 @@ class Loop:
             gc.set_threshold(young, middle, old)
         ending = INTERRUPTED if reason == INTERRUPTED else self._outcome()
         if ending != INTERRUPTED:
+            self._tidy()
             free = {"failures in a row": self.spending.row, "nothing answered": self.spending.failed}.get(ending)
             self.ledger.note(name, "study_ended", {"reason": reason} | ({"uncharged": free} if free else {}))
             self.ledger.commit()
@@ -145,19 +172,26 @@ class Loop:
             end = self._end()
             if end != INTERRUPTED:
                 self._resubmit()
-            if end is None:
+            elif self.in_flight and not self.said:
+                self.said = True
+                self.observer.notice(
+                    f"stopping: {len(self.in_flight)} evaluations run and are waited for; {HOW_TO_END}"
+                )
+            if end is None and not self.held.any:
                 self._repeat()
                 self._ask()
             self.observer.running(min(len(self.in_flight), self.slots), self.slots)
-            if not self.in_flight:
-                if end := self._end():
+            if not self.in_flight and not self.held.results:
+                end = self._end()
+                if end == INTERRUPTED or (end and not self.held.any):
                     return end
-                if not self.asker.busy:
+                if not self.asker.busy and not self.held.any:
                     raise StrategyStalled(
                         f"study {self.study.name!r}: {type(self.study.strategy).__name__} proposes nothing although "
                         "nothing is running; raise SpaceExhausted from `ask` when every point has been tried"
                     )
             self._record(self._wait())
+            self.held.check()
 
     def _end(self) -> str | None:
         if self.stop.at_once:
@@ -271,7 +305,7 @@ class Loop:
     def _room(self) -> int:
         """Evaluations to submit: one per free slot, and those that the executor wants to have ready ahead."""
         ahead = self._queueing.ahead if self._queueing and self._slots is None else 0
-        return self.slots + ahead - len(self.in_flight)
+        return self.held.room(self.slots + ahead - len(self.in_flight), self.in_flight)
 
     def _resubmit(self) -> None:
         restarted: list[Trial] = []
@@ -297,13 +331,19 @@ class Loop:
 
     def _record(self, done: Sequence[tuple[Trial, Future[Answer]]], *, tell: bool = True) -> None:
         finished: list[Trial] = []
+        answers: list[tuple[Trial, Answer]] = []
         for trial, future in done:
             flight = self.in_flight.pop(trial.id)
             answer = outcome(future, flight.submitted_at)
+            if answer is None or answer.leaves_folder or answer.failure is not None:
+                self._leaving.add(trial.id)
             if answer is None:
                 finished += self._settle(trial, "stop", no_answer(STOPPED, flight.submitted_at), begun=flight.begun)
             else:
-                finished += self._settle(trial, ending_of(answer), answer)
+                answers.append((trial, answer))
+        for trial, answer in self.held.ready(answers):
+            begun = not isinstance(answer, Unbegun)
+            finished += self._settle(trial, ending_of(answer), answer, begun=begun)
         self._finish(finished, tell=tell)
 
     def _settle(
@@ -336,10 +376,15 @@ class Loop:
         self.ledger.commit()
         for trial in finished:
             self.pending.pop(trial.id, None)
-        if tell and finished:
-            self._tell(finished)
-        for trial in finished:
-            self.observer.finished(trial)
+            if trial.id in self._leaving:
+                self._leaving.remove(trial.id)
+                self.folders.release(trial.id, trial.state)
+        try:
+            if tell and finished:
+                self._tell(finished)
+        finally:
+            for trial in finished:
+                self.observer.finished(trial)
 
     def _tell(self, trials: Iterable[Trial]) -> None:
         self.barren = False
@@ -350,32 +395,76 @@ class Loop:
 
     def _drain(self, error: BaseException) -> None:
         """Say what is wrong and record what is in flight, until it is to be stopped; the strategy hears no more."""
-        if self.in_flight:
-            self.observer.notice(f"{error}\nwaiting for {len(self.in_flight)} evaluations that run; Ctrl-C ends them")
         count = self.stop.count
-        while self.in_flight:
+        if self.in_flight:
+            waiting = f"{len(self.in_flight)} evaluations run and are waited for"
+            self.observer.notice(f"{error or type(error).__name__}\n{waiting}; {HOW_TO_END}")
+        while self.in_flight or self.held.results:
             if self.stop.count > count or self.stop.at_once:
                 return self._withdraw()
             self._record(self._wait(), tell=False)
+        self._let_go()
 
     def _withdraw(self) -> None:
         """End what is in flight; what came back before is recorded, and measurements that come while it is ended."""
         self.hurry = True
+        self.held.give_up()
         self._record(self._wait(), tell=False)
+        within_s = self.stop.grace_s = self._farewell_s()
         self.executor.shutdown(wait=False, cancel_futures=True)
         futures = [flight.future for flight in self.in_flight.values() if flight.future is not None]
-        wait(futures, min(FAREWELL_S, self.stop.warning_s / 8))
+        self._part(futures, within_s)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Record of everything that has no answer whether it may have begun."""
         finished: list[Trial] = []
+        answers: list[tuple[Trial, Answer]] = []
         waiting = {trial.id for trial in self.retries}
         for trial in [trial for trial in self.pending.values() if trial.id not in waiting]:
             flight = self.in_flight.pop(trial.id, None)
+            self._leaving.add(trial.id)
             if flight is None:
                 finished += self._settle(trial, "stop", no_answer(STOPPED, trial.proposed_at), begun=False)
             elif measured := flight.measured:
-                finished += self._settle(trial, "answer", measured)
+                answers.append((trial, measured))
             else:
                 finished += self._settle(trial, "stop", no_answer(STOPPED, flight.submitted_at), begun=flight.begun)
+        for trial, answer in self.held.ready(answers):
+            finished += self._settle(trial, "answer", answer)
         self._finish(finished, tell=False)
+
+    def _farewell_s(self) -> float:
+        """How long results are waited for that come while what runs is ended; the executor is told what there is."""
+        if self._graceful is None:
+            return min(FAREWELL_S, self.stop.left_s / 2)
+        self._graceful.patience_s = 0.8 * self.stop.left_s
+        own_s = grace_of(self.study.driver)
+        return min((GRACE_S if own_s is None else own_s) + 2 * FAREWELL_S, 0.9 * self.stop.left_s)
+
+    def _part(self, futures: Sequence[Future[Answer]], within_s: float) -> None:
+        """Wait for what is being ended, unless yet another signal comes."""
+        count, deadline = self.stop.count, time.monotonic() + within_s
+        while futures and self.stop.count == count and (left_s := deadline - time.monotonic()) > 0:
+            futures = list(wait(futures, min(POLL_S, left_s)).not_done)
+
+    def _tidy(self) -> None:
+        """Let go of folders of this study that an earlier session, or an earlier attempt, left behind."""
+        if self.folders.keep == "all":
+            return
+        trials = self.ledger.history.trials
+        left = [trials[number] for number in self.folders.left_behind() if number < len(trials)]
+        for trial in left:
+            if trial.study == self.study.name and trial.state != "running":
+                self.folders.release(trial.id, trial.state)
+
+    def _last_try(self, error: LedgerUnwritable) -> None:
+        """The ledger was given up: append what came back in the meantime, and try once more."""
+        self.hurry = True
+        self.held.give_up()
+        with suppress(LedgerUnwritable):
+            self._record(self._wait(), tell=False)
+            error.add_note("a last try went through: everything that came back is recorded")
 
     def _wake(self) -> None:
         self.inbox.put(None)

@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.job import ANNOUNCEMENTS, MORE_TO_DO, WARNING_S
+from matloop.orchestrator.loop.watchdog import watching
 
 EARLY_S: Final = 60.0
 """How much too early a scheduler may send its warning (Slurm: a minute); so close to a known end the clock decides."""
@@ -40,6 +41,7 @@ class Stop:
 
     An exception may not strike in the middle of a record, so stopping at once raises `StopNow` only inside `breakable`
     regions (a measurement or a model fit on the main thread); elsewhere the loop looks at `stopping` and `at_once`.
+    Where a second signal is of no avail, the process is ended (`watchdog`).
 
     Args:
         end: Unix time, s; None if it is not known (yet).
@@ -52,6 +54,7 @@ class Stop:
         end: as above; infinite while unknown.
         count: SIGINT and SIGTERM received.
         first: number of the first of these; 0 before.
+        grace_s: what ending all that runs may take beyond some seconds, s.
         wake: called in the main thread when any of the answers may have changed; must be safe in a signal handler.
 
     Raises:
@@ -73,6 +76,7 @@ class Stop:
             raise ConfigError(f"the time for this run ended {-left_s:.0f} s ago; give a later --until")
         self.warning_s = min(WARNING_S, left_s / 4) if warning_s is None else warning_s
         self.count = self.first = 0
+        self.grace_s = 0.0
         self.wake: Callable[[], None] = _nobody
         self._quiet, self._clock = quiet, clock
         self._breakable = False
@@ -100,6 +104,11 @@ class Stop:
         """Whether what still runs is to be withdrawn."""
         return self.count > 1 or self.over
 
+    @property
+    def left_s(self) -> float:
+        """How long it is until every process ends by itself, s, >= 0; infinite if no end is known."""
+        return max(0.0, self.end - self.warning_s / 4 - self._clock())
+
     def announce(self, left_s: float) -> None:
         """Take note that so many seconds are left, at most."""
         self.end = min(self.end, self._clock() + left_s)
@@ -113,13 +122,15 @@ class Stop:
     def taking_signals(self) -> Iterator[None]:
         """Count SIGINT and SIGTERM, from 0 (in the main thread; elsewhere there are none)."""
         self.count = self.first = 0
-        before = _handle((signal.SIGINT, signal.SIGTERM), self._interrupted)
-        try:
-            yield
-        finally:
-            self.wake = _nobody
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        numbers = [signal.SIGINT] if self.known else [signal.SIGINT, signal.SIGTERM]
+        with watching(numbers, lambda: self.grace_s):
+            before = _handle((signal.SIGINT, signal.SIGTERM), self._interrupted)
+            try:
+                yield
+            finally:
+                self.wake = _nobody
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
     @contextmanager
     def breakable(self) -> Iterator[None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -75,3 +77,71 @@ class Silent:
 
     def study_ended(self, study: str, reason: str) -> None:
         """See `Observer`."""
+
+
+class Guarded:
+    """Passes everything on to an observer, until that fails once: a run does not depend on what shows it.
+
+    Args:
+        observer: it.
+        complain: takes the one line about its failure, and notices that come later; by default standard error does.
+    """
+
+    def __init__(self, observer: Observer, complain: Callable[[str], None] | None = None) -> None:
+        self._observer, self._complain = observer, complain or _to_stderr
+
+    def study_started(self, study: Study, history: History) -> None:
+        """See `Observer`."""
+        try:
+            self._observer.study_started(study, history)
+        except Exception as error:
+            self._fail(error)
+
+    def proposed(self, trial: Trial) -> None:
+        """See `Observer`."""
+        try:
+            self._observer.proposed(trial)
+        except Exception as error:
+            self._fail(error)
+
+    def finished(self, trial: Trial) -> None:
+        """See `Observer`."""
+        try:
+            self._observer.finished(trial)
+        except Exception as error:
+            self._fail(error)
+
+    def running(self, busy: int, slots: int) -> None:
+        """See `Observer`."""
+        try:
+            self._observer.running(busy, slots)
+        except Exception as error:
+            self._fail(error)
+
+    def notice(self, text: str) -> None:
+        """See `Observer`; said on standard error where the observer has failed."""
+        try:
+            self._observer.notice(text)
+        except Exception as error:
+            self._fail(error)
+        if self._observer is _NOBODY:
+            self._complain(text)
+
+    def study_ended(self, study: str, reason: str) -> None:
+        """See `Observer`."""
+        try:
+            self._observer.study_ended(study, reason)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._observer = _NOBODY
+        self._complain(f"the display of progress failed, the run goes on: {type(error).__name__}: {error}")
+
+
+_NOBODY = Silent()
+
+
+def _to_stderr(line: str) -> None:
+    with suppress(OSError, ValueError):  # nobody reads it
+        print(line, file=sys.stderr, flush=True)

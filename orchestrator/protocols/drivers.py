@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 from matloop.orchestrator.trial import Measurement, Objective, Trial
+
+Keep = Literal["failed", "all", "none"]
+"""Which trials' folders stay once they are answered."""
 
 
 class Driver(Protocol):
@@ -86,3 +89,37 @@ class Guiding(Protocol):
 def is_by_people(driver: object) -> bool:
     """Whether it says so."""
     return isinstance(driver, ByPeople) and bool(driver.by_people)
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A driver that says how long it may go on after SIGTERM, which asks it to save what it has and to end.
+
+    Attributes:
+        grace_s: s, >= 0; then it is killed. Where the time is up, as much of it as there is left.
+    """
+
+    @property
+    def grace_s(self) -> float: ...
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A driver that says which folders of its trials (`trial.folder`) stay. Without, those of failed trials do.
+
+    Attributes:
+        keep: see `Keep`.
+    """
+
+    @property
+    def keep(self) -> Keep: ...
+
+
+def grace_of(driver: object) -> float | None:
+    """What it says, s; None if it does not."""
+    return driver.grace_s if isinstance(driver, Interruptible) else None
+
+
+def kept_by(driver: object) -> Keep:
+    """What it says, or "failed"."""
+    return driver.keep if isinstance(driver, Keeping) else "failed"

@@ -23,3 +23,16 @@ class WithQueue(Protocol):
     def ahead(self) -> int:
         """How many more than slots, >= 0; may vary with time."""
         ...
+
+
+@runtime_checkable
+class WithGrace(Protocol):
+    """An executor that asks evaluations to end before it kills them, in `shutdown(cancel_futures=True)`.
+
+    The future of one that returns a result in its grace period has that result; of any other it raises CancelledError.
+
+    Attributes:
+        patience_s: most that this may take, s; set before the shutdown.
+    """
+
+    patience_s: float

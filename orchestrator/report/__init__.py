@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -27,5 +28,9 @@ def write(directory: Path) -> Path:
     text = page.html(history, ArtifactStore(directory / "artifacts"), summary.of(directory, history))
     target = directory / "report.html"
     partial = target.with_suffix(".tmp")
-    partial.write_text(text, encoding="utf-8")
-    return partial.replace(target)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        return partial.replace(target)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -62,6 +62,8 @@ def _state_sentence(history: History, studies: list[Study]) -> str:
     waiting = sum(len(s.running) for s in studies)
     if reason == WAITING and waiting:
         return f"Waiting for {text.plural(waiting, 'result')} since {at}."
+    if reason in ("nothing answered", "failures in a row"):
+        return f"Ended {at} without success: {reason}. Put the cause right, and the same command goes on."
     return {
         "empty": "Nothing has been run yet.",
         "finished": f"Finished {at}.",

@@ -59,7 +59,7 @@ class SuccessiveHalving:
 
     The inner strategy is told of each point once, with its result at the lowest fidelity: that is the one fidelity
     which all points have, so that what it learns compares like with like. Failed trials count as told, and are not
-    measured again.
+    measured again, unless a person has one repeated that is uncertain; then it is told of the measurement too.
 
     Args:
         strategy: chooses the points.
@@ -89,6 +89,7 @@ class SuccessiveHalving:
         window = WINDOW if len(objectives) == 1 else WINDOW_OF_SEVERAL
         self._rungs = [Rung(share, deque(maxlen=window)) for share in _fidelities(lowest, reduction)]
         self._tried = Tried()
+        self._uncertain: set[str] = set()  # keys of points that may be measured again if a person wants it
         self.slow = is_slow(strategy)
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
@@ -111,9 +112,12 @@ class SuccessiveHalving:
         rung.told.add(point_key)
         if trial.values is not None:
             rung.measured.append((point_key, trial, losses([trial], self._objectives)[0]))
-        if point_key not in self._tried:
+        if point_key not in self._tried or (trial.values is not None and point_key in self._uncertain):
             self._tried.add(trial)
+            self._uncertain.discard(point_key)
             self._strategy.tell(trial)
+        if trial.failure is not None and trial.failure.cause == "uncertain":
+            self._uncertain.add(point_key)
 
     def filler(self) -> SuccessiveHalving | None:
         """The same around the inner strategy's filler, if it has one."""

@@ -18,10 +18,11 @@ import socket
 import stat
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.errors import ConfigError, OutOfReach, is_of_the_machine
 
 SESSION_S = 30 * 24 * 3600
 LEAST_TOKEN = 16
@@ -143,15 +144,15 @@ def read_token(path: Path, *, make: bool) -> tuple[str, bool]:
 
     Raises:
         ConfigError: the file is missing, too short, or others may read it.
+        OutOfReach: it is to be made, and the disk is full or gone.
     """
     try:
         if make and not path.exists():
-            token = secrets.token_urlsafe(24)
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-                file.write(f"{token}\n")
-            return token, True
+            return _made(path), True
         mode, token = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and is_of_the_machine(error):
+            raise OutOfReach(f"cannot use the token file {path}: {error.strerror}; see to the disk") from error
         raise ConfigError(f"cannot use the token file {path}: {error}; name a file that you may read") from error
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigError(f"others may read the token in {path}; run: chmod 600 {path}")
@@ -161,3 +162,19 @@ def read_token(path: Path, *, make: bool) -> tuple[str, bool]:
             "remove the file to have a new one made, or write a longer one"
         )
     return token, False
+
+
+def _made(path: Path) -> str:
+    """A new token, in a file that is whole from the moment that it is there."""
+    token = secrets.token_urlsafe(24)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(f"{token}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return token

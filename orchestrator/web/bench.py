@@ -66,6 +66,7 @@ def content(service: LabService) -> dict[str, Any]:
         "recent": [cards.card(t, strips=False) for t in latest],
         "most": MOST_RECOMMENDED,
         "submission": secrets.token_hex(8),
+        "undecided": len(service.lab.undecided()),
     }
 
 

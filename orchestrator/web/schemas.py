@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from matloop.orchestrator.lab import Lab, Result
+from matloop.orchestrator.ledger.decisions import WORDS
+from matloop.orchestrator.ledger.history import Verdict
 from matloop.orchestrator.measurement import LARGEST, LONGEST_NAME, LONGEST_TEXT, check_text
 from matloop.orchestrator.report.interval import interval
 from matloop.orchestrator.trial import Trial
@@ -139,6 +141,15 @@ class CancelIn(_Strict):
     model_config = ConfigDict(json_schema_extra={"example": {"by": "Ana", "reason": "out of precursor"}})
 
 
+class VoidIn(_Strict):
+    """Why a result is set aside."""
+
+    by: Name = Field("", description="who says so")
+    reason: Text = Field(min_length=1, description="for people; kept with the result")
+
+    model_config = ConfigDict(json_schema_extra={"example": {"by": "Ana", "reason": "the thermocouple was loose"}})
+
+
 class ExperimentOut(BaseModel):
     """One experiment."""
 
@@ -147,7 +158,7 @@ class ExperimentOut(BaseModel):
     point: dict[str, Any] = Field(description="what was done, or is to be done")
     planned: dict[str, Any] | None = Field(description="what had been recommended, where something else was done")
     own: bool = Field(description="reported without having been recommended")
-    amended: bool = Field(description="its result was corrected")
+    amended: bool = Field(description="its result was corrected, or set aside: then it is cancelled")
     prediction: dict[str, float] | None = Field(description="expected values, as of before the measurement")
     interval: dict[str, tuple[float, float]] = Field(description="90 % intervals, likewise")
     reason: str
@@ -169,6 +180,26 @@ class ImportOut(BaseModel):
     recorded: list[int] = Field(description="ids of experiments whose results are new")
     known: list[int] = Field(description="ids of those that were on record already")
     waiting: int = Field(description="rows that have no result yet")
+
+
+class DecisionIn(_Strict):
+    """A person's word on a trial that may have happened."""
+
+    trial: int = Field(ge=0, lt=2**31, description="its id")
+    verdict: Verdict = Field(description="; ".join(f"{verdict}: it {words}" for verdict, words in WORDS.items()))
+    by: Name = Field("", description="who decides")
+    reason: Text = Field("", description="for people")
+
+
+class UndecidedOut(BaseModel):
+    """A trial that may have happened."""
+
+    trial: int
+    study: str
+    state: Literal["failed", "cancelled"]
+    point: dict[str, Any]
+    message: str
+    verdict: Verdict | None = Field(description="what was decided; null if nothing was")
 
 
 class StudyOut(BaseModel):

@@ -23,14 +23,16 @@ def main() -> None:
     parser.add_argument("--kind", help="one kind of fault alone, by a part of its name")
     parser.add_argument("--scene", help="one scene alone")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once")
+    parser.add_argument("--in-python", action="store_true", help="as where there is no compiler")
     parser.add_argument("--keep", action="store_true", help="leave the folders of runs in which something did not hold")
     given = parser.parse_args()
     seeds = given.only or _chosen(given.first, given.runs, given.kind, given.scene)
     console, begun = Console(width=120), time.monotonic()
-    with Workplace(given.keep) as workplace:
+    with Workplace(given.keep, not given.in_python) as workplace:
         if workplace.library is None:
             all_seeds, seeds = seeds, [seed for seed in seeds if not needs_shim(seed)]
-            console.print(f"no compiler, so {len(all_seeds) - len(seeds)} runs with failing system calls are left out")
+            left_out = f"{len(all_seeds) - len(seeds)} runs that need it are left out"
+            console.print(f"without a compiled library some faults are injected in Python, and {left_out}")
         found = []
         for verdict in verdicts(seeds, workplace, jobs=min(given.jobs, len(seeds))):
             found.append(verdict)

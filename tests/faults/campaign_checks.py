@@ -10,7 +10,9 @@ from contextlib import closing
 from typing import Any
 
 from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.trial import Trial
+from tests.faults.campaigns import FAILURES
 from tests.faults.course import STUDY, Course
 from tests.faults.diary import entries
 from tests.faults.driver import ODD
@@ -40,16 +42,39 @@ def acknowledged(course: Course, history: History) -> Iterator[str]:
 def breaches(course: Course, history: History) -> Iterator[str]:
     """What is wrong with a campaign that has come to its end."""
     yield from acknowledged(course, history)
+    yield from _honest(course, history)
     yield from _counted_once(course, history)
     yield from _true(course, history)
     yield from _not_repeated(course)
     yield from _artifacts(course, history)
 
 
+def undecided(course: Course) -> list[int]:
+    """Trials that may have happened."""
+    return [trial.id for trial in read(course.ledger).of(STUDY) if trial.failure and trial.failure.cause == "uncertain"]
+
+
+def _honest(course: Course, history: History) -> Iterator[str]:
+    """The exit codes say what came of it."""
+    first, last, plan = course.first[0].code, course.last[0].code, course.plan
+    if (last == 0) != any(trial.values for trial in history.of(STUDY)):
+        yield f"it ended with {last}, and {sum(bool(trial.values) for trial in history.of(STUDY))} were answered"
+    if plan.kind.useless and first != (4 if plan.trials > FAILURES else 3):
+        yield f"it ended with {first} after {plan.trials} trials that all failed"
+
+
 def _counted_once(course: Course, history: History) -> Iterator[str]:
-    trials = history.of(STUDY)
-    if [trial.number for trial in trials] != list(range(course.plan.trials)):
-        yield f"expected trials 0 to {course.plan.trials - 1}, got {[trial.number for trial in trials]}"
+    plan, trials = course.plan, history.of(STUDY)
+    repeated = sum(word == "repeat" for word in course.decisions.values())
+    uncharged = sum(trial.failure is not None for trial in trials) if plan.kind.useless else 0
+    if [trial.number for trial in trials] != list(range(plan.trials + repeated + uncharged)):
+        yield f"expected {plan.trials} + {repeated} + {uncharged} trials, got {[trial.number for trial in trials]}"
+    for number, word in course.decisions.items():
+        again = [trial for trial in trials if number in trial.parents]
+        if len(again) != (word == "repeat"):
+            yield f"trial {number} was decided {word!r}: {len(again)} trials came of it"
+        elif again and again[0].point != history.trials[number].point:
+            yield f"trial {number} was repeated at another point"
     if open_trials := [trial.id for trial in trials if trial.state == "running"]:
         yield f"trials {open_trials} have no result at the end"
     if len(set(history.finished)) != len(history.finished):
@@ -81,7 +106,10 @@ def _true(course: Course, history: History) -> Iterator[str]:
 def _failed(course: Course, trial: Trial) -> Iterator[str]:
     plan, kind = course.plan, course.plan.kind
     assert trial.failure is not None
-    if trial.failure.cause not in DIED:
+    if kind.useless:
+        if "lamp" not in trial.failure.message:
+            yield f"trial {trial.id} failed for another reason: {trial.failure}"
+    elif trial.failure.cause not in DIED:
         yield f"trial {trial.id} failed although its driver returned: {trial.failure}"
     elif kind.spares and not _gave_up(course):
         yield f"trial {trial.id} was lost to a fault that is not its own: {trial.failure}"

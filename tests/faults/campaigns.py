@@ -6,6 +6,7 @@ import json
 import os
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from tests.faults.diary import note
 from tests.faults.driver import ORDERS
 from tests.faults.plan import Plan
 from tests.faults.process import Blow, Watch
-from tests.faults.shim import Shim
+from tests.faults.shim import FOR_EVER, VARIABLE, Shim
+
+PROGRAM = Path(__file__).with_name("program.py")
+OUTAGE_S = 40.0
+"""How long a run waits for what is out of reach, s; on a machine that is busy otherwise."""
+
+FAILURES = 6
+"""In a row, which end a campaign."""
 
 DONE = (0, 3)
 """Exit codes of a campaign that is at its end."""
@@ -25,9 +33,17 @@ DONE = (0, 3)
 def prepare(course: Course) -> None:
     """Write the campaign's file."""
     plan = course.plan
-    driver = {"kind": "python", "path": "tests.faults.driver:measure", "repeatable": plan.repeatable}
-    executor = {"kind": "local", "slots": 2} if plan.scene == "local" else {"kind": "serial"}
-    write_campaign(course, driver, executor=executor, budget={"trials": plan.trials})
+    driver: dict[str, Any] = {"kind": "python", "path": "tests.faults.driver:measure"}
+    if plan.program:
+        run = [sys.executable, "-S", "-E", str(PROGRAM), "{{trial.id}}", "{{trial.attempt}}"]
+        driver = {"kind": "command", "run": run, "output": {"loss": {"json": "loss.json"}}, "keep": "none"}
+        driver |= {"environment": {VARIABLE: ""}, "artifacts": ["data"] if plan.artifacts else []}  # it is not struck
+    driver["repeatable"] = plan.repeatable
+    executor: dict[str, Any] = {"kind": "local", "slots": 2} if plan.scene == "local" else {"kind": "serial"}
+    executor["outage_s"] = 0.5 if plan.span == FOR_EVER and not plan.kind.freed else OUTAGE_S
+    write_campaign(course, driver, executor=executor, budget={"trials": plan.trials, "failures": FAILURES})
+    if plan.kind.useless:
+        course.useless.touch()
 
 
 def write_campaign(course: Course, driver: dict[str, Any], **more: Any) -> None:
@@ -46,17 +62,32 @@ def write_campaign(course: Course, driver: dict[str, Any], **more: Any) -> None:
 
 def start(course: Course, faults: Shim, blows: tuple[Blow, ...] = (), pause_s: float = 0.0) -> bool:
     """`matloop run` until it ends; say whether a signal hit it."""
-    watch = Watch(faults, blows, pause_s, random.Random(course.plan.seed))
+    watch = Watch(course, faults, blows, pause_s)
     output = course.root / f"output-{len(course.ends)}"
     number = watch.start(lambda: _run(course), output, environ(course), first=True)
     watch.wait([number])
     course.add(watch.ended)
-    return watch.blows > 0
+    repaired = course.useless.exists()
+    course.useless.unlink(missing_ok=True)
+    return watch.blows > 0 or repaired
 
 
 def at_end(course: Course) -> bool:
     """Whether there is nothing left to do."""
-    return course.last[0].code in DONE
+    return course.last[0].code in DONE and not (course.plan.kind.useless and len(course.starts) == 1)
+
+
+def decide(course: Course, faults: Shim, trials: Sequence[int]) -> None:
+    """Decide on trials that may have happened, one way or the other, and go on."""
+    draw = random.Random(f"decisions {course.plan.seed}")
+    for trial in trials:
+        word = course.decisions[trial] = draw.choice(("counted", "repeat"))
+        watch = Watch(course, faults)
+        output = course.root / f"output-{len(course.ends)}"
+        words = "decide", str(course.results), str(trial), word
+        watch.wait([watch.start(lambda words=words: command(*words), output, environ(course))])
+        course.add(watch.ended)
+    start(course, faults)
 
 
 def environ(course: Course) -> dict[str, str]:
@@ -66,6 +97,7 @@ def environ(course: Course) -> dict[str, str]:
         "diary": str(course.diary),
         "artifacts": plan.artifacts,
         "sleep_s": plan.sleep_s,
+        "useless": str(course.useless),
         "odd": {str(number): name for number, name in plan.odd.items()},
     }
     return {ORDERS: json.dumps(orders), "TMPDIR": str(course.temporary)}

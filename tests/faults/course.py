@@ -8,9 +8,25 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.plan import Plan
-from tests.faults.process import Ended
 
 STUDY: Final = "study"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended.
+
+    Attributes:
+        code: exit code; negative for a signal.
+        text: what it printed.
+        seconds: how long it ran, s.
+        hung: whether it had to be ended.
+    """
+
+    code: int
+    text: str
+    seconds: float
+    hung: bool
 
 
 @dataclass
@@ -23,6 +39,9 @@ class Course:
         struck: whether the fault hit something.
         ends: of every process, start by start; those of the first one are struck.
         starts: number of processes by start.
+        struck_starts: how many starts a fault was to strike.
+        decisions: word by trial, of those that may have happened.
+        readers: breaches that those who read meanwhile met.
         strays: processes that outlived it, in words.
     """
 
@@ -31,6 +50,9 @@ class Course:
     struck: bool = False
     ends: list[Ended] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
+    struck_starts: int = 1
+    decisions: dict[int, str] = field(default_factory=dict)
+    readers: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
 
     def add(self, *ended: Mapping[int, Ended]) -> None:
@@ -59,6 +81,16 @@ class Course:
         return self.root / "diary"
 
     @property
+    def useless(self) -> Path:
+        """File that makes every measurement fail while it is there."""
+        return self.root / "useless"
+
+    @property
+    def aside(self) -> Path:
+        """What went wrong for those who read or held the ledger meanwhile."""
+        return self.root / "aside"
+
+    @property
     def temporary(self) -> Path:
         """Folder for temporary files of all processes."""
         return self.root / "tmp"
@@ -71,4 +103,4 @@ class Course:
     @property
     def first(self) -> list[Ended]:
         """How those that were struck ended."""
-        return self.ends[: self.starts[0]]
+        return self.ends[: sum(self.starts[: self.struck_starts])]

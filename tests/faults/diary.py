@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+_sync = os.fsync  # which another may come to stand in for
+
 
 def note(path: Path, what: str, **details: Any) -> None:
     """Append an entry; it is on the disk when this returns."""
@@ -15,7 +17,7 @@ def note(path: Path, what: str, **details: Any) -> None:
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.write(file, line)
-        os.fsync(file)
+        _sync(file)
     finally:
         os.close(file)
 

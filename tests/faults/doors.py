@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import socket
 
 from tests.faults.campaigns import command, environ, settle, write_campaign
@@ -22,8 +21,8 @@ def prepare(course: Course) -> None:
 def start(course: Course, faults: Shim, blows: tuple[Blow, ...] = (), pause_s: float = 0.0) -> bool:
     """Let all clients do what is left to be done; say whether a signal hit the first one, or the server."""
     plan, served = course.plan, course.plan.scene == "rest"
-    patience = 10 if plan.span == FOR_EVER and faults.page.count else 400
-    watch = Watch(faults, blows, pause_s, random.Random(plan.seed))
+    patience = 60 if plan.span == FOR_EVER and not plan.kind.freed else 400
+    watch = Watch(course, faults, blows, pause_s)
     port = _free_port() if served else 0
     clients = []
 

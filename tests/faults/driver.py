@@ -22,7 +22,8 @@ from matloop.orchestrator.trial import Measurement, Trial
 from tests.faults.diary import note
 
 ORDERS: Final = "MATLOOP_FAULTS_ORDERS"
-"""Environment variable: JSON with `diary`, `artifacts`, `sleep_s` and `odd`, kind of oddity by number of trial."""
+"""Environment variable: JSON with `diary`, `artifacts`, `sleep_s`, `useless` and `odd`; the last is the kind of
+oddity by number of trial, `useless` a file that makes every measurement fail while it is there."""
 
 LONE: Final = os.fsdecode(b"Pr\xfcf.csv")
 
@@ -33,6 +34,8 @@ def measure(point: Mapping[str, Any], trial: Trial) -> object:
     diary, odd = Path(orders["diary"]), orders["odd"].get(str(trial.number), "")
     told = {"trial": trial.id, "attempt": trial.attempt, "odd": odd}
     note(diary, "begun", **told)
+    if Path(orders["useless"]).exists():
+        raise RuntimeError("the lamp is broken")
     time.sleep(orders["sleep_s"])
     unique = int.from_bytes(os.urandom(4), "big")
     content = unique.to_bytes(8, "big") * (1 + unique % 3000)

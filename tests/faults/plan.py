@@ -15,6 +15,8 @@ from tests.faults.shim import FOR_EVER
 CAMPAIGNS: Final = ("serial", "local")
 DOORS: Final = ("lab", "rest")
 SCENES: Final = (*CAMPAIGNS, *DOORS)
+TALKING: Final = ("local", "rest")
+"""Scenes in which processes speak to each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +32,13 @@ class Kind:
         most: calls struck in a row, at most.
         signals: sent at random moments to one process, one after the other.
         role: whose calls are struck, or who gets the signals.
-        pause_s: how long a process that is stopped stays so, s, at most.
+        pause_s: how long a process that is stopped stays so, and the ledger is held, s, at most.
+        freed: whether calls cease to fail after a while.
         odd: group of odd results that a driver returns.
         codes: exit codes that the struck run may have; a signal's number, negative, for one that was killed.
         spares: whether no evaluation may be lost or repeated over it as long as the run does not give up.
+        held: whether another program holds the ledger for a while.
+        useless: whether the driver fails at everything, until it is repaired after the first start.
     """
 
     name: str
@@ -45,9 +50,12 @@ class Kind:
     signals: tuple[int, ...] = ()
     role: str = "any"
     pause_s: float = 0.0
+    freed: bool = False
     odd: str = ""
     codes: frozenset[int] = frozenset({0})
     spares: bool = False
+    held: bool = False
+    useless: bool = False
 
 
 FILES: Final = ("write", "fsync", "rename", "open", "unlink")
@@ -75,7 +83,8 @@ KINDS: Final[Sequence[Kind]] = (
     _failing("open: EMFILE", ["open"], errno.EMFILE, 3),
     _failing("unlink: EIO", ["unlink"], errno.EIO),
     _failing("lock: ENOLCK", ["lock"], errno.ENOLCK, 2),
-    _failing("disk full, then freed", ["write", "open", "rename"], errno.ENOSPC, 25),
+    _failing("disk full, then freed", ["write", "open", "rename"], errno.ENOSPC, FOR_EVER, pause_s=2.0, freed=True),
+    _failing("disk out of reach, then back", FILES, errno.EIO, FOR_EVER, pause_s=2.0, freed=True),
     _failing("disk full for good", ["write", "open", "rename"], errno.ENOSPC, FOR_EVER),
     _failing("disk read-only for good", FILES, errno.EROFS, FOR_EVER),
     _failing("interrupted call", ["write", "fsync", "open"], errno.EINTR, 3),
@@ -85,16 +94,19 @@ KINDS: Final[Sequence[Kind]] = (
     _killing("SIGKILL at an fsync", ["fsync"]),
     _killing("SIGKILL at a rename", ["rename", "unlink"]),
     _killing("SIGKILL at an open", ["open", "lock"]),
-    Kind(name="send: EPIPE", scenes=("local",), calls=("send",), error=errno.EPIPE, most=2),
-    Kind(name="SIGKILL at a send", scenes=("local",), calls=("send",), action="kill", codes=KILLED),
-    Kind(name="SIGKILL in a send", scenes=("local",), calls=("send",), action="torn", codes=KILLED),
+    Kind(name="send: EPIPE", scenes=TALKING, calls=("send",), error=errno.EPIPE, most=2),
+    Kind(name="SIGKILL at a send", scenes=TALKING, calls=("send",), action="kill", codes=KILLED),
+    Kind(name="SIGKILL in a send", scenes=TALKING, calls=("send",), action="torn", codes=KILLED),
+    Kind(name="connect: ECONNREFUSED", scenes=("rest",), calls=("connect",), error=errno.ECONNREFUSED, most=5),
+    Kind(name="ledger held by another", scenes=SCENES, held=True, pause_s=1.5, spares=True),
     Kind(name="SIGKILL", scenes=SCENES, signals=(signal.SIGKILL,), codes=KILLED, role="manager"),
     Kind(name="SIGKILL of a worker", scenes=("local",), signals=(signal.SIGKILL,), role="worker"),
     Kind(name="SIGSTOP, SIGCONT", scenes=SCENES, calls=FILES, action="stop", pause_s=0.6, spares=True),
-    Kind(name="SIGSTOP, SIGCONT at a send", scenes=("local",), calls=("send",), action="stop", pause_s=0.6),
+    Kind(name="SIGSTOP, SIGCONT at a send", scenes=TALKING, calls=("send",), action="stop", pause_s=0.6),
     Kind(name="TERM", signals=(signal.SIGTERM,), codes=frozenset({0, 130, 143}), role="manager", spares=True),
     Kind(name="two TERMs", signals=(signal.SIGTERM,) * 2, codes=frozenset({0, 130, 143}), role="manager"),
     Kind(name="two INTs", signals=(signal.SIGINT,) * 2, codes=frozenset({0, 130}), role="manager"),
+    Kind(name="driver broken, then repaired", useless=True, codes=frozenset({3, 4})),
     Kind(name="odd text", odd="text", codes=frozenset({0, 3})),
     Kind(name="odd numbers", odd="numbers", codes=frozenset({0, 3})),
     Kind(name="odd shapes", odd="shapes", codes=frozenset({0, 3})),
@@ -118,6 +130,9 @@ class Plan:
         span: calls that are struck in a row.
         gap_s: between two signals, s.
         odd: oddity by number of trial.
+        program: whether the driver is a program, and not a function.
+        again: whether the fault strikes the second start as well.
+        reader: whether somebody reads the ledger all the time.
         broken: what is broken on purpose, to see that it is noticed; see `tests/faults/broken.py`.
     """
 
@@ -133,6 +148,9 @@ class Plan:
     span: int
     gap_s: float
     odd: Mapping[int, str] = field(default_factory=dict)
+    program: bool = False
+    again: bool = False
+    reader: bool = False
     broken: str = ""
 
 
@@ -159,4 +177,7 @@ def plan_of(seed: int, *, kinds: Sequence[Kind] = KINDS) -> Plan:
         odd={number: draw.choice(fitting) for number in draw.sample(range(trials), k=min(3, trials - 1))}
         if fitting
         else {},
+        program=draw.random() < 0.25 and scene in CAMPAIGNS and not fitting,
+        again=draw.random() < 0.25 and bool(kind.calls or kind.signals),
+        reader=draw.random() < 0.3,
     )

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import math
 import os
 import random
 import signal
+import sqlite3
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from tests.faults import shim
-from tests.faults.shim import Page, Shim
+from tests.faults.course import Course, Ended
+from tests.faults.shim import Shim
+from tests.faults.stand_in import StandIn
 
 LIMIT_S = 120.0
 """After which a process counts as hanging, s; on a machine that is busy otherwise."""
@@ -29,60 +33,40 @@ HANGS = "hangs"
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a process ended.
-
-    Attributes:
-        code: exit code; negative for a signal.
-        text: what it printed.
-        seconds: how long it ran, s.
-        hung: whether it had to be ended.
-    """
-
-    code: int
-    text: str
-    seconds: float
-    hung: bool
-
-
-@dataclass(frozen=True)
 class Blow:
     """A signal to come.
 
     Attributes:
         at_s: when, after the start, s.
         number: which.
-        to_worker: whether a child gets it, and not the process itself.
+        to: "manager" for the process itself, "worker" for one of its children; "ledger" if it is no signal, and another
+            program is to hold the ledger.
     """
 
     at_s: float
     number: int
-    to_worker: bool = False
+    to: str = "manager"
 
 
-def fork(
-    action: Callable[[], object], output: Path, path: Path, environ: dict[str, str], page: Page | None = None
-) -> int:
+def fork(action: Callable[[], object], output: Path, faults: Shim, environ: dict[str, str], *, manager: bool) -> int:
     """Do something in a process of its own, as the main program of it; return its number.
 
     Args:
         action: what to do.
         output: file that takes what it prints, appended.
-        path: of the page that it obeys.
+        faults: the page that it obeys.
         environ: what it finds in its environment besides.
-        page: where it puts its number down as the manager's.
+        manager: whether it puts down its number as the manager's.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     number = os.fork()
     if number:
-        if page is not None:
-            page.manager = number
         return number
     code = 70
     try:
-        if page is not None:
-            page.manager = os.getpid()
+        if manager:
+            faults.page.manager = os.getpid()
         os.setsid()
         os.environ.update(environ)
         printed = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -91,7 +75,9 @@ def fork(
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         faulthandler.enable(2)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        shim.attach(path)
+        shim.attach(faults.path)
+        if not shim.is_loaded():
+            StandIn(faults.page).install()
         code = _as_main(action)
     except BaseException:
         traceback.print_exc()
@@ -116,37 +102,79 @@ def _as_main(action: Callable[[], object]) -> int:
     return code
 
 
+def fork_aside(action: Callable[[], object], output: Path) -> int:
+    """Do something in a process that no fault strikes; return its number."""
+    number = os.fork()
+    if number:
+        return number
+    try:
+        action()
+    except BaseException:
+        output.write_text(traceback.format_exc())
+        os._exit(1)
+    os._exit(0)
+
+
+def read_on(course: Course) -> None:
+    """Read the ledger again and again until all is over: it can be read, and only grows."""
+    from matloop.orchestrator.ledger.ledger import read
+
+    last = 0
+    while not (course.root / "over").exists():
+        if course.ledger.exists():
+            found = read(course.ledger).last_seq
+            assert found >= last, f"a reader saw {found} events after it had seen {last}"
+            last = found
+        time.sleep(0.01)
+
+
+def hold(course: Course, seconds: float) -> None:
+    """Keep the ledger from being written, as another program would."""
+    if course.ledger.exists():
+        with closing(sqlite3.connect(course.ledger, isolation_level=None, timeout=10.0)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            time.sleep(seconds)
+            db.execute("ROLLBACK")
+
+
 class Watch:
     """Processes that are waited for, while signals are sent to the first one and whoever stopped itself is continued.
 
     Args:
+        course: of the run.
         faults: the page that they obey.
         blows: signals to come.
-        pause_s: how long a process that stopped itself stays so, s.
-        draw: chooses among several victims.
+        pause_s: how long a process that stopped itself stays so, the ledger is held and calls fail, s.
     """
 
-    def __init__(self, faults: Shim, blows: Sequence[Blow], pause_s: float, draw: random.Random) -> None:
-        self._faults, self._pause_s, self._draw = faults, pause_s, draw
+    def __init__(self, course: Course, faults: Shim, blows: Sequence[Blow] = (), pause_s: float = 0.0) -> None:
+        self._course, self._faults, self._pause_s = course, faults, pause_s
+        self._draw = random.Random(f"victims {course.plan.seed}")
         self._to_come = sorted(blows, key=lambda blow: blow.at_s)
         self._begun = time.monotonic()
         self._begins: dict[int, float] = {}
         self._outputs: dict[int, Path] = {}
         self._hung: set[int] = set()
         self._stopped: tuple[int, float] | None = None
+        self._free_at = math.inf if course.plan.kind.freed else None
+        self._aside: list[int] = []
         self.ended: dict[int, Ended] = {}
         self.blows = 0
 
     def start(self, action: Callable[[], object], output: Path, environ: dict[str, str], first: bool = False) -> int:
         """Fork a process to be waited for, which is the one that gets signals if it is the first; return its number."""
         output.touch()
-        number = fork(action, output, self._faults.path, environ, self._faults.page if first else None)
+        number = fork(action, output, self._faults, environ, manager=first)
+        if first:
+            self._faults.page.manager = number
         self._begins[number], self._outputs[number] = time.monotonic(), output
         return number
 
     def wait(self, numbers: Sequence[int], service: Callable[[], int] | None = None) -> None:
         """Until all of them have ended; whenever the service has ended as well, it is started again."""
         serving = service() if service else None
+        if self._course.plan.reader:
+            self._aside.append(fork_aside(lambda: read_on(self._course), self._course.aside))
         while not self.ended.keys() >= set(numbers):
             self._look()
             if service and serving in self.ended:
@@ -154,7 +182,14 @@ class Watch:
             time.sleep(POLL_S)
         if serving is not None and serving not in self.ended:
             os.kill(serving, signal.SIGINT)
-            self.wait([serving])
+            while serving not in self.ended:
+                time.sleep(POLL_S)
+                self._look()
+        (self._course.root / "over").touch()
+        for number in self._aside:
+            if os.waitpid(number, 0)[1]:
+                self._course.readers.append(f"who read meanwhile: {self._course.aside.read_text().splitlines()[-1]}")
+        (self._course.root / "over").unlink()
 
     def _look(self) -> None:
         for number, begun in self._begins.items():
@@ -171,11 +206,20 @@ class Watch:
                 self._hung.add(number)
         manager = self._faults.page.manager
         while self._to_come and time.monotonic() - self._begun >= self._to_come[0].at_s:
-            self.blows += _strike(self._to_come.pop(0), manager, manager in self.ended, self._draw)
+            blow = self._to_come.pop(0)
+            if blow.to == "ledger":
+                self._aside.append(fork_aside(lambda: hold(self._course, self._pause_s), self._course.aside))
+                self.blows += 1
+            else:
+                self.blows += _strike(blow, manager, manager in self.ended, self._draw)
         self._continue()
 
     def _continue(self) -> None:
         now = time.monotonic()
+        if self._free_at is not None and self._faults.page.struck:
+            self._free_at = min(self._free_at, now + self._pause_s)
+            if now >= self._free_at:
+                self._faults.page.armed = 0
         if self._stopped and now >= self._stopped[1]:
             with suppress(ProcessLookupError):
                 os.kill(self._stopped[0], signal.SIGCONT)
@@ -188,7 +232,7 @@ class Watch:
 def _strike(blow: Blow, number: int, ended: bool, draw: random.Random) -> bool:
     """Send a signal; say whether anybody got it."""
     victims = [] if ended else [number]
-    if victims and blow.to_worker:
+    if victims and blow.to == "worker":
         with suppress(psutil.Error):
             victims = [child.pid for child in psutil.Process(number).children()]
     if victims:

@@ -65,7 +65,7 @@ def own_orphans() -> None:
 
 def measure(plan: Plan, root: Path) -> Measure:
     """What there is to strike in such a run, by doing it without a fault."""
-    course = _prepared(replace(plan, kind=NOTHING, odd={}, trials=8, sleep_s=0.002), root)
+    course = _prepared(replace(plan, kind=NOTHING, span=1, odd={}, trials=8, sleep_s=0.002), root)
     faults = Shim(root / "page", course.results).arm()
     _start(course, faults)
     shutil.rmtree(root, ignore_errors=True)
@@ -97,26 +97,19 @@ def verdict(plan: Plan, root: Path, measured: Measure) -> Verdict:
 
 
 def _run(course: Course, measured: Measure) -> Iterator[str]:
-    plan, kind = course.plan, course.plan.kind
+    plan, room = course.plan, _room(course.plan)
     faults = Shim(course.root / "page", course.results)
-    draw = random.Random(f"blows {plan.seed}")
-    first_s = plan.moment * measured.seconds
-    blows = [Blow(first_s + i * plan.gap_s, n, kind.role == "worker") for i, n in enumerate(kind.signals)]
-    faults.arm(
-        kind.calls,
-        action=kind.action,
-        first=int(plan.moment * sum(measured.calls[call] for call in kind.calls)),
-        count=plan.span if kind.calls else 0,
-        error=kind.error,
-    )
-    hit = _start(course, faults, tuple(blows), draw.uniform(0.05, max(0.05, kind.pause_s)))
-    course.struck = hit or faults.page.struck > 0 or bool(plan.odd)
-    room = _room(plan)
+    struck = _struck_start(course, faults, measured, f"{plan.seed}", plan.moment)
     breaches: list[str] = []
     if history := checks.history_of(course, breaches):
         breaches += _checks(plan).acknowledged(course, history)
+    if plan.again and not room.at_end(course):
+        struck |= _struck_start(course, faults, measured, f"{plan.seed} again", plan.moment**2)
+    course.struck_starts, course.struck = len(course.starts), struck or bool(plan.odd)
     while not room.at_end(course) and len(course.starts) < MOST_STARTS:
         _start(course, faults)
+    if plan.scene in CAMPAIGNS and room.at_end(course) and (undecided := campaign_checks.undecided(course)):
+        campaigns.decide(course, faults, undecided)
     yield from breaches
     yield from checks.endings(course)
     if not room.at_end(course):
@@ -131,6 +124,23 @@ def _run(course: Course, measured: Measure) -> Iterator[str]:
     yield from _status(course, faults)
 
 
+def _struck_start(course: Course, faults: Shim, measured: Measure, name: str, moment: float) -> bool:
+    """Start with the fault to come; say whether it hit something."""
+    plan, kind, draw = course.plan, course.plan.kind, random.Random(f"blows {name}")
+    at_s = moment * measured.seconds
+    blows = [Blow(at_s + i * plan.gap_s, number, kind.role) for i, number in enumerate(kind.signals)]
+    blows += [Blow(at_s, 0, "ledger")] if kind.held else []
+    faults.arm(
+        kind.calls,
+        action=kind.action,
+        first=int(moment * sum(measured.calls[call] for call in kind.calls)),
+        count=plan.span if kind.calls else 0,
+        error=kind.error,
+    )
+    hit = _start(course, faults, tuple(blows), draw.uniform(0.05, max(0.05, kind.pause_s)))
+    return hit or faults.page.struck > 0
+
+
 def _start(course: Course, faults: Shim, blows: tuple[Blow, ...] = (), pause_s: float = 0.0) -> bool:
     try:
         return bool(_room(course.plan).start(course, faults, blows, pause_s))
@@ -141,7 +151,7 @@ def _start(course: Course, faults: Shim, blows: tuple[Blow, ...] = (), pause_s: 
 
 def _status(course: Course, faults: Shim) -> Iterator[str]:
     """What `matloop status` says of it."""
-    watch = Watch(faults, (), 0.0, random.Random(0))
+    watch = Watch(course, faults)
     words = "status", str(course.results)
     number = watch.start(lambda: campaigns.command(*words), course.root / "status", campaigns.environ(course))
     watch.wait([number])

@@ -58,18 +58,23 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._measures: dict[tuple[str, bool, bool], Measure] = {}
+        self._measures: dict[tuple[str, bool, bool, bool], Measure] = {}
         for module in WARM:
             importlib.import_module(module)
 
     def run(self, seed: int, broken: str = "") -> Verdict:
         """The verdict on the run of that number."""
         plan = replace(plan_of(seed), broken=broken)
-        measured = self._measure(plan_of(seed))
-        return Verdict(**forked(lambda: asdict(verdict(plan, self._folder / f"run-{seed}", measured))))
+        try:
+            measured = self._measure(plan_of(seed))
+            return Verdict(**forked(lambda: asdict(verdict(plan, self._folder / f"run-{seed}", measured))))
+        except RuntimeError as error:
+            return Verdict(
+                seed, plan.kind.name, plan.scene, [f"the suite itself failed: {error}"], False, str(plan), 0.0
+            )
 
     def _measure(self, plan: Plan) -> Measure:
-        key = plan.scene, plan.network, plan.artifacts
+        key = plan.scene, plan.network, plan.artifacts, plan.program
         if key not in self._measures:
             folder = self._folder / "-".join(map(str, key))
             self._measures[key] = Measure(**forked(lambda: asdict(measure(plan, folder))))

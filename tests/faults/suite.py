@@ -22,6 +22,7 @@ from rich.table import Table
 from tests.faults.plan import KINDS, plan_of
 from tests.faults.runs import Verdict
 from tests.faults.shim import compiled
+from tests.faults.stand_in import DONE, STRUCK
 
 ROOT: Final = Path(__file__).parents[2]
 MEMORY: Final = Path("/dev/shm")
@@ -29,8 +30,9 @@ LEAST_FREE: Final = 2**30
 
 
 def needs_shim(seed: int) -> bool:
-    """Whether that run lets system calls fail."""
-    return bool(plan_of(seed).kind.calls)
+    """Whether what that run strikes can be struck with the compiled library alone."""
+    kind = plan_of(seed).kind
+    return bool(kind.calls) and (STRUCK.isdisjoint(kind.calls) or kind.action not in DONE)
 
 
 class Workplace:
@@ -38,12 +40,13 @@ class Workplace:
 
     Args:
         keep: leave the folder behind.
+        with_library: make it; some faults are then injected in Python otherwise, and others are left out.
     """
 
-    def __init__(self, keep: bool = False) -> None:
+    def __init__(self, keep: bool = False, with_library: bool = True) -> None:
         roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > LEAST_FREE
         self.folder = Path(tempfile.mkdtemp(prefix="matloop-faults-", dir=MEMORY if roomy else None))
-        self.library = compiled(self.folder)
+        self.library = compiled(self.folder) if with_library else None
         self._keep = keep
 
     def __enter__(self) -> Workplace:

@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from matloop.hpc.mpi import Mpi
 from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.study import Silent
@@ -52,8 +54,9 @@ class Harmful:
     objectives: tuple[Objective, ...] = (LOSS,)
 
     def __call__(self, trial: Trial) -> dict[str, float]:
+        rank = psutil.Process(os.getppid()).ppid()  # between them is the child's guardian
         with (self.folder / "begun").open("a") as log:
-            log.write(f"{trial.id} {trial.attempt} {os.getppid()}\n")
+            log.write(f"{trial.id} {trial.attempt} {rank}\n")
         time.sleep(DURATION_S)
         if trial.number >= 10 and trial.attempt == 1 and self.fault != "none":
             for victim in range(self.victims):
@@ -61,7 +64,7 @@ class Harmful:
                     (self.folder / f"victim-{victim}").touch(exist_ok=False)
                 except FileExistsError:
                     continue
-                strike(self.fault, os.getppid())
+                strike(self.fault, rank)
         return {"loss": trial.point["x"]}
 
 

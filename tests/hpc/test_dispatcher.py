@@ -163,7 +163,7 @@ def everything(dispatcher: Dispatcher[str, int], now: float) -> list[tuple[str, 
     return found
 
 
-def busy(duration_s: float) -> Dispatcher[str, int]:
+def busy(duration_s: float, *, may_wait: bool = True) -> Dispatcher[str, int]:
     """Two workers at work since 100 s, after an answer that took `duration_s`; task 3 is queued."""
     dispatcher: Dispatcher[str, int] = Dispatcher(lease_s=LEASE_S)
     dispatcher.join("a", 0.0)
@@ -174,7 +174,7 @@ def busy(duration_s: float) -> Dispatcher[str, int]:
     for task in (1, 2):
         dispatcher.submit(task)
     assert everything(dispatcher, 100.0) == [("b", 1, True), ("a", 2, True)]
-    dispatcher.submit(3)
+    dispatcher.submit(3, may_wait=may_wait)
     return dispatcher
 
 
@@ -204,6 +204,14 @@ def test_one_worker_alone_is_given_nothing_ahead_by_whoever_asks() -> None:
     dispatcher = busy(0.01)
     dispatcher.lose("b")
     assert dispatcher.ahead == 0
+
+
+def test_what_must_not_be_done_twice_waits_at_no_worker() -> None:
+    """A worker that is lost may have begun what waited there."""
+    dispatcher = busy(0.01, may_wait=False)
+    assert everything(dispatcher, 100.001) == []
+    assert dispatcher.lose("b").waiting == () and dispatcher.finish("a", 2, 100.01)
+    assert everything(dispatcher, 100.01) == [("a", 3, True)]
 
 
 def test_what_waited_too_long_is_called_back_once_and_goes_first() -> None:

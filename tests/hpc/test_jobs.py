@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -86,11 +87,43 @@ def test_the_manager_comes_on_top(nodes: int, workers: int, launcher: jobs.Launc
         ({"time_s": 59}, "a minute or more"),
         ({"launcher": "jsrun"}, "srun or mpiexec under slurm, got jsrun"),
         ({"extra": ("#SBATCH -x\nrm -r /",)}, "single lines"),
+        ({"extra": ("#SBATCH -x\rrm -r /",)}, "single lines"),
+        ({"modules": ("gcc\ntouch x",)}, "single lines"),
+        ({"name": "a\ntouch x"}, "single lines"),
+        ({"results": HOME / "a\ntouch x"}, "single lines"),
+        ({"campaign": HOME / "a\ntouch x.yaml"}, "single lines"),
+        ({"working": HOME / "\x1b"}, "single lines"),
+        ({"campaign": Path("-rf")}, "absolute paths"),
+        ({"queue": "gpu -w x"}, "--partition with a name"),
+        ({"queue": "-w"}, "--partition with a name"),
+        ({"queue": ""}, "--partition with a name"),
+        ({"account": "$(touch x)"}, "--account with a name"),
+        ({"account": "a\ntouch x"}, "single lines"),
+        ({"scheduler": "lsf", "launcher": "auto", "results": HOME / "%J"}, "LSF would put a number"),
     ],
 )
 def test_options_out_of_range_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         replace(JOB, **change)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("alloys-2.b_c", "alloys-2.b_c"),
+        ("my alloys", "my_alloys"),
+        ("$(touch x)", "touch_x"),
+        ("-rf", "rf"),
+        ("2 alloys", "run_2_alloys"),
+        ("a[1-10]", "a_1-10"),
+        ("αβ", "run"),
+        ("x" * 200, "x" * 64),
+    ],
+)
+def test_a_job_has_a_name_that_schedulers_take(name: str, label: str) -> None:
+    for scheduler, directive in (("slurm", "#SBATCH --job-name="), ("lsf", "#BSUB -J "), ("pbs", "#PBS -N ")):
+        text = jobs.text(replace(JOB, scheduler=scheduler, launcher="auto", name=name))
+        assert f"\n{directive}{label}\n" in text
 
 
 # --- what the scripts do -------------------------------------------------------------------------------------------
@@ -135,6 +168,44 @@ def play(stage: Path, job: Job, **environment: str) -> subprocess.Popen[str]:
 
 def calls(stage: Path) -> list[str]:
     return (stage / "calls").read_text().splitlines() if (stage / "calls").exists() else []
+
+
+HOSTILE = """-rf b; touch x $(touch x) `touch x` 'q' "q" $HOME & | > x * \\ # % %j é"""
+"""A name of a folder or file; a newline in one is refused."""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_name_becomes_a_command(stage: Path, name: str) -> None:
+    """A script whose folders, files and modules are made of what a shell would run does what any other does."""
+    (stage / "code").write_text("75")
+    home = stage / HOSTILE
+    (home / "x in here").mkdir(parents=True)
+    job = replace(
+        SCRIPTS[name],
+        name=HOSTILE,
+        results=home,
+        working=stage,
+        campaign=home / f"{HOSTILE}.yaml",
+        bin=stage / "bin",
+        modules=(HOSTILE,),
+    )
+    job.script.write_text(jobs.text(job))
+    (stage / "bin" / "module").write_text('#!/bin/bash\necho "module $*" >> calls\n')
+    (stage / "bin" / "module").chmod(0o755)
+    environment = {"PATH": f"{stage / 'bin'}:{os.environ['PATH']}"}
+    assert play(stage, job, **environment).wait(30) == 75
+    said = calls(stage)
+    assert f"module load {HOSTILE}" in said
+    assert any(line.endswith(f"matloop run {job.campaign} --dir {home} --until {line.split()[-3]} --warning 120s")
+               for line in said)  # fmt: skip
+    assert any(line.startswith(f"matloop progress {home} --since ") for line in said)
+    if job.scheduler == "pbs":
+        assert f"qsub {job.script}" in said
+    assert not [found for found in stage.rglob("x") if found.is_file()]
+    if job.scheduler == "slurm":
+        (output,) = (line for line in jobs.text(job).splitlines() if line.startswith("#SBATCH --output="))
+        (path,) = shlex.split(output.partition("=")[2])
+        assert path == str(job.log).replace("%", "%%")
 
 
 @pytest.mark.parametrize("code", [0, 75, 1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from matloop.hpc.channel import SocketChannel
 from matloop.hpc.isolate import Child, pack, unpack
 from matloop.hpc.local import Local
 from matloop.hpc.parcel import APART, KEPT, Kept, Parcel
@@ -106,13 +106,13 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bytes = 0
-        write = Connection._send
+        send = SocketChannel.send
 
-        def counting(connection: Connection, buffer: bytes, *rest: Any) -> None:
-            self.bytes += len(buffer)
-            write(connection, buffer, *rest)
+        def counting(channel: SocketChannel, message: bytes) -> None:
+            self.bytes += len(message)
+            send(channel, message)
 
-        monkeypatch.setattr(Connection, "_send", counting)
+        monkeypatch.setattr(SocketChannel, "send", counting)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ def run(
     observer: Observer | None = None,
     slots: int | None = None,
     stop: Stop | None = None,
+    patience_s: float = 60.0,
 ) -> str:
     """Open the ledger in `folder`, run, close; return what `Campaign.run` returned."""
     plans = [Plan(make().name, lambda history, store, make=make: make()) for make in studies]
@@ -33,4 +34,5 @@ def run(
             observer=observer,
             slots=slots,
             stop=stop,
+            patience_s=patience_s,
         ).run()

@@ -68,12 +68,12 @@ def report(directory: Path, console: Console) -> Path:
 
 
 def report_after_run(directory: Path, console: Console) -> None:
-    """Write the report; if that fails, say so: what was measured is recorded, and the run ends as it did."""
+    """Write the report; if that fails or is broken off, say so: the results are recorded, the run ends as it did."""
     try:
         report(directory, console)
-    except Exception as error:
-        text = f"the report failed: {type(error).__name__}: {error}\nall results are recorded; see `matloop report "
-        console.print(f"{text}{directory}`", style="red", highlight=False, markup=False, soft_wrap=True)
+    except (Exception, KeyboardInterrupt) as error:
+        text = f"no report: {type(error).__name__}: {error}\nall results are recorded; `matloop report {directory}`"
+        console.print(f"{text} tries again", style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def _sum_up(found: Opened, before: int, console: Console) -> None:

@@ -49,7 +49,7 @@ def write(job: jobs.Job) -> Path:
     """
     try:
         job.results.mkdir(parents=True, exist_ok=True)
-        job.script.write_text(jobs.text(job), encoding="utf-8")
+        job.script.write_bytes(jobs.text(job).encode("utf-8", "surrogateescape"))
         job.script.chmod(0o755)
     except OSError as error:
         raise MatloopError(f"cannot write {job.script}: {error.strerror}; choose another folder with --dir") from error

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from matloop.orchestrator.ledger.history import History
-from matloop.orchestrator.report import statistics, text
+from matloop.orchestrator.report import ending, statistics, text
 from matloop.orchestrator.report.content import Block, Details, Prose, Section, Table
 from matloop.orchestrator.trial import Trial
 
@@ -43,7 +43,8 @@ def section(history: History) -> Section | None:
         return None
     blocks: list[Block] = []
     if found:
-        blocks += [Prose(sentence) for sentence in (_foreseen(history),) if sentence]
+        to_decide = [f"{line}, where DIR is the folder of this report." for line in ending.undecided(history, "DIR")]
+        blocks += [Prose(sentence) for sentence in (_foreseen(history), *to_decide) if sentence]
         blocks.append(_table(found))
         blocks += [_details(group) for group in found[:GROUPS]]
     if history.lost:

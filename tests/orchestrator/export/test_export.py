@@ -129,7 +129,7 @@ def test_what_people_wrote_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> Non
     assert failed["message"] == "'-cracked"
     assert (done["point.T"], done["point.mix"], done["value.gap"], done["info.drift"]) == (
         "-900.0",
-        "-",
+        "'-",
         "-1.0",
         "-0.5",
     )

@@ -8,14 +8,11 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
-import psutil
 import pytest
 
 from matloop.orchestrator.errors import LedgerCorrupt, LedgerError, MatloopError
-from matloop.orchestrator.ledger.file import on_network
 from matloop.orchestrator.ledger.history import Event, replay
 from matloop.orchestrator.ledger.ledger import Ledger, read
 from matloop.orchestrator.trial import Answer, Proposal
@@ -216,30 +213,6 @@ def test_elapsed_time_counts_sessions_only(tmp_path):
     session(0.0, 10.0)
     session(1000.0, 1005.0)
     assert read(tmp_path / "l.db").elapsed_s == {"a": 15.0}
-
-
-def test_local_disks_are_not_taken_for_network_ones(tmp_path):
-    assert not on_network(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("kind", "options", "journal"),
-    [("ext4", "rw", "wal"), ("nfs4", "rw", "delete"), ("lustre", "rw,flock", "delete"), ("NTFS", "rw,remote", "delete"),
-     ("NTFS", "rw,fixed", "wal"), ("smbfs", "rw", "delete")],
-)  # fmt: skip
-def test_a_network_file_system_gets_a_rollback_journal(tmp_path, monkeypatch, kind, options, journal):
-    """A write-ahead log is shared memory, which two computers do not have."""
-    disks = [disk("/", "ext4", "rw"), disk(str(tmp_path.resolve()), kind, options)]
-    monkeypatch.setattr(psutil, "disk_partitions", lambda *, all: disks)
-    Ledger.open(tmp_path / "ledger.db", config=CONFIG, environment={}).close()
-    db = sqlite3.connect(tmp_path / "ledger.db")
-    assert db.execute("PRAGMA journal_mode").fetchone() == (journal,)
-    db.close()
-    assert not on_network(tmp_path.resolve().parent)
-
-
-def disk(mountpoint: str, fstype: str, opts: str) -> SimpleNamespace:
-    return SimpleNamespace(mountpoint=mountpoint, fstype=fstype, opts=opts)
 
 
 def test_fill_is_what_the_contract_says(tmp_path):

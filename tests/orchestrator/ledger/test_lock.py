@@ -181,15 +181,20 @@ def test_a_name_that_cannot_be_read_is_nobodys(path: Path, content: str) -> None
             WriterLock(path)
 
 
-@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [(number, r"its file system has no locks .*a file system that has locks")
+     for number in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)]
+    + [(number, "see to the disk") for number in (errno.EIO, errno.ESTALE)],
+)  # fmt: skip
 def test_a_file_system_without_locks_is_named_as_the_reason(
-    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int, says: str
 ) -> None:
     def refuse(descriptor: int, *, blocking: bool) -> bool:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(lock, "lock_descriptor", refuse)
-    with pytest.raises(LedgerUnwritable, match=r"cannot lock .*ledger\.db\.lock: .*a file system that has locks"):
+    with pytest.raises(LedgerUnwritable, match=rf"cannot lock .*ledger\.db\.lock: .*{says}"):
         WriterLock(path, wait_s=10)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from matloop.orchestrator.errors import LedgerCorrupt, LedgerError, LedgerLocked, LedgerUnwritable
+from matloop.orchestrator.errors import LedgerCorrupt, LedgerError, LedgerLocked
 from matloop.orchestrator.ledger.file import checksum
 from matloop.orchestrator.ledger.history import Event
 from matloop.orchestrator.ledger.ledger import Ledger, read
@@ -252,7 +252,7 @@ def foreign(path: Path) -> None:
         (foreign, LedgerCorrupt, "of another program"),
         (lambda path: path.write_bytes(b"text " * 2000), LedgerError, "nothing can be read"),
         (lambda path: path.write_bytes(b""), LedgerError, "nothing can be read"),
-        (lambda path: (path.parent / "copy.db").touch(), LedgerUnwritable, "is there already"),
+        (lambda path: (path.parent / "copy.db").touch(), LedgerError, "is there already"),
     ],
     ids=["foreign", "text", "empty", "target"],
 )

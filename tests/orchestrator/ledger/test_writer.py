@@ -277,7 +277,7 @@ def test_a_locked_file_is_told_from_a_full_disk(ledger: Ledger, monkeypatch) -> 
     other = sqlite3.connect(ledger.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     propose(ledger)
-    with pytest.raises(LedgerBusy, match=r"another program has kept it locked.*the disk is not full.*1 events since"):
+    with pytest.raises(LedgerBusy, match=r"another program keeps it locked.*the disk is not full.*1 events since"):
         ledger.commit()
     other.execute("ROLLBACK")
     other.close()
@@ -290,6 +290,37 @@ def test_a_locked_file_is_told_from_a_full_disk(ledger: Ledger, monkeypatch) -> 
     ledger._db.execute("PRAGMA max_page_count = 1000000")
     ledger.commit()
     assert len(read(ledger.path).trials) == 2
+
+
+def test_an_event_that_no_file_takes_is_refused(ledger: Ledger, monkeypatch) -> None:
+    monkeypatch.setattr(ledger_writer, "LARGEST_BODY", 1000)
+    with pytest.raises(MatloopError, match="of which 1,000 can be stored"):
+        propose(ledger, "x" * 1000)
+    propose(ledger, "x" * 100)
+    ledger.commit()
+    assert len(read(ledger.path).trials) == 1
+
+
+def test_a_turn_that_could_not_be_written_is_forgotten_and_can_be_taken_again(path: Path) -> None:
+    """On the page of a lab: who is told that it failed finds nothing of it, and says it again."""
+    shared, other = SharedLedger(path, wait_s=0.05), SharedLedger(path)
+    blocking = sqlite3.connect(path, isolation_level=None)
+    for x in range(3):
+        blocking.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerBusy, match="1 events since the last commit are not saved"), shared.turn():
+            propose(shared, x)
+        blocking.execute("ROLLBACK")
+        with shared.turn():
+            propose(shared, x)
+        with other.turn():
+            propose(other, -x)
+    blocking.close()
+    shared.catch_up()
+    stored = read(path)
+    assert [t.point["x"] for t in stored.trials] == [0, 0, 1, -1, 2, -2]
+    assert stored.trials == shared.history.trials == other.history.trials and shared.generation == 3
+    shared.close()
+    other.close()
 
 
 def test_writers_wait_for_minutes(ledger: Ledger) -> None:

@@ -54,7 +54,7 @@ class Desk:
 
     def __init__(self, strategy: Strategy, filler: Strategy | None) -> None:
         self.woken = threading.Semaphore(0)
-        self.asker = BackgroundAsker(ThreadProposer(strategy), filler, self.woken.release)
+        self.asker = BackgroundAsker(ThreadProposer(strategy), filler, self.woken.release, tuple)
         self.trials: list[Trial] = []
         self.asks = 0
 

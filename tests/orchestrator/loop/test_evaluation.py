@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import pickle
 import random
 from dataclasses import dataclass, replace
@@ -11,10 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from matloop.orchestrator.errors import NotBegun
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.loop import transfer
 from matloop.orchestrator.loop.budget import Budget, Spending
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation, Limits
+from matloop.orchestrator.loop.patience import Patience
 from matloop.orchestrator.loop.returned import as_measurement
+from matloop.orchestrator.loop.transfer import Incomplete, Unbegun, Unsaved
 from matloop.orchestrator.randomness import derive, derive_seed, python_seed, torch_seed
 from matloop.orchestrator.trial import Answer, Failure, Measurement, Objective, Prediction, Trial, best, losses
 from tests.orchestrator.toys import LOSS, Scripted
@@ -50,8 +55,9 @@ class Lengths:
 
 
 def continued(tmp_path, inputs, driver=None):
-    trial = replace(TRIAL, inputs=inputs)
-    return Evaluation(Conditions(driver=driver or Lengths(), objectives=(LOSS,), artifacts=tmp_path / "a"), trial)()
+    trial, driver = replace(TRIAL, inputs=inputs), driver or Lengths()
+    conditions = Conditions(driver=driver, objectives=(LOSS,), artifacts=tmp_path / "a", patience=Patience(wait_s=0.05))
+    return Evaluation(conditions, trial)()
 
 
 def test_a_driver_that_accepts_inputs_is_handed_their_content(tmp_path):
@@ -62,15 +68,38 @@ def test_a_driver_that_accepts_inputs_is_handed_their_content(tmp_path):
     assert continued(tmp_path, {"model": store.save(b"xyz")}, Scripted((4.0,))).values == {"loss": 4.0}
 
 
-def test_inputs_that_are_not_there_are_the_machines_fault(tmp_path):
+def test_inputs_that_are_missing_for_good_are_a_clear_end_and_not_the_points_fault(tmp_path):
     store = ArtifactStore(tmp_path / "a")
-    absent = "0" * 64
+    absent, damaged = "0" * 64, store.save(b"xyz")
     answer = continued(tmp_path, {"model": absent})
-    assert answer.failure.cause == "lost" and absent in answer.failure.message
-    damaged = store.save(b"xyz")
+    assert isinstance(answer, Incomplete) and answer.failure.cause == "lost" and absent in answer.failure.message
     store.path(damaged).write_bytes(b"xy")
     answer = continued(tmp_path, {"model": damaged})
-    assert answer.failure.cause == "lost" and "is damaged" in answer.failure.message
+    assert isinstance(answer, Incomplete) and "is damaged" in answer.failure.message
+
+
+@pytest.mark.parametrize("folder", ["nothing", "file", "empty"])
+def test_inputs_from_a_folder_that_is_not_there_were_not_begun(tmp_path, folder):
+    if folder == "file":
+        (tmp_path / "a").write_text("not a folder")
+    elif folder == "empty":  # where a file system should be mounted
+        (tmp_path / "a").mkdir()
+    answer = continued(tmp_path, {"model": "0" * 64})
+    assert isinstance(answer, Unbegun) and answer.values is None
+    assert answer.failure.message.startswith("NotBegun: cannot read the inputs {'model': '0000")
+
+
+def test_inputs_that_another_machine_has_just_stored_are_waited_for(tmp_path, monkeypatch):
+    store = ArtifactStore(tmp_path / "a")
+    store.save(b"another")
+    late = hashlib.sha256(b"xyz").hexdigest()
+    monkeypatch.setattr(transfer.time, "sleep", lambda seconds: store.save(b"xyz"))
+    assert continued(tmp_path, {"model": late}).values == {"loss": 3.0}
+
+
+def test_a_driver_may_say_that_it_has_not_begun(tmp_path):
+    answer = evaluate(NotBegun("no licence is free"), tmp_path)
+    assert isinstance(answer, Unbegun) and answer.failure.message == "NotBegun: no licence is free"
 
 
 @pytest.mark.parametrize("name", ["", "../a", "a" * 63, "A" * 64])
@@ -167,11 +196,14 @@ def test_an_error_about_a_name_that_is_not_utf8_can_be_recorded(tmp_path):
     assert r"caf\udce9" in answer.failure.traceback and answer.failure.traceback.encode()
 
 
-def test_an_artifact_that_cannot_be_stored_is_the_machines_fault(tmp_path):
+def test_an_artifact_that_cannot_be_stored_comes_back_with_the_values(tmp_path):
     (tmp_path / "a").write_text("a file where the folder should be")
-    answer = evaluate(Measurement(values={"loss": 1.0}, artifacts={"raw": b"xyz"}), tmp_path)
-    assert answer.values is None and answer.failure.cause == "lost"
-    assert answer.failure.retriable
+    image = np.arange(4)
+    answer = evaluate(Measurement(values={"loss": 1.0}, artifacts={"raw": b"xyz", "image": image}), tmp_path)
+    assert isinstance(answer, Unsaved) and answer.failure is None and answer.values == {"loss": 1.0}
+    came = pickle.loads(pickle.dumps(answer))
+    assert came.contents["raw"] == b"xyz" and (came.contents["image"] == image).all() and came.artifacts == {}
+    assert came.reason == f"cannot store artifacts in {tmp_path / 'a'}: Not a directory"
 
 
 def test_limits_that_a_driver_finds_itself(tmp_path):

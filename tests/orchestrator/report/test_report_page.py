@@ -14,7 +14,7 @@ import pytest
 from matloop.orchestrator.errors import LedgerError
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History, Session
-from matloop.orchestrator.ledger.ledger import read
+from matloop.orchestrator.ledger.ledger import Ledger, read
 from matloop.orchestrator.report import page, write
 from matloop.orchestrator.trial import Failure, Prediction, Trial
 from tests.orchestrator.report.synthetic_campaign import STUDIES, TRACEBACK, Writer, optics, search
@@ -242,3 +242,16 @@ def test_the_searchs_best_is_on_the_page(tmp_path: Path) -> None:
     history = read(tmp_path / "ledger.db")
     best = min((t for t in history.trials if t.values), key=lambda t: (t.values or {})["validation_mae"])
     assert f"The best, trial {best.id}, has validation MAE" in render(history, tmp_path)
+
+
+def test_a_report_that_cannot_be_written_leaves_no_part(tmp_path, monkeypatch):
+    with Ledger.open(tmp_path / "ledger.db", config={"name": "none", "studies": {}}, environment={}):
+        pass
+
+    def fails(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(OSError, match="No space"):
+        write(tmp_path)
+    assert not list(tmp_path.glob("report*"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 
 import anyio
 import pytest
 
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.errors import ConfigError, OutOfReach
 from matloop.orchestrator.web.access import Access, hostname, is_local, names, read_token
 from matloop.orchestrator.web.middleware import BODY_LIMIT, JSON_LIMIT
 from tests.orchestrator.web.conftest import GUARDED, OPEN, SECRET, events, form_token
@@ -37,9 +39,11 @@ def test_addresses_are_names_of_a_server_on_the_network_only(client, visit):
     assert guarded.get("/api/study", headers={"host": "rebound.example", **BEARER}).status_code == 400
 
 
-@pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "http://localhost:1", "http://localhost.evil.example"]
-)
+OTHERS = ["https://evil.example", "null", "http://localhost:1", "http://localhost.evil.example"]
+OTHERS += ["http://localhost?", "http://localhost#", "http://a@localhost", "ftp://localhost", "http://localhost/"]
+
+
+@pytest.mark.parametrize("origin", OTHERS)
 def test_other_sites_cannot_change_anything(client, lab, origin):
     before = events(lab)
     csrf = form_token(client.get("/").text)
@@ -298,6 +302,20 @@ def test_the_token_file(tmp_path):
         read_token(tmp_path / "none", make=False)
 
 
+def test_a_disk_that_is_full_leaves_no_half_token(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "token"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OutOfReach, match="No space left on device"):
+            read_token(path, make=True)
+    assert list(tmp_path.iterdir()) == []
+    assert read_token(path, make=True)[1]
+    assert [found.name for found in tmp_path.iterdir()] == ["token"]
+
+
 @pytest.mark.parametrize("name", NO_NAMES)
 def test_a_name_that_is_none_is_refused_at_the_start(name):
     with pytest.raises(ConfigError, match="expected --allow-host with the name of a host"):
@@ -322,6 +340,14 @@ def test_an_address_that_was_allowed_is_known():
 def test_a_head_that_no_browser_sends_is_refused_before_anything_else(visit, path, headers, status):
     answer = visit(GUARDED, follow_redirects=False).get(path, headers=headers)
     assert answer.status_code == status and "expected" in answer.text and len(answer.content) < 2000
+
+
+def test_what_may_be_sent_without_the_token_is_short(visit):
+    stranger = visit(GUARDED, follow_redirects=False)
+    assert stranger.post("/login", data={"token": "x" * 1000}).status_code == 401
+    assert stranger.post("/login", data={"token": "x" * 20_000}).status_code == 413
+    for path in ("/recommend", "/api/results", "/csv"):
+        assert stranger.post(path, content=b"x" * 2**20).status_code == 401
 
 
 @pytest.mark.parametrize(
