@@ -12,6 +12,7 @@ import traceback
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +28,6 @@ from matloop.orchestrator.errors import MatloopError, WorkerLost
 LOOK_S: Final = 0.1  # how often overdue workers and tasks are looked for
 SWITCH_S: Final = 0.0003  # how long a message waits while the loop runs Python code; Python's own is 5 ms
 GRACE_S: Final = 10.0  # from a failure of this thread to the end of the job, if the main thread does not end it before
-ENDED: Final = "the job ended before the trial did"
 LARGEST: Final = 2**30  # bytes of driver and trial that may be sent
 STRIDE_S: Final = 1.0  # most that the clock of the leases advances from one look at the messages to the next
 
@@ -58,6 +58,7 @@ class Manager:
         self._names = [share.name(str(post)) for post, share in zip(posts, shares, strict=True)]
         self._dispatcher: Dispatcher[int, int] = Dispatcher(lease_s=lease_s)
         self._calls: dict[int, _Call] = {}
+        self._unheard: deque[Message] = deque()
         self._numbers = itertools.count()
         self._inbox: deque[_Call | Callable[[], None]] = deque()
         self._now, self._looked_at, self._watch = 0.0, 0.0, time.monotonic()
@@ -113,7 +114,7 @@ class Manager:
             if self.broken is None:
                 self._inbox.append(call)
                 return call.future
-        self._resolve(call, CancelledError(ENDED))
+        _cancel(call)
         return call.future
 
     def call_off(self, within_s: float = math.inf) -> None:
@@ -167,13 +168,18 @@ class Manager:
 
         Evaluations are cancelled, as at a stop, so that none of them counts as an attempt that failed.
         """
-        trouble = f"{self._posts[MANAGER]}: the thread that carries messages has failed, so the job ends now"
-        print(f"{trouble}; everything recorded is safe\n{''.join(traceback.format_exception(error))}", file=sys.stderr)
-        sys.stderr.flush()
+        trouble = f"{self._posts[MANAGER]}: the thread that carries messages has failed, so the job ends now; "
+        stack = "".join(traceback.format_exception(error))
+        with suppress(OSError, ValueError):  # the log may be what has failed
+            print(f"{trouble}everything recorded is safe\n{stack}", file=sys.stderr, flush=True)
         with self._failing:
             self.broken = error
+        for message in self._unheard:
+            if message.kind == Kind.ANSWER:
+                with suppress(Exception):  # whatever is wrong, the rest of this must be done
+                    self._answered(message.source, *message.content)
         self._calls |= {next(self._numbers): order for order in self._inbox if isinstance(order, _Call)}
-        self._fail_all(CancelledError, ENDED)
+        self._cancel_all()
         self._over.set()
 
     def _check(self) -> None:
@@ -195,9 +201,10 @@ class Manager:
         # if this process was stopped for a while, so were the workers' signs of life: they must be heard first
         self._now += min(watch - self._watch, STRIDE_S)
         self._watch = watch
-        messages = self._wire.receive()
-        for message in messages:
-            self._hear(message)
+        self._unheard.extend(self._wire.receive())
+        heard = len(self._unheard)
+        while self._unheard:
+            self._hear(self._unheard.popleft())
         for rank in self._wire.failed():
             self._dead.add(rank)
             self._given_up.pop(rank, None)
@@ -212,7 +219,7 @@ class Manager:
             else:
                 order()
         self._dispatch()
-        return bool(messages) or orders > 0
+        return heard > 0 or orders > 0
 
     def _dispatch(self) -> None:
         while (assignment := self._dispatcher.next(self._now)) is not None:
@@ -302,20 +309,16 @@ class Manager:
         if begun is not None and (call := self._calls.pop(begun, None)) is not None:
             call.future.set_exception(WorkerLost(f"lost {self._names[rank]}: {why}"))
         if not self._dispatcher.workers:
-            self._fail_all(WorkerLost, "no worker is left")
+            self._cancel_all()  # `submit` says why
 
-    def _fail_all(self, kind: type[Exception], why: str) -> None:
+    def _cancel_all(self) -> None:
         calls, self._calls = self._calls, {}
         for call in calls.values():
-            self._resolve(call, kind(why))
-
-    def _resolve(self, call: _Call, error: Exception) -> None:
-        if call.future.running() or call.future.set_running_or_notify_cancel():
-            call.future.set_exception(error)
+            _cancel(call)
 
     def _accept(self, call: _Call) -> None:
         if not self._dispatcher.workers:
-            call.future.set_exception(WorkerLost("no worker is left"))
+            _cancel(call)
             return
         number = next(self._numbers)
         self._calls[number] = call
@@ -323,8 +326,8 @@ class Manager:
 
     def _call_off(self, within_s: float) -> None:
         for number, call in list(self._calls.items()):
-            if call.future.cancel():
-                call.future.set_running_or_notify_cancel()
+            if not call.future.running():
+                _cancel(call)
                 del self._calls[number]
         for rank in self._staying():
             self._wire.send(rank, Kind.CALL_OFF, within_s)
@@ -333,3 +336,11 @@ class Manager:
         self._stopping = True
         for rank in self._staying():
             self._wire.send(rank, Kind.STOP)
+
+
+def _cancel(call: _Call) -> None:
+    """Take back what has not begun; what has ends with CancelledError too, but is not `cancelled()`."""
+    if call.future.cancel():
+        call.future.set_running_or_notify_cancel()
+    else:
+        call.future.set_exception(CancelledError("the job ended before the trial did"))

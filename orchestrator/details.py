@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from enum import Enum
 from typing import Any
 
 import numpy as np
 
-from matloop.orchestrator.measurement import LARGEST_INFO, number, shown
+from matloop.orchestrator.measurement import LARGEST_INFO, is_listed, is_machines, number, shown
 from matloop.orchestrator.plain import writable
 
 DEEPEST = 50
@@ -36,9 +36,11 @@ def plain_copy(value: object) -> Any:
     """
     try:
         return _Copier().copy(value, 0)
-    except (Unstorable, MemoryError):
+    except Unstorable:
         raise
     except Exception as error:  # of objects that are not ours
+        if is_machines(error):
+            raise
         raise Unstorable(f"expected a value that can be read, got {reason(error)}") from error
 
 
@@ -67,7 +69,7 @@ class _Copier:
             raise Unstorable("expected less nesting, got too much to be stored")
         if isinstance(value, Mapping):
             return {self._key(key): self.copy(inner, depth + 1) for key, inner in value.items()}
-        if isinstance(value, Sequence | Set) and not isinstance(value, str | bytes | bytearray | memoryview):
+        if is_listed(value) or isinstance(value, Set):
             return [self.copy(inner, depth + 1) for inner in value]
         return self._other(value, depth)
 

@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from matloop.orchestrator.errors import Problem
 from matloop.orchestrator.plain import to_json
 
@@ -44,11 +46,13 @@ def number(value: Any) -> float | None:
     Python's, numpy's and torch's numbers count, and arrays without dimensions; true, false, text, complex numbers and
     arrays do not.
     """
-    if type(value) is float:
-        return value
+    if isinstance(value, float):
+        return value if type(value) is float else float.__float__(value)
     try:
         if isinstance(value, bool | str | bytes | bytearray) or getattr(value, "ndim", False):
             return None
+        if np.ma.is_masked(value):
+            return math.nan
         dtype = getattr(value, "dtype", None)
         if dtype is not None and not any(kind in str(dtype).lower() for kind in ("int", "float")):
             return None
@@ -57,10 +61,20 @@ def number(value: Any) -> float | None:
         return float(value)
     except OverflowError:
         return math.inf
-    except MemoryError:
-        raise
-    except Exception:  # of objects that are not ours
+    except Exception as error:  # of objects that are not ours
+        if is_machines(error):
+            raise
         return None
+
+
+def is_machines(error: BaseException) -> bool:
+    """Whether an error is the machine's rather than a value's: out of memory, or a GPU that had a fault earlier."""
+    return isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "AcceleratorError")
+
+
+def is_listed(value: object) -> bool:
+    """Whether it is a list, tuple or other sequence, and no text."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview)
 
 
 def single(value: Any) -> float | None:
@@ -68,7 +82,7 @@ def single(value: Any) -> float | None:
     for _ in range(MOST_WRAPPINGS):
         if (found := number(value)) is not None:
             return found
-        if isinstance(value, list | tuple) and len(value) == 1:
+        if is_listed(value) and len(value) == 1:
             value = value[0]
         elif has_one_entry(value):
             try:
@@ -83,7 +97,7 @@ def single(value: Any) -> float | None:
 
 def floats(values: Mapping[str, Any]) -> dict[str, float]:
     """Values that have been checked, as plain floats."""
-    return {str(name): float(single(value)) for name, value in values.items()}  # type: ignore[arg-type]
+    return {str(name): float(value) for name, value in values.items()}
 
 
 def has_one_entry(value: Any) -> bool:
@@ -165,8 +179,8 @@ def storable(value: object) -> bool:
 
 def shown(value: object, *, longest: int = 60) -> str:
     """A value in a message, cut where it is long, without the places in memory that differ every time."""
-    cut = value[: longest + 1] if isinstance(value, str | bytes | bytearray) else value
     try:
+        cut = value[: longest + 1] if isinstance(value, str | bytes | bytearray) else value
         text = _glance(cut) if isinstance(cut, list | tuple | dict | set | frozenset) else repr(cut)
         text = " ".join(_PLACE.sub("", text).split())
     except Exception:  # of an integer with thousands of digits, or of objects that are not ours
@@ -206,7 +220,7 @@ def _list(names: Collection[str]) -> str:
 
 
 def _is_within(value: object, least: float) -> bool:
-    found = single(value)
+    found = number(value)
     return found is not None and least <= found <= LARGEST  # which NaN is not
 
 

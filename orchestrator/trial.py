@@ -204,6 +204,11 @@ class Trial:
         """
         return None if self.workplace is None else self.workplace.folder
 
+    @property
+    def was_done(self) -> bool:
+        """Whether it has been evaluated, and has had its cost, even if its result was set aside later."""
+        return self.state != "running" and self.started_at is not None
+
 
 Unanswered = Trial | Proposal
 """What was proposed and has no result yet: a trial or, where a strategy is asked ahead of demand, a proposal that is

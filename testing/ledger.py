@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,24 @@ class LedgerContract:
         again = self.read(folder)
         assert again.trials == live.trials == [right, late, own] and again.amendments == live.amendments
         assert again.finished == [0, 1, 2]
+
+    def test_corrections_keep_what_was_there_and_why_it_changed(self, folder):
+        with self.open(folder) as ledger:
+            done = {"x": 1.5}
+            trial = ledger.propose("a", Proposal(point={"x": 1.0}), seed=1, ask=0)
+            measured = Answer(values={"y": 1.0}, info={"n": 1}, cost=2.0, started_at=1.0, finished_at=2.0, worker="w")
+            first = ledger.answer(trial, measured, point=done)
+            second = ledger.amend(first, replace(measured, values={"y": 2.0}), point=done, by="Ada", reason="unit")
+            void = ledger.void(second, at=9.0, worker="Ben", reason="spilled")
+            assert (void.state, void.values, void.failure, void.info) == ("cancelled", None, None, {"note": "spilled"})
+            assert (void.cost, void.started_at, void.finished_at, void.worker) == (2.0, 1.0, 2.0, "w")
+            assert (void.point, void.planned, void.was_done) == (done, {"x": 1.0}, True)
+            live = ledger.history
+            found = [(a.before, a.by, a.reason, after) for a, after in live.corrected()]
+            assert found == [(first, "Ada", "unit", second), (second, "Ben", "spilled", void)]
+            assert live.amendments[1].time == 9.0 and live.finished == [0]
+        again = self.read(folder)
+        assert again.trials == [void] and again.corrected() == live.corrected()
 
     def test_what_was_not_committed_is_not_read(self, folder):
         ledger = self.open(folder)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from matloop.orchestrator.cli import lab
+from matloop.orchestrator.cli import corrections, lab
 from matloop.orchestrator.cli.terminal import console as _console
 
 app = typer.Typer(
@@ -205,14 +205,15 @@ def status(campaign: Campaign) -> None:
 def decide(
     campaign: Campaign,
     trial: Annotated[int, typer.Argument(help="Id of the trial.", min=0)],
-    verdict: Annotated[str, typer.Argument(help="counted or repeat.", metavar="counted|repeat")],
+    verdict: Annotated[str, typer.Argument(help="counted, repeat or drop.", metavar="counted|repeat|drop")],
     by: Annotated[str, typer.Option("--by", help="Who decides.", metavar="NAME")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why.", metavar="TEXT")] = "",
 ) -> None:
     """Decide on a trial that may have happened, gave no answer, and must not be repeated unasked.
 
     counted: it happened, and there is no result. repeat: the next run begins with a new trial at the same point, if the
-    budget is not used up otherwise; it takes this one's place in the number of trials, and each has its cost.
+    budget is not used up otherwise; it takes this one's place in the number of trials, and each has its cost. drop: it
+    is set aside, as by `matloop void`.
     """
     from matloop.orchestrator.cli.commands.decide import record
     from matloop.orchestrator.cli.commands.status import locate
@@ -335,6 +336,8 @@ app.command()(lab.recommend)
 app.command()(lab.tell)
 app.command()(lab.outlook)
 app.command()(lab.cancel)
+app.command()(corrections.amend)
+app.command()(corrections.void)
 
 
 def main() -> None:

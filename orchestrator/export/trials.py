@@ -26,15 +26,19 @@ LONGEST = 64  # longer lists of numbers within a point stay JSON text
 FIRST = ("id", "study", "number", "state", "attempt", "seed", "ask", "fidelity")
 LAST = ("cost", "reason", "parents", "cause", "message", "proposed_at", "started_at", "finished_at", "worker")
 
+AMENDED = ("amended_at", "amended_by", "amended_because")
+"""Columns about the last correction of each trial, where there was any."""
+
 
 def trials_csv(history: History, file: Path, study: str | None = None) -> int:
     """Write one row per trial.
 
     Columns `point.*`, `planned.*` (what was recommended, where a person did something else), `value.*`,
     `predicted.*`, `predicted_std.*`, `noise.*`, `info.*`, `inputs.*` and `extra.*` hold what their names say, lists of
-    numbers spread over `name[0]`, `name[1]`, …; nested structures are JSON text, times Unix seconds. Texts and
-    names of columns have an apostrophe where a spreadsheet program would take them for a formula; see
-    `matloop.orchestrator.spreadsheets`, whose `read` takes it away again.
+    numbers spread over `name[0]`, `name[1]`, …; nested structures are JSON text, times Unix seconds. If any result was
+    corrected or set aside, `amended_at`, `amended_by` and `amended_because` say so. Texts and names of columns have an
+    apostrophe where a spreadsheet program would take them for a formula; see `matloop.orchestrator.spreadsheets`, whose
+    `read` takes it away again.
 
     Returns:
         Number of rows.
@@ -44,12 +48,17 @@ def trials_csv(history: History, file: Path, study: str | None = None) -> int:
     """
     trials = _chosen(history, study)
     rows = [_row(trial) for trial in trials]
-    middle = dict.fromkeys(key for row in rows for key in row if key not in FIRST and key not in LAST)
+    last = [*LAST, *(AMENDED if history.amendments else ())]
+    corrections = {amendment.trial: amendment for amendment in history.amendments}
+    for trial, row in zip(trials, rows, strict=True):
+        if (found := corrections.get(trial.id)) is not None:
+            row |= dict(zip(AMENDED, (found.time, found.by, found.reason), strict=True))
+    middle = dict.fromkeys(key for row in rows for key in row if key not in FIRST and key not in last)
     groups = ("point", "planned", "value", "predicted", "predicted_std", "noise", "info", "inputs", "extra")
     ordered = sorted(middle, key=lambda key: groups.index(key.partition(".")[0]))
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="", encoding="utf-8") as out:
-        names = [*FIRST, *ordered, *LAST]
+        names = [*FIRST, *ordered, *last]
         writer = csv.writer(out)
         writer.writerow(map(written, names))
         writer.writerows([written(row.get(name)) for name in names] for row in rows)
@@ -247,8 +256,7 @@ def _frozen(
 
 def objectives_of(history: History, study: str) -> tuple[Objective, ...]:
     """Objectives of a study, as recorded when the campaign was last started."""
-    recorded = config(history).get("studies", {}).get(study, {}).get("objectives") or {}
-    return tuple(Objective(name, o["direction"], o.get("unit") or "") for name, o in recorded.items())
+    return history.objectives(study)
 
 
 def config(history: History) -> Mapping[str, Any]:

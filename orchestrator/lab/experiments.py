@@ -22,6 +22,7 @@ from matloop.orchestrator.lab.people import parts, parts_as_before, record, stud
 from matloop.orchestrator.lab.recommender import Recommender
 from matloop.orchestrator.lab.results import Entry, Recorded, Result, require_text
 from matloop.orchestrator.lab.rules import Rules
+from matloop.orchestrator.ledger import corrections
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.decisions import decide
 from matloop.orchestrator.ledger.history import History
@@ -228,15 +229,11 @@ class Experiments:
         require_text("by", by, LONGEST_NAME)
         require_text("reason", reason, LONGEST_TEXT)
         with self._ledger.turn():
-            trials = self.history.trials
-            known = isinstance(trial_id, int) and 0 <= trial_id < len(trials)
-            if not known or trials[trial_id].study != self.parts.study:
-                raise MatloopError(f"there is no trial {trial_id!r}; see `matloop status` for the pending ones")
-            trial = trials[trial_id]
+            trial = self._trial(trial_id)
             if trial.state == "cancelled":
                 return trial
             if trial.state != "running":
-                raise MatloopError(f"trial {trial_id} has a result already; amend that instead")
+                raise MatloopError(f"trial {trial_id} has a result already; amend or void that instead")
             return self._ledger.cancel(trial, at=self._clock(), worker=by, reason=reason)
 
     def undecided(self) -> list[Trial]:
@@ -256,6 +253,21 @@ class Experiments:
         require_text("reason", reason, LONGEST_TEXT)
         with self._ledger.turn():
             return decide(self._ledger, trial_id, verdict, by=by, reason=reason)
+
+    def void(self, trial_id: int, by: str = "", reason: str = "") -> Trial:
+        """Set the result of an experiment aside: it teaches nothing any more, and its cost stays; the record keeps it.
+
+        Args:
+            trial_id: of an experiment with a result.
+            by: who says so.
+            reason: why; not empty.
+
+        Raises:
+            MatloopError: there is no such trial, it has no result, or there is no reason.
+        """
+        with self._ledger.turn():
+            self._trial(trial_id)
+            return corrections.void(self._ledger, trial_id, reason=reason, by=by, at=self._clock())
 
     def outlook(self, delta: float | None = None, q: int = 1) -> dict[str, Any]:
         """What further experiments are worth, by the strategy's model; empty if it cannot say. May take seconds.
@@ -283,6 +295,13 @@ class Experiments:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, study={self.parts.study!r}, directory={str(self.directory)!r})"
 
+    def _trial(self, trial_id: int) -> Trial:
+        trials = self.history.trials
+        known = isinstance(trial_id, int) and 0 <= trial_id < len(trials)
+        if not known or trials[trial_id].study != self.parts.study:
+            raise MatloopError(f"there is no trial {trial_id!r}; see `matloop status` for the pending ones")
+        return trials[trial_id]
+
     def _propose(self, proposal: Proposal, ask: int, by: str) -> Trial:
         if by:
             proposal = dataclasses.replace(proposal, extra={**proposal.extra, "asked_by": by})
@@ -292,7 +311,8 @@ class Experiments:
         return derive_seed(self.config.seed, self.parts.study, self.history.counts.get(self.parts.study, 0))
 
     def _review(self, results: Sequence[Result], amend: bool, allow_outside: bool) -> tuple[list[Entry], list[Problem]]:
-        return self.rules.review(results, self.history.trials, amend=amend, allow_outside=allow_outside)
+        before = {amendment.trial: amendment.before for amendment in self.history.amendments}
+        return self.rules.review(results, self.history.trials, before, amend=amend, allow_outside=allow_outside)
 
     def _write(self, entry: Entry, by: str) -> Trial:
         now, trial = self._clock(), entry.trial

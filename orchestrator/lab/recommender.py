@@ -113,11 +113,12 @@ class Recommender:
         return self._ledger.generation, len(self._ledger.history.amendments)
 
     def _allowed(self, n: int) -> int:
-        """How many of n may be recommended within the budget, which cancelled trials do not count against."""
+        """How many of n may be recommended within the budget; trials that were not done do not count against it."""
         study = self.study
         spending = Spending(study.budget, study.objectives[0])
         with self._ledger.guard:
-            trials = [trial for trial in self._ledger.history.of(study.name) if trial.state != "cancelled"]
+            recorded = self._ledger.history.of(study.name)
+        trials = [trial for trial in recorded if trial.state != "cancelled" or trial.was_done]
         for trial in trials:
             if trial.state != "running":
                 spending.tell(trial)

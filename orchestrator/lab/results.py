@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from matloop.orchestrator.errors import MatloopError
-from matloop.orchestrator.measurement import check_text, floats, is_number, single
+from matloop.orchestrator.measurement import check_text, is_number
 from matloop.orchestrator.trial import Answer, Failure, Point, Trial
 
 SAME = 1e-6
@@ -46,11 +46,11 @@ class Result:
         """The result as the ledger takes it; times are Unix time, s."""
         failure = Failure(cause="experiment", message=" ".join(self.failure.split())) if self.values is None else None
         return Answer(
-            values=floats(self.values) if self.values is not None else None,
+            values=_numbers(self.values) if self.values is not None else None,
             failure=failure,
-            noise=floats(self.noise),
+            noise=_numbers(self.noise),
             info={"note": self.note} if self.note else {},
-            cost=None if self.cost is None else single(self.cost),
+            cost=None if self.cost is None else float(self.cost),
             started_at=started_at,
             finished_at=finished_at,
             worker=by,
@@ -86,6 +86,10 @@ def same(a: object, b: object) -> bool:
     if is_number(a) and is_number(b):
         return math.isclose(a, b, rel_tol=SAME)  # type: ignore[arg-type]
     return a == b and isinstance(a, bool) == isinstance(b, bool)
+
+
+def _numbers(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
 
 
 def require_text(what: str, text: str, longest: int) -> None:

@@ -16,9 +16,7 @@ from matloop.orchestrator.measurement import (
     check_cost,
     check_text,
     check_values,
-    floats,
     shown,
-    single,
     storable,
 )
 from matloop.orchestrator.protocols import Lenient, Space
@@ -42,6 +40,7 @@ class Rules:
         self,
         results: Sequence[Result],
         trials: Sequence[Trial],
+        before: Mapping[int, Trial] | None = None,
         *,
         amend: bool = False,
         allow_outside: bool = False,
@@ -51,6 +50,7 @@ class Rules:
         Args:
             results: as told.
             trials: of the whole campaign, by id.
+            before: those that were corrected or set aside, as they were before the last time.
             amend: whether another result may take the place of a recorded one.
             allow_outside: whether values may lie outside the plausible ranges.
 
@@ -68,7 +68,7 @@ class Rules:
                     found.append(Problem(f"expected each experiment once, got {name!r} twice", ("trial",)))
                 seen.add(name)
             if not found:
-                entry = self._entry(result, trials, reported, amend)
+                entry = self._entry(result, trials, before or {}, reported, amend)
                 if isinstance(entry, Entry):
                     entries.append(entry)
                 else:
@@ -77,7 +77,12 @@ class Rules:
         return entries, problems
 
     def _entry(
-        self, result: Result, trials: Sequence[Trial], reported: Mapping[str, Trial], amend: bool
+        self,
+        result: Result,
+        trials: Sequence[Trial],
+        before: Mapping[int, Trial],
+        reported: Mapping[str, Trial],
+        amend: bool,
     ) -> Entry | Problem:
         """What is to be done, or what keeps it from being done."""
         if result.trial is None:
@@ -97,14 +102,22 @@ class Rules:
         deviation = {**point, **kept} if unplanned else None
         if trial.state == "running":
             return Entry(result, "answered", trial, deviation)
-        if trial.state == "cancelled":  # it was done after all
+        if trial.state == "cancelled" and not trial.was_done:  # it was done after all
             return Entry(result, "amended", trial, deviation)
-        differences = _differences(result, trial, point)
+        voided = trial.state == "cancelled"
+        differences = _differences(result, before.get(trial.id, trial) if voided else trial, point)
         if not differences:
             return Entry(result, "known", trial, deviation)
         if amend:
             return Entry(result, "amended", trial, deviation)
         column, told, known = differences[0]
+        if voided:
+            return Problem(
+                f"the result of trial {trial.id} was set aside ({trial.info.get('note', '')}), got {told}",
+                (column,),
+                remedy="leave it out, or tell it as an amendment",
+                command="--amend",
+            )
         who = f" by {trial.worker}" if trial.worker else ""
         return Problem(
             f"trial {trial.id} was answered{who} already with {known}, got {told}",
@@ -151,8 +164,7 @@ class Rules:
             faults.append(Problem("expected either values or a failure, got both", ("failure",)))
         if faults or allow_outside:
             return faults
-        values = floats(result.values)
-        return [fault for objective in self.objectives for fault in self._outside(objective, values)]
+        return [fault for objective in self.objectives for fault in self._outside(objective, result.values)]
 
     def _outside(self, objective: Objective, values: Mapping[str, float]) -> list[Problem]:
         """What is wrong with a value that is not plausible."""
@@ -192,18 +204,18 @@ def _differences(result: Result, trial: Trial, point: Mapping[str, Any]) -> list
     found = []
     if result.values is not None:
         recorded = trial.values or {}
-        for name, value in floats(result.values).items():
-            if recorded.get(name) != value:
+        for name, value in result.values.items():
+            if recorded.get(name) != float(value):
                 known = f"{recorded[name]:.7g}" if name in recorded else "a failure"
-                found.append((name, f"{value:.7g}", known))
+                found.append((name, f"{float(value):.7g}", known))
     elif trial.failure is None:
         found.append(("failure", "a failure", "values"))
     elif trial.failure.message != (message := " ".join(result.failure.split())):
         found.append(("failure", repr(message), repr(trial.failure.message)))
-    for name, noise in floats(result.noise).items():
-        if trial.noise.get(name) != noise:
-            found.append((f"{name} {NOISE}", f"{noise:.7g}", str(trial.noise.get(name, "none"))))
-    if result.cost is not None and trial.cost != single(result.cost):
+    for name, noise in result.noise.items():
+        if trial.noise.get(name) != float(noise):
+            found.append((f"{name} {NOISE}", f"{float(noise):.7g}", str(trial.noise.get(name, "none"))))
+    if result.cost is not None and trial.cost != float(result.cost):
         found.append(("cost", str(result.cost), str(trial.cost)))
     if result.note and trial.info.get("note", "") != result.note:
         found.append(("note", repr(result.note), repr(trial.info.get("note", ""))))

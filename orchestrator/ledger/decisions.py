@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
+
 from matloop.orchestrator.errors import MatloopError
+from matloop.orchestrator.ledger.corrections import void
 from matloop.orchestrator.ledger.history import History, Verdict
 from matloop.orchestrator.ledger.writer import Writer
 from matloop.orchestrator.trial import Trial
 
 VERDICTS: tuple[Verdict, ...] = ("counted", "repeat")
 
-WORDS: dict[Verdict, str] = {
+DROP = "drop"
+"""The verdict that sets the trial aside, which is recorded as such."""
+
+WORDS: dict[str, str] = {
     "counted": "counts as done, without a result",
     "repeat": "is repeated by the next run, as a new trial",
+    DROP: "is set aside; its cost stays",
 }
 """What follows each verdict, said of a trial."""
 
@@ -22,20 +29,22 @@ def decide(ledger: Writer, number: int, verdict: str, *, by: str = "", reason: s
     Args:
         ledger: open for writing.
         number: the trial's id.
-        verdict: one of `VERDICTS`.
+        verdict: one of `VERDICTS`, or `DROP`.
         by: who decides.
         reason: for people; may be empty.
 
     Returns:
-        The trial.
+        The trial as it is now.
 
     Raises:
         MatloopError: no such verdict or trial, nothing to decide on it, or it was decided before.
     """
     chosen = next((known for known in VERDICTS if known == verdict), None)
-    if chosen is None:
-        raise MatloopError(f"expected {', '.join(VERDICTS)}, got {verdict!r}")
+    if chosen is None and verdict != DROP:
+        raise MatloopError(f"expected {', '.join(WORDS)}, got {verdict!r}")
     trial = _undecided(ledger.history, number)
+    if chosen is None:
+        return void(ledger, number, reason=reason or "nobody knows whether it happened", at=time.time(), by=by)
     ledger.decide(trial, chosen, by=by, reason=reason)
     return trial
 

@@ -231,14 +231,22 @@ def quoted(path: Path) -> str:
     return f'"{path}"' if any(letter in str(path) for letter in " ()&;'") else str(path)
 
 
-def trouble(path: Path, error: sqlite3.Error, *, doing: str = "write", unsaved: int = 0) -> LedgerError:
+def trouble(
+    path: Path,
+    error: sqlite3.Error,
+    *,
+    doing: str = "write",
+    saved: str = "",
+    again: str = "run the same command again",
+) -> LedgerError:
     """The error for what SQLite says, so that a user knows what to do.
 
     Args:
         path: the file.
         error: from SQLite.
         doing: "write" or "read".
-        unsaved: how many events are not saved for it.
+        saved: what is not saved for it, and what is.
+        again: what to do once it is put right.
     """
     code = _code(error)
     if _is_damage(error):
@@ -249,15 +257,14 @@ def trouble(path: Path, error: sqlite3.Error, *, doing: str = "write", unsaved: 
             "locked. Nothing of its was overwritten. See that only one computer runs this campaign, then run it again"
         )
     begin = f"cannot {doing} {path}: "
-    saved = f"{unsaved} events since the last commit are not saved, everything before is safe. " if unsaved else ""
+    saved = f"{saved}. " if saved else ""
     if is_busy(error):
         return LedgerBusy(
             f"{begin}another program keeps it locked ({error}); the disk is not full. {saved}"
-            "End what has it open (a suspended command, a backup, a viewer of databases), then run the same command "
-            "again"
+            f"End what has it open (a suspended command, a backup, a viewer of databases), then {again}"
         )
     what, remedy = _TROUBLES.get(code, (str(error), "Free space or make the folder writable"))
-    return LedgerUnwritable(f"{begin}{what.format(error=error)}; {saved}{remedy}, then run the same command again")
+    return LedgerUnwritable(f"{begin}{what.format(error=error)}; {saved}{remedy}, then {again}")
 
 
 _TROUBLES = {

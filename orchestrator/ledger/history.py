@@ -9,6 +9,7 @@ Events, in the order in which they were made durable:
     failed     it will not be measured: the failure is its result
     cancelled  it will not be done; that says nothing about the point
     amended    its result was wrong, this is the right one; the last one counts
+    voided     its result was set aside: from here on it says nothing about the point, and its cost stays
     missing    it was proposed, but that cannot be read any more (see `repair`)
     decided    a person says what follows its failure with the cause `uncertain`: counted or repeat
     lost       this attempt died with its worker or manager
@@ -26,7 +27,7 @@ from typing import Any, Literal, NamedTuple
 
 from matloop.orchestrator.errors import LedgerCorrupt
 from matloop.orchestrator.ledger.trials import Trials, decode
-from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.trial import Objective, State, Trial
 
 _UNKNOWN = '{"number":-1,"point":{},"seed":0,"ask":-1}'
 _LOST = '{"info":{"note":"what was to be measured cannot be read any more"}}'
@@ -73,11 +74,14 @@ class Loss(NamedTuple):
 
 
 class Amendment(NamedTuple):
-    """A result that was corrected; `before` is the trial as it was, `trials` has it as it is."""
+    """A result that was corrected or set aside, when, by whom and why; `before` is the trial as it was, `trials` has it
+    as it is."""
 
     trial: int
     time: float
     before: Trial
+    by: str = ""
+    reason: str = ""
 
 
 Verdict = Literal["counted", "repeat"]
@@ -154,6 +158,21 @@ class History:
                 return note.data if note.kind == "study_ended" else None
         return None
 
+    def objectives(self, study: str) -> tuple[Objective, ...]:
+        """Objectives of a study, as recorded when the campaign was last started; empty if they were not."""
+        config = self.sessions[-1].config if self.sessions else {}
+        recorded = config.get("studies", {}).get(study, {}).get("objectives") or {}
+        return tuple(Objective(name, o["direction"], o.get("unit") or "") for name, o in recorded.items())
+
+    def corrected(self) -> list[tuple[Amendment, Trial]]:
+        """Every correction with the trial as it left it, in order."""
+        after = {amendment.trial: self.trials[amendment.trial] for amendment in self.amendments}
+        found = []
+        for amendment in reversed(self.amendments):
+            found.append((amendment, after[amendment.trial]))
+            after[amendment.trial] = amendment.before
+        return found[::-1]
+
     def withdrawn(self, trial: Trial) -> bool:
         """Whether the trial's last attempt was stopped on purpose and not begun again."""
         return trial.id in self._withdrawn
@@ -204,13 +223,17 @@ class History:
             raise LedgerCorrupt(
                 f"event {event.seq} ({event.kind}) does not have the form of one: {type(error).__name__}: {error}"
             ) from error
+        if event.kind not in ("amended", "voided"):  # which take no time of the study's, and none of the session's
+            self._pass_time(event)
+        self.last_seq = event.seq
+
+    def _pass_time(self, event: Event) -> None:
         if self.sessions:
             self.sessions[-1].last_at = event.time
         if event.study in self._resumed_at:
             self.elapsed_s[event.study] = self.elapsed(event.study, event.time)
             if event.kind == "noted" and self.notes[-1].kind == "study_ended":
                 del self._resumed_at[event.study]
-        self.last_seq = event.seq
 
     def _apply(self, event: Event) -> None:
         if event.trial is None:
@@ -219,7 +242,7 @@ class History:
             self._propose(event)
         elif event.kind == "missing":
             self._miss(event)
-        elif event.kind == "amended":
+        elif event.kind in ("amended", "voided"):
             self._amend(event)
         elif event.kind == "decided":
             self._decide(event, decode(event.body))
@@ -267,9 +290,14 @@ class History:
         assert number is not None
         if not 0 <= number < len(trials) or trials.is_running(number):
             raise LedgerCorrupt(f"event {event.seq} amends trial {number}, which has no result")
-        before = trials[number]
-        trials.amend(number, "failed" if "failure" in decode(event.body) else "answered", event.body)
-        self.amendments.append(Amendment(number, event.time, before))
+        before, body = trials[number], decode(event.body)
+        state: State = "cancelled" if event.kind == "voided" else "failed" if "failure" in body else "answered"
+        said = body.get("amendment") or {"by": body["worker"]}
+        amendment = Amendment(number, said.get("at", event.time), before, said["by"], said.get("reason", ""))
+        trials.amend(number, state, event.body)
+        self.amendments.append(amendment)
+        if state == "answered":  # which has its place in the budget, even if its failure had none
+            self.uncharged.get(event.study, set()).discard(number)
 
     def _note_uncertain(self, number: int) -> None:
         failure = self.trials[number].failure

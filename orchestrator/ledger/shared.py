@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 from matloop.orchestrator.errors import LedgerError
 from matloop.orchestrator.ledger.disk import make_folder
+from matloop.orchestrator.ledger.file import trouble
 from matloop.orchestrator.ledger.lock import WriterLock
 from matloop.orchestrator.ledger.writer import Writer
 from matloop.orchestrator.plain import as_recorded
@@ -68,6 +70,10 @@ class SharedLedger(Writer):
                 with suppress(LedgerError):  # who comes next tries again, before anything else
                     self._discard()
                 raise
+
+    def _trouble(self, error: sqlite3.Error) -> LedgerError:
+        saved = "nothing of this was recorded, everything before is safe"
+        return trouble(self.path, error, saved=saved, again="try again")
 
     def catch_up(self) -> int:
         """Take over what others have recorded since; say how many events that were."""

@@ -159,6 +159,7 @@ def _proposed(text: str) -> dict[str, Any]:
 
 def _answered(text: str) -> dict[str, Any]:
     body = decode(text)
+    body.pop("amendment", None)  # who corrected it is about the record
     if "failure" in body:
         body["failure"] = Failure(**body["failure"])
     return body

@@ -137,9 +137,40 @@ class Writer:
         self._append(kind, trial.study, trial.id, _result(answer, point))
         return self.history.trials[trial.id]
 
-    def amend(self, trial: Trial, answer: Answer, *, point: Point | None = None) -> Trial:
-        """Record the right result of a finished trial in the place of a wrong one; as `answer`."""
-        self._append("amended", trial.study, trial.id, _result(answer, point))
+    def amend(
+        self, trial: Trial, answer: Answer, *, point: Point | None = None, by: str = "", reason: str = ""
+    ) -> Trial:
+        """Record the right result of a finished trial in the place of a wrong one; as `answer`.
+
+        Args:
+            trial: one that is finished.
+            answer: its right result, in full.
+            point: what was really done, where that is not what was proposed.
+            by: who corrects it; the answer's worker if left out.
+            reason: for people; may be empty.
+        """
+        body = _result(answer, point)
+        if by or reason:
+            body["amendment"] = {"by": by, "reason": reason}
+        self._append("amended", trial.study, trial.id, body)
+        return self.history.trials[trial.id]
+
+    def void(self, trial: Trial, *, at: float, worker: str, reason: str) -> Trial:
+        """Record that the result of a finished trial is set aside, as if it had been cancelled; its cost stays.
+
+        Args:
+            trial: one that is finished, and not cancelled.
+            at: Unix time, s.
+            worker: who says so.
+            reason: for people.
+        """
+        body: dict[str, Any] = {name: getattr(trial, name) for name in ("started_at", "finished_at", "worker")}
+        if trial.cost is not None:
+            body["cost"] = trial.cost
+        if trial.planned is not None or trial.ask < 0:
+            body["point"] = trial.point
+        body |= {"info": {"note": reason}, "amendment": {"by": worker, "reason": reason, "at": at}}
+        self._append("voided", trial.study, trial.id, body)
         return self.history.trials[trial.id]
 
     def cancel(self, trial: Trial, *, at: float, worker: str, reason: str) -> Trial:
@@ -203,7 +234,7 @@ class Writer:
         try:
             insert(self._db, self._buffer, again=again)
         except sqlite3.Error as error:
-            raise trouble(self.path, error, unsaved=len(self._buffer)) from error
+            raise self._trouble(error) from error
         self._buffer.clear()
         self._tried = False
         if (now := time.monotonic()) - self._carried_over > CHECKPOINT_S:
@@ -283,6 +314,10 @@ class Writer:
                 f"cannot record a {kind!r} event of study {study!r}: {error}; points, notes and results must be "
                 "made of numbers, text, lists and mappings"
             ) from error
+
+    def _trouble(self, error: sqlite3.Error) -> LedgerError:
+        saved = f"{len(self._buffer)} events since the last commit are not saved, everything before is safe"
+        return trouble(self.path, error, saved=saved)
 
     def _require_in_place(self) -> None:
         """Look whether what is written can be found again."""

@@ -58,9 +58,9 @@ class Spending:
     since_best: int = 0
 
     def tell(self, trial: Trial) -> None:
-        """Count a finished trial."""
+        """Count a finished trial; of one that was cancelled or set aside only what it has cost."""
         self.finished += 1
-        if trial.id not in self.uncharged:
+        if trial.id not in self.uncharged and (trial.state != "cancelled" or trial.was_done):
             self.cost += 1.0 if trial.cost is None else trial.cost
         if trial.values is None:
             if trial.failure is not None and trial.failure.cause != "uncertain":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 
+from matloop.orchestrator.ledger import corrections
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.corrections import Correction
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.inbox import Inbox
@@ -17,6 +20,7 @@ from matloop.orchestrator.loop.outage import Outage
 from matloop.orchestrator.loop.patience import PATIENCE_S
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Guarded, Observer, Plan, Silent, Study
+from matloop.orchestrator.trial import Trial
 
 
 class Campaign:
@@ -70,6 +74,26 @@ class Campaign:
         """What has happened; not to be changed."""
         return self.ledger.history
 
+    def amend(self, trial: int, correction: Correction, *, reason: str, by: str = "") -> Trial:
+        """Record the right result of a trial in the place of a wrong one, for the next `run` to go on with.
+
+        Raises:
+            MatloopError: see `matloop.orchestrator.ledger.corrections.amend`.
+        """
+        amended = corrections.amend(self.ledger, trial, correction, reason=reason, by=by)
+        self.ledger.commit()
+        return amended
+
+    def void(self, trial: int, *, reason: str, by: str = "") -> Trial:
+        """Set the result of a trial aside, for the next `run` to go on without it.
+
+        Raises:
+            MatloopError: see `matloop.orchestrator.ledger.corrections.void`.
+        """
+        voided = corrections.void(self.ledger, trial, reason=reason, at=time.time(), by=by)
+        self.ledger.commit()
+        return voided
+
     def run(self) -> str:
         """Run, or go on with, every study that is not at its end.
 
@@ -91,7 +115,8 @@ class Campaign:
 
     def _run(self) -> str:
         history = self.ledger.history
-        outage = Outage(patience_s=self.patience_s, observer=self.observer, stop=self.stop)
+        observer = Guarded(self.observer)
+        outage = Outage(patience_s=self.patience_s, observer=observer, stop=self.stop)
         self.ledger.wait_with(outage.endure)
         started_later = set(history.counts)
         for index, plan in enumerate(self.plans):
@@ -104,7 +129,7 @@ class Campaign:
                 study = outage.endure(partial(self._build, plan))
             except KeyboardInterrupt:
                 return self._stopped()
-            ending = self._loop(study).run()
+            ending = self._loop(study, observer).run()
             if ending != "finished":  # later studies might build on what it did not find
                 return self._stopped() if ending == INTERRUPTED else ending
         return "finished"
@@ -118,7 +143,7 @@ class Campaign:
             return "out of time"
         return "terminated" if self.stop.first == signal.SIGTERM else "interrupted"
 
-    def _loop(self, study: Study) -> Loop:
+    def _loop(self, study: Study, observer: Observer) -> Loop:
         return Loop(
             study,
             ledger=self.ledger,
@@ -126,7 +151,7 @@ class Campaign:
             slots=self.slots,
             seed=self.seed,
             artifacts=self.artifacts,
-            observer=Guarded(self.observer),
+            observer=observer,
             stop=self.stop,
             inbox=self.inbox,
             patience_s=self.patience_s,

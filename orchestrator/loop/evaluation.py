@@ -28,6 +28,7 @@ from matloop.orchestrator import interruption
 from matloop.orchestrator.errors import InvalidResult, NotBegun
 from matloop.orchestrator.interruption import Interrupted
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.loop.blame import fault_of_a_disk, full
 from matloop.orchestrator.loop.patience import Patience
 from matloop.orchestrator.loop.returned import as_measurement, kept_of
 from matloop.orchestrator.loop.stop import StopNow
@@ -36,6 +37,7 @@ from matloop.orchestrator.loop.transfer import (
     Incomplete,
     InputMissing,
     Left,
+    Spoiled,
     Unbegun,
     Unsaved,
     inputs,
@@ -156,6 +158,8 @@ class Evaluation:
                 raise
             failure, details = _failure(error), _details(error)
             kind = next((kind for raised, kind in _KINDS if isinstance(error, raised)), Answer)
+            if failure.cause == "exception" and (why := fault_of_a_disk(error, self._disks)):
+                kind, failure = Spoiled, replace(failure, cause="lost", message=f"{why} ({failure.message})")
         if left.reason:
             kind = partial(Unsaved, contents=left.contents, given_up=left.given_up, reason=left.reason)
         return kind(
@@ -171,8 +175,15 @@ class Evaluation:
             leaves_folder=workplace.made and workplace.leave(),
         )
 
+    @property
+    def _disks(self) -> tuple[Path, ...]:
+        """Folders on disks that a driver may write to."""
+        return self.conditions.artifacts.parent, Path(os.environ.get("TMPDIR", "/tmp"))
+
     def _measure(self, trial: Trial) -> object:
         driver = self.conditions.driver
+        if not driver.repeatable and (why := full(self.conditions.artifacts.parent)):  # it might happen in vain
+            raise NotBegun(why)
         if accepts_inputs(driver):
             wait_s = self.conditions.patience.wait_s
             return driver(trial, inputs(ArtifactStore(self.conditions.artifacts), self.trial.inputs, wait_s))
@@ -219,7 +230,7 @@ def _details(error: BaseException) -> dict[str, Any]:
     """What the driver adds to its failure: an exception may have `info`, as a measurement has."""
     try:
         return kept_of(getattr(error, "info", None))
-    except Exception:  # of an exception that is not ours
+    except (Exception, SystemExit):  # of an exception that is not ours
         return {}
 
 
@@ -258,7 +269,7 @@ def _text(error: BaseException) -> str:
     """Its beginning; empty if it cannot say it, being no exception of ours."""
     try:
         return str(error)[: 4 * LONGEST_MESSAGE]
-    except Exception:
+    except (Exception, SystemExit):
         return ""
 
 

@@ -6,13 +6,13 @@ While there is any of it nothing new is begun. What else comes back is recorded 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from matloop.orchestrator.errors import OutOfReach
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.loop.outage import Outage
 from matloop.orchestrator.loop.returned import NOT_RECORDED
-from matloop.orchestrator.loop.transfer import Unbegun, Unsaved, save
+from matloop.orchestrator.loop.transfer import Spoiled, Unbegun, Unsaved, save
 from matloop.orchestrator.trial import Answer, Trial
 
 Result = tuple[Trial, Answer]
@@ -26,10 +26,12 @@ class Held:
         store: of the artifacts.
         storing: the outage of the store.
         beginning: that of what keeps trials from beginning.
+        repeatable: whether a measurement that a full disk spoiled may be begun again.
     """
 
-    def __init__(self, store: ArtifactStore, *, storing: Outage, beginning: Outage) -> None:
+    def __init__(self, store: ArtifactStore, *, storing: Outage, beginning: Outage, repeatable: bool) -> None:
         self._store, self._storing, self._beginning = store, storing, beginning
+        self._repeatable = repeatable
         self._results: list[tuple[Trial, Unsaved]] = []
         self._refused: set[int] = set()
         self._lost = ""  # why something was
@@ -59,9 +61,8 @@ class Held:
         for trial, answer in results:
             if isinstance(answer, Unsaved):
                 self._results.append((trial, answer))
-            elif isinstance(answer, Unbegun):
-                self._refuse(trial, answer)
-                ready.append((trial, answer))
+            elif isinstance(answer, Unbegun | Spoiled):
+                ready.append((trial, self._refuse(trial, answer)))
             else:
                 if self._refused:
                     self._accept(trial)
@@ -88,13 +89,19 @@ class Held:
         if self._not_begun:
             raise OutOfReach(f"{self._not_begun}. What was not begun is begun when the same command is run again")
 
-    def _refuse(self, trial: Trial, answer: Unbegun) -> None:
+    def _refuse(self, trial: Trial, answer: Unbegun | Spoiled) -> Answer:
+        """Take note of a trial that is to be begun again; return the answer by which the loop settles this attempt."""
         assert answer.failure is not None
+        if isinstance(answer, Spoiled) and not self._repeatable:
+            return answer
         if trial.id in self._refused or not self._refused:  # those that were under way as well do not count as tries
             self._beginning.failed(answer.failure.message)
         self._refused.add(trial.id)
         if self._beginning.hopeless and not self._beginning.asked_to_stop:
             self._not_begun = answer.failure.message
+            if isinstance(answer, Spoiled):  # it may fill the disk itself: this counts, or it would go round for ever
+                return Answer(**{f.name: getattr(answer, f.name) for f in fields(Answer)})
+        return answer
 
     def _accept(self, trial: Trial) -> None:
         if trial.id in self._refused:

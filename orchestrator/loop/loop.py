@@ -96,7 +96,9 @@ class Loop:
             patience=Patience.among(self.slots, patience_s),
         )
         storing, beginning = (Outage(patience_s=patience_s, observer=observer, stop=stop) for _ in range(2))
-        self.held = Held(ArtifactStore(artifacts), storing=storing, beginning=beginning)
+        self.held = Held(
+            ArtifactStore(artifacts), storing=storing, beginning=beginning, repeatable=study.driver.repeatable
+        )
         self.rules = Rules(repeatable=study.driver.repeatable, attempts=study.attempts)
         self.uncounted = len(ledger.history.uncounted(study.name))
         self.spending = Spending(study.budget, study.objectives[0], ledger.history.uncharged.get(study.name, ()))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from matloop.orchestrator.ledger.history import REPEATS
-from matloop.orchestrator.loop.transfer import Incomplete, Unbegun
+from matloop.orchestrator.loop.transfer import Incomplete, Spoiled, Unbegun
 from matloop.orchestrator.trial import Answer, Proposal, Trial
 
 Ending = Literal["answer", "death", "stop"]
@@ -55,7 +55,7 @@ def follows(ending: Ending, *, begun: bool, attempt: int, rules: Rules) -> Next:
 
 def ending_of(answer: Answer) -> Ending:
     """How the attempt ended that came to this answer."""
-    if isinstance(answer, Unbegun):
+    if isinstance(answer, Unbegun | Spoiled):
         return "stop"
     if isinstance(answer, Incomplete):  # for good: to begin it again would not help
         return "answer"

@@ -28,6 +28,7 @@ from matloop.orchestrator.measurement import (
     check_value,
     check_values,
     has_one_entry,
+    is_machines,
     missing,
     number,
     shown,
@@ -73,8 +74,14 @@ def as_measurement(result: object, objectives: Sequence[Objective]) -> Measureme
         given = result if isinstance(result, Measurement) else Measurement(values=named(result, names))
         return _checked(given, names)
     except InvalidResult as error:
-        error.add_note(f"what the driver returned: {_described(result)}")
-        raise
+        refused, cause = error, error.__cause__
+    except Exception as error:  # of objects that are not ours
+        if is_machines(error):
+            raise
+        refused = InvalidResult(f"expected a number, a mapping or a Measurement, got {reason(error)}")
+        cause = error
+    refused.add_note(f"what the driver returned: {_described(result)}")
+    raise refused from cause
 
 
 def kept_of(details: object) -> dict[str, Any]:
@@ -259,7 +266,7 @@ def _ignoring() -> Iterator[None]:
 
 def _described(result: object) -> str:
     """What was returned, for people who want to correct the record by it."""
-    if not isinstance(result, Measurement):
+    if not issubclass(type(result), Measurement):
         return shown(result, longest=LONGEST_NOTE)
     fields = {}
     for name in _FIELDS:

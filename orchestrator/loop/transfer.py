@@ -47,6 +47,11 @@ class Unbegun(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spoiled(Answer):
+    """A measurement failed for a disk that is full, as `failure` says. Not recorded while the disk is waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incomplete(Answer):
     """No measurement was begun and none can be: an input is missing for good, as `failure` says. This is final."""
 

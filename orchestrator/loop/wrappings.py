@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from matloop.orchestrator.details import reason
 from matloop.orchestrator.errors import InvalidResult
+from matloop.orchestrator.measurement import is_listed, is_machines
 
 MOST_NAMES: Final = 10_000
 """Entries that are looked at; more belong into an artifact."""
@@ -53,9 +54,11 @@ def entries(given: Any, field: str) -> dict[Any, Any]:
         if len(keys) > MOST_NAMES:
             raise InvalidResult(f"{field}: expected at most {MOST_NAMES:,} entries, got more", at=field)
         return {key: given[key] for key in keys}
-    except (InvalidResult, MemoryError):
+    except InvalidResult:
         raise
     except Exception as error:  # of objects that are not ours
+        if is_machines(error):
+            raise
         raise InvalidResult(
             f"{field}: expected a mapping, got {reason(error)}; return a dict of numbers", at=field
         ) from error
@@ -63,9 +66,9 @@ def entries(given: Any, field: str) -> dict[Any, Any]:
 
 def in_order(given: Any, names: Sequence[str]) -> dict[str, Any] | None:
     """Values in the objectives' order by name; None if they are not as many, or have no order."""
-    while isinstance(given, list | tuple) and len(given) == 1 and len(names) > 1:
+    while is_listed(given) and len(given) == 1 and len(names) > 1:
         given = given[0]
-    if not isinstance(given, list | tuple):
+    if not is_listed(given):
         try:
             if isinstance(given, str | bytes | Mapping) or math.prod(given.shape) != len(names):
                 return None
@@ -77,7 +80,7 @@ def in_order(given: Any, names: Sequence[str]) -> dict[str, Any] | None:
 
 def _length(given: Any) -> int | None:
     """Of a list, tuple or array; None if it is none."""
-    if isinstance(given, list | tuple):
+    if is_listed(given):
         return len(given)
     try:
         return math.prod(given.shape) if given.shape else None

@@ -45,5 +45,5 @@ def undecided(history: History, campaign: Path | str) -> list[str]:
     which = f"trial {numbers}" if len(found) == 1 else f"trials {numbers}"
     return [
         f"{which} may have happened, gave no answer and must not be repeated unasked; for each, decide with "
-        f"`matloop decide {campaign} {found[0]} counted|repeat`"
+        f"`matloop decide {campaign} {found[0]} counted|repeat|drop`"
     ]

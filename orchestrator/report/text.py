@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from matloop.orchestrator.trial import Objective
+from matloop.orchestrator.trial import Objective, Trial
 
 ACRONYMS = frozenset({"mae", "mse", "rmse", "nll", "auc", "r2"})
 
@@ -79,6 +79,15 @@ def axis(objective: Objective) -> str:
 def value(objective: Objective, measured: float) -> str:
     """Measured value with unit."""
     return f"{number(measured)} {objective.unit}".rstrip()
+
+
+def outcome(trial: Trial) -> str:
+    """What came of a trial, in words, with as many digits as people write."""
+    if trial.state == "cancelled":
+        return "set aside" if trial.was_done else "not done"
+    if trial.values is None:
+        return f"failed ({trial.failure.message})" if trial.failure else "waiting for its result"
+    return clip(", ".join(f"{name} = {measured:.7g}" for name, measured in trial.values.items()), 80)
 
 
 def compact(point: Mapping[str, Any], limit: int = 160) -> str:

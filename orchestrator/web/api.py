@@ -21,6 +21,7 @@ from matloop.orchestrator.web.schemas import (
     RecommendIn,
     ResultsIn,
     StudyOut,
+    VoidIn,
     experiment,
 )
 from matloop.orchestrator.web.service import LabService
@@ -144,6 +145,11 @@ def routes(service: LabService) -> APIRouter:
     def cancel(id: Id, told: CancelIn) -> ExperimentOut:
         """Record that a recommendation will not be done; harmless when repeated."""
         return experiment(lab.cancel(id, told.by, told.reason), lab, amended())
+
+    @router.post("/experiments/{id}/void")
+    def void(id: Id, told: VoidIn) -> ExperimentOut:
+        """Set the result of an experiment aside: it teaches nothing any more, its cost stays, the record keeps it."""
+        return experiment(lab.void(id, told.by, told.reason), lab, amended())
 
     @router.get("/next.csv", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
     def next_csv() -> Response:

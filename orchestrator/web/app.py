@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from matloop.orchestrator.errors import LedgerError, LedgerLocked, MatloopError, RejectedResults
+from matloop.orchestrator.errors import LedgerError, LedgerLocked, LedgerUnwritable, MatloopError, RejectedResults
 from matloop.orchestrator.lab import Lab
 from matloop.orchestrator.web import api, decisions, pages, posts, rendering
 from matloop.orchestrator.web.access import Access
@@ -85,8 +85,8 @@ def create(lab: Lab, access: Access) -> Any:
                 {"row": p.row, "column": p.column or None, "message": p.text} for p in error.problems[:MOST_PROBLEMS]
             ]
             return refuse(request, 422, error.summary, rows)
-        status = 503 if isinstance(error, LedgerLocked | Busy) else 500 if isinstance(error, LedgerError) else 409
-        return refuse(request, status, str(error))
+        later = isinstance(error, LedgerLocked | LedgerUnwritable | Busy)
+        return refuse(request, 503 if later else 500 if isinstance(error, LedgerError) else 409, str(error))
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> Response:

@@ -149,12 +149,12 @@ class Cards:
             found.append(("own", "not recommended"))
         if trial.planned is not None:
             found.append(("deviated", "done differently"))
-        if trial.id in self.amended:
+        if trial.id in self.amended and trial.state != "cancelled":
             found.append(("amended", "corrected"))
         if trial.state == "failed":
             found.append(("failed", "failed"))
         if trial.state == "cancelled":
-            found.append(("cancelled", "not done"))
+            found.append(("cancelled", "set aside" if trial.was_done else "not done"))
         if any(self._surprising(trial, objective) for objective in self.objectives):
             found.append(("surprise", "outside its interval"))
         return found

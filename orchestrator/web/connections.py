@@ -1,8 +1,9 @@
 """What a connection may cost before anybody has shown the token: how many there are, and how long each may take.
 
 uvicorn waits for ever for the head of a request, and accepts until the process has no file descriptor left. Here a
-connection that has not sent a whole head in time is closed. Where there are too many, the one that has waited longest
-without a request makes room: a flood of them shuts out nobody, not even a visitor behind the same address.
+connection that has not sent a whole head in time is closed; bodies have a deadline in `middleware`. Where there are too
+many, the one that has waited longest without a whole request makes room: a flood of them shuts out nobody, not even a
+visitor behind the same address.
 
 References: RFC 9112 (HTTP/1.1); RFC 4291, 2.5.4 (with IPv6 one visitor has 2^64 addresses).
 """
@@ -78,7 +79,7 @@ class Connections:
         self._waiting.setdefault(connection.address, {})[connection] = None
 
     def serve(self, connection: Connection) -> None:
-        """A request has come."""
+        """A whole request has come."""
         _remove(self._waiting, connection)
 
     def leave(self, connection: Connection) -> None:
@@ -96,7 +97,7 @@ class Connections:
             log.warning("too many connections are at work; one more from %s was turned away", address)
             return False
         oldest = next(iter(waiting))
-        log.warning("too many connections; one from %s that had sent no request was closed", address)
+        log.warning("too many connections; one from %s that had sent no whole request was closed", address)
         self.leave(oldest)
         oldest.drop()
         return True
@@ -145,11 +146,12 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Go on with what has come; a request ends the wait for one."""
+        """Go on with what has come: a head ends its deadline, and the whole request the wait for one."""
         before = self.cycle
         super().handle_events()
         if self.cycle is not before:
             _cancel(self._deadline)
+        if self.cycle is not None and not (self.cycle.more_body or self.cycle.response_complete):
             self._among.serve(self)
 
     def on_response_complete(self) -> None:

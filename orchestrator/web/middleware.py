@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -28,6 +27,8 @@ from matloop.orchestrator.web.bodies import objection
 BODY_LIMIT = 4 * 2**20
 JSON_LIMIT = 2**20
 """Bytes of JSON: a thousand results; it is checked key by key, which takes a hundred times as long as a table."""
+SIGN_IN_LIMIT = 16 * 2**10
+"""Bytes of what may be sent without the token: the token. Many who send more would take the memory."""
 BODY_TIMEOUT_S = 30.0
 LONGEST_ADDRESS = 8192
 """Bytes of a path and what is asked for after it."""
@@ -79,6 +80,7 @@ class RequestChecks:
         refusal = self._too_long(request) or self._outside(request) or self._without_token(request, answer)
         if refusal is None and request.method not in SAFE:
             limit = JSON_LIMIT if "json" in request.headers.get("content-type", "") else BODY_LIMIT
+            limit = SIGN_IN_LIMIT if scope["path"].startswith(OPEN) else limit
             try:
                 body = await asyncio.wait_for(_read(request, limit), BODY_TIMEOUT_S)
             except ClientDisconnect:
@@ -86,7 +88,7 @@ class RequestChecks:
             except TimeoutError:
                 body, refusal = b"", self.refuse(request, 408, "the request came too slowly")
             if body is None:
-                refusal = self.refuse(request, 413, f"expected at most {limit // 2**20} MB, got more; send less")
+                refusal = self.refuse(request, 413, f"expected at most {limit // 2**10} kB, got more; send less")
             elif refusal is None and limit == JSON_LIMIT and (text := objection(body)):
                 refusal = self.refuse(request, 400, text)
             else:
@@ -169,11 +171,7 @@ class _Headers:
 
 
 def _same_origin(origin: str, host: str) -> bool:
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+    return origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
 
 
 async def _read(request: Request, limit: int) -> bytes | None:

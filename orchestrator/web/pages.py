@@ -171,6 +171,7 @@ def _flash(request: Request) -> str:
         "corrected": f"The correction of experiment {n} is recorded.",
         "cancelled": f"Experiment {n} is taken off the list.",
         "decided": f"The decision on trial {n} is recorded.",
+        "voided": f"The result of experiment {n} is set aside.",
         "recommended": f"{text.plural(n, 'recommendation').capitalize()} more."
         if n
         else "No recommendation: the strategy waits for results of what is under way.",

@@ -23,6 +23,9 @@ from matloop.orchestrator.web.schemas import MOST_RECOMMENDED
 
 KINDS: dict[str, forms.Outcome] = {"result": "value", "failure": "failure", "amend": "either"}
 
+AWAY = {"cancel": "cancelled", "void": "voided"}
+"""What takes an experiment out of what is learned from, and what has happened to it then."""
+
 YEAR_S = 365 * 24 * 3600
 
 
@@ -66,20 +69,21 @@ def routes(site: Site, access: Access) -> APIRouter:
 
     @router.post("/experiments/{id}/{what}")
     async def report(request: Request, id: int, what: str) -> Response:
-        if what not in (*KINDS, "cancel"):
+        if what not in (*KINDS, *AWAY):
             raise HTTPException(404, "There is no such page.")
         filled, _ = await submitted(request)
         return await run_in_threadpool(reported, request, id, what, filled)
 
     def reported(request: Request, id: int, what: str, filled: Filled) -> Response:
         trial = find(id)
-        if what == "cancel":
+        if what in AWAY:
+            take = lab.cancel if what == "cancel" else lab.void
             try:
-                lab.cancel(id, filled.line("by", LONGEST_NAME), filled.line("reason"))
+                take(id, filled.line("by", LONGEST_NAME), filled.line("reason"))
             except MatloopError as error:
                 filled.problems[""] = rendering.sentence(str(error))
-                return site.experiment(request, id, "cancel", filled)
-            return done(filled, "cancelled", id)
+                return site.experiment(request, id, what, filled)
+            return done(filled, AWAY[what], id, f"/experiments/{id}" if what == "void" else "/")
         result = forms.outcome(filled, KINDS[what], service.fields, lab.objectives, trial)
         if what == "amend" and filled.get("seen") not in ("", str(len(service.amendments(id)))):
             filled.problems[""] = (

@@ -141,6 +141,15 @@ class CancelIn(_Strict):
     model_config = ConfigDict(json_schema_extra={"example": {"by": "Ana", "reason": "out of precursor"}})
 
 
+class VoidIn(_Strict):
+    """Why a result is set aside."""
+
+    by: Name = Field("", description="who says so")
+    reason: Text = Field(min_length=1, description="for people; kept with the result")
+
+    model_config = ConfigDict(json_schema_extra={"example": {"by": "Ana", "reason": "the thermocouple was loose"}})
+
+
 class ExperimentOut(BaseModel):
     """One experiment."""
 
@@ -149,7 +158,7 @@ class ExperimentOut(BaseModel):
     point: dict[str, Any] = Field(description="what was done, or is to be done")
     planned: dict[str, Any] | None = Field(description="what had been recommended, where something else was done")
     own: bool = Field(description="reported without having been recommended")
-    amended: bool = Field(description="its result was corrected")
+    amended: bool = Field(description="its result was corrected, or set aside: then it is cancelled")
     prediction: dict[str, float] | None = Field(description="expected values, as of before the measurement")
     interval: dict[str, tuple[float, float]] = Field(description="90 % intervals, likewise")
     reason: str

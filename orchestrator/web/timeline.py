@@ -38,18 +38,14 @@ def timeline(trial: Trial, amendments: Sequence[Amendment], cards: Cards) -> lis
                 moment(trial.proposed_at), "recommended", str(trial.extra.get("asked_by", "")), cards.line(planned)
             )
         )
-    states = [*(amendment.before for amendment in amendments), trial]
-    for place, state in enumerate(states):
-        if state.finished_at is not None:
-            what = _outcome(state, cards)
-            found.append(
-                Happened(
-                    moment(state.finished_at),
-                    f"corrected: {what}" if place else what,
-                    state.worker,
-                    _detail(state, cards),
-                )
-            )
+    first, *others = [*(amendment.before for amendment in amendments), trial]
+    if first.finished_at is not None:
+        found.append(Happened(moment(first.finished_at), _outcome(first, cards), first.worker, _detail(first, cards)))
+    for amendment, after in zip(amendments, others, strict=True):
+        what = _outcome(after, cards)
+        if after.state != "cancelled":
+            what = f"corrected: {what}"
+        found.append(Happened(moment(amendment.time), what, amendment.by, _detail(after, cards, amendment.reason)))
     return found
 
 
@@ -58,15 +54,14 @@ def _outcome(trial: Trial, cards: Cards) -> str:
         return ", ".join(f"{shown(trial.values[o.name])} {o.unit}".rstrip() for o in cards.objectives)
     if trial.failure is not None:
         return f"failed: {trial.failure.message}"
-    return "taken off the list"
+    return "set aside" if trial.was_done else "taken off the list"
 
 
-def _detail(trial: Trial, cards: Cards) -> str:
+def _detail(trial: Trial, cards: Cards, reason: str = "") -> str:
     parts = []
     if trial.planned is not None:
         parts.append(f"done with {cards.line(trial.point)}")
     elif trial.extra.get("origin") == "reported":
         parts.append(cards.line(trial.point))
-    if trial.info.get("note"):
-        parts.append(str(trial.info["note"]))
+    parts += dict.fromkeys(str(said) for said in (reason, trial.info.get("note")) if said)
     return "; ".join(parts)

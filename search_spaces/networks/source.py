@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from matloop.orchestrator.errors import InvalidPoint
 from matloop.search_spaces.networks.families import family
 from matloop.search_spaces.networks.program.part import Part
 from matloop.search_spaces.networks.program.statements import Program
+
+_WORDS = re.compile(r"[A-Za-z0-9_.:/+ -]*")
+"""What a text of a genome may be made of: the source goes to people who run it."""
 
 _TEMPLATE = '''"""{caption.title}
 
@@ -37,8 +42,9 @@ def to_source(genome: Mapping[str, Any]) -> str:
     """Python source of class `Network`, whose state dict is that of `module.build(genome)`.
 
     Raises:
-        InvalidPoint: no such family.
+        InvalidPoint: no such family, or a text in the genome is more than words.
     """
+    _check_words(genome)
     makes = family(genome)
     program = makes.plan(genome)
     lines = [statement.code() for statement in program.statements]
@@ -51,6 +57,21 @@ def to_source(genome: Mapping[str, Any]) -> str:
         modules="\n".join(f"        self.{part.name} = {_constructor(part, program)}" for part in program.parts),
         forward="\n".join(f"        {line}" for line in lines),
     )
+
+
+def _check_words(part: Any) -> None:
+    """Raise InvalidPoint if something in a genome could end a text of the source and begin a statement."""
+    if isinstance(part, Mapping):
+        for name, value in part.items():
+            _check_words(name)
+            _check_words(value)
+    elif isinstance(part, list | tuple):
+        for value in part:
+            _check_words(value)
+    elif not isinstance(part, int | float | None) and not (isinstance(part, str) and _WORDS.fullmatch(part)):
+        raise InvalidPoint(
+            f"expected words and numbers in a genome, got {str(part)[:80]!r}; it is not made into source"
+        )
 
 
 def _definitions(program: Program) -> list[str]:

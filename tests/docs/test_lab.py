@@ -51,7 +51,7 @@ def test_the_guide(tmp_path):
     for name, content in re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)```", text, re.MULTILINE | re.DOTALL):
         (tmp_path / name).write_text(content, encoding="utf-8")
     commands = re.findall(r"^matloop (.+)$", text, re.MULTILINE)
-    assert len(commands) == 12
+    assert len(commands) == 14
     shown = {}
     for command in commands:
         if "--amend" in command:
@@ -63,9 +63,11 @@ def test_the_guide(tmp_path):
     assert "1 amended, 2 on record already" in shown["tell lab.yaml next.csv --amend --by Grace"]
     assert "2 recorded that nobody had recommended" in shown["tell lab.yaml own.csv --by Ada"]
     assert "the strategy cannot say" in shown["outlook lab.yaml --delta 5 -n 3"]  # its model has too few results yet
+    status = shown["status lab.yaml"]
+    assert "trial 0: hardness = 421 → hardness = 418" in status and "the thermocouple was loose" in status
     history = read(tmp_path / "runs/furnace/ledger.db")
-    assert [t.state for t in history.trials] == ["answered", "answered", "failed", "cancelled", "answered", "answered"]
-    assert [t.values["hardness"] for t in history.trials if t.values] == [421.0, 380.0, 385.0, 441.0]
+    assert [t.state for t in history.trials] == ["answered", "cancelled", "failed", "cancelled", "answered", "answered"]
+    assert [t.values["hardness"] for t in history.trials if t.values] == [418.0, 385.0, 441.0]
     assert history.trials[1].point["temperature"] == 803.0 and history.trials[1].planned is not None
     assert (tmp_path / "runs/furnace/report.html").is_file() and (tmp_path / "trials.csv").is_file()
 

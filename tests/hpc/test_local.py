@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -21,7 +22,7 @@ from matloop.hpc.devices import own_cores
 from matloop.hpc.local import Local
 from matloop.hpc.process import environment
 from matloop.orchestrator import processes
-from matloop.orchestrator.errors import ConfigError, MemoryExceeded, WorkerCrashed
+from matloop.orchestrator.errors import ConfigError, MemoryExceeded, NotBegun, WorkerCrashed
 from matloop.orchestrator.loop.evaluation import Limits
 from matloop.testing.executor import PATIENCE_S, IsolatingContract, Limited, hold_the_lock, nap, segfault
 
@@ -193,6 +194,37 @@ def test_output_goes_to_the_log(tmp_path: Path) -> None:
         executor.submit(os._exit, 1).exception()
         executor.submit(print, "after a death").result()
     assert log.read_text().split("\n") == ["on the way", "after a death", ""]
+
+
+def shout() -> int:
+    for _ in range(2000):
+        print("a line that the disk does not take")
+        print("nor this one", file=sys.stderr)
+    return 7
+
+
+def test_no_trial_fails_over_a_log_that_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("where the folder should be")
+    with Local(slots=1, log=tmp_path / "file" / "trials.log") as executor:
+        assert executor.submit(shout).result(PATIENCE_S) == 7
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_no_trial_fails_over_a_log_that_is_full() -> None:
+    with Local(slots=1, log=Path("/dev/full")) as executor:
+        assert executor.submit(shout).result(PATIENCE_S) == 7
+
+
+def test_a_worker_that_cannot_be_started_is_no_crash_of_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with Local(slots=1) as executor:
+        with monkeypatch.context() as patched:
+            patched.setattr(subprocess, "Popen", refuse)
+            with pytest.raises(NotBegun, match=r"cannot start a worker on .*: .*temporarily unavailable"):
+                executor.submit(nap, 0.0).result(PATIENCE_S)
+        executor.submit(nap, 0.0).result(PATIENCE_S)
 
 
 def test_default_slots_share_the_cores() -> None:

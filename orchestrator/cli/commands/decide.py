@@ -22,7 +22,6 @@ def record(directory: Path, number: int, verdict: str, *, by: str, reason: str, 
     with closing(SharedLedger(directory / "ledger.db")) as ledger:
         with ledger.turn():
             decide(ledger, number, verdict, by=by, reason=reason)
-        made = ledger.history.decisions[number].verdict
         left = ending.undecided(ledger.history, directory)
-    for line in [f"trial {number} {WORDS[made]}", *left]:
+    for line in [f"trial {number} {WORDS[verdict]}", *left]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -23,7 +23,7 @@ from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.ledger.lock import read_holder
 from matloop.orchestrator.report import ending
-from matloop.orchestrator.report.text import compact
+from matloop.orchestrator.report.text import compact, outcome
 from matloop.orchestrator.trial import best
 
 WAITING = 20  # recommendations that are listed
@@ -119,12 +119,26 @@ def page(history: History, writer: str | None, now: float, campaign: Path | str 
     if history.missing:
         parts.append(Text(f"\nlost with a damaged file: {len(history.missing)} trials", style="red"))
     parts += [Text(f"\n{line}", style="red") for line in ending.undecided(history, campaign)]
+    parts += _corrections(history, now)
     if session:
         where = (
             f"being written by {writer}" if writer else f"nobody is writing; last ended: {session.ended or 'killed'}"
         )
         parts.append(Text(f"\n{where}; last event {_ago(now - session.last_at)}; started {len(history.sessions)} ×"))
     return Group(*parts)
+
+
+def _corrections(history: History, now: float) -> list[RenderableType]:
+    """Results that were corrected or set aside, the latest first."""
+    found = history.corrected()[::-1]
+    lines = [
+        f"  trial {amendment.trial}: {outcome(amendment.before)} → {outcome(after)}, {_ago(now - amendment.time)}"
+        f"{f' by {amendment.by}' if amendment.by else ''}{f': {amendment.reason}' if amendment.reason else ''}"
+        for amendment, after in found[:WAITING]
+    ]
+    if len(found) > WAITING:
+        lines.append(f"  and {len(found) - WAITING} more")
+    return [Text("\ncorrections"), *map(Text, lines)] if found else []
 
 
 def _by_people(config: Mapping[str, Any], study: str) -> bool:

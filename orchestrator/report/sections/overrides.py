@@ -20,7 +20,7 @@ class Override:
 
     Attributes:
         at: Unix time, s.
-        kind: deviated, reported, cancelled or amended.
+        kind: deviated, reported, cancelled, amended or voided.
         by: person; empty if nobody was named.
         what: in words.
     """
@@ -42,15 +42,12 @@ def overrides(history: History) -> list[Override]:
             found.append(_of(trial, at, "deviated", changes(trial.planned, trial.point)))
         if trial.extra.get("origin") == "reported":
             found.append(_of(trial, at, "reported", text.compact(trial.point, 100)))
-        if trial.state == "cancelled":
+        if trial.state == "cancelled" and not trial.was_done:
             found.append(_of(trial, at, "cancelled", note))
-    earlier: dict[int, list[tuple[float, Trial]]] = {}
-    for amendment in history.amendments:
-        earlier.setdefault(amendment.trial, []).append((amendment.time, amendment.before))
-    for number, before in earlier.items():
-        versions = [trial for _, trial in before] + [history.trials[number]]
-        for (at, old), new in zip(before, versions[1:], strict=True):
-            found.append(_of(new, at, "amended", _corrected(old, new)))
+    for amendment, after in history.corrected():
+        kind = "voided" if after.state == "cancelled" else "amended"
+        what = "; ".join(filter(None, (_corrected(amendment.before, after), amendment.reason)))
+        found.append(Override(amendment.time, after.id, after.study, kind, amendment.by, what))
     return sorted(found, key=lambda o: (o.at, o.trial))
 
 
@@ -65,13 +62,14 @@ def section(history: History) -> Section | None:
         (text.moment(o.at), *((o.study,) if several else ()), str(o.trial), o.kind, o.by or "–", text.clip(o.what, 160))
         for o in found[-ROWS:]
     ]
-    counts = {kind: sum(o.kind == kind for o in found) for kind in ("deviated", "reported", "cancelled", "amended")}
     words = {
         "deviated": "did something else than was recommended",
         "reported": "measured a point of their own",
         "cancelled": "cancelled a recommendation",
         "amended": "corrected a result",
+        "voided": "set a result aside",
     }
+    counts = {kind: sum(o.kind == kind for o in found) for kind in words}
     times = [f"{text.plural(n, 'time')} {words[kind]}" for kind, n in counts.items() if n]
     caption = f"People {', '.join(times)}. The record keeps what was recommended and what was first reported."
     if len(found) > ROWS:
@@ -97,13 +95,10 @@ def _of(trial: Trial, at: float, kind: str, what: str) -> Override:
 
 
 def _corrected(old: Trial, new: Trial) -> str:
-    parts = [f"{_result(old)} → {_result(new)}"] if _result(old) != _result(new) else []
+    results = text.outcome(old), text.outcome(new)
+    parts = [" → ".join(results)] if results[0] != results[1] else []
+    if old.cost != new.cost:
+        parts.append(f"cost {'–' if old.cost is None else text.number(old.cost)} → {text.number(new.cost or 0.0)}")
     if old.point != new.point:
         parts.append(changes(old.point, new.point))
     return ", ".join(parts) or "nothing that counts"
-
-
-def _result(trial: Trial) -> str:
-    if trial.values is None:
-        return f"failed ({trial.failure.message})" if trial.failure else "failed"
-    return text.compact(trial.values, 80)

@@ -80,7 +80,7 @@ def _outcome(study: Study, trial: Trial, found: Mapping[str, Any]) -> str:
     if trial.state == "running":
         return "waiting for its result"
     if trial.state == "cancelled":
-        return "not done"
+        return text.outcome(trial)
     if trial.values is None:
         return f"failed: {text.clip(trial.failure.message, 60)}" if trial.failure else "failed"
     parts = []

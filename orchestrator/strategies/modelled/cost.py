@@ -63,15 +63,18 @@ class Cost:
                 self._of(point)
 
     def tell(self, trial: Trial) -> None:
-        """Count what a finished trial has cost: what it says, else by the formula, else 1; a cancelled one nothing."""
-        if trial.state == "cancelled":
+        """Count what a finished trial has cost: what it says, else by the formula, else 1; a cancelled one nothing.
+
+        One that was done and set aside has had its cost, which is not learned from.
+        """
+        if trial.state == "cancelled" and not trial.was_done:
             return
         cost = trial.cost
         if cost is None and self._formula is not None:
             worked_out = self._formula(trial.point)
             cost = worked_out if _positive(worked_out) else None  # what was done need not be what may be planned
         self.spent += 1.0 if cost is None else cost
-        if cost is not None and cost > 0:
+        if cost is not None and cost > 0 and trial.state != "cancelled":
             self._points.append(trial.point)
             self._costs.append(cost)
 

@@ -107,6 +107,11 @@ def test_all_errors_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
         ("seconds: 60", "seconds: 0", "expected greater than 0, got 0"),
         ("seconds: 60", "seconds: .nan", "expected"),
         ("executor: serial", "executor: {kind: cluster}", "expected 'serial', 'local', 'mpi' or 'dask', got 'cluster'"),
+        (
+            "executor: serial",
+            "executor: {kind: serial, outage_s: -1.0}",
+            "outage_s: expected greater than or equal to 0, got -1",
+        ),
         ("executor: serial", "executor: serial\nseed: -1", "seed: expected greater than or equal to 0, got -1"),
         (
             "    baseline: one",

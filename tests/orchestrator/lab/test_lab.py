@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from matloop.orchestrator.errors import ConfigChanged, ConfigError, LedgerLocked, MatloopError, RejectedResults
+from matloop.orchestrator.errors import (
+    ConfigChanged,
+    ConfigError,
+    LedgerLocked,
+    LedgerUnwritable,
+    MatloopError,
+    RejectedResults,
+)
 from matloop.orchestrator.lab import Lab, Result
 from matloop.orchestrator.lab.experiments import ROUNDS
 from matloop.orchestrator.ledger.ledger import read
@@ -117,6 +124,61 @@ def test_a_late_result_of_a_cancelled_trial_is_taken(lab):
     assert told.state == "answered" and stored(lab).trials[0] == told
     with pytest.raises(MatloopError, match="has a result already"):
         lab.cancel(trial.id)
+
+
+def test_a_result_that_was_set_aside_stays_so_when_the_same_file_is_told_again(lab):
+    a, b = lab.recommend(2)
+    told = [
+        Result(trial=a.id, point=AIR, values=value(41), cost=3.0, note="smooth"),
+        Result(trial=b.id, failure="cracked"),
+    ]
+    lab.tell(told, by="Ada")
+    gone = lab.void(a.id, by="Grace", reason="the thermocouple was loose")
+    assert (gone.state, gone.values, gone.cost, gone.point) == ("cancelled", None, 3.0, AIR)
+    assert (gone.planned, gone.info, gone.worker) == (a.point, {"note": "the thermocouple was loose"}, "Ada")
+    before = lab.history.last_seq
+    assert lab.tell(told) == [gone, lab.trials()[b.id]] and lab.history.last_seq == before
+    with pytest.raises(RejectedResults, match=r"was set aside \(the thermocouple was loose\), got 42; leave it out"):
+        lab.tell([Result(trial=a.id, values=value(42))])
+    with pytest.raises(MatloopError, match="set aside already"):
+        lab.void(a.id, reason="again")
+    assert lab.cancel(a.id) == gone
+    (right,) = lab.tell([Result(trial=a.id, values=value(42))], by="Ada", amend=True)
+    assert (right.values, right.point, right.planned) == ({"hardness": 42.0}, AIR, a.point)
+    history = stored(lab)
+    assert [(x.by, x.reason) for x in history.amendments] == [("Grace", "the thermocouple was loose"), ("Ada", "")]
+    assert history.finished == [a.id, b.id]
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "text"),
+    [
+        (0, "", "reason: expected a reason, got none"),
+        (1, "x", "trial 1 has no result yet"),
+        (7, "x", "there is no trial 7"),
+    ],
+)
+def test_what_cannot_be_set_aside(number, reason, text, lab):
+    lab.recommend(2)
+    lab.tell([Result(trial=0, values=value(5))])
+    before = lab.history.last_seq
+    with pytest.raises(MatloopError, match=text):
+        lab.void(number, reason=reason)
+    assert lab.history.last_seq == before == stored(lab).last_seq
+
+
+def test_what_was_set_aside_has_been_paid_for(file, tmp_path):
+    file.write_text(file.read_text().replace("objectives:", "budget: {trials: 20, cost: 4}\n    objectives:", 1))
+    with Lab.open(file, directory=tmp_path / "paid") as lab:
+        a, b = lab.recommend(2)
+        lab.tell([Result(trial=a.id, values=value(5), cost=3.5)])
+        lab.void(a.id, reason="wrong sample")
+        lab.cancel(b.id)
+        assert len(lab.recommend(1)) == 1  # 3.5 of 4
+        (own,) = lab.tell([Result(point=AIR, values=value(6), cost=0.5)])
+        lab.void(own.id, reason="wrong sample")
+        with pytest.raises(MatloopError, match="is spent: cost 4"):
+            lab.recommend(1)
 
 
 def test_reports_with_a_request_are_not_doubled(lab):
@@ -311,6 +373,23 @@ def test_a_failed_write_leaves_the_memory_as_the_disk(lab, monkeypatch):
     assert lab.history == before
     assert lab.tell([Result(trial=0, values=value(1))])[0].state == "answered"
     assert len(lab.recommend()) == 1
+
+
+def test_a_full_disk_is_said_at_the_door_and_nothing_half_is_recorded(lab):
+    lab.recommend(2)
+    before, db = stored(lab), lab._ledger._db
+    db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+    results = [Result(trial=number, values=value(1), note="x" * 3000) for number in range(2)]
+    said = (
+        r"cannot write .*: the disk is full; nothing of this was recorded, everything before is safe\. Free space, then"
+    )
+    for _ in range(2):
+        with pytest.raises(LedgerUnwritable, match=said):
+            lab.tell(results)
+        assert lab.history == before == stored(lab)
+    db.execute("PRAGMA max_page_count = 1000000")
+    assert [trial.state for trial in lab.tell(results)] == ["answered"] * 2
+    assert [t.values for t in stored(lab).trials] == [value(1)] * 2
 
 
 def test_reopened_with_another_file_is_refused(file, tmp_path):

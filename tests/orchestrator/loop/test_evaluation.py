@@ -203,7 +203,7 @@ def test_an_artifact_that_cannot_be_stored_comes_back_with_the_values(tmp_path):
     assert isinstance(answer, Unsaved) and answer.failure is None and answer.values == {"loss": 1.0}
     came = pickle.loads(pickle.dumps(answer))
     assert came.contents["raw"] == b"xyz" and (came.contents["image"] == image).all() and came.artifacts == {}
-    assert came.reason == f"cannot store artifacts in {tmp_path / 'a'}: File exists"
+    assert came.reason == f"cannot store artifacts in {tmp_path / 'a'}: Not a directory"
 
 
 def test_limits_that_a_driver_finds_itself(tmp_path):

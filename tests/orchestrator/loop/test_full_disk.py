@@ -5,6 +5,7 @@ Real faults: a file where the artifacts' folder should be, a ledger at its most 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sqlite3
@@ -12,6 +13,7 @@ import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from matloop.hpc.serial import Serial
 from matloop.orchestrator.errors import LedgerUnwritable, NotBegun, OutOfReach
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import Ledger, read
-from matloop.orchestrator.loop import patience
+from matloop.orchestrator.loop import evaluation, patience
 from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.campaign import Campaign
 from matloop.orchestrator.loop.study import Plan, Silent
@@ -96,21 +98,23 @@ def test_artifacts_wait_for_their_store_and_nothing_is_lost(tmp_path, executor):
     assert [t.info for t in history.trials] == [{"kept": True}] * 10
     assert len(log.read_text().splitlines()) == 10 and history.lost == []  # measured once, each
     assert len(observer.waits) == observer.resumptions == 1 and observer.proposed_while_waiting == 0
-    assert observer.waits[0].startswith(f"cannot store artifacts in {tmp_path / 'artifacts'}: File exists. Nothing new")
+    assert observer.waits[0].startswith(
+        f"cannot store artifacts in {tmp_path / 'artifacts'}: Not a directory. Nothing new"
+    )
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_artifacts_that_cannot_be_stored_leave_the_values(tmp_path, executor):
     freed, observer = in_the_way(tmp_path), Watching()
     made = partial(study, driver=Leaving(), budget=Budget(trials=10, failures=1))
-    with EXECUTORS[executor]() as pool, pytest.raises(OutOfReach, match="File exists") as raised:
+    with EXECUTORS[executor]() as pool, pytest.raises(OutOfReach, match="Not a directory") as raised:
         run(tmp_path, made, executor=pool, observer=observer, patience_s=0.2)
     history = read(tmp_path / "ledger.db")
     assert 1 <= len(history.trials) <= 2 and len(observer.waits) == 1
     for trial in history.trials:
         assert trial.state == "answered" and trial.attempt == 1 and trial.artifacts == {}
         assert trial.info["kept"] and list(trial.info["not_recorded"]) == ["raw"]
-        assert "File exists" in trial.info["not_recorded"]["raw"]
+        assert "Not a directory" in trial.info["not_recorded"]["raw"]
     assert "All values are recorded; artifacts were lost" in str(raised.value) and history.lost == []
     freed()
     with EXECUTORS[executor]() as pool:
@@ -230,6 +234,71 @@ def test_an_input_that_is_missing_for_good_fails_its_trial_once(tmp_path):
     history = read(tmp_path / "ledger.db")
     assert [(t.state, t.attempt) for t in history.trials] == [("answered", 1), ("failed", 1), ("failed", 1)]
     assert history.trials[1].failure.cause == "lost" and "Was it recorded" in history.trials[1].failure.message
+
+
+@dataclass(frozen=True)
+class Scratching(Bowl):
+    """A bowl that cannot write its own files while there is a file in the way."""
+
+    obstacle: str = ""
+
+    def __call__(self, trial):
+        measured = super().__call__(trial)
+        if Path(self.obstacle).exists():
+            try:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
+                raise RuntimeError("cannot save") from error
+        return measured
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_driver_that_meets_a_full_disk_is_called_again_when_there_is_room(tmp_path, executor):
+    obstacle = tmp_path / "full"
+    observer = Watching(after_trials=3, act=obstacle.touch, then=lambda: threading.Timer(0.3, obstacle.unlink).start())
+    made = partial(study, driver=Scratching(obstacle=str(obstacle)), attempts=1, budget=Budget(trials=10, failures=1))
+    with EXECUTORS[executor]() as pool:
+        assert run(tmp_path, made, executor=pool, observer=observer) == "finished"
+    history = read(tmp_path / "ledger.db")
+    assert [(t.state, t.attempt) for t in history.trials] == [("answered", 1)] * 10 and history.lost == []
+    assert len(observer.waits) == observer.resumptions == 1 and observer.proposed_while_waiting == 0
+    assert observer.waits[0].startswith("[Errno 28] No space left on device (RuntimeError: cannot save)")
+
+
+def test_a_driver_that_fills_its_disk_each_time_does_not_go_round_for_ever(tmp_path):
+    obstacle = tmp_path / "full"
+    obstacle.touch()
+    made = partial(study, driver=Scratching(obstacle=str(obstacle)), attempts=2, budget=Budget(trials=2))
+    for state, lost in (("running", 1), ("failed", 2)):
+        with Serial() as pool, pytest.raises(OutOfReach, match="No space left"):
+            run(tmp_path, made, executor=pool, patience_s=0.1)
+        history = read(tmp_path / "ledger.db")
+        assert (history.trials[0].state, len(history.lost)) == (state, lost)
+    assert history.trials[0].failure.cause == "lost"
+
+
+def test_what_must_not_be_repeated_is_uncertain_after_a_full_disk_and_no_more_is_begun_on_one(tmp_path, monkeypatch):
+    obstacle, log = tmp_path / "full", tmp_path / "log"
+    monkeypatch.setattr(evaluation, "full", lambda folder: "the disk is full" if obstacle.exists() else "")
+    observer = Watching(then=obstacle.unlink)
+
+    class Filling(Scratching):
+        def __call__(self, trial):
+            if trial.number == 3:
+                obstacle.touch()
+            return super().__call__(trial)
+
+    with Serial() as pool:
+        run(
+            tmp_path,
+            partial(study, driver=Filling(log, repeatable=False, obstacle=str(obstacle))),
+            executor=pool,
+            observer=observer,
+        )
+    history = read(tmp_path / "ledger.db")
+    assert [t.state for t in history.trials] == ["answered"] * 3 + ["failed"] + ["answered"] * 6
+    assert history.trials[3].failure.cause == "uncertain" and "No space left" in history.trials[3].failure.message
+    assert len(log.read_text().splitlines()) == 10 and len(observer.waits) == observer.resumptions == 1
 
 
 class Refusing(Executor):
@@ -407,6 +476,6 @@ def test_the_data_set_of_a_study_waits_for_its_disk(tmp_path):
             plans=plans, ledger=ledger, executor=pool, artifacts=tmp_path / "artifacts", observer=observer
         )
         assert campaign.run() == "finished"
-    assert len(observer.waits) == 1 and "File exists" in observer.waits[0]
+    assert len(observer.waits) == 1 and "Not a directory" in observer.waits[0]
     with np.load(made[0]) as found:
         assert found["x"].shape == (10, 1)

@@ -17,6 +17,7 @@ import pytest
 from matloop.hpc.local import Local
 from matloop.hpc.serial import Serial
 from matloop.orchestrator.errors import MatloopError, WorkerCrashed, WorkerLost
+from matloop.orchestrator.ledger.corrections import Correction, amend
 from matloop.orchestrator.ledger.decisions import decide
 from matloop.orchestrator.ledger.ledger import Ledger, read
 from matloop.orchestrator.loop import loop
@@ -281,13 +282,33 @@ def test_what_is_counted_stays_as_it_is(tmp_path: Path) -> None:
     assert history.trials[0] == before and len(history.trials) == 10 and [t.id for t in history.undecided()] == [1]
 
 
+def test_what_is_dropped_is_set_aside_and_has_its_cost(tmp_path: Path) -> None:
+    stopped(tmp_path, budget=Budget(cost=5.0))
+    dropped = decided(tmp_path, 0, "drop", by="Ada")
+    assert (dropped.state, dropped.failure, dropped.was_done) == ("cancelled", None, True)
+    assert run(tmp_path, lambda: once(budget=Budget(cost=5.0)), executor=Serial()) == "finished"
+    history = read(tmp_path / "ledger.db")
+    assert [t.id for t in history.undecided()] == [1] and history.ended("walk") == {"reason": "cost 5"}
+    assert len(history.trials) == 5 and history.amendments[0].before.failure.cause == "uncertain"
+    with pytest.raises(MatloopError, match="there is nothing to decide on trial 0, which is cancelled"):
+        decided(tmp_path, 0, "repeat")
+
+
+def test_a_trial_that_may_have_happened_can_be_given_its_result(tmp_path: Path) -> None:
+    stopped(tmp_path)
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        amend(ledger, 1, Correction(values={"loss": 0.25}), reason="the detector has it", by="Ada")
+    history = read(tmp_path / "ledger.db")
+    assert history.trials[1].values == {"loss": 0.25} and [t.id for t in history.undecided()] == [0]
+
+
 @pytest.mark.parametrize(
     ("number", "verdict", "message"),
     [
         (0, "repeat", "trial 0 was decided already by Ada: counted; a decision stands"),
         (2, "counted", "there is nothing to decide on trial 2, which runs; trials to decide on: 1"),
         (7, "counted", "there is no trial 7; trials to decide on: 1"),
-        (1, "maybe", "expected counted, repeat, got 'maybe'"),
+        (1, "maybe", "expected counted, repeat, drop, got 'maybe'"),
     ],
 )
 def test_a_decision_is_made_once_and_only_where_there_is_one(

@@ -7,10 +7,12 @@ import enum
 import os
 import pickle
 import sys
-from collections import OrderedDict, UserDict, namedtuple
+from array import array
+from collections import OrderedDict, UserDict, deque, namedtuple
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +93,30 @@ class Endless(Mapping):
     def __len__(self):
         return 1
 
+    class Sized(list):
+        """A list without a length."""
+
+        def __len__(self):
+            raise ZeroDivisionError("no length")
+
+
+class Whole(float):
+    """A number with methods that fail."""
+
+    def __float__(self):
+        raise RuntimeError("no float")
+
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+
+class Liar:
+    """What it is cannot be asked."""
+
+    @property
+    def __class__(self):
+        raise RuntimeError("no class")
+
 
 class Unfloatable:
     """A number that raises when it is read."""
@@ -144,6 +170,9 @@ ONE = {
     "ordered": OrderedDict(loss=np.float64(2)),
     "enumerated key": {Key.LOSS: 2.0},
     "numpy key": {np.str_("loss"): 2.0},
+    "deque": deque([2.0]),
+    "array of the standard library": array("d", [2.0]),
+    "float that does not float": Whole(2.0),
     "size 1 inside": {"loss": [np.array([2.0])]},
     "record": np.array([(2.0,)], dtype=[("loss", "f8")])[0],
     "measurement in order": Measurement(values=[2.0]),
@@ -196,6 +225,10 @@ REFUSED = {
     "generator": ((n for n in [2.0]), "got <generator object"),
     "does not float": (Unfloatable(), "got <tests.orchestrator"),
     "does not float inside": ({"loss": Unfloatable(RuntimeError)}, "got <tests.orchestrator"),
+    "masked": (np.ma.masked, "objective 'loss': expected a finite number"),
+    "masked entry": (np.ma.array([5.0], mask=[True]), "objective 'loss': expected a finite number"),
+    "a length that raises": (Endless.Sized([1.0]), "expected a number, a mapping or a Measurement, got ZeroDivision"),
+    "a class that lies": (Liar(), "expected a number, a mapping or a Measurement, got RuntimeError from reading it"),
     "two rows": (frame({"loss": 1.0}, {"loss": 2.0}), "objective 'loss'"),
     "other columns": (frame({"lost": 1.0}), "objective 'loss': expected a value, got none"),
     "other names": (Pair(1.0, 2.0), "objective 'loss': expected a value, got none (but for b, a)"),
@@ -331,6 +364,9 @@ def test_artifacts_may_be_bytes_text_files_and_arrays(tmp_path):
         "plot": tmp_path / "plot.png",
         "image": torch.ones(2, 2, requires_grad=True),
         "half": [1, 2],
+        "figure": BytesIO(b"<svg/>"),
+        "coarse": torch.ones(2, dtype=torch.bfloat16),
+        "masked": np.ma.array([1, 2], mask=[False, True]),
         ODD: b"named oddly",
         "spectra/first.csv": memoryview(b"1,2"),
     }
@@ -346,6 +382,9 @@ def test_artifacts_may_be_bytes_text_files_and_arrays(tmp_path):
     assert store.load_bytes(answer.artifacts[r"Pr\udcfcf.csv"]) == b"named oddly"
     assert store.load(answer.artifacts["image"]).tolist() == [[1.0, 1.0], [1.0, 1.0]]
     assert store.load(answer.artifacts["half"]).tolist() == [1, 2]
+    assert store.load(answer.artifacts["coarse"]).tolist() == [1.0, 1.0]
+    assert store.load_bytes(answer.artifacts["figure"]) == b"<svg/>"
+    assert np.isnan(store.load(answer.artifacts["masked"])).tolist() == [False, True]
 
 
 class Telling(RuntimeError):
@@ -367,6 +406,17 @@ def test_an_exception_may_bring_details(tmp_path):
     assert answer.info == {"read": {"loss": 1.5}, "file": r"Pr\udcfcf.csv"}
     answer = evaluate(Mute(), tmp_path)
     assert (answer.failure.cause, answer.failure.message, answer.info) == ("exception", "Mute", {})
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names it."""
+
+
+@pytest.mark.parametrize(("error", "cause"), [(MemoryError, "memory"), (OutOfMemoryError, "exception")])
+def test_what_the_machine_reports_while_a_result_is_read_is_no_fault_of_the_result(error, cause, tmp_path):
+    for result in (Unfloatable(error), {"loss": Unfloatable(error)}, {"loss": 1.0, "more": [Unfloatable(error)]}):
+        failure = evaluate(lambda _, result=result: result, tmp_path).failure
+        assert failure.cause == cause and failure.message == f"{error.__name__}: no number"
 
 
 def test_a_long_traceback_is_cut(tmp_path):

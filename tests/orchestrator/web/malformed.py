@@ -37,6 +37,7 @@ JSON_CALLS = [
     ("/api/results", RESULTS),
     ("/api/recommendations", {"n": 2, "by": "Ana"}),
     ("/api/experiments/0/cancel", {"by": "Ana", "reason": "out of precursor"}),
+    ("/api/experiments/0/void", {"by": "Ana", "reason": "out of precursor"}),
 ]
 TABLE = [
     ["trial", "temperature (K)", "solvent", "hours (h)", "yield (%)", "yield ±", "failed", "note"],
@@ -49,6 +50,7 @@ FORMS = [
     "/experiments/0/result",
     "/experiments/1/failure",
     "/experiments/0/cancel",
+    "/experiments/0/void",
     "/csv",
 ]
 PATHS = ["/api/study", "/api/experiments", "/api/experiments/0", "/api/outlook", "/api/version", "/api/next.csv"]
@@ -272,4 +274,5 @@ _FAULTS: dict[str, list[Fault]] = {
     ],
     "/api/recommendations": [unknown_key, wrong_text, wrong_count],
     "/api/experiments/0/cancel": [unknown_key, wrong_text],
+    "/api/experiments/0/void": [unknown_key, wrong_text],
 }

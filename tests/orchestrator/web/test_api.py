@@ -87,6 +87,26 @@ def test_a_correction_has_to_be_asked_for(client):
     assert corrected[0]["values"] == {"yield": 6} and corrected[0]["amended"] is True
 
 
+def test_a_result_is_set_aside_with_a_reason(client, lab):
+    recommend(client, 2)
+    client.post("/api/results", json={"by": "Ana", "results": [{"trial": 0, "values": {"yield": 5}, "cost": 2}]})
+    before = events(lab)
+    for path, body, status in [
+        ("/api/experiments/0/void", {"by": "Ben"}, 422),
+        ("/api/experiments/0/void", {"reason": ""}, 422),
+        ("/api/experiments/1/void", {"reason": "spilled"}, 409),
+        ("/api/experiments/9/void", {"reason": "spilled"}, 409),
+    ]:
+        answer = client.post(path, json=body)
+        assert answer.status_code == status and answer.json()["error"], answer.text
+    assert events(lab) == before
+    gone = client.post("/api/experiments/0/void", json={"by": "Ben", "reason": "spilled"}).json()
+    assert (gone["state"], gone["values"], gone["cost"], gone["note"]) == ("cancelled", None, 2.0, "spilled")
+    assert gone["amended"] is True and client.get("/api/study").json()["best"] is None
+    again = client.post("/api/experiments/0/void", json={"by": "Ben", "reason": "spilled"})
+    assert again.status_code == 409 and "set aside already (spilled)" in again.json()["error"]
+
+
 def test_a_value_outside_the_plausible_range_has_to_be_confirmed(client):
     recommend(client)
     body = {"results": [{"trial": 0, "values": {"yield": 101}}]}

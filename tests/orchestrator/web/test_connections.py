@@ -91,13 +91,17 @@ def file_limit() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+HALF_BODY = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\ntoken="
+
+
 @linux
-def test_half_open_connections_stop_nobody(serve, file_limit) -> None:
+@pytest.mark.parametrize("sent", [b"", HALF, HALF_BODY], ids=["nothing", "head", "body"])
+def test_half_open_connections_stop_nobody(serve, file_limit, sent: bytes) -> None:
     import resource
 
     server: Server = serve()
     resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (1024, 1024))  # what most machines give
-    flood = [connect(server.port, sent=HALF) for _ in range(FLOOD)]
+    flood = [connect(server.port, sent=sent) for _ in range(FLOOD)]
     for here in ("127.0.0.2", "127.0.0.1"):
         for _ in range(20):
             assert answer(connect(server.port, here, HEAD)).startswith(b"HTTP/1.1 200 OK")

@@ -168,6 +168,27 @@ def test_a_correction_does_not_undo_one_that_it_has_not_seen(client, lab):
     assert lab.trials()[0].values == {"yield": 11}
 
 
+def test_a_result_is_set_aside_and_given_back(client, lab):
+    csrf = form_token(client.get("/").text)
+    lab.recommend(1)
+    client.post("/experiments/0/result", data={"csrf": csrf, "value.yield": "9", "note": "clear", "by": "Ana"})
+    empty = client.post("/experiments/0/void", data={"csrf": csrf, "by": "Ben"})
+    assert empty.status_code == 422 and "Reason: expected a reason, got none" in empty.text
+    answer = client.post("/experiments/0/void", data={"csrf": csrf, "by": "Ben", "reason": "the wrong jar"})
+    assert answer.status_code == 200 and "The result of experiment 0 is set aside" in answer.text
+    trial = lab.trials()[0]
+    assert (trial.state, trial.values) == ("cancelled", None)
+    page = client.get("/experiments/0").text
+    assert re.search(r"<b>9 %</b> by Ana.*<b>set aside</b> by Ben.*the wrong jar", page, re.DOTALL)
+    assert "Set this result aside" not in page and "Correct this result" in page
+    assert "set aside" in client.get("/history").text
+    client.post(
+        "/experiments/0/amend", data={"csrf": csrf, "value.yield": "9", "by": "Ana", "note": "it was the right one"}
+    )
+    assert lab.trials()[0].values == {"yield": 9}
+    assert "corrected: 9 %" in client.get("/experiments/0").text
+
+
 def test_a_correction_to_a_failure_and_a_skipped_experiment_that_was_done_after_all(client, lab):
     csrf = form_token(client.get("/").text)
     lab.recommend(2)

@@ -134,6 +134,7 @@ GOOD = {
     "a cost of nothing": (told(cost=0), ALL),
     "a note": (told(note="größer als 5\u00a0µm 🔥\nsecond line\t1"), ALL),
     "a long note": (told(note="x" * 10_000), ALL),
+    "a list": (told([61.5]), ("driver",)),  # which is not thrown away for its wrapping; people can be asked
 }
 BAD = {
     "NaN": (told(math.nan), ALL),
@@ -145,7 +146,8 @@ BAD = {
     "text": (told("much"), ALL),
     "a number as text": (told("61.5"), WITH_TYPES),
     "nothing": (told(None), ALL),
-    "a list": (told([61.5]), ALL),
+    "a list": (told([61.5]), ("python", "csv", "rest")),
+    "a list of two": (told([61.5, 60.5]), ALL),
     "an objective left out": (told(values={"yield": 61.5}), ALL),
     "a name that is none": (told(values={"yield": 61.5, 7: 2}), ALL),
     "negative noise": (told(noise={"yield": -0.1}), ALL),

@@ -39,9 +39,11 @@ def test_addresses_are_names_of_a_server_on_the_network_only(client, visit):
     assert guarded.get("/api/study", headers={"host": "rebound.example", **BEARER}).status_code == 400
 
 
-@pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "http://localhost:1", "http://localhost.evil.example"]
-)
+OTHERS = ["https://evil.example", "null", "http://localhost:1", "http://localhost.evil.example"]
+OTHERS += ["http://localhost?", "http://localhost#", "http://a@localhost", "ftp://localhost", "http://localhost/"]
+
+
+@pytest.mark.parametrize("origin", OTHERS)
 def test_other_sites_cannot_change_anything(client, lab, origin):
     before = events(lab)
     csrf = form_token(client.get("/").text)
@@ -338,6 +340,14 @@ def test_an_address_that_was_allowed_is_known():
 def test_a_head_that_no_browser_sends_is_refused_before_anything_else(visit, path, headers, status):
     answer = visit(GUARDED, follow_redirects=False).get(path, headers=headers)
     assert answer.status_code == status and "expected" in answer.text and len(answer.content) < 2000
+
+
+def test_what_may_be_sent_without_the_token_is_short(visit):
+    stranger = visit(GUARDED, follow_redirects=False)
+    assert stranger.post("/login", data={"token": "x" * 1000}).status_code == 401
+    assert stranger.post("/login", data={"token": "x" * 20_000}).status_code == 413
+    for path in ("/recommend", "/api/results", "/csv"):
+        assert stranger.post(path, content=b"x" * 2**20).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -396,3 +396,31 @@ def test_check_asks_for_a_dropout():
 def test_impossible_spaces_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         ConvNetworks(**options)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [("training", "optimiser"), ("training", "batch"), ("padding",), ("outputs",), ("input", 0), ("layers", 0, "kind")],
+)
+@pytest.mark.parametrize(
+    "evil",
+    [
+        'adam"""\nimport os\nos.system("touch x")\n"""',
+        'zeros", device=print(1), x="',
+        "1)\n        print(1",
+        "\\",
+        "{0}",
+        "a#",
+    ],
+)
+def test_a_text_of_a_genome_does_not_become_a_statement_of_the_source(place, evil):
+    """Recorded genomes are made into files that people run; the first of these texts ran its command."""
+    genome = copy.deepcopy(GENOME)
+    holder = genome
+    for part in place[:-1]:
+        holder = holder[part]
+    holder[place[-1]] = evil
+    with pytest.raises(InvalidPoint, match="expected words and numbers in a genome"):
+        to_source(genome)
+    with pytest.raises(InvalidPoint, match="expected words and numbers in a genome"):
+        to_source(GENOME | {evil: 1})
