@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from matloop.orchestrator.trial import Objective, Trial, in_full
@@ -34,7 +33,6 @@ class Spending:
     """How much of the budget is gone: a fold over the finished trials, in any order but for the runs in a row.
 
     Attributes:
-        uncharged: trials that cost nothing.
         finished: number of trials.
         answered: number of those with values.
         failed: ids of those that failed; what is cancelled or uncertain is no failure.
@@ -47,7 +45,6 @@ class Spending:
 
     budget: Budget
     objective: Objective
-    uncharged: Collection[int] = ()
     finished: int = 0
     answered: int = 0
     failed: list[int] = field(default_factory=list)
@@ -60,7 +57,7 @@ class Spending:
     def tell(self, trial: Trial) -> None:
         """Count a finished trial; of one that was cancelled or set aside only what it has cost."""
         self.finished += 1
-        if trial.id not in self.uncharged and (trial.state != "cancelled" or trial.was_done):
+        if trial.state != "cancelled" or trial.was_done:
             self.cost += 1.0 if trial.cost is None else trial.cost
         if trial.values is None:
             if trial.failure is not None and trial.failure.cause != "uncertain":

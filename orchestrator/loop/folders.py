@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 
 from matloop.orchestrator.protocols import Keep
-from matloop.orchestrator.trial import State
+from matloop.orchestrator.trial import State, Trial
 from matloop.orchestrator.workplace import folder_of_trials, remove, removed_if_empty
 
 
@@ -28,6 +28,25 @@ class Folders:
         self._root, self.keep = folder_of_trials(run), keep
         self._queue: SimpleQueue[tuple[int, State] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._leaving: set[int] = set()
+
+    def leave(self, trial: int) -> None:
+        """A trial that is about to be answered has a folder, perhaps."""
+        self._leaving.add(trial)
+
+    def answered(self, trial: Trial) -> None:
+        """A trial's end is on record."""
+        if trial.id in self._leaving:
+            self._leaving.remove(trial.id)
+            self.release(trial.id, trial.state)
+
+    def tidy(self, trials: Sequence[Trial], study: str) -> None:
+        """Let go of folders of a study that an earlier session, or an earlier attempt, left behind."""
+        if self.keep == "all":
+            return
+        for trial in [trials[number] for number in self.left_behind() if number < len(trials)]:
+            if trial.study == study and trial.state != "running":
+                self.release(trial.id, trial.state)
 
     def release(self, trial: int, state: State) -> None:
         """A trial's end is on record."""

@@ -7,14 +7,12 @@ so a campaign that was killed goes on as if it had not been.
 from __future__ import annotations
 
 import gc
-import time
 import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 import numpy as np
 
@@ -25,31 +23,28 @@ from matloop.orchestrator.errors import (
     SpaceExhausted,
     StrategyStalled,
 )
-from matloop.orchestrator.interruption import GRACE_S
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.asker import asker_of
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
-from matloop.orchestrator.loop.flight import Flight, no_answer, outcome
+from matloop.orchestrator.loop.flight import no_answer, outcome
+from matloop.orchestrator.loop.flights import MOST_AT_ONCE, Flights
 from matloop.orchestrator.loop.folders import Folders
 from matloop.orchestrator.loop.held import Held
-from matloop.orchestrator.loop.inbox import Inbox, Item
+from matloop.orchestrator.loop.inbox import Inbox
 from matloop.orchestrator.loop.outage import Outage
 from matloop.orchestrator.loop.patience import PATIENCE_S, Patience
 from matloop.orchestrator.loop.restarts import Ending, Rules, again, ending_of, follows, uncertain
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Observer, Study
 from matloop.orchestrator.loop.transfer import Unbegun
-from matloop.orchestrator.protocols import WithGrace, WithQueue, WithSlots, grace_of, kept_by
+from matloop.orchestrator.protocols import kept_by
 from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.trial import Answer, Proposal, Trial
 
-POLL_S = 0.5  # how often time budgets and observers are looked at while nothing happens
 FULL_COLLECTION_EVERY = 100  # young ones: running evaluations keep many objects alive, so collect in full rarely
-MOST_AT_ONCE = 500  # proposals or answers handled in a row, so that ten thousand slots fill while answers are recorded
 TIDYING_S = 5.0  # how long the removal of trials' folders is waited for at the end
-FAREWELL_S = 1.0  # how long results are waited for that come while what runs is ended
 
 INTERRUPTED = "interrupted"
 STOPPED = "it was stopped while it ran"
@@ -73,27 +68,20 @@ class Loop:
         inbox: Inbox | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self.study, self.ledger, self.executor, self._slots = study, ledger, executor, slots
-        self.seed, self.observer, self.stop = seed, observer, stop
-        self._sized = executor if isinstance(executor, WithSlots) else None
-        self._queueing = executor if isinstance(executor, WithQueue) else None
-        self._graceful = executor if isinstance(executor, WithGrace) else None
+        self.study, self.ledger, self.seed, self.observer, self.stop = study, ledger, seed, observer, stop
+        self.flights = Flights(executor, slots=slots, stop=stop, inbox=inbox)
         self.folders = Folders(artifacts.absolute().parent, kept_by(study.driver))
-        self._leaving: set[int] = set()  # folders behind: trials that are about to be finished
-        self.inbox: Inbox = SimpleQueue() if inbox is None else inbox
         self.pending: dict[int, Trial] = {}
         self.retries: deque[Trial] = deque()
-        self.in_flight: dict[int, Flight] = {}  # by trial
         self.repeats: deque[Trial] = deque(ledger.history.to_repeat(study.name))
         self.barren = False  # the strategy waits for an answer
-        self.hurry = False  # more is to be proposed at once
         self.said = False  # that it is stopping
         self.conditions = Conditions(
             driver=study.driver,
             objectives=study.objectives,
             artifacts=artifacts,
             limits=study.limits,
-            patience=Patience.among(self.slots, patience_s),
+            patience=Patience.among(self.flights.slots, patience_s),
         )
         storing, beginning = (Outage(patience_s=patience_s, observer=observer, stop=stop) for _ in range(2))
         self.held = Held(
@@ -101,17 +89,10 @@ class Loop:
         )
         self.rules = Rules(repeatable=study.driver.repeatable, attempts=study.attempts)
         self.uncounted = len(ledger.history.uncounted(study.name))
-        self.spending = Spending(study.budget, study.objectives[0], ledger.history.uncharged.get(study.name, ()))
+        self.spending = Spending(study.budget, study.objectives[0])
         self.exhausted: str | None = None
-        self.asker = asker_of(study, self.slots, self._wake, lambda: ledger.history.told(study.name))
-        stop.wake = self._wake
-
-    @property
-    def slots(self) -> int:
-        """Evaluations at once, for now: an executor may lose workers and win new ones."""
-        if self._slots is not None:
-            return self._slots
-        return self._sized.slots if self._sized else 1
+        self.asker = asker_of(study, self.flights.slots, self.flights.wake, lambda: ledger.history.told(study.name))
+        stop.wake = self.flights.wake
 
     def run(self) -> str:
         """Return how it ended: "finished", "nothing answered", "failures in a row" or "interrupted"."""
@@ -131,12 +112,12 @@ class Loop:
         open_trials = history.running(name)
         if not open_trials and (ended := history.ended(name)) and self._spent() == ended["reason"]:
             return self._outcome()
-        self.ledger.note(name, "study_started", {"slots": self.slots})
+        self.ledger.note(name, "study_started", {"slots": self.flights.slots})
         self.ledger.commit()
         young, middle, old = gc.get_threshold()
         gc.set_threshold(young, middle, max(old, FULL_COLLECTION_EVERY))
         try:
-            self._tidy()
+            self.folders.tidy(history.trials, name)
             self._reopen(open_trials)
             self.observer.study_started(self.study, history)
             reason = self._loop()
@@ -154,7 +135,7 @@ class Loop:
             gc.set_threshold(young, middle, old)
         ending = INTERRUPTED if reason == INTERRUPTED else self._outcome()
         if ending != INTERRUPTED:
-            self._tidy()
+            self.folders.tidy(history.trials, name)
             free = {"failures in a row": self.spending.row, "nothing answered": self.spending.failed}.get(ending)
             self.ledger.note(name, "study_ended", {"reason": reason} | ({"uncharged": free} if free else {}))
             self.ledger.commit()
@@ -172,16 +153,15 @@ class Loop:
             end = self._end()
             if end != INTERRUPTED:
                 self._resubmit()
-            elif self.in_flight and not self.said:
+            elif self.flights and not self.said:
                 self.said = True
-                self.observer.notice(
-                    f"stopping: {len(self.in_flight)} evaluations run and are waited for; {HOW_TO_END}"
-                )
+                self.observer.notice(f"stopping: {len(self.flights)} evaluations run and are waited for; {HOW_TO_END}")
             if end is None and not self.held.any:
                 self._repeat()
                 self._ask()
-            self.observer.running(min(len(self.in_flight), self.slots), self.slots)
-            if not self.in_flight and not self.held.results:
+            slots = self.flights.slots
+            self.observer.running(min(len(self.flights), slots), slots)
+            if not self.flights and not self.held.results:
                 end = self._end()
                 if end == INTERRUPTED or (end and not self.held.any):
                     return end
@@ -190,13 +170,13 @@ class Loop:
                         f"study {self.study.name!r}: {type(self.study.strategy).__name__} proposes nothing although "
                         "nothing is running; raise SpaceExhausted from `ask` when every point has been tried"
                     )
-            self._record(self._wait())
+            self._record(self.flights.wait())
             self.held.check()
 
     def _end(self) -> str | None:
         if self.stop.at_once:
             raise KeyboardInterrupt
-        if self.stop.stopping and (self.in_flight or self.retries):
+        if self.stop.stopping and (self.flights or self.retries):
             return INTERRUPTED
         return self.exhausted or self._spent() or (INTERRUPTED if self.stop.stopping else None)
 
@@ -221,7 +201,7 @@ class Loop:
 
     def _ask(self) -> None:
         n = self._wanted()
-        if self.barren and self.in_flight:
+        if self.barren and self.flights:
             return
         name, ask = self.study.name, self.ledger.history.asks.get(self.study.name, 0)
 
@@ -235,7 +215,7 @@ class Loop:
             self.exhausted = f"space exhausted: {end}"
             return
         self.barren = n > 0 and not proposals and not self.asker.busy
-        self.hurry = len(proposals) == MOST_AT_ONCE < self._room()
+        self.flights.hurry = len(proposals) == MOST_AT_ONCE < self._room()
         self._begin(proposals, ask)
 
     def _begin(self, proposals: Sequence[Proposal], ask: int) -> None:
@@ -277,15 +257,7 @@ class Loop:
         return trial
 
     def _submit(self, trial: Trial) -> None:
-        flight = Flight(time.time())
-        with self.stop.breakable():
-            self.in_flight[trial.id] = flight  # from here on it may have begun, whatever strikes
-            try:
-                future = flight.future = self.executor.submit(Evaluation(self.conditions, trial))
-            except Exception:
-                del self.in_flight[trial.id]
-                raise
-        future.add_done_callback(lambda done: self.inbox.put((trial, done)))
+        self.flights.submit(Evaluation(self.conditions, trial))
 
     def _reopen(self, trials: Sequence[Trial]) -> None:
         """Deal with what was in flight when the last session ended."""
@@ -303,9 +275,8 @@ class Loop:
         self._finish(finished)
 
     def _room(self) -> int:
-        """Evaluations to submit: one per free slot, and those that the executor wants to have ready ahead."""
-        ahead = self._queueing.ahead if self._queueing and self._slots is None else 0
-        return self.held.room(self.slots + ahead - len(self.in_flight), self.in_flight)
+        """Evaluations to submit."""
+        return self.held.room(self.flights.room, self.flights)
 
     def _resubmit(self) -> None:
         restarted: list[Trial] = []
@@ -318,25 +289,15 @@ class Loop:
             self.pending[trial.id] = trial
             self._submit(trial)
 
-    def _wait(self) -> list[tuple[Trial, Future[Answer]]]:
-        """What has come back; blocks until something has, or for `POLL_S`, unless there is a hurry."""
-        items: list[Item] = []
-        hurry, self.hurry = self.hurry, False
-        with suppress(Empty):
-            if not hurry:
-                items.append(self.inbox.get(timeout=POLL_S))
-            while len(items) < MOST_AT_ONCE:
-                items.append(self.inbox.get_nowait())
-        return [item for item in items if item is not None]
-
     def _record(self, done: Sequence[tuple[Trial, Future[Answer]]], *, tell: bool = True) -> None:
         finished: list[Trial] = []
         answers: list[tuple[Trial, Answer]] = []
         for trial, future in done:
-            flight = self.in_flight.pop(trial.id)
+            flight = self.flights.take(trial.id)
+            assert flight is not None
             answer = outcome(future, flight.submitted_at)
             if answer is None or answer.leaves_folder or answer.failure is not None:
-                self._leaving.add(trial.id)
+                self.folders.leave(trial.id)
             if answer is None:
                 finished += self._settle(trial, "stop", no_answer(STOPPED, flight.submitted_at), begun=flight.begun)
             else:
@@ -376,9 +337,7 @@ class Loop:
         self.ledger.commit()
         for trial in finished:
             self.pending.pop(trial.id, None)
-            if trial.id in self._leaving:
-                self._leaving.remove(trial.id)
-                self.folders.release(trial.id, trial.state)
+            self.folders.answered(trial)
         try:
             if tell and finished:
                 self._tell(finished)
@@ -396,24 +355,20 @@ class Loop:
     def _drain(self, error: BaseException) -> None:
         """Say what is wrong and record what is in flight, until it is to be stopped; the strategy hears no more."""
         count = self.stop.count
-        if self.in_flight:
-            waiting = f"{len(self.in_flight)} evaluations run and are waited for"
+        if self.flights:
+            waiting = f"{len(self.flights)} evaluations run and are waited for"
             self.observer.notice(f"{error or type(error).__name__}\n{waiting}; {HOW_TO_END}")
-        while self.in_flight or self.held.results:
+        while self.flights or self.held.results:
             if self.stop.count > count or self.stop.at_once:
                 return self._withdraw()
-            self._record(self._wait(), tell=False)
+            self._record(self.flights.wait(), tell=False)
         self._let_go()
 
     def _withdraw(self) -> None:
         """End what is in flight; what came back before is recorded, and measurements that come while it is ended."""
-        self.hurry = True
         self.held.give_up()
-        self._record(self._wait(), tell=False)
-        within_s = self.stop.grace_s = self._farewell_s()
-        self.executor.shutdown(wait=False, cancel_futures=True)
-        futures = [flight.future for flight in self.in_flight.values() if flight.future is not None]
-        self._part(futures, within_s)
+        self._record(self.flights.now(), tell=False)
+        self.flights.end(self.study.driver)
         self._let_go()
 
     def _let_go(self) -> None:
@@ -422,8 +377,8 @@ class Loop:
         answers: list[tuple[Trial, Answer]] = []
         waiting = {trial.id for trial in self.retries}
         for trial in [trial for trial in self.pending.values() if trial.id not in waiting]:
-            flight = self.in_flight.pop(trial.id, None)
-            self._leaving.add(trial.id)
+            flight = self.flights.take(trial.id)
+            self.folders.leave(trial.id)
             if flight is None:
                 finished += self._settle(trial, "stop", no_answer(STOPPED, trial.proposed_at), begun=False)
             elif measured := flight.measured:
@@ -434,37 +389,9 @@ class Loop:
             finished += self._settle(trial, "answer", answer)
         self._finish(finished, tell=False)
 
-    def _farewell_s(self) -> float:
-        """How long results are waited for that come while what runs is ended; the executor is told what there is."""
-        if self._graceful is None:
-            return min(FAREWELL_S, self.stop.left_s / 2)
-        self._graceful.patience_s = 0.8 * self.stop.left_s
-        own_s = grace_of(self.study.driver)
-        return min((GRACE_S if own_s is None else own_s) + 2 * FAREWELL_S, 0.9 * self.stop.left_s)
-
-    def _part(self, futures: Sequence[Future[Answer]], within_s: float) -> None:
-        """Wait for what is being ended, unless yet another signal comes."""
-        count, deadline = self.stop.count, time.monotonic() + within_s
-        while futures and self.stop.count == count and (left_s := deadline - time.monotonic()) > 0:
-            futures = list(wait(futures, min(POLL_S, left_s)).not_done)
-
-    def _tidy(self) -> None:
-        """Let go of folders of this study that an earlier session, or an earlier attempt, left behind."""
-        if self.folders.keep == "all":
-            return
-        trials = self.ledger.history.trials
-        left = [trials[number] for number in self.folders.left_behind() if number < len(trials)]
-        for trial in left:
-            if trial.study == self.study.name and trial.state != "running":
-                self.folders.release(trial.id, trial.state)
-
     def _last_try(self, error: LedgerUnwritable) -> None:
         """The ledger was given up: append what came back in the meantime, and try once more."""
-        self.hurry = True
         self.held.give_up()
         with suppress(LedgerUnwritable):
-            self._record(self._wait(), tell=False)
+            self._record(self.flights.now(), tell=False)
             error.add_note("a last try went through: everything that came back is recorded")
-
-    def _wake(self) -> None:
-        self.inbox.put(None)

@@ -12,7 +12,7 @@ from matloop.orchestrator.ledger.ledger import Ledger, read
 from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.campaign import Campaign
 from matloop.orchestrator.loop.study import Plan, Silent
-from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.trial import Answer, Trial
 from tests.orchestrator.harness import run
 from tests.orchestrator.toys import Descent, Listed, Scripted, study
 
@@ -56,10 +56,27 @@ def test_nothing_answered_is_no_success_and_can_be_tried_again(tmp_path: Path) -
     assert [t.state for t in read(tmp_path / "ledger.db").trials].count("answered") == 3
 
 
-def test_a_space_in_which_everything_failed_is_not_answered(tmp_path: Path) -> None:
+def test_a_space_in_which_everything_failed_can_be_tried_again_whole(tmp_path: Path) -> None:
     made = lambda: study(strategy=Listed([0.1, 0.2]), driver=Scripted((MISSING,)))  # noqa: E731
     assert run(tmp_path, made, executor=Serial()) == "nothing answered"
-    assert read(tmp_path / "ledger.db").ended("walk")["reason"].startswith("space exhausted")
+    history = read(tmp_path / "ledger.db")
+    assert history.ended("walk")["reason"].startswith("space exhausted") and not list(history.told("walk"))
+    strategy = Listed([0.1, 0.2])
+    assert run(tmp_path, lambda: study(strategy=strategy), executor=Serial()) == "finished"
+    history = read(tmp_path / "ledger.db")
+    assert [t.state for t in history.trials] == ["failed"] * 2 + ["answered"] * 2
+    assert [t.id for t in strategy.told] == [2, 3]  # what was broken says nothing about the points
+
+
+def test_a_failure_that_is_amended_counts_after_all(tmp_path: Path) -> None:
+    assert run(tmp_path, lambda: broken(trials=3), executor=Serial()) == "nothing answered"
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        answer = Answer(values={"loss": 0.5}, started_at=1.0, finished_at=2.0, worker="Ada")
+        ledger.amend(ledger.history.trials[1], answer)
+    strategy = Descent()
+    made = lambda: study(strategy=strategy, budget=Budget(trials=3))  # noqa: E731
+    assert run(tmp_path, made, executor=Serial()) == "finished"
+    assert [t.id for t in strategy.told] == [1, 3, 4] and strategy.told[0].values == {"loss": 0.5}
 
 
 @pytest.mark.parametrize(
