@@ -13,6 +13,7 @@ Only where the trial is not `repeatable` its numbers count, if it ends with 0 an
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import re
@@ -21,8 +22,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ import jinja2
 from matloop.drivers.parsing import CommandFailed, Output, check, read
 from matloop.drivers.shell import check_arguments, check_shell
 from matloop.orchestrator import interruption
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.errors import ConfigError, NotBegun, is_of_the_machine
 from matloop.orchestrator.interruption import GRACE_S, Interrupted
 from matloop.orchestrator.processes import POSIX, apart, cause_of_death, end_family, kill_family
 from matloop.orchestrator.protocols import Keep
@@ -144,7 +145,8 @@ class Command:
             Either has, as `info["read"]`, the numbers that could be read nevertheless.
         """
         prepared(trial.workplace)
-        folder = self._working_folder(trial)
+        with _before_it_begins():
+            folder = self._working_folder(trial)
         succeeded = False
         try:
             measurement = self._measure(trial, folder)
@@ -183,16 +185,18 @@ class Command:
     def _remove(self, folder: Path, trial: Trial) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         if trial.folder is not None:
-            (trial.folder / SCRATCH).unlink(missing_ok=True)
+            with suppress(OSError):  # what was measured is not lost over it
+                (trial.folder / SCRATCH).unlink(missing_ok=True)
 
     def _measure(self, trial: Trial, folder: Path) -> Measurement:
         values = {**trial.point, "point": trial.point, "trial": trial}
-        for name, text in self.inputs.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(_render(_template(text, False, name), values, name), encoding="utf-8")
-        for file in self.files:
-            _provide(file, folder / file.name)
+        with _before_it_begins():
+            for name, text in self.inputs.items():
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(_render(_template(text, False, name), values, name), encoding="utf-8")
+            for file in self.files:
+                _provide(file, folder / file.name)
         arguments = [_render(_template(part, self.shell, "run"), values, "run") for part in self.run]
         variables = {name: _render(_template(v, False, name), values, name) for name, v in self.environment.items()}
         started = time.monotonic()
@@ -227,7 +231,9 @@ class Command:
         self, arguments: Sequence[str], folder: Path, variables: Mapping[str, str], place: Path | None
     ) -> None:
         own = {} if place is None else {TRIAL_FOLDER: str(place)}
-        with (folder / "stdout.txt").open("wb") as out, (folder / "stderr.txt").open("wb") as err:
+        with ExitStack() as opened:
+            with _before_it_begins():
+                out, err = (opened.enter_context((folder / name).open("wb")) for name in ("stdout.txt", "stderr.txt"))
             try:
                 process = subprocess.Popen(
                     arguments[0] if self.shell else arguments,
@@ -276,6 +282,21 @@ class Command:
         if process.poll() == 0 and not self.repeatable:
             return 0
         raise error
+
+
+@contextmanager
+def _before_it_begins() -> Iterator[None]:
+    """Until the program is started, what the machine lacks is no fault of the trial's.
+
+    Raises:
+        NotBegun: in the place of an error that is the machine's.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_of_the_machine(error) or error.errno in (errno.EMFILE, errno.ENFILE):
+            raise NotBegun(f"cannot prepare the working folder: {error}") from error
+        raise
 
 
 def split(command: str) -> list[str]:

@@ -266,7 +266,7 @@ def config(history: History) -> Mapping[str, Any]:
 
 def studies(history: History) -> list[str]:
     """Studies that have trials, in order."""
-    return list(dict.fromkeys(t.study for t in history.trials))
+    return list(dict.fromkeys(t.study for t in history.trials if t.study))
 
 
 def _chosen(history: History, study: str | None) -> Sequence[Trial]:

@@ -116,8 +116,7 @@ class History:
         uncharged: by study, the failures that ended it. Whatever caused them is put right: they are not charged to the
             budget, the strategy is not told of them again, and their points may be proposed again.
         last_seq: number of the last event.
-        missing: ids of trials of which nothing can be read any more; they keep their number, and `of` leaves
-            them out.
+        missing: ids of trials of which nothing can be read any more; they keep their number, and are no study's.
         damage: why the file cannot be read further than this; empty if all of it was.
     """
 
@@ -142,7 +141,7 @@ class History:
 
     def of(self, study: str) -> list[Trial]:
         """Trials of one study, in order of proposal."""
-        return [t for t in self.trials if t.study == study and t.id not in self.missing]
+        return [t for t in self.trials if t.study == study]
 
     def told(self, study: str) -> Iterator[Trial]:
         """Finished trials of one study, in the order in which their results were recorded; without the `uncharged`."""
@@ -221,7 +220,7 @@ class History:
             raise LedgerCorrupt(f"expected event {self.last_seq + 1} of the ledger, got {event.seq}: rows are missing")
         try:
             self._apply(event)
-        except (LookupError, TypeError, ValueError, RecursionError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise LedgerCorrupt(
                 f"event {event.seq} ({event.kind}) does not have the form of one: {type(error).__name__}: {error}"
             ) from error
@@ -258,11 +257,13 @@ class History:
         elif event.kind == "closed":
             self.sessions[-1].ended = body["reason"]
         elif event.kind == "noted":
-            self.notes.append(Note(event.time, event.study, body["kind"], body["data"]))
-            if body["kind"] == "study_started":
+            note = Note(event.time, event.study, body["kind"], body["data"])
+            if note.kind == "study_started":
                 self._resumed_at[event.study] = (self.elapsed_s.get(event.study, 0.0), event.time)
-            elif body["kind"] == "study_ended":
-                self.uncharged.setdefault(event.study, set()).update(body["data"].get("uncharged", ()))
+            elif note.kind == "study_ended":
+                uncharged = set(note.data.get("uncharged", ()))
+                self.uncharged.setdefault(event.study, set()).update(uncharged)
+            self.notes.append(note)
         else:
             raise _unknown(event)
 
@@ -274,16 +275,19 @@ class History:
     def _propose(self, event: Event) -> None:
         if event.trial != len(self.trials):
             raise LedgerCorrupt(f"expected trial {len(self.trials)} to be {event.kind} next, got {event.trial}")
+        repeated = -1
+        if f'"{REPEATS}"' in event.body and (body := decode(event.body))["ask"] < 0 and event.kind == "proposed":
+            repeated = int(body.get("extra", {}).get(REPEATS, -1))
         ask, number = self._trials.propose(event.study, event.time, event.body)
         self.asks[event.study] = max(self.asks.get(event.study, 0), ask + 1)
         self.counts[event.study] = number + 1
-        if ask < 0 and event.kind == "proposed":
-            self._repeated.add(self.trials[event.trial].extra.get(REPEATS, -1))
+        if repeated >= 0:
+            self._repeated.add(repeated)
 
     def _miss(self, event: Event) -> None:
         if event.trial != len(self.trials):
             raise LedgerCorrupt(f"expected trial {len(self.trials)} to be missing next, got {event.trial}")
-        self._trials.propose(event.study, event.time, _UNKNOWN)
+        self._trials.propose("", event.time, _UNKNOWN)
         self._trials.finish(event.trial, "cancelled", _LOST)
         self.missing.add(event.trial)
 
@@ -292,13 +296,15 @@ class History:
         assert number is not None
         if not 0 <= number < len(trials) or trials.is_running(number):
             raise LedgerCorrupt(f"event {event.seq} amends trial {number}, which has no result")
+        if number in self.missing:
+            raise LedgerCorrupt(f"event {event.seq} amends trial {number}, of which nothing can be read any more")
         before, body = trials[number], decode(event.body)
         state: State = "cancelled" if event.kind == "voided" else "failed" if "failure" in body else "answered"
         said = body.get("amendment") or {"by": body["worker"]}
         amendment = Amendment(number, said.get("at", event.time), before, said["by"], said.get("reason", ""))
         trials.amend(number, state, event.body)
         self.amendments.append(amendment)
-        if state == "answered":  # which has its place in the budget, even if its failure had none
+        if state != "cancelled":  # it has its place in the budget, even if its failure had none
             self.uncharged.get(event.study, set()).discard(number)
 
     def _note_uncertain(self, number: int) -> None:

@@ -74,7 +74,7 @@ class Repair:
             return
         known = event.trial + (event.kind not in ("proposed", "reported"))
         for trial in range(len(self.history.trials), known):
-            self._add(Event(0, event.time, "missing", event.study, trial, "{}"))
+            self._add(Event(0, event.time, "missing", "", trial, "{}"))
 
     def _add(self, event: Event) -> None:
         event = event._replace(seq=self.history.last_seq + 1)

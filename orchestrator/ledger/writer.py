@@ -241,6 +241,20 @@ class Writer:
             self._carried_over = now
             checkpoint(self._db)
 
+    def commit_what_fits(self) -> int:
+        """Make durable what the disk still takes of what was appended, in order; return how many events it does not."""
+        self._require_whole()
+        size = len(self._buffer)
+        while size:
+            try:
+                insert(self._db, self._buffer[:size], again=True)
+            except sqlite3.Error:
+                size //= 2
+            else:
+                del self._buffer[:size]
+                size = min(size, len(self._buffer))
+        return len(self._buffer)
+
     def _begin(self, config: Mapping[str, Any], environment: Mapping[str, Any], *, accept_change: bool) -> None:
         """Append the beginning of a session.
 

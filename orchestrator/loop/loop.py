@@ -48,6 +48,7 @@ TIDYING_S = 5.0  # how long the removal of trials' folders is waited for at the 
 
 INTERRUPTED = "interrupted"
 STOPPED = "it was stopped while it ran"
+ALL_RECORDED = "a last try went through: everything that came back is recorded"
 HOW_TO_END = "Ctrl-C or SIGTERM ends them"
 
 
@@ -390,8 +391,9 @@ class Loop:
         self._finish(finished, tell=False)
 
     def _last_try(self, error: LedgerUnwritable) -> None:
-        """The ledger was given up: append what came back in the meantime, and try once more."""
+        """The ledger was given up: append what came back in the meantime, and record what there is room for."""
         self.held.give_up()
         with suppress(LedgerUnwritable):
             self._record(self.flights.now(), tell=False)
-            error.add_note("a last try went through: everything that came back is recorded")
+        left = self.ledger.commit_what_fits()
+        error.add_note(f"of what came back meanwhile, {left} events are not recorded" if left else ALL_RECORDED)

@@ -126,11 +126,11 @@ TAKEN = [
 @pytest.mark.parametrize("run", TAKEN)
 def test_a_bare_value_is_data_whatever_it_holds(run: str, tmp_path: Path) -> None:
     driver = shell(f"{run}\n[ -e x ] && echo y=1 || echo y=0")
-    for evil in EVIL:
+    for evil in EVIL[TAKEN.index(run) % 4 :: 4]:
         assert driver(trial(x=evil)).values == {"y": 0.0}, evil  # type: ignore[union-attr]
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20))
 def test_a_bare_value_arrives_as_it_is(tmp_path: Path, value: str) -> None:
     out = tmp_path / "out"
@@ -143,7 +143,7 @@ def test_a_bare_value_arrives_as_it_is(tmp_path: Path, value: str) -> None:
 PIECES = ["'", '"', "\\", "`", "$", "(", ")", "{", "}", "#", " ", "\n", "a", "<", "<<E", "\nE\n", ";", "~", "{{x}}"]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=80)
 @given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from(EVIL))
 def test_whatever_is_taken_runs_nothing_of_a_value(pieces: list[str], evil: str) -> None:
     """Held against the shell itself: a command that is taken does the same with any value as with a harmless one."""

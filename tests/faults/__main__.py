@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Sequence
 
@@ -28,6 +29,7 @@ def main() -> None:
     given = parser.parse_args()
     seeds = given.only or _chosen(given.first, given.runs, given.kind, given.scene)
     console, begun = Console(width=120), time.monotonic()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with Workplace(given.keep, not given.in_python) as workplace:
         if workplace.library is None:
             all_seeds, seeds = seeds, [seed for seed in seeds if not needs_shim(seed)]

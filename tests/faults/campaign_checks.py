@@ -59,7 +59,7 @@ def _honest(course: Course, history: History) -> Iterator[str]:
     first, last, plan = course.first[0].code, course.last[0].code, course.plan
     if (last == 0) != any(trial.values for trial in history.of(STUDY)):
         yield f"it ended with {last}, and {sum(bool(trial.values) for trial in history.of(STUDY))} were answered"
-    if plan.kind.useless and first != (4 if plan.trials > FAILURES else 3):
+    if plan.kind.useless and (first == 4) != (plan.trials >= FAILURES):
         yield f"it ended with {first} after {plan.trials} trials that all failed"
 
 
@@ -111,7 +111,7 @@ def _failed(course: Course, trial: Trial) -> Iterator[str]:
             yield f"trial {trial.id} failed for another reason: {trial.failure}"
     elif trial.failure.cause not in DIED:
         yield f"trial {trial.id} failed although its driver returned: {trial.failure}"
-    elif kind.spares and not _gave_up(course):
+    elif _spared(course):
         yield f"trial {trial.id} was lost to a fault that is not its own: {trial.failure}"
     elif plan.repeatable:
         yield f"trial {trial.id} failed although it may be repeated: {trial.failure}"
@@ -128,14 +128,20 @@ def _not_repeated(course: Course) -> Iterator[str]:
     for number, times in begun.items():
         if not course.plan.repeatable and times > 1:
             yield f"trial {number} was exposed {times} times, and it may not be repeated"
-        if times > 1 + restarts[number]:
-            yield f"trial {number} was begun {times} times, on record are {1 + restarts[number]}"
-        if course.plan.kind.spares and not _gave_up(course) and times > 1:
+        attempts = 1 + restarts[number]
+        if times > (2 * attempts if course.plan.repeatable and course.plan.scene == "local" else attempts):
+            yield f"trial {number} was begun {times} times, on record are {attempts}"  # a fresh child may try once more
+        if _spared(course) and times > 1:
             yield f"trial {number} was measured {times} times over a fault that is not its own"
 
 
-def _gave_up(course: Course) -> bool:
-    return any(ended.code for ended in course.ends)
+def _spared(course: Course) -> bool:
+    """Whether the fault may have cost no evaluation.
+
+    What a program has left in its folder cannot be read while the disk is out of reach; then it is run again.
+    """
+    plan = course.plan
+    return plan.kind.spares and not any(ended.code for ended in course.ends) and not (plan.program and plan.kind.calls)
 
 
 def _restarts(course: Course) -> Counter[int]:

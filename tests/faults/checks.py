@@ -82,5 +82,5 @@ def described(course: Course) -> str:
     details = {name: getattr(plan, name) for name in names}
     details |= {"moment": round(plan.moment, 3), "odd": dict(plan.odd), "struck": course.struck}
     details |= {"decisions": course.decisions}
-    details |= {"codes": [ended.code for ended in course.ends]}
+    details |= {"ends": [(ended.code, round(ended.seconds, 1)) for ended in course.ends]}
     return f"{plan.scene}, {plan.kind.name}, {json.dumps(details)}"

@@ -177,7 +177,7 @@ def plan_of(seed: int, *, kinds: Sequence[Kind] = KINDS) -> Plan:
         odd={number: draw.choice(fitting) for number in draw.sample(range(trials), k=min(3, trials - 1))}
         if fitting
         else {},
-        program=draw.random() < 0.25 and scene in CAMPAIGNS and not fitting,
+        program=draw.random() < 0.25 and scene in CAMPAIGNS and not fitting and kind.error != errno.EMFILE,
         again=draw.random() < 0.25 and bool(kind.calls or kind.signals),
         reader=draw.random() < 0.3,
     )

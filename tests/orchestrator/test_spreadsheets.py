@@ -66,7 +66,7 @@ def test_what_looks_like_one_is_marked(text: str) -> None:
 PLAIN = st.text(LETTERS, min_size=1, max_size=8).filter(lambda text: text == " ".join(text.split()))
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TEXTS, TEXTS, PLAIN, st.floats(allow_nan=False, allow_infinity=False))
 def test_a_table_of_trials_is_the_same_when_read(tmp_path: Path, note: str, category: str, name: str, x: float) -> None:
     objectives = {"y": {"direction": "maximise"}}

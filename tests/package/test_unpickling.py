@@ -29,7 +29,9 @@ MODULES |= {"yaml", "pandas", "pd"}
 
 FROM_OUR_OWN_PROCESSES = {
     "hpc/child.py": "calls and answers, through pipes between a worker and its child",
-    "hpc/isolate.py": "the same, at the other end",
+    "hpc/exchange.py": "the same, at the other end",
+    "hpc/isolate.py": "the same",
+    "hpc/parcel.py": "a call as it travels to a worker",
     "hpc/mpi_wire.py": "tasks and answers between the ranks of one job",
     "orchestrator/loop/evaluation.py": "what all evaluations of a study have in common, part of a task",
 }

@@ -87,7 +87,7 @@ def page(history: History, writer: str | None, now: float, campaign: Path | str 
     """The state of a campaign, for printing; `campaign` is its folder, for commands to type."""
     session = history.sessions[-1] if history.sessions else None
     config: Mapping[str, Any] = session.config if session else {}
-    seen = dict.fromkeys([*config.get("studies", {}), *(t.study for t in history.trials)])
+    seen = dict.fromkeys([*config.get("studies", {}), *(t.study for t in history.trials if t.study)])
     table = Table(
         title=str(config.get("name", "")), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
     )

@@ -42,7 +42,7 @@ def overrides(history: History) -> list[Override]:
             found.append(_of(trial, at, "deviated", changes(trial.planned, trial.point)))
         if trial.extra.get("origin") == "reported":
             found.append(_of(trial, at, "reported", text.compact(trial.point, 100)))
-        if trial.state == "cancelled" and not trial.was_done:
+        if trial.state == "cancelled" and not trial.was_done and trial.id not in history.missing:
             found.append(_of(trial, at, "cancelled", note))
     for amendment, after in history.corrected():
         kind = "voided" if after.state == "cancelled" else "amended"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def start(folder: Path, executor: str, outage_s: float, scratch: bool = False) -
 
 def finished(folder: Path, executor: str, outage_s: float) -> tuple[int, str]:
     with start(folder, executor, outage_s) as process:
-        watch = threading.Timer(60.0, process.kill)
+        watch = threading.Timer(240.0, process.kill)
         watch.start()
         output, _ = process.communicate()
         watch.cancel()
@@ -103,13 +104,13 @@ def finished(folder: Path, executor: str, outage_s: float) -> tuple[int, str]:
 @pytest.mark.parametrize(("executor", "scratch"), [("serial", False), ("local", False), ("local", True)])
 def test_a_full_disk_that_is_freed_costs_nothing(disk: Path, executor: str, scratch: bool) -> None:
     with start(disk.parent, executor, 600.0, scratch) as process:
-        watch = threading.Timer(60.0, process.kill)
+        watch = threading.Timer(240.0, process.kill)
         watch.start()
         lines = []
         for line in process.stdout or ():
             lines.append(line)
             if "waiting: " in line:
-                (disk / "filler").unlink()
+                (disk / "filler").unlink(missing_ok=True)  # it is said of each thing that is out of reach
         watch.cancel()
     output = "".join(lines)
     assert process.returncode == 0, output
@@ -133,3 +134,15 @@ def test_a_disk_that_stays_full_ends_the_run_with_5_and_the_same_command_goes_on
     assert code == 0 and "waiting" not in output, output
     history = read(disk / "run" / "ledger.db")
     assert [t.state for t in history.trials] == ["answered"] * 12
+
+
+def test_a_disk_that_is_full_at_the_start_is_said_at_once(disk: Path) -> None:
+    with (disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    code, output = finished(disk.parent, "serial", 600.0)
+    assert code == 5 and "waiting" not in output and "Traceback" not in output
+    assert "error: cannot write" in output and "the disk is full" in output
+    (disk / "filler").unlink()
+    (disk.parent / "once").touch()  # it is not filled again
+    assert finished(disk.parent, "serial", 600.0)[0] == 0

@@ -23,7 +23,7 @@ def begun() -> History:
         ("answered", "a", 0, ANSWERED),
         ("proposed", "a", 1, PROPOSED.replace('"number":0', '"number":1')),
         ("withdrawn", "a", 1, "{}"),
-        ("missing", "a", 2, "{}"),
+        ("missing", "", 2, "{}"),
     ]
     return replay(Event(seq, float(seq), *event) for seq, event in enumerate(events, start=1))
 
@@ -40,7 +40,11 @@ def begun() -> History:
         ("answered", 2, ANSWERED), ("answered", 8, ANSWERED), ("failed", 1, '{"failure":{"odd":1}}'),
         ("cancelled", 1, '{"odd":1}'), ("started", 1, "{}"), ("lost", 1, "{}"), ("lost", 1, DEEP), ("new", 1, "{}"),
         ("withdrawn", 0, "{}"), ("amended", 0, '{"odd":1}'), ("amended", 0, "{"), ("amended", 1, ANSWERED),
-        ("amended", -1, ANSWERED), ("amended", 5, ANSWERED),
+        ("amended", -1, ANSWERED), ("amended", 5, ANSWERED), ("amended", 2, ANSWERED),
+        ("noted", None, '{"kind":"study_ended","data":[]}'),
+        ("noted", None, '{"kind":"study_ended","data":{"uncharged":7}}'),
+        ("proposed", 3, '{"number":3,"ask":-1,"point":{},"extra":{"repeats":"x"}}'), ("decided", 0, "{}"),
+        ("decided", 1, '{"verdict":"counted"}'),
     ],
 )  # fmt: skip
 def test_an_event_that_does_not_fit_changes_nothing(kind: str, trial: int | None, body: str) -> None:
@@ -67,4 +71,5 @@ def test_a_missing_trial_keeps_its_number_and_is_seen_by_nobody() -> None:
     advance(history, [Event(8, 8.0, "proposed", "a", 3, PROPOSED.replace('"number":0', '"number":3'))])
     assert history.missing == {2} and [t.id for t in history.of("a")] == [0, 1, 3]
     assert [t.id for t in history.running("a")] == [1, 3] and [t.id for t in history.told("a")] == [0]
-    assert history.counts == {"a": 4} and history.trials[2].state == "cancelled"
+    assert history.counts == {"a": 4}
+    assert (history.trials[2].state, history.trials[2].study) == ("cancelled", "")

@@ -27,7 +27,7 @@ from matloop.orchestrator.loop import evaluation, patience
 from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.campaign import Campaign
 from matloop.orchestrator.loop.study import Plan, Silent
-from matloop.orchestrator.trial import Measurement, Proposal
+from matloop.orchestrator.trial import Answer, Measurement, Proposal
 from tests.orchestrator.harness import run
 from tests.orchestrator.toys import LOSS, Bowl, study
 
@@ -425,6 +425,27 @@ def test_what_comes_back_while_the_ledger_waits_is_recorded(tmp_path):
         )
     history = read(tmp_path / "ledger.db")
     assert len(history.finished) == 10 == len(log.read_text().splitlines())
+
+
+def test_a_ledger_takes_what_there_is_room_for(tmp_path):
+    path = tmp_path / "ledger.db"
+    with Ledger.open(path, config={"name": "toy"}, environment={}) as ledger:
+        trials = [ledger.propose("s", Proposal(point={"x": 0.5}), seed=1, ask=i) for i in range(5)]
+        ledger.commit()
+        pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
+        ledger._db.execute(f"PRAGMA max_page_count = {pages + 8}")  # a result takes three and a bit
+        for trial in trials:
+            info = {"text": "x" * 10_000}
+            ledger.answer(trial, Answer(values={"y": 1.0}, info=info, started_at=0.0, finished_at=1.0))
+        with pytest.raises(LedgerUnwritable):
+            ledger.commit()
+        assert read(path).finished == []
+        left = ledger.commit_what_fits()
+        recorded = read(path).finished
+        assert recorded == list(range(5 - left)) and 0 < left < 5
+        ledger._db.execute("PRAGMA max_page_count = 1000000")
+        assert ledger.commit_what_fits() == 0
+    assert read(path).finished == list(range(5)) and read(path).sessions[-1].ended == "finished"
 
 
 class Reluctant:
