@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import signal
@@ -13,9 +14,11 @@ from concurrent.futures import CancelledError, Executor, Future
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from matloop.hpc.local import Local
 from matloop.hpc.serial import Serial
+from matloop.orchestrator.cli.commands import status
 from matloop.orchestrator.errors import MatloopError, WorkerCrashed, WorkerLost
 from matloop.orchestrator.ledger.corrections import Correction, amend
 from matloop.orchestrator.ledger.decisions import decide
@@ -24,6 +27,9 @@ from matloop.orchestrator.loop import flights
 from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.restarts import Rules, follows
 from matloop.orchestrator.loop.study import Silent
+from matloop.orchestrator.report import ending
+from matloop.orchestrator.report.content import Prose
+from matloop.orchestrator.report.sections import failures
 from matloop.orchestrator.trial import Failure, Proposal, Trial
 from tests.orchestrator.harness import run
 from tests.orchestrator.toys import LOSS, Bowl, Descent, Scripted, study
@@ -32,14 +38,14 @@ ONCE = Rules(repeatable=False, attempts=3)
 
 
 def test_what_was_not_begun_may_always_be_begun_again() -> None:
-    for ending, repeatable, attempt in itertools.product(("death", "stop"), (True, False), (1, 2, 3, 9)):
-        assert follows(ending, begun=False, attempt=attempt, rules=Rules(repeatable=repeatable, attempts=3)) == "again"
+    for how, repeatable, attempt in itertools.product(("death", "stop"), (True, False), (1, 2, 3, 9)):
+        assert follows(how, begun=False, attempt=attempt, rules=Rules(repeatable=repeatable, attempts=3)) == "again"
 
 
 def test_what_may_have_begun_is_repeated_only_if_it_is_harmless() -> None:
-    for ending, attempt in itertools.product(("answer", "death", "stop"), (1, 2, 3, 9)):
-        expected = "result" if ending == "answer" else "uncertain"
-        assert follows(ending, begun=True, attempt=attempt, rules=ONCE) == expected
+    for how, attempt in itertools.product(("answer", "death", "stop"), (1, 2, 3, 9)):
+        expected = "result" if how == "answer" else "uncertain"
+        assert follows(how, begun=True, attempt=attempt, rules=ONCE) == expected
     harmless = Rules(repeatable=True, attempts=3)
     assert [follows("death", begun=True, attempt=n, rules=harmless) for n in (1, 2, 3)] == ["again", "again", "result"]
     assert [follows("stop", begun=True, attempt=n, rules=harmless) for n in (1, 3, 9)] == ["again"] * 3
@@ -320,6 +326,25 @@ def test_a_decision_is_made_once_and_only_where_there_is_one(
     with pytest.raises(MatloopError, match=message):
         decided(tmp_path, number, verdict)
     assert read(tmp_path / "ledger.db").decisions == before.decisions
+
+
+def test_status_and_report_say_what_is_to_be_decided_and_how(tmp_path: Path) -> None:
+    stopped(tmp_path)
+    command = "decide with `matloop decide DIR 0 counted|repeat|drop`"
+    for done, which in ((None, "trials 0, 1 may have happened"), (0, "trial 1 may have happened")):
+        if done is not None:
+            decided(tmp_path, done, "counted")
+            command = command.replace("DIR 0", "DIR 1")
+        history = read(tmp_path / "ledger.db")
+        console = Console(width=300, record=True, file=io.StringIO())
+        console.print(status.page(history, None, 0.0, "DIR"))
+        section = failures.section(history)
+        assert section is not None
+        shown = [console.export_text(), "".join(b.text for b in section.blocks if isinstance(b, Prose))]
+        assert all(which in text and command in text for text in shown), shown
+    decided(tmp_path, 1, "drop")
+    assert read(tmp_path / "ledger.db").trials[1].state == "cancelled"
+    assert ending.undecided(read(tmp_path / "ledger.db"), "DIR") == []
 
 
 # --- the whole way ---------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from matloop.orchestrator.strategies.evolution.evolution import Evolution
 from matloop.orchestrator.strategies.random import Random
 from matloop.orchestrator.strategies.successive_halving import SuccessiveHalving, ranked
 from matloop.orchestrator.strategies.tried import key
+from matloop.orchestrator.trial import Failure
 from matloop.surrogates.fitness_svm import FitnessSVM
 from matloop.testing.strategy import StrategyContract, answered, as_trial, failed
 from tests.orchestrator.strategies import toys
@@ -72,6 +73,19 @@ def run(strategy, n, loss, *, slots=1, trials=None):
         strategy.tell(done)
         told.append(done)
     return told
+
+
+def test_a_measurement_of_what_was_uncertain_is_told_to_the_inner_strategy_too():
+    inner = Listed()
+    strategy = halving(inner)
+    (proposal,) = strategy.ask(1, [], derive(0))
+    trial = as_trial(0, proposal)
+    uncertain = Failure(cause="uncertain", message="it may have happened")
+    strategy.tell(replace(trial, state="failed", failure=uncertain))
+    again = replace(trial, id=trial.id + 1, parents=(trial.id,))
+    for _ in range(2):  # and once
+        strategy.tell(answered(again, {"f0": 1.0}))
+    assert [t.values for t in inner.told] == [None, {"f0": 1.0}]
 
 
 def bowl(trial):
