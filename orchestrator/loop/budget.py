@@ -65,7 +65,8 @@ class Spending:
                 self.row.append(trial.id)
             return
         self.answered += 1
-        self.begin_row()
+        if self.row or self.crashes:
+            self.begin_row()
         if not in_full(trial):
             return
         value = trial.values[self.objective.name]
