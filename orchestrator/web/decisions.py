@@ -27,15 +27,14 @@ def routes(service: LabService) -> APIRouter:
     router = APIRouter(prefix="/api")
     lab = service.lab
 
-    def shown(trial: Trial) -> UndecidedOut:
-        made = lab.history.decisions.get(trial.id)
+    def shown(trial: Trial, verdict: str | None = None) -> UndecidedOut:
         return UndecidedOut(
             trial=trial.id,
             study=trial.study,
             state="cancelled" if trial.state == "cancelled" else "failed",
             point=dict(trial.point),
             message=trial.failure.message if trial.failure else "",
-            verdict=made.verdict if made else None,
+            verdict=verdict,
         )
 
     @router.get("/decisions")
@@ -46,7 +45,7 @@ def routes(service: LabService) -> APIRouter:
     @router.post("/decisions", status_code=201)
     def decide(made: DecisionIn) -> UndecidedOut:
         """Decide on one of them, once. While the campaign runs, nobody else can write its record: try again later."""
-        return shown(lab.decide(made.trial, made.verdict, made.by, made.reason))
+        return shown(lab.decide(made.trial, made.verdict, made.by, made.reason), made.verdict)
 
     return router
 

@@ -12,7 +12,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 
 from matloop.orchestrator.lab import Lab, Result
 from matloop.orchestrator.ledger.decisions import WORDS
-from matloop.orchestrator.ledger.history import Verdict
 from matloop.orchestrator.measurement import LARGEST, LONGEST_NAME, LONGEST_TEXT, check_text
 from matloop.orchestrator.report.interval import interval
 from matloop.orchestrator.trial import Trial
@@ -186,7 +185,9 @@ class DecisionIn(_Strict):
     """A person's word on a trial that may have happened."""
 
     trial: int = Field(ge=0, lt=2**31, description="its id")
-    verdict: Verdict = Field(description="; ".join(f"{verdict}: it {words}" for verdict, words in WORDS.items()))
+    verdict: Literal["counted", "repeat", "drop"] = Field(
+        description="; ".join(f"{verdict}: it {words}" for verdict, words in WORDS.items())
+    )
     by: Name = Field("", description="who decides")
     reason: Text = Field("", description="for people")
 
@@ -199,7 +200,7 @@ class UndecidedOut(BaseModel):
     state: Literal["failed", "cancelled"]
     point: dict[str, Any]
     message: str
-    verdict: Verdict | None = Field(description="what was decided; null if nothing was")
+    verdict: str | None = Field(description="what was decided; null if nothing was")
 
 
 class StudyOut(BaseModel):

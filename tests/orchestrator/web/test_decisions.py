@@ -49,7 +49,7 @@ def test_page(client: Visitor, lab: Lab, exposed: list[int]) -> None:
     answer = client.post("/decisions", data=form | {"csrf": "0" * 64})
     assert answer.status_code == 403 and len(lab.undecided()) == 2
     answer = client.post("/decisions", data=form | {"verdict": ""})
-    assert answer.status_code == 422 and "Expected counted, repeat" in answer.text
+    assert answer.status_code == 422 and "Expected counted, repeat, drop" in answer.text
     answer = client.post("/decisions", data=form)
     assert answer.status_code == 200 and f"The decision on trial {exposed[1]} is recorded." in answer.text
     assert f"#{exposed[1]}" not in answer.text and "1 trial may have happened" in client.get("/").text
@@ -57,6 +57,14 @@ def test_page(client: Visitor, lab: Lab, exposed: list[int]) -> None:
     assert answer.status_code == 422 and f"Trial {exposed[1]} was decided already by Ada: counted" in answer.text
     for number in ("x", "", "9" * 30, "-1"):
         assert client.post("/decisions", data=form | {"trial": number}).status_code == 422
+
+
+def test_what_is_dropped_is_set_aside(client: Visitor, lab: Lab, exposed: list[int]) -> None:
+    answer = client.post("/api/decisions", json={"trial": exposed[0], "verdict": "drop", "reason": "wrong sample"})
+    assert answer.status_code == 201 and (answer.json()["state"], answer.json()["verdict"]) == ("cancelled", "drop")
+    assert [trial.id for trial in lab.undecided()] == exposed[1:]
+    answer = client.post("/api/decisions", json={"trial": exposed[0], "verdict": "counted"})
+    assert answer.status_code == 409 and "nothing to decide" in answer.json()["error"]
 
 
 def test_nothing_to_decide(client: Visitor) -> None:
