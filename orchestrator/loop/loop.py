@@ -410,10 +410,11 @@ class Loop:
         self.hurry = True
         self.held.give_up()
         self._record(self._wait(), tell=False)
-        within_s = self.stop.grace_s = self._farewell_s()
+        self.stop.grace_s = self._farewell_s()
+        deadline = time.monotonic() + self.stop.grace_s
         self.executor.shutdown(wait=False, cancel_futures=True)
         futures = [flight.future for flight in self.in_flight.values() if flight.future is not None]
-        self._part(futures, within_s)
+        self._part(futures, deadline)
         self._let_go()
 
     def _let_go(self) -> None:
@@ -442,9 +443,9 @@ class Loop:
         own_s = grace_of(self.study.driver)
         return min((GRACE_S if own_s is None else own_s) + 2 * FAREWELL_S, 0.9 * self.stop.left_s)
 
-    def _part(self, futures: Sequence[Future[Answer]], within_s: float) -> None:
+    def _part(self, futures: Sequence[Future[Answer]], deadline: float) -> None:
         """Wait for what is being ended, unless yet another signal comes."""
-        count, deadline = self.stop.count, time.monotonic() + within_s
+        count = self.stop.count
         while futures and self.stop.count == count and (left_s := deadline - time.monotonic()) > 0:
             futures = list(wait(futures, min(POLL_S, left_s)).not_done)
 
