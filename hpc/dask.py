@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import math
 import pickle
 import socket
 import sys
@@ -57,6 +58,9 @@ class Dask(Executor):
             on one machine do not know of each other: give each its GPUs (`CUDA_VISIBLE_DEVICES`, dask-cuda).
         log: file that takes what trials print, appended; None leaves it on the workers' output.
 
+    Attributes:
+        patience_s: most that a trial which is ended by `shutdown` may still take, s; else its own grace period counts.
+
     Raises:
         MissingExtra: dask.distributed is not installed.
         ConfigError: an option is wrong, or there is no scheduler at the address.
@@ -88,6 +92,8 @@ class Dask(Executor):
         self._called_off: set[Future[Any]] = set()
         self._numbers = itertools.count()
         self._closed = False
+        self.patience_s = math.inf
+        self._dismissing: threading.Thread | None = None
         self._lock = threading.Lock()
         self._cluster: Any = None
         if cluster is not None:
@@ -132,7 +138,8 @@ class Dask(Executor):
 
         Args:
             wait: return only once what was submitted is done.
-            cancel_futures: drop what has not begun, and kill what runs.
+            cancel_futures: drop what has not begun, and end what runs: it is sent SIGTERM and can save what it has, but
+                what it returns then does not come back.
         """
         self._closed = True
         with self._lock:
@@ -194,6 +201,8 @@ class Dask(Executor):
     def _close(self) -> None:
         if self._client.status == "closed":
             return
+        if self._dismissing is not None:
+            self._dismissing.join()
         self._dismiss()
         self._client.close()
         if self._cluster is not None:

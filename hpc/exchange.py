@@ -50,8 +50,8 @@ class Exchange:
         self._process, self._ending, self._patience_s = process, ending, patience_s
         self._timeout_s, self._memory_gb = timeout_s, memory_gb
         self._grace_s = GRACE_S
-        self._look_at = time.monotonic() + TICK_S
-        self._deadline = time.monotonic() + LOADING_S + self._allowed_s
+        now = time.monotonic()
+        self._look_at, self._deadline = now + TICK_S, now + LOADING_S + self._allowed_s
         self._begun = timeout_s is None  # or not known
         self._why: Exception | None = None  # it was interrupted
         self._kill_at = math.inf

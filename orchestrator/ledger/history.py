@@ -21,7 +21,7 @@ Events, in the order in which they were made durable:
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -219,7 +219,12 @@ class History:
         if event.seq != self.last_seq + 1:
             raise LedgerCorrupt(f"expected event {self.last_seq + 1} of the ledger, got {event.seq}: rows are missing")
         try:
-            self._apply(event)
+            if event.trial is None:
+                self._campaign_event(event, decode(event.body))
+            elif (deed := _DEEDS.get(event.kind)) is not None:
+                deed(self, event)
+            else:
+                self._trial_event(event)
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise LedgerCorrupt(
                 f"event {event.seq} ({event.kind}) does not have the form of one: {type(error).__name__}: {error}"
@@ -231,24 +236,11 @@ class History:
     def _pass_time(self, event: Event) -> None:
         if self.sessions:
             self.sessions[-1].last_at = event.time
-        if event.study in self._resumed_at:
-            self.elapsed_s[event.study] = self.elapsed(event.study, event.time)
+        if (resumed := self._resumed_at.get(event.study)) is not None:
+            before, resumed_at = resumed
+            self.elapsed_s[event.study] = before + max(0.0, event.time - resumed_at)
             if event.kind == "noted" and self.notes[-1].kind == "study_ended":
                 del self._resumed_at[event.study]
-
-    def _apply(self, event: Event) -> None:
-        if event.trial is None:
-            self._campaign_event(event, decode(event.body))
-        elif event.kind in ("proposed", "reported"):
-            self._propose(event)
-        elif event.kind == "missing":
-            self._miss(event)
-        elif event.kind in ("amended", "voided"):
-            self._amend(event)
-        elif event.kind == "decided":
-            self._decide(event, decode(event.body))
-        else:
-            self._trial_event(event)
 
     def _campaign_event(self, event: Event, body: dict[str, Any]) -> None:
         if event.kind == "opened":
@@ -276,7 +268,7 @@ class History:
         if event.trial != len(self.trials):
             raise LedgerCorrupt(f"expected trial {len(self.trials)} to be {event.kind} next, got {event.trial}")
         repeated = -1
-        if f'"{REPEATS}"' in event.body and (body := decode(event.body))["ask"] < 0 and event.kind == "proposed":
+        if _REPEATS in event.body and (body := decode(event.body))["ask"] < 0 and event.kind == "proposed":
             repeated = int(body.get("extra", {}).get(REPEATS, -1))
         ask, number = self._trials.propose(event.study, event.time, event.body)
         self.asks[event.study] = max(self.asks.get(event.study, 0), ask + 1)
@@ -298,8 +290,7 @@ class History:
             raise LedgerCorrupt(f"event {event.seq} amends trial {number}, which has no result")
         if number in self.missing:
             raise LedgerCorrupt(f"event {event.seq} amends trial {number}, of which nothing can be read any more")
-        before, body = trials[number], decode(event.body)
-        state: State = "cancelled" if event.kind == "voided" else "failed" if "failure" in body else "answered"
+        before, body, state = trials[number], decode(event.body), corrected_state(event)
         said = body.get("amendment") or {"by": body["worker"]}
         amendment = Amendment(number, said.get("at", event.time), before, said["by"], said.get("reason", ""))
         trials.amend(number, state, event.body)
@@ -312,8 +303,8 @@ class History:
         if failure is not None and failure.cause == "uncertain":
             self._uncertain.append(number)
 
-    def _decide(self, event: Event, body: dict[str, Any]) -> None:
-        number = event.trial
+    def _decide(self, event: Event) -> None:
+        number, body = event.trial, decode(event.body)
         assert number is not None
         if number not in self._uncertain or number in self.decisions:
             raise LedgerCorrupt(f"event {event.seq} decides on trial {number}, on which there is nothing to decide")
@@ -339,6 +330,24 @@ class History:
         else:
             raise _unknown(event)
         self._withdrawn.pop(number, None)
+
+
+_DEEDS: dict[str, Callable[[History, Event], None]] = {
+    "proposed": History._propose,
+    "reported": History._propose,
+    "missing": History._miss,
+    "amended": History._amend,
+    "voided": History._amend,
+    "decided": History._decide,
+}
+_REPEATS = f'"{REPEATS}"'
+
+
+def corrected_state(event: Event) -> State:
+    """State of a trial once a person has corrected it (`amended`) or set it aside (`voided`)."""
+    if event.kind == "voided":
+        return "cancelled"
+    return "failed" if "failure" in decode(event.body) else "answered"
 
 
 def _unknown(event: Event) -> LedgerCorrupt:

@@ -16,11 +16,10 @@ from typing import Any
 
 from matloop.orchestrator.errors import LedgerCorrupt, LedgerError, LedgerUnwritable
 from matloop.orchestrator.ledger.file import SELECT_ALL, Row, checksum, connect, insert, require_ours, trouble
-from matloop.orchestrator.ledger.history import Event, History
+from matloop.orchestrator.ledger.history import Event, History, corrected_state
 from matloop.orchestrator.ledger.lock import WriterLock, lock_path
 from matloop.orchestrator.ledger.reading import copied
 from matloop.orchestrator.ledger.salvage import salvage
-from matloop.orchestrator.ledger.trials import decode
 from matloop.orchestrator.plain import to_json
 
 
@@ -58,9 +57,8 @@ class Repair:
             self._make_room(event)
             if event.trial in self.history.missing:
                 raise LedgerCorrupt(f"what trial {event.trial} was to measure cannot be read")
-            if event.kind == "amended" and self._runs(event.trial):
-                kind = "failed" if "failure" in decode(event.body) else "answered"
-                event = event._replace(kind=kind)  # what it amended cannot be read
+            if event.kind in ("amended", "voided") and self._runs(event.trial):
+                event = event._replace(kind=corrected_state(event))  # what it corrected cannot be read
             self._add(event)
         except LedgerCorrupt as error:
             self.dropped.append(Dropped(event, error.why))

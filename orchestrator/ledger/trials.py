@@ -70,30 +70,22 @@ class Trials(Sequence[Trial]):
         self._records[trial].attempt = attempt
 
     def finish(self, trial: int, state: State, text: str) -> None:
-        """One that runs has its result, a JSON object as text."""
-        made = self._change(trial, state, text)
+        """One that runs has its result, a JSON object as text; where it does not have that form, nothing changes."""
+        record = self._records[trial]
+        made = self._make(trial, state, text)
+        record.state, record.result, record.fields = state, text.encode(), None
         if not self._keep:
             self._kept.clear()
         self._kept[trial] = made  # the writer is about to ask for it
-        self._records[trial].fields = None
         del self._running[trial]
 
     def amend(self, trial: int, state: State, text: str) -> None:
-        """One that is finished has another result."""
-        made = self._change(trial, state, text)
+        """One that is finished has another result; as `finish`."""
+        record = self._records[trial]
+        made = self._make(trial, state, text)
+        record.state, record.result = state, text.encode()
         if trial in self._kept:
             self._kept[trial] = made
-
-    def _change(self, trial: int, state: State, text: str) -> Trial:
-        """Set a result, unless it does not have the form of one: then nothing has changed."""
-        record = self._records[trial]
-        before = record.state, record.result
-        record.state, record.result = state, text.encode()
-        try:
-            return self._make(trial)
-        except BaseException:
-            record.state, record.result = before
-            raise
 
     def running(self, study: str) -> list[Trial]:
         """Those of one study that have no result yet, in order of proposal."""
@@ -130,10 +122,13 @@ class Trials(Sequence[Trial]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _make(self, number: int) -> Trial:
+    def _make(self, number: int, state: State | None = None, text: str = "") -> Trial:
+        """A trial as it is on record, or as it is to be."""
         record = self._records[number]
         fields = record.fields if record.fields is not None else _proposed(record.proposal.decode())
-        result = _answered(record.result.decode()) if record.result else {}
+        if state is None:
+            state, text = record.state, record.result.decode()
+        result = _answered(text) if text else {}
         if "point" in result:  # a person did something else
             planned = fields["point"] if fields["ask"] >= 0 else None
             fields = {**fields, "planned": planned, "point": result.pop("point")}
@@ -143,7 +138,7 @@ class Trials(Sequence[Trial]):
             study=record.study,
             proposed_at=record.proposed_at,
             attempt=record.attempt,
-            state=record.state,
+            state=state,
             **result,
         )
 

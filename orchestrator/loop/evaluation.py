@@ -133,8 +133,8 @@ class Evaluation:
         """Whether that is why its answer has no values."""
         return answer.failure is not None and answer.failure.cause == "memory"
 
-    def __reduce__(self) -> tuple[type[Evaluation], tuple[Conditions, Trial]]:
-        return Evaluation, (self.conditions, self.trial)
+    def __reduce__(self) -> tuple[Callable[[Conditions, Trial], Evaluation], tuple[Conditions, Trial]]:
+        return _arrived, (self.conditions, self.trial)
 
     def __call__(self) -> Answer:
         """Measure and check; whatever the driver raises becomes a Failure with its full traceback.
@@ -143,11 +143,14 @@ class Evaluation:
             Interrupted: the evaluation is to end, and the driver let that pass.
         """
         started_at, began = time.time(), time.monotonic()
-        workplace = Workplace(f"{self.conditions.trials}/{self.trial.id}")
+        trial = self.trial
+        if (workplace := trial.workplace) is None:
+            workplace = Workplace(f"{self.conditions.trials}/{trial.id}")
+            trial = replace(trial, workplace=workplace)
         measurement, failure, details, left = None, None, {}, NOTHING_LEFT
         kind: Callable[..., Answer] = Answer
         try:
-            returned = self._measure(replace(self.trial, workplace=workplace))
+            returned = self._measure(trial)
             interruption.end()
             measurement = as_measurement(returned, self.conditions.objectives)
             if measurement.artifacts:
@@ -194,6 +197,12 @@ class Evaluation:
         until = math.inf if limit_s is None else began + WAIT_WITHIN * limit_s  # or it would pass for a slow trial
         store = ArtifactStore(self.conditions.artifacts)
         return leave(store, measurement.artifacts, self.conditions.patience, until=until)
+
+
+def _arrived(conditions: Conditions, trial: Trial) -> Evaluation:
+    """One that was unpickled: its trial is nobody else's, and needs no copy to be given a folder."""
+    object.__setattr__(trial, "workplace", Workplace(f"{conditions.trials}/{trial.id}"))
+    return Evaluation(conditions, trial)
 
 
 _KINDS: tuple[tuple[type[Exception], type[Answer]], ...] = ((NotBegun, Unbegun), (InputMissing, Incomplete))

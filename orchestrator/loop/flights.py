@@ -104,10 +104,11 @@ class Flights:
 
     def end(self, driver: Driver) -> None:
         """End all, and give them the time that they have for it; what comes back stays to be taken."""
-        within_s = self._stop.grace_s = self._farewell_s(driver)
+        self._stop.grace_s = self._farewell_s(driver)
+        deadline = time.monotonic() + self._stop.grace_s
         self._executor.shutdown(wait=False, cancel_futures=True)
         futures = [flight.future for flight in self._by_trial.values() if flight.future is not None]
-        count, deadline = self._stop.count, time.monotonic() + within_s
+        count = self._stop.count
         left = [future for future in futures if not future.done()]
         while left and self._stop.count == count and (left_s := deadline - time.monotonic()) > 0:
             left = list(wait(left, min(POLL_S, left_s)).not_done)  # unless yet another signal comes

@@ -29,7 +29,7 @@ class WithQueue(Protocol):
 class WithGrace(Protocol):
     """An executor that asks evaluations to end before it kills them, in `shutdown(cancel_futures=True)`.
 
-    The future of one that returns a result in its grace period has that result; of any other it raises CancelledError.
+    The future of one that returns a result in its grace period may have that result; else it raises CancelledError.
 
     Attributes:
         patience_s: most that this may take, s; set before the shutdown.

@@ -85,7 +85,7 @@ def decide(course: Course, faults: Shim, trials: Sequence[int]) -> None:
         watch = Watch(course, faults)
         output = course.root / f"output-{len(course.ends)}"
         words = "decide", str(course.results), str(trial), word
-        watch.wait([watch.start(lambda words=words: command(*words), output, environ(course))])
+        watch.wait([watch.start(lambda words=words: command(course, *words), output, environ(course))])
         course.add(watch.ended)
     start(course, faults)
 
@@ -116,8 +116,9 @@ def settle(plan: Plan) -> None:
         BROKEN[plan.broken]()
 
 
-def command(*words: str) -> None:
+def command(course: Course, *words: str) -> None:
     """In the forked process: the command `matloop`."""
+    settle(course.plan)
     from matloop.orchestrator.cli.main import main
 
     sys.argv = ["matloop", *words]
@@ -127,10 +128,9 @@ def command(*words: str) -> None:
 def _run(course: Course) -> None:
     from matloop.orchestrator.cli.commands import run
 
-    settle(course.plan)
     shown = run.observer
     run.observer = lambda console: _Acknowledging(shown(console))  # type: ignore[assignment]
-    command("run", str(course.root / "campaign.yaml"), "--dir", str(course.results))
+    command(course, "run", str(course.root / "campaign.yaml"), "--dir", str(course.results))
 
 
 class _Acknowledging:

@@ -32,9 +32,8 @@ def start(course: Course, faults: Shim, blows: tuple[Blow, ...] = (), pause_s: f
         Client(name, plan.seed, course.diary, patience).work(door)
 
     def serve() -> None:
-        settle(plan)
         place = str(course.root / "campaign.yaml"), "--dir", str(course.results)
-        command("serve", *place, "--port", str(port))
+        command(course, "serve", *place, "--port", str(port))
 
     for i in range(CLIENTS):
         output = course.root / f"output-{len(course.starts)}-{i}"

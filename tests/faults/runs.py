@@ -153,7 +153,7 @@ def _status(course: Course, faults: Shim) -> Iterator[str]:
     """What `matloop status` says of it."""
     watch = Watch(course, faults)
     words = "status", str(course.results)
-    number = watch.start(lambda: campaigns.command(*words), course.root / "status", campaigns.environ(course))
+    number = watch.start(lambda: campaigns.command(course, *words), course.root / "status", campaigns.environ(course))
     watch.wait([number])
     if watch.ended[number].code:
         yield f"`matloop status` ended with {watch.ended[number].code}: {watch.ended[number].text[-500:]}"

@@ -230,6 +230,20 @@ def test_a_result_whose_amendment_alone_is_left_is_the_result(tmp_path: Path, pa
     assert right[amended.trial] == {"y": amended.trial + 0.5}
 
 
+def test_what_was_set_aside_stays_so_where_its_result_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with Ledger.open(path, config={}, environment={}) as ledger:
+        trial = ledger.propose("a", Proposal(point={"n": 0}), seed=0, ask=0)
+        trial = ledger.answer(trial, Answer(values={"y": 1.0}, cost=3.0, started_at=0.0, finished_at=1.0))
+        ledger.void(trial, at=2.0, worker="Ada", reason="wrong sample")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM events WHERE kind = 'answered'")
+    done = repair(path, tmp_path / "copy.db")
+    (voided,) = read(tmp_path / "copy.db").trials
+    assert (done.dropped, voided.state, voided.values, voided.cost) == ([], "cancelled", None, 3.0)
+    assert voided.info["note"] == "wrong sample"
+
+
 def read_values(tmp_path: Path, path: Path) -> list[object]:
     repair(path, tmp_path / "copy.db")
     return [t.values for t in read(tmp_path / "copy.db").trials]
