@@ -30,6 +30,8 @@ MODULES |= {"yaml", "pandas", "pd"}
 FROM_OUR_OWN_PROCESSES = {
     "hpc/child.py": "calls and answers, through pipes between a worker and its child",
     "hpc/isolate.py": "the same, at the other end",
+    "hpc/exchange.py": "answers, at that end too",
+    "hpc/parcel.py": "the calls themselves, as these carry them",
     "hpc/mpi_wire.py": "tasks and answers between the ranks of one job",
     "orchestrator/loop/evaluation.py": "what all evaluations of a study have in common, part of a task",
 }
