@@ -24,6 +24,8 @@ WAIT_S = 60.0
 
 _TRIES = 20  # at a copy of a file that is being written meanwhile
 _PAUSE_S = 0.05
+_GLANCES = 5
+_INSTANT_S = 0.01  # between two of them
 
 
 @contextmanager
@@ -44,13 +46,17 @@ def open_to_read(path: Path) -> Iterator[sqlite3.Connection]:
 def _connect(path: Path, opened: ExitStack) -> sqlite3.Connection:
     if content_beside(path) and on_network(path):
         return _of_a_copy(path, opened)
-    try:
-        return _in_place(path, "mode=ro", opened)
-    except sqlite3.OperationalError as error:
-        if is_busy(error):
+    for _ in range(_GLANCES):  # a log that a writer deletes at that moment passes for one that was left behind
+        try:
+            return _in_place(path, "mode=ro", opened)
+        except sqlite3.OperationalError as error:
+            if is_busy(error):
+                raise trouble(path, error, doing="read") from error
+        except sqlite3.DatabaseError as error:
             raise trouble(path, error, doing="read") from error
-    except sqlite3.DatabaseError as error:
-        raise trouble(path, error, doing="read") from error
+        if content_beside(path):
+            break
+        time.sleep(_INSTANT_S)
     if content_beside(path):
         return _of_a_copy(path, opened)
     try:
