@@ -149,8 +149,14 @@ def _columns(db: sqlite3.Connection) -> str:
 
 def content_beside(path: Path) -> list[Path]:
     """Logs that lie beside a file and belong to its content."""
-    logs = [path.with_name(path.name + log) for log in _LOGS]
-    return [log for log in logs if log.is_file() and log.stat().st_size]
+    return [log for name in _LOGS if _has_content(log := path.with_name(path.name + name))]
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:  # or a writer has deleted it just now
+        return False
 
 
 def rows(db: sqlite3.Connection, path: Path, *, after: int = 0) -> Iterator[Event]:

@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -100,14 +100,18 @@ def copied(path: Path, folder: Path) -> Path:
         OSError: they cannot be copied.
     """
     for _ in range(_TRIES):
-        before = _state(path)
-        for source in before:
-            shutil.copyfile(source, folder / source.name)
-        if _state(path) == before:
-            return folder / path.name
-        for source in before:
-            (folder / source.name).unlink()
+        with suppress(FileNotFoundError):  # a writer has deleted its log meanwhile
+            before = _state(path)
+            for source in before:
+                shutil.copyfile(source, folder / source.name)
+            if _state(path) == before:
+                return folder / path.name
+        if not path.is_file():
+            break
+        for copy in folder.iterdir():
+            copy.unlink()
         time.sleep(_PAUSE_S)
+    path.stat()  # if it is not there
     raise LedgerBusy(f"cannot read {path}: it is being written all the time; try again, or read it where it is written")
 
 
