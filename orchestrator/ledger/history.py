@@ -152,6 +152,10 @@ class History:
         """Trials of one study that have no result yet, in order of proposal."""
         return self._trials.running(study)
 
+    def state(self, number: int) -> State:
+        """What became of a trial; to be asked of many, where only some are looked at."""
+        return self._trials.state(number)
+
     def ended(self, study: str) -> Mapping[str, Any] | None:
         """What was noted when the study last ended; None if it has not, or has gone on since."""
         for note in reversed(self.notes):

@@ -95,6 +95,10 @@ class Trials(Sequence[Trial]):
         """Whether there is such a trial, without a result yet."""
         return trial in self._running
 
+    def state(self, trial: int) -> State:
+        """What became of it, without making it a trial."""
+        return self._records[trial].state
+
     def attempt(self, trial: int) -> int:
         """Number of its last attempt, from 1."""
         return self._records[trial].attempt

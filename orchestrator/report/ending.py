@@ -9,26 +9,26 @@ from pathlib import Path
 
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.report import text
-from matloop.orchestrator.trial import Trial
 
 LISTED = 20  # trials to decide on that are named
 
 _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE)
 
 
-def failures(trials: Sequence[Trial]) -> str:
-    """How many of the trials failed, and of what most of them; empty if none did.
+def failures(history: History, numbers: Sequence[int]) -> str:
+    """How many of these trials failed, and of what most of them; empty if none did.
 
     Messages that differ in their numbers alone count as the same, and the first of them is shown.
     """
-    finished = [trial for trial in trials if trial.state in ("answered", "failed")]
-    messages = [trial.failure.message for trial in finished if trial.failure is not None]
+    states = Counter(map(history.state, numbers))
+    failed = (history.trials[number] for number in numbers if history.state(number) == "failed")
+    messages = [trial.failure.message for trial in failed if trial.failure is not None]
     if not messages:
         return ""
     kinds = [_NUMBER.sub("#", message) for message in messages]
     kind, count = Counter(kinds).most_common(1)[0]
     example = text.clip(messages[kinds.index(kind)], 200)
-    return f"{len(messages):,} of {len(finished):,} failed: {count:,} × {example}"
+    return f"{len(messages):,} of {states['answered'] + states['failed']:,} failed: {count:,} × {example}"
 
 
 def undecided(history: History, campaign: Path | str) -> list[str]:

@@ -80,7 +80,7 @@ def _sum_up(found: Opened, before: int, console: Console) -> None:
     """Say what failed since the run began, or altogether if nothing has come back, and what is to be decided."""
     history = found.campaign.history
     numbers = history.finished[before:] or history.finished
-    causes = ending.failures([history.trials[number] for number in numbers])
+    causes = ending.failures(history, numbers)
     for line in [*([causes] if causes else []), *ending.undecided(history, found.directory)]:
         console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
 

@@ -13,9 +13,9 @@ from matloop.orchestrator.cli import main as cli
 from matloop.orchestrator.cli.commands import run as command
 from matloop.orchestrator.errors import ConfigError, LedgerLocked, LedgerUnwritable
 from matloop.orchestrator.job import OUTCOMES
-from matloop.orchestrator.ledger.ledger import read
+from matloop.orchestrator.ledger.ledger import Ledger, read
 from matloop.orchestrator.report import ending
-from matloop.orchestrator.trial import Failure, Trial
+from matloop.orchestrator.trial import Answer, Failure, Proposal
 
 pytestmark = pytest.mark.filterwarnings("default")  # of packages that are imported here for the first time
 
@@ -134,14 +134,15 @@ def test_help_names_every_code() -> None:
         assert f" {code} " in text.replace("│", " ")
 
 
-def failed(number: int, message: str) -> Trial:
-    failure = Failure(cause="exception", message=message)
-    return Trial(id=number, study="s", number=number, point={}, seed=0, state="failed", failure=failure)
-
-
-def test_causes_that_differ_in_numbers_are_one() -> None:
-    trials = [failed(i, f"no file scan-{i}.dat") for i in range(5)] + [failed(9, "leaked")] * 2
-    trials.append(Trial(id=8, study="s", number=8, point={}, seed=0, state="answered", values={"y": 1.0}))
-    trials.append(Trial(id=10, study="s", number=10, point={}, seed=0))  # it runs
-    assert ending.failures(trials) == "7 of 8 failed: 5 × no file scan-0.dat"
-    assert ending.failures(trials[7:]) == ""
+def test_causes_that_differ_in_numbers_are_one(tmp_path: Path) -> None:
+    messages = [*(f"no file scan-{i}.dat" for i in range(5)), "leaked", "leaked", "", None]
+    with Ledger.open(tmp_path / "ledger.db", config={}, environment={}) as ledger:
+        for i, message in enumerate(messages):
+            trial = ledger.propose("s", Proposal(point={"x": i}), seed=0, ask=i)
+            if message is not None:  # else it runs
+                failure = Failure(cause="exception", message=message) if message else None
+                values = None if message else {"y": 1.0}
+                ledger.answer(trial, Answer(values=values, failure=failure, started_at=0.0, finished_at=1.0))
+        history = ledger.history
+    assert ending.failures(history, range(9)) == "7 of 8 failed: 5 × no file scan-0.dat"
+    assert ending.failures(history, [7, 8]) == ""
