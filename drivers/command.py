@@ -35,9 +35,8 @@ from matloop.orchestrator import interruption
 from matloop.orchestrator.errors import ConfigError, NotBegun, is_of_the_machine
 from matloop.orchestrator.interruption import GRACE_S, Interrupted
 from matloop.orchestrator.processes import POSIX, apart, cause_of_death, end_family, kill_family
-from matloop.orchestrator.protocols import Keep
 from matloop.orchestrator.trial import Measurement, Objective, Trial
-from matloop.orchestrator.workplace import PREFIX, SCRATCH, TRIAL_FOLDER, prepared, remove_scratch
+from matloop.orchestrator.workplace import PREFIX, SCRATCH, TRIAL_FOLDER, Keep, prepared, remove_scratch
 
 TAIL_LINES = 12  # how much of the program's output goes into an error
 WORK = "work"  # the working folder within a trial's

@@ -16,9 +16,8 @@ from typing import Any
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.interruption import GRACE_S
-from matloop.orchestrator.protocols import Keep
 from matloop.orchestrator.trial import Measurement, Objective, Trial
-from matloop.orchestrator.workplace import TRIAL_FOLDER, prepared
+from matloop.orchestrator.workplace import TRIAL_FOLDER, Keep, prepared
 
 
 class Function:

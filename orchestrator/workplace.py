@@ -7,7 +7,7 @@ import shutil
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from matloop.orchestrator.errors import NotBegun
 
@@ -18,6 +18,9 @@ SCRATCH: Final = ".matloop-scratch"
 """In a trial's folder a link to what belongs to it and lies elsewhere, and whose name begins with `PREFIX`."""
 
 PREFIX: Final = "matloop-"
+
+Keep = Literal["failed", "all", "none"]
+"""Which trials' folders stay once they are answered."""
 
 
 class Workplace:

@@ -8,9 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 
-from matloop.orchestrator.protocols import Keep
 from matloop.orchestrator.trial import State, Trial
-from matloop.orchestrator.workplace import folder_of_trials, remove, removed_if_empty
+from matloop.orchestrator.workplace import Keep, folder_of_trials, remove, removed_if_empty
 
 
 class Folders:

@@ -49,7 +49,6 @@ TIDYING_S = 5.0  # how long the removal of trials' folders is waited for at the 
 INTERRUPTED = "interrupted"
 STOPPED = "it was stopped while it ran"
 ALL_RECORDED = "a last try went through: everything that came back is recorded"
-HOW_TO_END = "Ctrl-C or SIGTERM ends them"
 
 
 class Loop:
@@ -156,7 +155,7 @@ class Loop:
                 self._resubmit()
             elif self.flights and not self.said:
                 self.said = True
-                self.observer.notice(f"stopping: {len(self.flights)} evaluations run and are waited for; {HOW_TO_END}")
+                self.observer.notice(f"stopping: {_waited_for(len(self.flights))}")
             if end is None and not self.held.any:
                 self._repeat()
                 self._ask()
@@ -357,8 +356,7 @@ class Loop:
         """Say what is wrong and record what is in flight, until it is to be stopped; the strategy hears no more."""
         count = self.stop.count
         if self.flights:
-            waiting = f"{len(self.flights)} evaluations run and are waited for"
-            self.observer.notice(f"{error or type(error).__name__}\n{waiting}; {HOW_TO_END}")
+            self.observer.notice(f"{error or type(error).__name__}\n{_waited_for(len(self.flights))}")
         while self.flights or self.held.results:
             if self.stop.count > count or self.stop.at_once:
                 return self._withdraw()
@@ -397,3 +395,10 @@ class Loop:
             self._record(self.flights.now(), tell=False)
         left = self.ledger.commit_what_fits()
         error.add_note(f"of what came back meanwhile, {left} events are not recorded" if left else ALL_RECORDED)
+
+
+def _waited_for(running: int) -> str:
+    """That so many evaluations are waited for, and how to end that."""
+    if running == 1:
+        return "1 evaluation runs and is waited for; Ctrl-C or SIGTERM ends it"
+    return f"{running} evaluations run and are waited for; Ctrl-C or SIGTERM ends them"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol, TypeGuard, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from matloop.orchestrator.trial import Measurement, Objective, Trial
-
-Keep = Literal["failed", "all", "none"]
-"""Which trials' folders stay once they are answered."""
+from matloop.orchestrator.workplace import Keep
 
 
 class Driver(Protocol):
@@ -108,7 +106,7 @@ class Keeping(Protocol):
     """A driver that says which folders of its trials (`trial.folder`) stay. Without, those of failed trials do.
 
     Attributes:
-        keep: see `Keep`.
+        keep: see `matloop.orchestrator.workplace.Keep`.
     """
 
     @property

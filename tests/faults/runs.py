@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import random
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -21,6 +22,7 @@ from tests.faults.process import Blow, Watch, left_behind
 from tests.faults.shim import Shim
 
 MOST_STARTS: Final = 5
+PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
 
 
@@ -61,6 +63,12 @@ def own_orphans() -> None:
     """Become the parent of descendants whose own parent has ended, so that none is overlooked."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_with_parent() -> None:
+    """Be killed when the thread ends that has started this process, so that no run outlives the suite."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def measure(plan: Plan, root: Path) -> Measure:

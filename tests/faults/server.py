@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.faults.plan import Plan, plan_of
-from tests.faults.runs import Measure, Verdict, measure, own_orphans, verdict
+from tests.faults.runs import Measure, Verdict, end_with_parent, measure, own_orphans, verdict
 
 WARM: Final = (
     "anyio._backends._asyncio",
@@ -92,6 +92,7 @@ def forked(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     if not number:
         os.close(reading)
         try:
+            end_with_parent()
             own_orphans()
             answer = {"answer": action()}
         except BaseException:
@@ -111,6 +112,7 @@ def forked(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Serve until the input ends; the folder for runs is the only argument."""
+    end_with_parent()
     server = Server(Path(sys.argv[1]))
     for line in sys.stdin:
         seed, _, broken = line.strip().partition(" ")

@@ -17,9 +17,8 @@ from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.loop.folders import Folders
-from matloop.orchestrator.protocols import Keep
 from matloop.orchestrator.trial import Objective, Trial
-from matloop.orchestrator.workplace import TRIAL_FOLDER, Workplace
+from matloop.orchestrator.workplace import TRIAL_FOLDER, Keep, Workplace
 from tests.orchestrator.harness import run
 from tests.orchestrator.toys import LOSS, study
 

@@ -412,7 +412,7 @@ class OutOfMemoryError(RuntimeError):
     """As torch names it."""
 
 
-@pytest.mark.parametrize(("error", "cause"), [(MemoryError, "memory"), (OutOfMemoryError, "exception")])
+@pytest.mark.parametrize(("error", "cause"), [(MemoryError, "memory"), (OutOfMemoryError, "memory")])
 def test_what_the_machine_reports_while_a_result_is_read_is_no_fault_of_the_result(error, cause, tmp_path):
     for result in (Unfloatable(error), {"loss": Unfloatable(error)}, {"loss": 1.0, "more": [Unfloatable(error)]}):
         failure = evaluate(lambda _, result=result: result, tmp_path).failure

@@ -57,7 +57,7 @@ def test_an_error_of_the_strategy_is_said_at_once_and_what_runs_is_recorded(tmp_
         run(tmp_path, lambda: short_and_long(gate), executor=pool, slots=2, observer=noticing)
     assert len(noticing.notices) == 1
     assert "failed in `tell`: ZeroDivisionError: in the model" in noticing.notices[0]
-    assert "1 evaluations run and are waited for; Ctrl-C or SIGTERM ends them" in noticing.notices[0]
+    assert "1 evaluation runs and is waited for; Ctrl-C or SIGTERM ends it" in noticing.notices[0]
     assert [t.state for t in read(tmp_path / "ledger.db").trials] == ["answered"] * 2
 
 
@@ -122,7 +122,7 @@ def test_the_first_signal_says_what_is_waited_for(tmp_path: Path) -> None:
     made = lambda: study(driver=Scripted((stop,)), budget=Budget(trials=5))  # noqa: E731
     with ThreadPoolExecutor(1) as pool:
         assert run(tmp_path, made, executor=pool, slots=1, observer=noticing) == "interrupted"
-    assert noticing.notices == ["stopping: 1 evaluations run and are waited for; Ctrl-C or SIGTERM ends them"]
+    assert noticing.notices == ["stopping: 1 evaluation runs and is waited for; Ctrl-C or SIGTERM ends it"]
 
 
 @pytest.mark.parametrize("method", ["study_started", "proposed", "finished", "running", "study_ended"])
