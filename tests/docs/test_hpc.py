@@ -60,7 +60,7 @@ def test_run_status_report_export(folder: Path) -> None:
 def test_options_in_the_text_exist() -> None:
     offered = "".join(
         subprocess.run([MATLOOP, command, "--help"], capture_output=True, text=True, env={"COLUMNS": "200"}).stdout
-        for command in ("submit", "run", "progress", "report", "export")
+        for command in ("submit", "run", "progress", "report", "export", "decide", "amend", "void")
     )
     others = {"--no-binary", "--force-reinstall", "--nodes", "--ntasks", "--time", "--mpi", "--batch", "--signal"}
     others |= {"--with-ft", "--quick"}  # of pip, Slurm, Open MPI and the benchmarks
