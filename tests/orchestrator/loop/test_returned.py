@@ -10,6 +10,7 @@ import sys
 from array import array
 from collections import OrderedDict, UserDict, deque, namedtuple
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from io import BytesIO
@@ -424,13 +425,24 @@ def test_a_long_traceback_is_cut(tmp_path):
     assert len(failure.message) == 500 and len(failure.traceback) < 30_000
 
 
+@dataclass(frozen=True)
+class Raises:
+    """An exception made where it is raised, since packages that pickle tracebacks change how exceptions are pickled."""
+
+    kind: type[BaseException]
+    args: tuple = ()
+
+    def __call__(self, trial):
+        raise self.kind(*self.args)
+
+
 ENDS = {
-    "exit 0": (SystemExit(0), "SystemExit: expected a result, got sys.exit(0); return the result"),
-    "exit": (SystemExit(), "SystemExit: expected a result, got sys.exit(); return the result"),
-    "exit 3": (SystemExit(3), "SystemExit: expected a result, got sys.exit(3)"),
-    "exit with a word": (SystemExit("no convergence"), "SystemExit: no convergence"),
-    "interrupt": (KeyboardInterrupt(), "KeyboardInterrupt"),
-    "generator's": (GeneratorExit(), "GeneratorExit"),
+    "exit 0": (Raises(SystemExit, (0,)), "SystemExit: expected a result, got sys.exit(0); return the result"),
+    "exit": (Raises(SystemExit), "SystemExit: expected a result, got sys.exit(); return the result"),
+    "exit 3": (Raises(SystemExit, (3,)), "SystemExit: expected a result, got sys.exit(3)"),
+    "exit with a word": (Raises(SystemExit, ("no convergence",)), "SystemExit: no convergence"),
+    "interrupt": (Raises(KeyboardInterrupt), "KeyboardInterrupt"),
+    "generator's": (Raises(GeneratorExit), "GeneratorExit"),
 }
 
 
