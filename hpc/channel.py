@@ -71,14 +71,18 @@ class SocketChannel:
     def send(self, message: bytes) -> None:
         """See `Channel`."""
         n = len(message)
-        self._unsent = memoryview((_SHORT.pack(n) if n <= _LARGEST_SHORT else _LONG.pack(-1, n)) + message)
-        self._push()
-        if self._unsent:
+        data = (_SHORT.pack(n) if n <= _LARGEST_SHORT else _LONG.pack(-1, n)) + message
+        try:
+            sent = self._end.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._unsent = memoryview(data)[sent:]
             self._poll.modify(self._end, select.POLLIN | select.POLLOUT)
 
     def receive(self, within_s: float) -> bytes | None:
         """See `Channel`."""
-        if (message := self._taken()) is not None:
+        if self._pieces and (message := self._taken()) is not None:
             return message
         for _, event in self._poll.poll(1000 * within_s):
             if event & select.POLLOUT and self._unsent:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import pickle
 import sys
 import threading
 import time
@@ -20,7 +19,7 @@ from matloop.hpc.devices import Share
 from matloop.hpc.dispatcher import Dispatcher
 from matloop.hpc.isolate import unpack
 from matloop.hpc.mpi_post import Post
-from matloop.hpc.mpi_wire import MANAGER, Kind, Message, Wire
+from matloop.hpc.mpi_wire import MANAGER, Kind, Message, Wire, apart
 from matloop.hpc.mpi_worker import LONGEST_NAP_S, SHORTEST_NAP_S, kill
 from matloop.hpc.parcel import Kept, Parcel
 from matloop.orchestrator.errors import MatloopError, WorkerLost
@@ -230,7 +229,7 @@ class Manager:
                 continue
             self._show_the_way(assignment.worker)
             body, key, common = self._kept[assignment.worker].lighten(call.parcel)
-            order = (assignment.task, call.timeout_s, call.memory_gb, body, key, pickle.PickleBuffer(common))
+            order = (assignment.task, call.timeout_s, call.memory_gb, body, key, apart(common))
             self._wire.send(assignment.worker, Kind.RUN, order)
 
     def _show_the_way(self, rank: int) -> None:

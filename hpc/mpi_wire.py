@@ -4,8 +4,8 @@ With fault tolerance (User-Level Failure Mitigation, a part of MPI-5; Open MPI's
 rank is an error of the calls that concern it, and `failed` names it. Without it, it is the end of the job.
 
 MPI counts bytes in 31 bits, and a long message is silent until all of it is there. So it travels in pieces, each of
-which is a sign of life. Messages from one rank arrive in order, so pieces need no numbers. What is wrapped in a
-`pickle.PickleBuffer` and large is sent from where it lies: for a thousand ranks it need not be copied a thousand times.
+which is a sign of life. Messages from one rank arrive in order, so pieces need no numbers. What is large in a message
+is sent `apart`, from where it lies: for a thousand ranks it need not be copied a thousand times.
 """
 
 from __future__ import annotations
@@ -127,6 +127,11 @@ def tolerant() -> bool:
     return os.environ.get(TOLERANT, "0").lower() in ("1", "true")
 
 
+def apart(content: bytes) -> bytes | pickle.PickleBuffer:
+    """Part of a message's content, which is sent from where it lies if it is large."""
+    return pickle.PickleBuffer(content) if len(content) >= APART else content
+
+
 class Wire:
     """Sends and receives over a duplicate of a communicator; made by all of its ranks together. Any thread may use it.
 
@@ -152,19 +157,11 @@ class Wire:
 
     def send(self, to: int, kind: int, content: Any = None) -> None:
         """Send without waiting; to a dead rank, nothing happens. Buffers in the content must not change any more."""
-        apart: list[memoryview] = []
-
-        def within(buffer: pickle.PickleBuffer) -> bool:
-            view = buffer.raw()
-            if view.nbytes < APART:
-                return True
-            apart.append(view)
-            return False
-
-        data = pickle.dumps(content, pickle.HIGHEST_PROTOCOL, buffer_callback=within)
+        buffers: list[pickle.PickleBuffer] = []
+        data = pickle.dumps(content, pickle.HIGHEST_PROTOCOL, buffer_callback=buffers.append)
         with self._lock:
-            for view in apart:
-                self._cut(to, Kind.BUFFER, view)
+            for buffer in buffers:
+                self._cut(to, Kind.BUFFER, buffer.raw())
             self._cut(to, kind, memoryview(data))
 
     def receive(self) -> list[Message]:

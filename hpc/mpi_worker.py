@@ -22,7 +22,7 @@ from typing import Any, Final
 import psutil
 
 from matloop.hpc.isolate import Child
-from matloop.hpc.mpi_wire import MANAGER, Kind, Message, Wire
+from matloop.hpc.mpi_wire import MANAGER, Kind, Message, Wire, apart
 from matloop.hpc.parcel import Kept, Parcel
 
 SHORTEST_NAP_S: Final = 20e-6
@@ -92,7 +92,7 @@ class Worker:
             answer = self._child.run(parcel, timeout_s=timeout_s, memory_gb=memory_gb)
         except Exception as error:
             answer = pickle.dumps((False, error), pickle.HIGHEST_PROTOCOL)
-        self._say(Kind.ANSWER, (task, pickle.PickleBuffer(answer)))
+        self._say(Kind.ANSWER, (task, apart(answer)))
 
     def _disturbed(self) -> bool:
         """During a call: stay in touch; whether it is called off."""

@@ -6,6 +6,7 @@ lost. A driver that sets a handler of its own for SIGTERM gets the signal instea
 
 from __future__ import annotations
 
+import _signal
 import signal
 from types import FrameType
 from typing import Final
@@ -28,7 +29,7 @@ _told = False  # since the last `expect`
 
 def take_signal() -> None:
     """Have SIGTERM handled as above, from now on, in a process of evaluations; in the main thread."""
-    if signal.getsignal(signal.SIGTERM) is not _handle:  # also after a driver that set its own
+    if _signal.getsignal(signal.SIGTERM) is not _handle:  # also after a driver that set its own; `signal` is slow here
         signal.signal(signal.SIGTERM, _handle)
 
 

@@ -238,13 +238,14 @@ class History:
         self.last_seq = event.seq
 
     def _pass_time(self, event: Event) -> None:
+        study, at = event.study, event.time
         if self.sessions:
-            self.sessions[-1].last_at = event.time
-        if (resumed := self._resumed_at.get(event.study)) is not None:
-            before, resumed_at = resumed
-            self.elapsed_s[event.study] = before + max(0.0, event.time - resumed_at)
+            self.sessions[-1].last_at = at
+        if study in self._resumed_at:
+            before, resumed_at = self._resumed_at[study]
+            self.elapsed_s[study] = before + (at - resumed_at if at > resumed_at else 0.0)
             if event.kind == "noted" and self.notes[-1].kind == "study_ended":
-                del self._resumed_at[event.study]
+                del self._resumed_at[study]
 
     def _campaign_event(self, event: Event, body: dict[str, Any]) -> None:
         if event.kind == "opened":

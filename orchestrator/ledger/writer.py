@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import sqlite3
 import time
@@ -29,6 +30,9 @@ from matloop.orchestrator.ledger.history import Event, Verdict, advance, replay
 from matloop.orchestrator.ledger.identity import difference
 from matloop.orchestrator.plain import DEEPEST, to_json, writable_json
 from matloop.orchestrator.trial import Answer, Point, Proposal, Trial
+
+LOOK_S = 0.1
+"""How often it is looked whether the file is still in its place, s: each look lets other threads take the processor."""
 
 _DEEPEST = DEEPEST + 10
 """Of a body, which has a level or two around the values that were looked at when they came."""
@@ -67,6 +71,7 @@ class Writer:
         self._doubtful = False  # `history` may hold an event in part, which is not in the buffer
         self._tried = False  # the last commit was not seen to succeed
         self._carried_over = time.monotonic()
+        self._looked = -math.inf  # when it was last seen in its place
         db = connect(self.path, busy_s=busy_s)
         self._disconnect = weakref.finalize(self, _close, db, os.getpid())
         self._disconnect.atexit = False  # what was committed is safe without it
@@ -229,7 +234,9 @@ class Writer:
         self._require_whole()
         if not self._buffer:
             return
-        self._require_in_place()
+        if (now := time.monotonic()) - self._looked > LOOK_S:
+            self._require_in_place()
+            self._looked = now
         again, self._tried = self._tried, True
         try:
             insert(self._db, self._buffer, again=again)
@@ -237,7 +244,7 @@ class Writer:
             raise self._trouble(error) from error
         self._buffer.clear()
         self._tried = False
-        if (now := time.monotonic()) - self._carried_over > CHECKPOINT_S:
+        if now - self._carried_over > CHECKPOINT_S:
             self._carried_over = now
             checkpoint(self._db)
 
