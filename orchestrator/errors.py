@@ -6,7 +6,8 @@ MatloopError
 │   │   └── ConfigChanged  it differs from the one that the ledger was started with: carries the diff
 │   ├── InvalidPoint       a point does not belong to its space
 │   ├── InvalidResult      a driver returned something that is not a measurement
-│   └── RejectedResults    results told by people do not fit: lists every problem by row and column
+│   ├── RejectedResults    results told by people do not fit: lists every problem by row and column
+│   └── ImpossibleWish     what is wished of the next experiments cannot be fulfilled: names the inputs
 ├── MissingExtra           an optional package is not installed: names the extra
 ├── SpaceExhausted         a strategy has tried every point there is
 ├── StrategyStalled        a strategy proposes nothing although nothing is running
@@ -188,6 +189,10 @@ class RejectedResults(Refused, ValueError):
 
     def __reduce__(self) -> tuple[type[RejectedResults], tuple[Sequence[Problem], str]]:
         return type(self), (self.problems, self.source)
+
+
+class ImpossibleWish(Refused):
+    """What is wished of the next experiments cannot be fulfilled; nothing was recorded. Places are inputs."""
 
 
 class MissingExtra(MatloopError):

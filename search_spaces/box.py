@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import Array, Column
+from matloop.orchestrator.protocols import Allowed, Array, Column
 from matloop.orchestrator.trial import Point
+from matloop.search_spaces.narrowing.parameters import around, narrowed
 from matloop.search_spaces.options import read_parameters
 from matloop.search_spaces.parameter import Parameter, suggest
 
@@ -44,11 +46,11 @@ class Box:
 
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the parameter, for a value out of range, missing or out of place."""
-        self._check(point, Parameter.check)
+        self._check(point, lambda parameter, value: parameter.check(value))
 
     def check_measured(self, point: Point) -> None:
         """As `check`, for what was really done: values may lie between steps."""
-        self._check(point, Parameter.check_measured)
+        self._check(point, lambda parameter, value: parameter.check_measured(value))
 
     def _check(self, point: Point, check: Callable[[Parameter, Any], None]) -> None:
         if not isinstance(point, Mapping):
@@ -105,8 +107,8 @@ class Box:
 
     @property
     def bounds(self) -> Array:
-        """(2, d) float64: 0 and 1."""
-        return np.stack([np.zeros(self.dimension), np.ones(self.dimension)])
+        """(2, d) float64: 0 and 1; of a part, the ends of what is allowed."""
+        return np.hstack([parameter.bounds for parameter in self.parameters])
 
     def encode(self, points: Sequence[Point]) -> Array:
         """(n, d) float64 in [0, 1]: numbers on their own scale, choices one-hot, inactive parameters neutral."""
@@ -126,6 +128,16 @@ class Box:
             if parameter.active(point):
                 point[parameter.name] = parameter.from_unit(columns)
         return point
+
+    def narrowed(self, allowed: Mapping[str, Allowed]) -> Self:
+        """The part with allowed values; see `matloop.orchestrator.protocols.Narrowable`."""
+        part = copy(self)
+        part.parameters = narrowed(self.parameters, allowed)
+        return part
+
+    def around(self, point: Point, within: float, free: Collection[str]) -> dict[str, Allowed]:
+        """The neighbourhood of a point; see `matloop.orchestrator.protocols.Narrowable`."""
+        return around(self.parameters, point, within, free)
 
     def _fill(self, values: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         """The active ones among the values, on their steps, and random ones for active parameters without."""

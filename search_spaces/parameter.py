@@ -62,6 +62,11 @@ class Parameter:
         """Number of columns in an encoded point."""
         return len(self.columns)
 
+    @property
+    def bounds(self) -> Array:
+        """(2, w) float64: lower and upper end of each column."""
+        return np.stack([np.zeros(self.width), np.ones(self.width)])
+
     def active(self, point: Point) -> bool:
         """Whether the parameter belongs to a point with these earlier values."""
         return all(other in point and among(point[other], values) for other, values in self.when.items())

@@ -5,6 +5,7 @@ docstring says who offers it and what happens without. All of them can be import
 """
 
 from matloop.orchestrator.protocols.drivers import (
+    Batching,
     ByPeople,
     ContinuingDriver,
     Driver,
@@ -18,7 +19,9 @@ from matloop.orchestrator.protocols.drivers import (
 )
 from matloop.orchestrator.protocols.executors import WithGrace, WithQueue, WithSlots
 from matloop.orchestrator.protocols.spaces import (
+    Allowed,
     Array,
+    Between,
     Column,
     ColumnKind,
     Composed,
@@ -27,6 +30,7 @@ from matloop.orchestrator.protocols.spaces import (
     Finite,
     Labelled,
     Lenient,
+    Narrowable,
     Parameter,
     Parametric,
     Parts,
@@ -36,6 +40,7 @@ from matloop.orchestrator.protocols.spaces import (
     require,
 )
 from matloop.orchestrator.protocols.strategies import (
+    AsksWithin,
     Slow,
     Strategy,
     WithFiller,
@@ -56,7 +61,11 @@ from matloop.orchestrator.protocols.surrogates import (
 )
 
 __all__ = [
+    "Allowed",
     "Array",
+    "AsksWithin",
+    "Batching",
+    "Between",
     "ByPeople",
     "Column",
     "ColumnKind",
@@ -74,6 +83,7 @@ __all__ = [
     "Keeping",
     "Labelled",
     "Lenient",
+    "Narrowable",
     "NoiseAware",
     "Parameter",
     "Parametric",

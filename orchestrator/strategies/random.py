@@ -27,8 +27,17 @@ class Random:
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n random points; see `Strategy.ask`."""
+        return self._ask(self._sampler, n, pending, rng)
+
+    def ask_within(
+        self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator, part: Space
+    ) -> list[Proposal]:
+        """The same from a part of the space; see `AsksWithin.ask_within`."""
+        return self._ask(Sampler(part, repeats=False), n, pending, rng)
+
+    def _ask(self, sampler: Sampler, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         reserved = self._tried.pending(pending)
-        points = self._sampler.draw(n, self._tried, reserved, rng)
+        points = sampler.draw(n, self._tried, reserved, rng)
         if not points and not pending:
             raise exhausted()
         return [Proposal(point=p, reason="random sample", extra={"origin": "random"}) for p in points]
@@ -39,10 +48,15 @@ class Random:
 
 
 class Sampler:
-    """Random points that were not tried before."""
+    """Random points that were not tried before.
 
-    def __init__(self, space: Space) -> None:
-        self._space = space
+    Args:
+        space: any.
+        repeats: whether a tried point is drawn if `RETRIES` samples of a space that is not Finite found nothing else.
+    """
+
+    def __init__(self, space: Space, *, repeats: bool = True) -> None:
+        self._space, self._repeats = space, repeats
         self._points = list(space.points) if isinstance(space, Finite) else None
         self._keys = [key(p) for p in self._points or ()]
 
@@ -84,9 +98,11 @@ class Sampler:
             point_key = key(point)
             if point_key in reserved:
                 continue
-            repeat = point, point_key
             if point_key not in tried:
+                repeat = point, point_key
                 break
+            if self._repeats:
+                repeat = point, point_key
         if repeat is None:
             return None
         reserved.add(repeat[1])

@@ -12,6 +12,7 @@ from scipy.stats import qmc
 
 from matloop.orchestrator.protocols import Array, Finite, Space, Vectorised, require
 from matloop.orchestrator.randomness import derive, derive_seed
+from matloop.orchestrator.strategies.spread import Spread
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted, key
 from matloop.orchestrator.trial import Point, Proposal, Trial, Unanswered
 
@@ -39,6 +40,7 @@ class SpaceFilling:
         )
         self._tried = Tried()
         self._told = 0
+        self._points: list[Point] = []
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose the next members of the sequence; see `Strategy.ask`."""
@@ -56,9 +58,16 @@ class SpaceFilling:
             raise exhausted()
         return proposals
 
+    def ask_within(
+        self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator, part: Space
+    ) -> list[Proposal]:
+        """Fill a part of the space, whatever the sequence; see `AsksWithin.ask_within`."""
+        return Spread(part, self._points, self._tried).ask(n, pending, rng)
+
     def tell(self, trial: Trial) -> None:
         """Count the trial."""
         self._told += 1
+        self._points.append(trial.point)
         self._tried.add(trial)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import Array, Column
+from matloop.orchestrator.protocols import Allowed, Array, Column
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.box import Box
 from matloop.search_spaces.experiment.mixture import Mixture
+from matloop.search_spaces.narrowing import mixtures as narrowing
+from matloop.search_spaces.narrowing.wish import check_names
 from matloop.search_spaces.parameter import suggest
 
 
@@ -118,6 +120,26 @@ class Product:
         return self._join(
             [part.decode(block) for part, block in zip(self.parts, np.split(np.asarray(x), self._ends), strict=True)]
         )
+
+    def narrowed(self, allowed: Mapping[str, Allowed]) -> Product:
+        """The part with allowed values; see `matloop.orchestrator.protocols.Narrowable`."""
+        check_names(allowed, self.names)
+        amounts = {name for mixture in self.mixtures for name in mixture.components}
+        settings = {name: wanted for name, wanted in allowed.items() if name not in amounts}
+        box = self.box.narrowed(settings) if self.box else None
+        return Product(box, [narrowing.narrowed(mixture, allowed) for mixture in self.mixtures])
+
+    def around(self, point: Point, within: float, free: Collection[str]) -> dict[str, Allowed]:
+        """The neighbourhood of a point; see `matloop.orchestrator.protocols.Narrowable`."""
+        check_names(free, self.names)
+        found: dict[str, Allowed] = {}
+        for part, values in zip(self.parts, self._split(point), strict=True):
+            own = set(free) & set(self._names(part))
+            if isinstance(part, Mixture):
+                found |= narrowing.around(part, values, within, own)
+            else:
+                found |= part.around(values, within, own)
+        return found
 
     def _split(self, point: Point) -> list[dict[str, Any]]:
         return [{name: point[name] for name in keys if name in point} for keys in self._keys]

@@ -22,6 +22,7 @@ from matloop.orchestrator.strategies.advice.explanation import Choice
 from matloop.orchestrator.strategies.modelled.clusters import Clusters, embedding
 from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
 from matloop.orchestrator.strategies.modelled.variances import Variances
+from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.tried import Reserved
 from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered
 
@@ -125,17 +126,25 @@ class ActiveLearning(ModelBased):
         points = self._samples(self.candidates or most, reserved, rng)
         if not points:
             return Batch(())
-        x = self._encode(points)
+        everywhere = self._everywhere(points, rng) if name == "integrated_variance" else []
+        x = self._encode([*points, *everywhere])
         criterion = self._criterion(name, model, x, [t.point for t in pending])
         picks: list[int] = []
         reasons: list[str] = []
         extras: list[dict[str, Any]] = []
         for _ in range(min(n, len(points))):
             score = criterion.score()
-            score[picks] = -torch.inf
+            score[picks] = score[len(points) :] = -torch.inf
             best = int(score.argmax())
             reasons.append(criterion.reason(best))
-            choice = Choice(name=name, points=points, x=x, values=score, chosen=best, logarithmic=False)
+            choice = Choice(
+                name=name,
+                points=points,
+                x=x[: len(points)],
+                values=score[: len(points)],
+                chosen=best,
+                logarithmic=False,
+            )
             extras.append(self._notes(model, points[best], x[best], choice))
             picks.append(best)
             criterion.add(best)
@@ -145,6 +154,13 @@ class ActiveLearning(ModelBased):
             for i, prediction, reason, extra in zip(picks, predictions, reasons, extras, strict=True)
         ]
         return Batch(proposals, x)
+
+    def _everywhere(self, points: Sequence[Point], rng: np.random.Generator) -> list[Point]:
+        """Where the model has to be good besides these candidates: the whole space, if they are from a part of it."""
+        if not self._narrowed:
+            return []
+        nothing = self._tried.pending(())
+        return Sampler(self._whole).draw(len(points), self._tried, nothing, rng)
 
     def _criterion(self, name: Acquisition, model: Model, x: torch.Tensor, pending: list[Point]) -> Criterion:
         """For candidates at (n, d) encoded points."""

@@ -24,6 +24,7 @@ from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
 from matloop.orchestrator.strategies.random import Random, Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
+from matloop.orchestrator.strategies.spread import Spread
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
 from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, losses
 from matloop.surrogates.noise import fit
@@ -75,7 +76,7 @@ class ModelBased(ABC):
         at_least(1, self.name, refit_every=refit_every)
         if not objectives:
             raise ConfigError(f"{self.name}: expected at least one objective, got none; name one under `objectives`")
-        self.space = space
+        self.space = self._whole = space
         self.objectives = objectives
         self.initial = initial
         self.refit_every = refit_every
@@ -84,7 +85,9 @@ class ModelBased(ABC):
         self._surrogate = surrogate or _default(space)
         self._seed = seed
         self._sampler = Sampler(space)
-        self._start = SpaceFilling(space=space, seed=seed) if _listable(space) else Random(space=space)
+        self._start: SpaceFilling | Random | Spread = (
+            SpaceFilling(space=space, seed=seed) if _listable(space) else Random(space=space)
+        )
         self._tried = Tried()
         self._answered: list[Trial] = []
         self._fitted: tuple[int, Model] | None = None
@@ -111,13 +114,25 @@ class ModelBased(ABC):
                 model = model.redraw(int(rng.integers(2**63)))
             batch = self._propose(n, model, pending, reserved, rng)
             proposals = list(batch.proposals)
-            if self.explain and batch.considered is not None and self._can_look_ahead():
+            if self.explain and batch.considered is not None and self._can_look_ahead() and not self._narrowed:
                 places = torch.cat([batch.considered, self._encode(t.point for t in pending)])
                 ahead = self._look_ahead(model, places, 1, most=OUTLOOK_CANDIDATES).as_json()
                 proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead})
         if not proposals and not pending:
             raise exhausted()
         return proposals
+
+    def ask_within(
+        self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator, part: Space
+    ) -> list[Proposal]:
+        """Propose from a part of the space, by a model of all that was measured; see `AsksWithin.ask_within`."""
+        whole, sampler, start = self.space, self._sampler, self._start
+        known = [trial.point for trial in self._answered]
+        self.space, self._sampler, self._start = part, Sampler(part, repeats=False), Spread(part, known, self._tried)
+        try:
+            return self.ask(n, pending, rng)
+        finally:
+            self.space, self._sampler, self._start = whole, sampler, start
 
     def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Outlook | None:
         """What there is still to be had; see `WithOutlook.outlook` and `stopping.outlook`.
@@ -139,6 +154,7 @@ class ModelBased(ABC):
 
     def tell(self, trial: Trial) -> None:
         """Remember a finished trial; a failed one only so that its point is not tried again."""
+        assert not isinstance(self._start, Spread)  # that is there for an ask alone
         self._start.tell(trial)
         self._tried.add(trial)
         if trial.values is not None and all(o.name in trial.values for o in self.objectives):
@@ -187,6 +203,12 @@ class ModelBased(ABC):
         except SpaceExhausted:
             return []
 
+    def _inside(self, points: list[Point]) -> list[Point]:
+        """The points; while a part of the space is asked for, its points next to them."""
+        if not (self._narrowed and isinstance(self.space, Vectorised)):
+            return points
+        return [self.space.decode(row) for row in self._encode(points).numpy()]
+
     def _predict(self, model: Model, x: torch.Tensor) -> list[Prediction]:
         """What the model expects to be measured at (n, d) points."""
         with torch.no_grad():
@@ -211,7 +233,7 @@ class ModelBased(ABC):
     ) -> dict[str, Any]:
         """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
         stretch = self._record.stretch()
-        notes = {"origin": self.name, STRETCH: stretch}
+        notes = {"origin": self.name, STRETCH: stretch, **({"worth": choice.worth} if choice else {})}
         if not self.explain:
             return notes
         explanation = self._explainer_of(model)(point, place, choice, feasible)
@@ -232,6 +254,11 @@ class ModelBased(ABC):
             )
             self._explainer = model, count, explainer
         return self._explainer[2]
+
+    @property
+    def _narrowed(self) -> bool:
+        """Whether a part of the space is asked for."""
+        return self.space is not self._whole
 
     def _can_look_ahead(self) -> bool:
         return self.seeks_best and len(self.objectives) == 1 and len(self._answered) >= self.initial
