@@ -49,7 +49,7 @@ class Spread:
         return [
             Proposal(
                 point=point,
-                reason="start point, far from what was tried, among those that are as wished",
+                reason="start point, far from what was tried",
                 extra={"origin": "space_filling"},
             )
             for point in points[:n]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.lab import Lab
 from matloop.orchestrator.lab.fields import fields_of
+from matloop.orchestrator.lab.wishes import Wishes
 from matloop.orchestrator.ledger.history import Amendment
 from matloop.orchestrator.trial import Trial
 
@@ -63,13 +64,13 @@ class LabService:
         self.lab.refresh()
         return [amendment for amendment in list(self.lab.history.amendments) if amendment.trial == id]
 
-    async def recommend(self, n: int, by: str) -> list[Trial]:
+    async def recommend(self, n: int, by: str, wishes: Wishes) -> list[Trial]:
         """As `Lab.recommend`, without keeping the server waiting.
 
         Raises:
             Busy: too many wait already.
         """
-        return await self._queued("recommendations", MOST_REQUESTS, self.lab.recommend, n, by)
+        return await self._queued("recommendations", MOST_REQUESTS, self.lab.recommend_as, wishes, n, by)
 
     async def outlook_for(self, delta: float | None, q: int) -> Mapping[str, Any]:
         """As `Lab.outlook`, for a difference and a number of experiments of somebody's choice, likewise.
