@@ -16,7 +16,7 @@ from matloop.orchestrator.lab.fields import fields_of
 from matloop.orchestrator.lab.wishes import Wishes, read
 from matloop.orchestrator.ledger.ledger import read as stored
 from matloop.orchestrator.ledger.pending import Pending
-from matloop.orchestrator.protocols import Between
+from matloop.orchestrator.protocols import Between, Finite
 from matloop.orchestrator.strategies.modelled.active import ActiveLearning
 from matloop.orchestrator.strategies.modelled.bayes import Bayesian
 from matloop.orchestrator.strategies.random import Random
@@ -64,7 +64,7 @@ MAKERS = {
 
 @pytest.mark.parametrize("strategy", MAKERS)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_whatever_the_space_all_that_is_recommended_is_as_wished(kind, strategy, seed):
     rng = np.random.default_rng(seed)
@@ -73,11 +73,13 @@ def test_whatever_the_space_all_that_is_recommended_is_as_wished(kind, strategy,
     wish = random_wish(space, rng)
     shared = str(rng.choice(list(space.sample(rng))))
     wishes = Wishes(fixed=wish, batch={shared: int(rng.integers(1, 3))})
-    try:
-        proposals = asking(space, MAKERS[strategy](space), trials)(4, wishes)
-    except ImpossibleWish as error:
-        assert "was tried or waits" in str(error)  # the wish was made from a point: it can be fulfilled
+    left = [p for p in space.points if fulfils(p, wish)] if isinstance(space, Finite) else [None]
+    ask = asking(space, MAKERS[strategy](space), trials)
+    if all(p in [t.point for t in trials] for p in left):
+        with pytest.raises(ImpossibleWish, match="was tried or waits"):
+            ask(4, wishes)
         return
+    proposals = ask(4, wishes)
     assert 1 <= len(proposals) <= 4 and different(proposals, shared) <= wishes.batch[shared]
     assert len({json.dumps(p.point, sort_keys=True) for p in proposals}) == len(proposals)
     for proposal in proposals:
@@ -89,7 +91,7 @@ def test_whatever_the_space_all_that_is_recommended_is_as_wished(kind, strategy,
 
 @pytest.mark.parametrize("make", [Bayesian, ActiveLearning])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_with_a_model_too(kind, make, seed):
     rng = np.random.default_rng(seed)
     space = random_space(kind, rng)
@@ -250,7 +252,7 @@ def test_constraints_and_conditions_that_leave_nothing_say_so(tmp_path):
 def test_a_wish_that_is_used_up_says_so_instead_of_repeating(lab):
     wish = {"temperature": 800, "gas": "air", "hours": [1, 2]}
     assert {t.point["hours"] for t in lab.recommend(5, fixed=wish)} == {1, 2}
-    with pytest.raises(ImpossibleWish, match="all that is as wished .* was tried or waits for a result"):
+    with pytest.raises(ImpossibleWish, match=r"all that is as wished .* was tried or waits for a result"):
         lab.recommend(1, fixed=wish)
     measure(lab)
     with pytest.raises(ImpossibleWish, match="was tried or waits"):
