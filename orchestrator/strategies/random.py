@@ -70,8 +70,14 @@ class Sampler:
             rng: source of randomness.
         """
         if self._points is None:
-            drawn = (self._sample(tried, reserved, rng) for _ in range(n))
-            return [point for point in drawn if point is not None]
+            points: list[Point] = []
+            for _ in range(n):
+                point = self._sample(tried, reserved, rng)
+                if point is not None:
+                    points.append(point)
+                elif not self._repeats:  # used up
+                    break
+            return points
         chosen: list[int] = []
         if n * RETRIES < len(self._keys):  # a large pool is tossed into rather than gone through
             while len(chosen) < n and (i := self._toss(tried, reserved, rng)) is not None:

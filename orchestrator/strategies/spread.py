@@ -15,10 +15,10 @@ from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.tried import Tried, exhausted
 from matloop.orchestrator.trial import Point, Proposal, Unanswered
 
-SAMPLES = 512
+SAMPLES = 128
 """Points that are drawn to choose from, and `EACH` more for each that is asked for."""
 
-EACH = 16
+EACH = 8
 
 
 class Spread:
