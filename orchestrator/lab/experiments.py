@@ -273,8 +273,14 @@ class Experiments:
         """What further experiments are worth, by the strategy's model; empty if it cannot say. May take seconds.
 
         Args:
-            delta: least difference that counts, > 0, in the objective's unit; None for one of the size of the noise.
+            delta: least gain that counts, > 0, in the objective's unit; of several objectives a share of the dominated
+                hypervolume. None for a difference of the size of the noise, or 1 % of the hypervolume. Active learning
+                seeks none.
             q: number of experiments to come, from 1 to 100.
+
+        Returns:
+            `probability_better`, `delta`, `expected_gain` and more, see `Outlook` in
+            `matloop.orchestrator.strategies.advice.stopping`; in active learning those of `Lesson` beside it.
 
         Raises:
             MatloopError: delta or q is out of range.

@@ -175,7 +175,7 @@ def routes(service: LabService) -> APIRouter:
     async def outlook(
         delta: Annotated[
             float | None,
-            Query(gt=0, allow_inf_nan=False, description="least difference that counts, in the first objective's unit"),
+            Query(gt=0, allow_inf_nan=False, description="least gain that counts; see the answer"),
         ] = None,
         q: Annotated[int, Query(ge=1, le=MOST_AHEAD, description="experiments to come")] = 1,
     ) -> OutlookOut:

@@ -222,12 +222,21 @@ class OutlookOut(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    probability_better: float | None = Field(None, description="that something better by at least delta remains")
-    delta: float | None = Field(None, description="least difference that counts, in the objective's unit")
-    expected_gain: float | None = Field(None, description="of the next q experiments, in the objective's unit")
+    probability_better: float | None = Field(
+        None, description="that something better by at least delta remains; not in active learning"
+    )
+    delta: float | None = Field(
+        None, description="least gain that counts, in the objective's unit; of several, a share of the hypervolume"
+    )
+    uncertainty: float | None = Field(None, description="of the model, root mean square; in active learning")
+    expected_gain: float | None = Field(
+        None,
+        description="of the next q experiments: in the objective's unit; of several, a share of the hypervolume; for a "
+        "target range, how many lie within; in active learning, by how much they lower the uncertainty",
+    )
     q: int | None = Field(None, description="number of those experiments")
     expected_gain_per_cost: float | None = Field(None, description="the same per unit of cost")
-    objective: str | None = Field(None, description="that this is about")
+    objective: str | None = Field(None, description="that this is about; else hypervolume, target or all")
     text: str | None = Field(None, description="all of this in a sentence")
 
 

@@ -18,6 +18,7 @@ from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Evolvable, Finite, Space, Surrogate, Vectorised
 from matloop.orchestrator.strategies.advice.explanation import Choice
+from matloop.orchestrator.strategies.advice.goals import Goal, Highest, Target, Tradeoff
 from matloop.orchestrator.strategies.modelled.acquisitions import Utility, acquisition, gain_interval, suitable
 from matloop.orchestrator.strategies.modelled.candidates import Evaluated, climb
 from matloop.orchestrator.strategies.modelled.cost import LEARNED, Cost
@@ -102,7 +103,6 @@ class Bayesian(ModelBased):
                 f"{self.name}: expected one objective for replicate: auto, got {len(objectives)}", at="replicate"
             )
         self.acquisition = suitable(acquisition, space, objectives, target, cost)
-        self.seeks_best = self.acquisition != "target_range"
         self.candidates = candidates
         self.restarts = restarts
         self.iterations = iterations
@@ -183,6 +183,15 @@ class Bayesian(ModelBased):
             x = self._encode([p for *_, p in story]).numpy()
             self._classifier = *counts, Feasibility(x, [worked for _, worked, _ in story], bounds)
         return self._classifier[2]
+
+    def _goal(self) -> Goal | None:
+        if len(self._answered) < self.initial:
+            return None
+        if self._interval is not None:
+            return Target(self._interval)
+        if len(self.objectives) > 1:
+            return Tradeoff.of(self._gains())
+        return Highest(self.objectives[0])
 
     def _works(self, x: torch.Tensor) -> torch.Tensor | None:
         if not (self.feasibility and self._failed):

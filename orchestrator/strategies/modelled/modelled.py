@@ -16,9 +16,11 @@ from gpytorch.utils.warnings import NumericalWarning
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Encodable, Finite, Redrawable, Space, Surrogate, Vectorised, require
+from matloop.orchestrator.protocols.strategies import Outlook as Ahead
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.orchestrator.strategies.advice import stopping
 from matloop.orchestrator.strategies.advice.explanation import Choice, Explainer
+from matloop.orchestrator.strategies.advice.goals import Goal
 from matloop.orchestrator.strategies.advice.prospects import prospects
 from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
@@ -56,7 +58,6 @@ class ModelBased(ABC):
     """
 
     name: str
-    seeks_best = True
     slow = True  # fits take seconds: with several slots, asked on a thread of its own
 
     def __init__(
@@ -105,37 +106,46 @@ class ModelBased(ABC):
         if len(self._answered) < self.initial:
             return self._start.ask(n, pending, rng)
         reserved = self._tried.pending(pending)
-        with torch_seed(int(rng.integers(2**63))), _quiet():
+        with torch_seed(int(rng.integers(2**63))), quiet():
             model = self._model()
             if isinstance(model, Redrawable):
                 model = model.redraw(int(rng.integers(2**63)))
             batch = self._propose(n, model, pending, reserved, rng)
             proposals = list(batch.proposals)
-            if self.explain and batch.considered is not None and self._can_look_ahead():
-                places = torch.cat([batch.considered, self._encode(t.point for t in pending)])
-                ahead = self._look_ahead(model, places, 1, most=OUTLOOK_CANDIDATES).as_json()
-                proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead})
+            if self.explain and batch.considered is not None:
+                ahead = self._glance(model, batch.considered, pending)
+                if ahead is not None:
+                    proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead.as_json()})
         if not proposals and not pending:
             raise exhausted()
         return proposals
 
-    def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Outlook | None:
+    def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Ahead | None:
         """What there is still to be had; see `WithOutlook.outlook` and `stopping.outlook`.
 
         Returns:
-            None before the model is asked, with several objectives, or if the strategy does not seek the best.
+            None before the model is asked.
         """
-        if not self._can_look_ahead():
+        goal = self._goal()
+        if goal is None:
             return None
-        with torch_seed(int(rng.integers(2**63))), _quiet():
+        with torch_seed(int(rng.integers(2**63))), quiet():
             model = self._model()
-            order = self._gains()[:, 0].argsort(descending=True, stable=True).tolist()
-            best = [self._answered[i].point for i in order]
+            gains = self._gains()
+            worth = goal.score(gains, torch.full_like(gains, 1e-12))
+            best = [self._answered[i].point for i in worth.argsort(descending=True, stable=True).tolist()]
             nothing = self._tried.pending(())
             candidates = prospects(
-                self.space, model, self._encode, lambda n: self._samples(n, nothing, rng), best, self._tried, rng
+                self.space,
+                model,
+                self._encode,
+                lambda n: self._samples(n, nothing, rng),
+                best,
+                self._tried,
+                rng,
+                goal.score,
             )
-            return self._look_ahead(model, candidates, q, delta)
+            return self._look_ahead(model, goal, candidates, q, delta)
 
     def tell(self, trial: Trial) -> None:
         """Remember a finished trial; a failed one only so that its point is not tried again."""
@@ -233,27 +243,40 @@ class ModelBased(ABC):
             self._explainer = model, count, explainer
         return self._explainer[2]
 
-    def _can_look_ahead(self) -> bool:
-        return self.seeks_best and len(self.objectives) == 1 and len(self._answered) >= self.initial
+    def _goal(self) -> Goal | None:
+        """What it seeks; None before the model is asked, or if it seeks to know."""
+        return None
+
+    def _glance(self, model: Model, considered: torch.Tensor, pending: Sequence[Unanswered]) -> Ahead | None:
+        """The outlook that is recorded with a proposal, over what was (c, d) considered for it."""
+        goal = self._goal()
+        if goal is None:
+            return None
+        places = torch.cat([considered, self._encode(t.point for t in pending)])
+        return self._look_ahead(model, goal, places, 1, most=OUTLOOK_CANDIDATES)
 
     def _look_ahead(
-        self, model: Model, x: torch.Tensor, q: int, delta: float | None = None, most: int = CANDIDATES
+        self, model: Model, goal: Goal, x: torch.Tensor, q: int, delta: float | None = None, most: int = CANDIDATES
     ) -> Outlook:
         """Outlook over (c, d) encoded candidates; the draws depend on the answers alone."""
         count = len(self._answered)
         return outlook(
             model,
+            goal=goal,
             known=self._encode(t.point for t in self._answered),
             candidates=x,
             answered=self._answered,
-            objective=self.objectives[0],
             works=self._works(x),
-            spread=max(1.0, self._record.stretch(stopping.RECORD_PRIOR)[0]),
+            spread=self._caution(),
             delta=delta,
             q=q,
             most=most,
             seed=derive_seed(self._seed, "outlook", count),
         )
+
+    def _caution(self) -> list[float]:
+        """By objective, factor >= 1 by which functions are spread for the predictions that missed."""
+        return [max(1.0, factor) for factor in self._record.stretch(stopping.RECORD_PRIOR)]
 
     def _works(self, x: torch.Tensor) -> torch.Tensor | None:
         """(c,) probability that the experiment works at (c, d) encoded points; None if nothing speaks against it."""
@@ -281,7 +304,7 @@ def _listable(space: Any) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence two libraries' notes that say nothing about the data.
 
     GPyTorch adds jitter to matrices, which near-duplicate points make inevitable; torch mentions once per process that
