@@ -73,9 +73,11 @@ class Box:
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A copy with each value changed with probability 1/d, and at least one of them.
 
-        Parameters that the change makes part of the point are drawn at random.
+        Parameters that the change makes part of the point are drawn at random. Those that have one value keep it.
         """
-        active = [parameter for parameter in self.parameters if parameter.name in point]
+        active = [parameter for parameter in self.parameters if parameter.name in point and not parameter.fixed]
+        if not active:
+            return dict(point)
         chosen = rng.random(len(active)) < 1 / len(active)
         chosen[rng.integers(len(active))] = True
         values = dict(point)
@@ -92,6 +94,26 @@ class Box:
             if owners:
                 values[parameter.name] = owners[int(rng.integers(len(owners)))][parameter.name]
         return self._fill(values, rng)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is one point only."""
+        return all(parameter.fixed for parameter in self.parameters)
+
+    def listed(self, most: int) -> list[dict[str, Any]] | None:
+        """Every point, each once; None if there are more than `most`."""
+        points: list[dict[str, Any]] = [{}]
+        for parameter in self.parameters:
+            longer: list[dict[str, Any]] = []
+            for point in points:
+                if not parameter.active(point):
+                    longer.append(point)
+                elif parameter.values is None or len(longer) + parameter.values > most:
+                    return None
+                else:
+                    longer += [{**point, parameter.name: parameter.value(i)} for i in range(parameter.values)]
+            points = longer
+        return points
 
     @property
     def dimension(self) -> int:

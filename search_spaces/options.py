@@ -155,9 +155,9 @@ def _range(name: str, kind: str, options: Mapping[str, Any]) -> tuple[float, flo
             )
         ends.append(int(value) if kind == "integer" else float(value))
     low, high = ends
-    if low >= high:
-        raise ConfigError(f"expected low < high for parameter {name!r}, got {low} and {high}; swap or widen them")
-    if high - low < FINEST * max(abs(low), abs(high)):
+    if low > high:
+        raise ConfigError(f"expected low <= high for parameter {name!r}, got {low} and {high}; swap them")
+    if 0 < high - low < FINEST * max(abs(low), abs(high)):
         raise ConfigError(
             f"expected a range of parameter {name!r} that numbers of this size can resolve, got {low!r} to {high!r}; "
             "write it as the difference from a reference"

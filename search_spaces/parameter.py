@@ -62,6 +62,22 @@ class Parameter:
         """Number of columns in an encoded point."""
         return len(self.columns)
 
+    @property
+    def fixed(self) -> bool:
+        """Whether it has one value only."""
+        return len(self.choices) == 1 if self.coding else self.low == self.high
+
+    @property
+    def values(self) -> int | None:
+        """How many values it may have; None if it is continuous."""
+        if self.coding:
+            return len(self.choices)
+        return round((self.high - self.low) / self.step) + 1 if self.step else 1 if self.fixed else None
+
+    def value(self, i: int) -> Any:
+        """The i-th of its values, from 0."""
+        return self.choices[i] if self.coding else self._at(i) if self.step else self.low
+
     def active(self, point: Point) -> bool:
         """Whether the parameter belongs to a point with these earlier values."""
         return all(other in point and among(point[other], values) for other, values in self.when.items())
@@ -144,6 +160,9 @@ class Parameter:
 
     def _ends(self) -> tuple[float, float]:
         margin = self.step / 2
+        if self.fixed and not margin:  # the one value stands in the middle of a range of its own size
+            middle = self._scale(self.low)
+            return middle - (abs(middle) or 1.0) / 2, middle + (abs(middle) or 1.0) / 2
         return self._scale(self.low - margin), self._scale(self.high + margin)
 
     def _scale(self, value: float) -> float:

@@ -86,6 +86,24 @@ class Finite(Protocol):
         ...
 
 
+@runtime_checkable
+class Countable(Protocol):
+    """A space that may turn out to have few points (`box`, `experiment`, `mixture`), so that it can be used up."""
+
+    def listed(self, most: int) -> Sequence[Point] | None:
+        """Every point, each once; None if there are more than `most`, which must not take longer than so many."""
+        ...
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """A space that draws many points for less than as many calls of `sample` cost (`experiment`)."""
+
+    def draw(self, n: int, rng: np.random.Generator) -> Sequence[Point]:
+        """n valid points, each distributed as those of `sample`."""
+        ...
+
+
 class Parameter(Protocol):
     """A named parameter of a space."""
 

@@ -40,6 +40,7 @@ class Product:
                 )
         self.dimension = sum(part.dimension for part in self.parts)
         self.bounds: Array = np.hstack([part.bounds for part in self.parts])  # (2, d) float64: lower, upper
+        self._varied = [not part.fixed for part in self.parts]
         self._ends = np.cumsum([part.dimension for part in self.parts])[:-1]
 
     @property
@@ -62,6 +63,16 @@ class Product:
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """Independent draws."""
         return self._join([part.sample(rng) for part in self.parts])
+
+    def listed(self, most: int) -> list[dict[str, Any]] | None:
+        """Every combination, each once; None if there are more than `most`."""
+        points: list[dict[str, Any]] = [{}]
+        for part in self.parts:
+            own = part.listed(most)
+            if own is None or len(own) * len(points) > most:
+                return None
+            points = [{**point, **values} for point in points for values in own]
+        return points
 
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the key."""
@@ -92,7 +103,9 @@ class Product:
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A copy with one part changed, chosen with the number of its keys, and each other with probability 1/(2d)."""
         values = self._split(point)
-        sizes = np.array([len(value) for value in values], dtype=np.float64)
+        sizes = np.array([len(value) * varied for value, varied in zip(values, self._varied, strict=True)], dtype=float)
+        if not sizes.any():
+            return dict(point)
         change = rng.random(len(sizes)) < sizes / (2 * sizes.sum())
         change[rng.choice(len(sizes), p=sizes / sizes.sum())] = True
         return self._join(

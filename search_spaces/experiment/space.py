@@ -74,6 +74,14 @@ class Experiment:
         """A point: each parameter uniform on its scale, each mixture as `Mixture.sample`, given the constraints."""
         return self._feasible.sample(rng) if self._feasible else self.product.sample(rng)
 
+    def draw(self, n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+        """n points like those of `sample`, for less where constraints make one expensive."""
+        return self._feasible.draw(n, rng) if self._feasible else [self.product.sample(rng) for _ in range(n)]
+
+    def listed(self, most: int) -> list[dict[str, Any]] | None:
+        """Every point, each once; None if there are more than `most`, not counting constraints."""
+        return self._feasible.listed(most) if self._feasible else self.product.listed(most)
+
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the keys, for a value that is not allowed and for a constraint that fails."""
         self.product.check(point)

@@ -153,7 +153,7 @@ KIND = {"type": "categorical", "choices": ["a", "b"]}
         ({}, "at least one"),
         ({"x": 3}, "'x' to have type"),
         ({"x": {"type": "flot"}}, "'x' to have type"),
-        ({"x": {"type": "float", "low": 2, "high": 1}}, "low < high for parameter 'x'"),
+        ({"x": {"type": "float", "low": 2, "high": 1}}, "low <= high for parameter 'x'"),
         ({"x": {"type": "float", "low": 1, "high": 1}}, "low < high for parameter 'x'"),
         ({"x": {"type": "float", "low": 1}}, "high of parameter 'x', got None"),
         ({"x": {"type": "float", "low": math.nan, "high": 1}}, "low of parameter 'x'"),

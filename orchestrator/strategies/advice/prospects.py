@@ -52,7 +52,7 @@ def prospects(
     if isinstance(space, Finite):
         return encode([p for p in space.points if key(p) not in tried])
     points = sample(SAMPLES) + _varied(space, list(best[:LEADERS]), 0.1, encode, tried, rng)
-    for round_ in range(ROUNDS):
+    for round_ in range(ROUNDS if points else 0):
         x = encode(points)
         with torch.no_grad():
             leaders = promising(model, x, LEADERS, score).tolist()

@@ -15,7 +15,7 @@ from gpytorch.utils.warnings import NumericalWarning
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
 from matloop.orchestrator.options import at_least
-from matloop.orchestrator.protocols import Encodable, Finite, Redrawable, Space, Surrogate, Vectorised, require
+from matloop.orchestrator.protocols import Encodable, Redrawable, Space, Surrogate, require
 from matloop.orchestrator.protocols.strategies import Outlook as Ahead
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.orchestrator.strategies.advice import stopping
@@ -24,7 +24,7 @@ from matloop.orchestrator.strategies.advice.goals import Goal
 from matloop.orchestrator.strategies.advice.prospects import prospects
 from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
-from matloop.orchestrator.strategies.random import Random, Sampler
+from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
 from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, losses
@@ -85,7 +85,7 @@ class ModelBased(ABC):
         self._surrogate = surrogate or _default(space)
         self._seed = seed
         self._sampler = Sampler(space)
-        self._start = SpaceFilling(space=space, seed=seed) if _listable(space) else Random(space=space)
+        self._start = SpaceFilling(space=space, seed=seed)
         self._tried = Tried()
         self._answered: list[Trial] = []
         self._fitted: tuple[int, Model] | None = None
@@ -117,7 +117,7 @@ class ModelBased(ABC):
                 if ahead is not None:
                     proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead.as_json()})
         if not proposals and not pending:
-            raise exhausted()
+            raise exhausted(self.space)
         return proposals
 
     def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Ahead | None:
@@ -297,10 +297,6 @@ def _default(space: Space) -> Surrogate:
     from matloop.surrogates.blend import Blend
 
     return Blend(space=space)
-
-
-def _listable(space: Any) -> bool:
-    return isinstance(space, Finite | Vectorised)
 
 
 @contextmanager
