@@ -174,7 +174,7 @@ class Builder:
             if role == "space" and "examples" in parameters(target) and "examples" not in options:
                 injected["examples"] = self._examples(str(place.location[1]))
         except ConfigError as error:  # what it rests on is wrong; say what is wrong with it too
-            names = dict.fromkeys(("seed", "folder", "space", "objectives"))
+            names = dict.fromkeys(("seed", "folder", "space", "objectives", "past"))
             with also(error):
                 bind(target, options, place, injected=names, build=build)
             raise
@@ -205,6 +205,8 @@ class Builder:
             "seed": derive_seed(self.config.seed, owner, role) % 2**31,
             "folder": self.config.folder,
         }
+        if role == "space" and "past" in parameters(target):
+            injected["past"] = self.outcomes.past(study, self._told_of(study))
         if role not in ("space", "driver") or (role == "driver" and "space" in parameters(target)):
             injected["space"] = self.space(study)
         if role not in ("space", "driver"):
@@ -212,6 +214,11 @@ class Builder:
         elif role == "driver" and (asked := self.config.studies[study].objectives):
             injected["objectives"] = tuple(Objective(n, o.direction, o.unit or "") for n, o in asked.items())
         return injected
+
+    def _told_of(self, study: str) -> list[str]:
+        """Earlier studies whose trials the strategy of a study is told of."""
+        data = self.config.studies[study].strategy.get("data")
+        return sources(data["from"]) if isinstance(data, Mapping) and set(data) == {"from"} else []
 
     def _outcome(self, role: str, name: str, source: str | list[str], at: Place, study: str) -> Any:
         if name == "data" and role == "strategy":

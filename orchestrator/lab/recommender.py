@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,9 +13,9 @@ from matloop.orchestrator.ledger.shared import SharedLedger
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.study import Plan, Study
 from matloop.orchestrator.measurement import is_number
-from matloop.orchestrator.protocols import WithOutlook
+from matloop.orchestrator.protocols import Recalling, WithOutlook
 from matloop.orchestrator.randomness import derive
-from matloop.orchestrator.trial import Proposal
+from matloop.orchestrator.trial import Proposal, Trial
 
 UNKNOWN = (-1, -1)
 
@@ -76,10 +76,11 @@ class Recommender:
         with self._ledger.guard:
             self._ledger.catch_up()
             history, now = self._ledger.history, self._now()
-            if now != self._version:
-                self.strategy = self._plan.build(history, self._store).strategy
-                self._version, self._told = now, 0
             new = [history.trials[i] for i in history.finished[self._told :]]
+            if now != self._version or not self._knows(new):
+                self.study = self._plan.build(history, self._store)
+                self.strategy, self._version, self._told = self.study.strategy, now, 0
+                new = [history.trials[i] for i in history.finished]
             self._told = len(history.finished)
             pending = Pending()
             for trial in history.running(name):
@@ -94,6 +95,11 @@ class Recommender:
             self._version = UNKNOWN  # it may have been told half of it
             raise
         return number, pending
+
+    def _knows(self, trials: Sequence[Trial]) -> bool:
+        """Whether the space has a place for what was done: it was told of all former choices when it was made."""
+        space, name = self.study.space, self.study.name
+        return not isinstance(space, Recalling) or all(space.knows(t.point) for t in trials if t.study == name)
 
     @contextmanager
     def _calling(self, method: str) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -43,6 +44,8 @@ class Mixture:
         limits: least and most of a component, in the unit of the total; one with a least amount is always present, one
             whose most is 0 never.
         unit: for people.
+        before: amounts that experiments had which do not say; 0 of a component that is not named.
+        totals: of earlier times, to which amounts on record may add up.
 
     Raises:
         ConfigError: names the mixture and what to change.
@@ -60,7 +63,10 @@ class Mixture:
         step: float | None = None,
         limits: Mapping[str, Sequence[float]] | None = None,
         unit: str = "",
+        before: Mapping[str, float] | None = None,
+        totals: Sequence[float] = (),
     ) -> None:
+        self.before, self._totals = dict(before or {}), (float(total), *totals)
         self.name, self.components, self.total, self.unit = name, tuple(components), float(total), unit
         self.at_least, self.minimum, self.step = at_least, minimum, step
         self._whole = step is not None
@@ -133,13 +139,16 @@ class Mixture:
                 at=self.components[0],
             )
 
-    def check_measured(self, point: Point) -> None:
-        """As `check`, for what was really done: any amounts whose sum is within 2 % of the total."""
+    def check_measured(self, point: Point, *, outside: bool = False) -> None:
+        """As `check`, for what was really done: any amounts whose sum is within 2 % of the total, or any at all."""
         amounts = self._amounts(point)
         for component, amount in amounts.items():
+            if outside and amount >= 0:
+                continue
             if not 0 <= amount <= self.total * (1 + WEIGHED):
                 raise InvalidPoint(f"expected {component} to be 0 to {self.total:g}, got {amount!r}", at=component)
-        self._check_sum(amounts, WEIGHED)
+        if not outside:
+            self._check_sum(amounts, WEIGHED)
 
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A copy in which some of one component went over to another, or two changed places."""
@@ -192,9 +201,27 @@ class Mixture:
         return np.stack([np.where(self._forced, self._low, 0.0), self._high]) / self._units
 
     def encode(self, points: Sequence[Point]) -> Array:
-        """(n, m) float64: share of each component."""
-        rows = [[point[component] for component in self.components] for point in points]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), self.dimension) / self.total
+        """(n, m) float64: share of each component, as it was, whatever the limits.
+
+        Raises:
+            InvalidPoint: an amount is no number.
+        """
+        rows = [self.shares(point, self.components) for point in points]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), self.dimension)
+
+    def shares(self, point: Point, components: Sequence[str]) -> list[float]:
+        """Shares of some components, its own or former ones, in the total; in an earlier one if they add up to that."""
+        amounts = [self._recorded(point, component) for component in components]
+        total = self.total
+        if len(self._totals) > 1 and (found := sum(self._recorded(point, c) for c in self.components)) > 0:
+            total = min(self._totals, key=lambda total: abs(math.log(found / total)))
+        return [amount / total for amount in amounts]
+
+    def _recorded(self, point: Point, component: str) -> float:
+        value = point.get(component, self.before.get(component, 0.0))
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not finite(value):
+            raise InvalidPoint(f"expected {component} to be an amount, got {value!r}", at=component)
+        return float(value)
 
     def decode(self, x: Array) -> dict[str, Any]:
         """Nearest mixture to (m,) float64 shares."""

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import Array, Column
+from matloop.orchestrator.protocols import Array, Column, Past
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.box import Box
+from matloop.search_spaces.experiment.former import Former, former_of
 from matloop.search_spaces.experiment.mixture import Mixture
 from matloop.search_spaces.parameter import suggest
 
@@ -21,14 +22,18 @@ class Product:
     Args:
         box: of the parameters, or None.
         mixtures: any number.
+        past: what is on record.
 
     Raises:
         ConfigError: there is nothing, or a name is used twice.
     """
 
-    def __init__(self, box: Box | None, mixtures: Sequence[Mixture]) -> None:
+    def __init__(self, box: Box | None, mixtures: Sequence[Mixture], past: Past | None = None) -> None:
         self.box, self.mixtures = box, tuple(mixtures)
-        self.parts: tuple[Box | Mixture, ...] = ((box,) if box else ()) + self.mixtures
+        names = [name for part in (*((box,) if box else ()), *mixtures) for name in self._names(part)]
+        found = [former_of(mixture, names, past or Past()) for mixture in mixtures]
+        former = tuple(one for one in found if one is not None)
+        self.parts: tuple[Box | Mixture | Former, ...] = ((box,) if box else ()) + self.mixtures + former
         if not self.parts:
             raise ConfigError("expected parameters or mixtures, got neither; add what can be varied")
         self._keys = [self._names(part) for part in self.parts]
@@ -79,10 +84,10 @@ class Product:
         for part, values in zip(self.parts, self._known(point), strict=True):
             part.check(values)
 
-    def check_measured(self, point: Point) -> None:
+    def check_measured(self, point: Point, *, outside: bool = False) -> None:
         """As `check`, for what was really done."""
         for part, values in zip(self.parts, self._known(point), strict=True):
-            part.check_measured(values)
+            part.check_measured(values, outside=outside)
 
     def _known(self, point: Point) -> list[dict[str, Any]]:
         if not isinstance(point, Mapping):
@@ -140,5 +145,7 @@ class Product:
         return {name: value for part in parts for name, value in part.items()}
 
     @staticmethod
-    def _names(part: Box | Mixture) -> tuple[str, ...]:
-        return part.components if isinstance(part, Mixture) else tuple(p.name for p in part.parameters)
+    def _names(part: Box | Mixture | Former) -> tuple[str, ...]:
+        if isinstance(part, Box):
+            return tuple(parameter.name for parameter in part.parameters)
+        return part.components if isinstance(part, Mixture) else ()

@@ -131,13 +131,21 @@ class GP:
                 y,
                 variances,
                 covar_module=self._kernel(self._columns(d), m),
-                input_transform=Normalize(d, bounds=None if self._bounds is None else torch.as_tensor(self._bounds)),
+                input_transform=Normalize(d, bounds=self._range(x)),
                 outcome_transform=Standardize(m),
             )
         if variances is None:
             prior = LogNormalPrior(*hyperparameters.NOISE_PRIOR)
             model.likelihood.noise_covar.register_prior("noise_prior", prior, lambda module: module.noise)
         return model
+
+    def _range(self, x: torch.Tensor) -> torch.Tensor | None:
+        """(2, d) float64 that becomes 0 to 1: the space's bounds, and what was measured beyond them."""
+        if self._bounds is None:
+            return None
+        low, high = torch.as_tensor(self._bounds)
+        low, high = torch.minimum(low, x.amin(dim=0)), torch.maximum(high, x.amax(dim=0))
+        return torch.stack([low, torch.where(high > low, high, low + 1)])
 
     def _kernel(self, columns: Columns, m: int) -> Kernel:
         """Untrained, with the priors of `matloop.surrogates.gaussian_process.hyperparameters`."""

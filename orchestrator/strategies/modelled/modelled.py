@@ -15,7 +15,7 @@ from gpytorch.utils.warnings import NumericalWarning
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
 from matloop.orchestrator.options import at_least
-from matloop.orchestrator.protocols import Encodable, Redrawable, Space, Surrogate, require
+from matloop.orchestrator.protocols import Encodable, Lenient, Redrawable, Space, Surrogate, require
 from matloop.orchestrator.protocols.strategies import Outlook as Ahead
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.orchestrator.strategies.advice import stopping
@@ -284,7 +284,10 @@ class ModelBased(ABC):
 
     def _check(self, trial: Trial) -> None:
         try:
-            self.space.check(trial.point)
+            if isinstance(self.space, Lenient):
+                self.space.check_measured(trial.point, outside=True)
+            else:
+                self.space.check(trial.point)
         except InvalidPoint as error:
             raise ConfigError(
                 f"{self.name}: trial {trial.id} of `data` is not a point of this study's space ({error}); "
