@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from matloop.orchestrator.lab.best import Best
+    from matloop.orchestrator.report.forecast import Forecast
+
 __all__ = ["Lab", "Recorded", "Result"]
 
 
@@ -180,6 +183,49 @@ class Lab(Experiments):
         from matloop.orchestrator.lab.frames import recommended
 
         return recommended(self.recommend(n, by), self.layout)
+
+    def predict(self, points: Sequence[Mapping[str, Any]] | DataFrame) -> DataFrame:
+        """What is expected of points, as a DataFrame with a row for each, in order. May take seconds.
+
+        Args:
+            points: mappings from input to value, or a DataFrame with a column for each input; its other columns are
+                passed over, and its index is kept. Points may lie outside the space.
+
+        Returns:
+            Inputs; for every objective `NAME predicted`, `NAME low` and `NAME high` (90 % of measurements are expected
+            between them); `works`, the probability that the experiment works, once one has failed; and `outside`, why a
+            point is an extrapolation beyond the space, empty if it is none.
+
+        Raises:
+            RejectedPoints: a point lacks an input, or a value cannot be one; every problem by row, from 0.
+            NoPrediction: the strategy has no model, or too few results for it.
+            MatloopError: a column is missing, or there are too many rows.
+        """
+        from matloop.orchestrator.lab import predictions
+
+        if isinstance(points, Sequence):
+            return predictions.frame(self.forecast(points), self.layout)
+        rows = predictions.points_of(points, self.layout.fields)
+        return predictions.frame(self.forecast(rows), self.layout, points.index)
+
+    def forecast(self, points: Sequence[Mapping[str, Any]]) -> list[Forecast]:
+        """As `predict`, as plain values."""
+        from matloop.orchestrator.lab import predictions
+
+        return predictions.predict(self, points)
+
+    def best(self, n: int = 1) -> Best:
+        """Where the best is: measured, by the model among what was measured, and where the model expects it.
+
+        Args:
+            n: how many of those measured, >= 1; of several objectives all that no other beats are given.
+
+        Raises:
+            MatloopError: n is not such a number.
+        """
+        from matloop.orchestrator.lab import best
+
+        return best.best(self, n)
 
     def frame(self) -> DataFrame:
         """Every trial as a row, with the trial as index: what was done, planned, predicted and measured, by whom."""

@@ -36,6 +36,7 @@ from matloop.orchestrator.protocols.spaces import (
     require,
 )
 from matloop.orchestrator.protocols.strategies import (
+    Predicting,
     Slow,
     Strategy,
     WithFiller,
@@ -78,6 +79,7 @@ __all__ = [
     "Parameter",
     "Parametric",
     "Parts",
+    "Predicting",
     "Redrawable",
     "Rendering",
     "Slow",

@@ -7,7 +7,7 @@ greedy batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Evolvable, Finite, Space, Surrogate, Vectorised
 from matloop.orchestrator.strategies.advice.explanation import Choice
 from matloop.orchestrator.strategies.modelled.acquisitions import Utility, acquisition, gain_interval, suitable
-from matloop.orchestrator.strategies.modelled.candidates import Evaluated, climb
+from matloop.orchestrator.strategies.modelled.candidates import Evaluated, climb, evaluate
 from matloop.orchestrator.strategies.modelled.cost import LEARNED, Cost
 from matloop.orchestrator.strategies.modelled.feasibility import Feasibility, informative
 from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
@@ -109,6 +109,7 @@ class Bayesian(ModelBased):
         self.beta = beta
         self.replicate = replicate
         self.feasibility = feasibility
+        self._wanted = {name: (float(low), float(high)) for name, (low, high) in (target or {}).items()}
         self._interval = None if target is None else gain_interval(target, objectives)
         self._cost = None if cost is None else Cost(cost, space=space, budget=cost_budget, seed=seed)
         self._failed: list[tuple[int, Point]] = []
@@ -131,6 +132,19 @@ class Bayesian(ModelBased):
             self._failed.append((len(self._answered), trial.point))
         if self._cost is not None:
             self._cost.tell(trial)
+
+    @property
+    def target(self) -> Mapping[str, tuple[float, float]]:
+        """Values that are wanted by objective; see `Predicting.target`."""
+        return self._wanted
+
+    def _merit(self, model: Model, x: torch.Tensor) -> torch.Tensor:
+        if self.acquisition != "target_range":
+            return super()._merit(model, x)
+        y, known = self._gains(), self._encode(t.point for t in self._answered)
+        nothing = self._encode([])
+        function = acquisition("target_range", model, Utility.of(y), known, y, nothing, self.beta, self._interval)
+        return evaluate(function, x)[:, None]
 
     def _propose(
         self, n: int, model: Model, pending: Sequence[Unanswered], reserved: Reserved, rng: np.random.Generator

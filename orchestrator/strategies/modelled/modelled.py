@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from gpytorch.utils.warnings import NumericalWarning
 
-from matloop.orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, NoPrediction, SpaceExhausted
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Encodable, Finite, Redrawable, Space, Surrogate, Vectorised, require
 from matloop.orchestrator.randomness import derive_seed, torch_seed
-from matloop.orchestrator.strategies.advice import stopping
+from matloop.orchestrator.strategies.advice import optimum, stopping
 from matloop.orchestrator.strategies.advice.explanation import Choice, Explainer
 from matloop.orchestrator.strategies.advice.prospects import prospects
 from matloop.orchestrator.strategies.advice.record import STRETCH, Record
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 OUTLOOK_CANDIDATES = 160
 """Candidates that the outlook recorded with a proposal is taken over: an ask must not wait for it."""
+
+
+PREDICTED_AT_ONCE = 256
+"""Points whose predictions are computed together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,47 @@ class ModelBased(ABC):
                 self.space, model, self._encode, lambda n: self._samples(n, nothing, rng), best, self._tried, rng
             )
             return self._look_ahead(model, candidates, q, delta)
+
+    @property
+    def target(self) -> Mapping[str, tuple[float, float]]:
+        """Values that are wanted by objective; see `Predicting.target`."""
+        return {}
+
+    def predict(self, points: Sequence[Point]) -> list[Prediction]:
+        """What the model expects of any points; see `Predicting.predict`."""
+        with self._foresight() as model:
+            parts = torch.split(self._encode(points), PREDICTED_AT_ONCE)
+            return [prediction for part in parts for prediction in self._predict(model, part)]
+
+    def works(self, points: Sequence[Point]) -> list[float] | None:
+        """Probability that experiments work; see `Predicting.works`."""
+        with self._foresight():
+            found = self._works(self._encode(points))
+            return None if found is None else found.tolist()
+
+    def optimum(self, rng: np.random.Generator) -> list[Point]:
+        """Where the model expects the best; see `Predicting.optimum`."""
+        with self._foresight() as model:
+            known = [trial.point for trial in self._answered]
+            return optimum.search(
+                self.space, self._encode, lambda x: optimum.likely(self._merit(model, x), self._works(x)), known, rng
+            )
+
+    @contextmanager
+    def _foresight(self) -> Iterator[Model]:
+        """The model of what was told so far, its random numbers from what was told alone."""
+        count = len(self._answered)
+        if count < self.initial:
+            raise NoPrediction(
+                f"expected at least {self.initial} experiments with results before {self.name} predicts, got {count}; "
+                f"tell {self.initial - count} more, or ask for a smaller `initial` in the campaign file"
+            )
+        with torch_seed(derive_seed(self._seed, "predict", count)), _quiet():
+            yield self._model()
+
+    def _merit(self, model: Model, x: torch.Tensor) -> torch.Tensor:
+        """(n, k) float64, what is to be as large as possible at (n, d) encoded points: the expected gains."""
+        return optimum.means(model, x)
 
     def tell(self, trial: Trial) -> None:
         """Remember a finished trial; a failed one only so that its point is not tried again."""
