@@ -268,6 +268,59 @@ class Lab(Experiments):
 
         return plots.parameter(self.trials(), self.layout, parameter, plots.chosen(self.objectives, objective))
 
+    def plot_slice(
+        self,
+        first: str,
+        second: str | None = None,
+        *,
+        objective: str | None = None,
+        at: Mapping[str, Any] | None = None,
+    ) -> Figure:
+        """What the model expects along one input, or over two numbers, all others held; may take seconds.
+
+        Along one input with 90 % bands, over two as a map; with the measured points near it, and what may not be
+        planned in grey.
+
+        Args:
+            first: an input.
+            second: another one, a number as the first.
+            objective: the first one if left out.
+            at: the point that is cut through; the best measured one if left out.
+
+        Raises:
+            NoPrediction: the strategy has no model, or too few results for it.
+            MatloopError: there is no such input or objective, or `at` is not complete.
+        """
+        from matloop.orchestrator.lab import plots, slices
+
+        chosen = plots.chosen(self.objectives, objective)
+        return plots.slice_(slices.along(self, first, second, at=at, objective=chosen), chosen)
+
+    def plot_ternary(
+        self,
+        mixture: str,
+        *,
+        components: Sequence[str] | None = None,
+        objective: str | None = None,
+        at: Mapping[str, Any] | None = None,
+    ) -> Figure:
+        """What the model expects over three components of a mixture, as `plot_slice`.
+
+        Args:
+            mixture: its name.
+            components: three of its components; those with the most at the point if left out. What the others have
+                stays.
+            objective: the first one if left out.
+            at: the point that is cut through; the best measured one if left out.
+
+        Raises:
+            NoPrediction, MatloopError: see `plot_slice`.
+        """
+        from matloop.orchestrator.lab import plots, slices
+
+        chosen = plots.chosen(self.objectives, objective)
+        return plots.slice_(slices.ternary(self, mixture, components, at=at, objective=chosen), chosen)
+
     def _repr_html_(self) -> str:
         from matloop.orchestrator.lab.frames import summary
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from matloop.orchestrator.protocols import Composed, Finite, Parameter, Parametric, Space
 from matloop.orchestrator.trial import Point
 
@@ -21,9 +23,10 @@ class Input:
     Attributes:
         name: key in a point.
         kind: a number on its scale, one of some choices, or the amount of a component in a mixture.
-        low, high: ends of the range; 0 and 0 for choices.
+        low, high: ends of the range; 0 and 0 for choices; of an amount what the limits leave it.
         log: whether its scale is logarithmic.
         whole: whether only whole numbers are planned.
+        step: distance of neighbouring values that can be set; 0 where there is none.
         unit: for people.
         choices: values of a choice.
         mixture: name of the mixture, for an amount.
@@ -38,6 +41,7 @@ class Input:
     high: float = 0.0
     log: bool = False
     whole: bool = False
+    step: float = 0.0
     unit: str = ""
     choices: tuple[Any, ...] = ()
     mixture: str = ""
@@ -98,24 +102,29 @@ def _declared(parameter: Any) -> Input:
         high=float(parameter.high),
         log=bool(parameter.log),
         whole=parameter.type == "integer",
+        step=float(getattr(parameter, "step", 0.0) or 0.0),
         unit=unit,
         parameter=parameter,
     )
 
 
 def _amounts(mixture: Any) -> list[Input]:
-    names = tuple(mixture.components)
+    names, total = tuple(mixture.components), float(mixture.total)
+    low, high = (total * bound for bound in np.asarray(mixture.bounds))
+    high = np.minimum(high, total - (low.sum() - low))  # what the others leave
     return [
         Input(
             name=name,
             kind="amount",
-            high=float(mixture.total),
+            low=round(float(low[i]), 9),
+            high=round(float(high[i]), 9),
+            step=float(mixture.step or 0.0),
             unit=mixture.unit,
             mixture=mixture.name,
             together=names,
-            total=float(mixture.total),
+            total=total,
         )
-        for name in names
+        for i, name in enumerate(names)
     ]
 
 
