@@ -7,7 +7,7 @@ built, and impossible shapes found, before anything has been measured.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,6 +42,10 @@ class Outcomes(Protocol):
         """An .npz file: `x` (n, *shape) float32 network inputs, `y` (n, m) float64 values, `names` (m,)."""
         ...
 
+    def known_files(self) -> Mapping[str, str]:
+        """What was recorded of the files that the campaign names when it was last opened, by their place in it."""
+        ...
+
 
 class Recorded:
     """Outcomes read from the ledger's history."""
@@ -63,6 +67,11 @@ class Recorded:
     def trials(self, study: str) -> tuple[Trial, ...]:
         """See `Outcomes`."""
         return tuple(self.history.told(study))
+
+    def known_files(self) -> Mapping[str, str]:
+        """See `Outcomes`."""
+        found: Mapping[str, str] = self.history.sessions[-1].config.get("files", {}) if self.history.sessions else {}
+        return found
 
     def dataset(self, study: str) -> Path:
         """See `Outcomes`; rows are in order of proposal, so that the same answers give the same file.
@@ -104,6 +113,10 @@ class Rehearsal:
     def trials(self, study: str) -> tuple[Trial, ...]:
         """See `Outcomes`; none, as before any measurement."""
         return ()
+
+    def known_files(self) -> Mapping[str, str]:
+        """See `Outcomes`; none, as before the first session."""
+        return {}
 
     def dataset(self, study: str) -> Path:
         """See `Outcomes`."""

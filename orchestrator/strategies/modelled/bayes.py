@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 
+from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Evolvable, Finite, Space, Surrogate, Vectorised
@@ -49,7 +50,7 @@ class Bayesian(ModelBased):
         acquisition: Literal["auto", "log_ei", "log_nei", "log_nehvi", "ucb", "thompson", "target_range"] = "auto",
         target: dict[str, tuple[float, float]] | None = None,
         initial: int = 10,
-        data: Sequence[Trial] = (),
+        data: Sequence[Trial | Earlier] = (),
         candidates: int = 256,
         restarts: int = 4,
         iterations: int = 25,
@@ -77,7 +78,9 @@ class Bayesian(ModelBased):
                 objectives, ucb in a pool, where no point repeats and so greed explores by itself, else log_ei.
             target: lowest and highest value wanted, by objective; -.inf and .inf leave a side open.
             initial: answered trials before the model is asked, >= 2; until then points fill the space.
-            data: finished trials of an earlier study; they count towards `initial`.
+            data: finished trials of an earlier study, which count towards `initial`; or results of another campaign,
+                `{from: PATH, study: NAME, given: {input: value}}`, which the model trusts as far as they foretell this
+                one's, and which make do with 4 results before the model is asked, if `initial` is more.
             candidates: random points, and mutants of the best, at which a search begins, >= 1 of each.
             restarts: of them the best, from which one climbs, >= 1.
             iterations: most steps of that climb, by L-BFGS-B or, where the model has steps, by trials, >= 1.

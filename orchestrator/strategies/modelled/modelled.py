@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from gpytorch.utils.warnings import NumericalWarning
 
+from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, NoPrediction, SpaceExhausted
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Encodable, Finite, Redrawable, Space, Surrogate, Vectorised, require
@@ -22,6 +23,7 @@ from matloop.orchestrator.strategies.advice.explanation import Choice, Explainer
 from matloop.orchestrator.strategies.advice.prospects import prospects
 from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
+from matloop.orchestrator.strategies.modelled.transfer import WITH_EARLIER, split, transferred, trust
 from matloop.orchestrator.strategies.random import Random, Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
@@ -70,7 +72,7 @@ class ModelBased(ABC):
         objectives: tuple[Objective, ...],
         surrogate: Surrogate | None,
         initial: int,
-        data: Sequence[Trial],
+        data: Sequence[Trial | Earlier],
         refit_every: int,
         explain: bool,
         seed: int,
@@ -85,7 +87,11 @@ class ModelBased(ABC):
         self.refit_every = refit_every
         self.explain = explain
         self._encoder = require(space, Encodable, self.name)  # type: ignore[type-abstract]
+        told, self.earlier = split(data)
         self._surrogate = surrogate or _default(space)
+        if self.earlier:
+            self.initial = min(initial, WITH_EARLIER)
+            self._surrogate = transferred(self._surrogate, self.earlier, self._encode, objectives)
         self._seed = seed
         self._sampler = Sampler(space)
         self._start = SpaceFilling(space=space, seed=seed) if _listable(space) else Random(space=space)
@@ -94,12 +100,12 @@ class ModelBased(ABC):
         self._fitted: tuple[int, Model] | None = None
         self._record = Record(objectives)
         self._explainer: tuple[Model, int, Explainer] | None = None
-        for trial in data:
+        for trial in told:
             self._check(trial)
             self.tell(trial)
-        if data and not self._answered:
+        if told and not self._answered:
             raise ConfigError(
-                f"{self.name}: none of the {len(data)} trials in `data` has values for "
+                f"{self.name}: none of the {len(told)} trials in `data` has values for "
                 f"{[o.name for o in objectives]}; take data from a study with the same objectives",
                 at="data",
             )
@@ -256,7 +262,7 @@ class ModelBased(ABC):
     ) -> dict[str, Any]:
         """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
         stretch = self._record.stretch()
-        notes = {"origin": self.name, STRETCH: stretch}
+        notes = {"origin": self.name, STRETCH: stretch, **trust(model, self.earlier, self.objectives)}
         if not self.explain:
             return notes
         explanation = self._explainer_of(model)(point, place, choice, feasible)
