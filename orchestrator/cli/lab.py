@@ -1,4 +1,4 @@
-"""The commands of a lab: recommend, tell, outlook, cancel. They open the ledger for a moment, beside any others."""
+"""The commands of a lab: recommend, tell, predict and others. They open the ledger for a moment, beside any others."""
 
 from __future__ import annotations
 
@@ -98,6 +98,39 @@ def outlook(
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
         found = lab.outlook(delta, number)
         typer.echo(found.get("text", NO_OUTLOOK))
+
+
+def predict(
+    campaign: CampaignFile,
+    points: Annotated[
+        Path, typer.Argument(help="Table of points (CSV) with a column for each input.", metavar="POINTS")
+    ],
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the predictions as a table.", metavar="FILE")] = None,
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
+) -> None:
+    """Predict what experiments would give, with 90 % intervals; points may lie outside the space."""
+    from matloop.orchestrator.cli.commands.opening import opened
+    from matloop.orchestrator.cli.commands.predict import predict as start
+
+    with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
+        start(lab, points, csv=csv, console=console())
+
+
+def best(
+    campaign: CampaignFile,
+    number: Annotated[int, typer.Option("-n", "--number", help="How many of the measured ones.", min=1)] = 1,
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
+) -> None:
+    """Say where the best is: measured, by the model among what was measured, and where the model expects it."""
+    from matloop.orchestrator.cli.commands.best import show
+    from matloop.orchestrator.cli.commands.opening import opened
+
+    with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
+        show(lab, number, console=console())
 
 
 def cancel(

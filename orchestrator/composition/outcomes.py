@@ -7,7 +7,7 @@ built, and impossible shapes found, before anything has been measured.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,6 +46,10 @@ class Outcomes(Protocol):
         """What a study, and others whose trials its strategy is told of, have on record."""
         ...
 
+    def known_files(self) -> Mapping[str, str]:
+        """What was recorded of the files that the campaign names when it was last opened, by their place in it."""
+        ...
+
 
 class Recorded:
     """Outcomes read from the ledger's history."""
@@ -77,6 +81,11 @@ class Recorded:
 
         configs = (session.config.get("studies", {}).get(study, {}) for session in history.sessions)
         return Past(points, [config["space"] for config in configs if config.get("space")])
+
+    def known_files(self) -> Mapping[str, str]:
+        """See `Outcomes`."""
+        found: Mapping[str, str] = self.history.sessions[-1].config.get("files", {}) if self.history.sessions else {}
+        return found
 
     def dataset(self, study: str) -> Path:
         """See `Outcomes`; rows are in order of proposal, so that the same answers give the same file.
@@ -122,6 +131,10 @@ class Rehearsal:
     def past(self, study: str, others: Sequence[str]) -> Past:
         """See `Outcomes`; none, as before any measurement."""
         return Past()
+
+    def known_files(self) -> Mapping[str, str]:
+        """See `Outcomes`; none, as before the first session."""
+        return {}
 
     def dataset(self, study: str) -> Path:
         """See `Outcomes`."""

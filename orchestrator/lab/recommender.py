@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from matloop.orchestrator.errors import InvalidPoint, MatloopError
+from matloop.orchestrator.errors import InvalidPoint, MatloopError, NoPrediction
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.pending import Pending
 from matloop.orchestrator.ledger.shared import SharedLedger
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.study import Plan, Study
 from matloop.orchestrator.measurement import is_number
-from matloop.orchestrator.protocols import Recalling, WithOutlook
+from matloop.orchestrator.protocols import Predicting, Recalling, WithOutlook
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Proposal, Trial
+
+T = TypeVar("T")
 
 UNKNOWN = (-1, -1)
 
@@ -69,6 +71,24 @@ class Recommender:
         with self._calling("outlook"):
             found = self.strategy.outlook(rng, delta=delta, q=q)
         return {} if found is None else dict(found.as_json())
+
+    def foresee(self, ask: Callable[[Predicting], T]) -> T:
+        """What the strategy, told every result, answers to a question; nothing is recorded.
+
+        Args:
+            ask: puts the question.
+
+        Raises:
+            NoPrediction: the strategy has no model, or too few results for it.
+        """
+        self._update()
+        if not isinstance(self.strategy, Predicting):
+            raise NoPrediction(
+                f"study {self.study.name!r}: the strategy {type(self.strategy).__name__} has no model that predicts; "
+                "use the strategy bayesian or active_learning"
+            )
+        with self._calling("predict"):
+            return ask(self.strategy)
 
     def _update(self) -> tuple[int, Pending]:
         """Tell the strategy what is new; give the number of the next ask and what is pending."""

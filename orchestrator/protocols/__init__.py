@@ -40,6 +40,7 @@ from matloop.orchestrator.protocols.spaces import (
     require,
 )
 from matloop.orchestrator.protocols.strategies import (
+    Predicting,
     Slow,
     Strategy,
     WithFiller,
@@ -85,6 +86,7 @@ __all__ = [
     "Parametric",
     "Parts",
     "Past",
+    "Predicting",
     "Recalling",
     "Redrawable",
     "Rendering",

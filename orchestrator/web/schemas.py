@@ -18,6 +18,7 @@ from matloop.orchestrator.trial import Trial
 
 MOST_RESULTS = 1000
 MOST_RECOMMENDED = 100
+MOST_POINTS = 1000
 LONGEST_LIST = 4096
 
 
@@ -131,6 +132,16 @@ class RecommendIn(_Strict):
     model_config = ConfigDict(json_schema_extra={"example": {"n": 2, "by": "Ana"}})
 
 
+class PointsIn(_Strict):
+    """Points to be predicted."""
+
+    points: list[Annotated[dict[Key, Input], Field(max_length=1000)]] = Field(
+        min_length=1, max_length=MOST_POINTS, description="each with a value for every input; may lie outside the space"
+    )
+
+    model_config = ConfigDict(json_schema_extra={"example": {"points": [{"temperature": 805, "solvent": "water"}]}})
+
+
 class CancelIn(_Strict):
     """Why a recommendation will not be done."""
 
@@ -238,6 +249,41 @@ class OutlookOut(BaseModel):
     expected_gain_per_cost: float | None = Field(None, description="the same per unit of cost")
     objective: str | None = Field(None, description="that this is about; else hypervolume, target or all")
     text: str | None = Field(None, description="all of this in a sentence")
+
+
+class ForecastOut(BaseModel):
+    """What the model expects of one point."""
+
+    point: dict[str, Any]
+    mean: dict[str, float] = Field(description="expected values by objective")
+    interval: dict[str, tuple[float, float]] = Field(description="90 % of measurements are expected within, likewise")
+    works: float | None = Field(description="probability that the experiment works; null while nothing has failed")
+    outside: str = Field(description="why it is an extrapolation beyond the space; empty if it is none")
+
+
+class LikelyOut(ForecastOut):
+    """A measured experiment that the model holds for one of the best."""
+
+    trial: int
+
+
+class MeasuredOut(BaseModel):
+    """One of the best measured experiments."""
+
+    trial: int
+    point: dict[str, Any]
+    values: dict[str, float]
+
+
+class BestOut(BaseModel):
+    """Where the best is."""
+
+    target: dict[str, tuple[float, float]] = Field(description="values that are wanted, where a range is")
+    measured: list[MeasuredOut] = Field(description="best measured; of several objectives all that no other beats")
+    likely: list[LikelyOut] = Field(description="the same by what the model expects of the measured points")
+    expected: list[ForecastOut] = Field(description="where the model expects the best in the whole space")
+    reason: str = Field(description="why there is nothing from the model; empty if there is")
+    text: str = Field(description="all of this in sentences")
 
 
 class Problem(BaseModel):

@@ -51,16 +51,16 @@ def prospects(
     """
     if isinstance(space, Finite):
         return encode([p for p in space.points if key(p) not in tried])
-    points = sample(SAMPLES) + _varied(space, list(best[:LEADERS]), 0.1, encode, tried, rng)
+    points = sample(SAMPLES) + varied(space, list(best[:LEADERS]), 0.1, encode, tried, rng)
     for round_ in range(ROUNDS if points else 0):
         x = encode(points)
         with torch.no_grad():
             leaders = promising(model, x, LEADERS, score).tolist()
-        points += _varied(space, [points[i] for i in leaders], 0.1 / 4**round_, encode, tried, rng)
+        points += varied(space, [points[i] for i in leaders], 0.1 / 4**round_, encode, tried, rng)
     return encode(list({key(p): p for p in points}.values()))
 
 
-def _varied(
+def varied(
     space: Space,
     points: Sequence[Point],
     width: float,

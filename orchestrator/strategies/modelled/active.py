@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 import torch
 
+from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.errors import ConfigError, MatloopError
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Featured, Finite, Space, Surrogate
@@ -68,7 +69,7 @@ class ActiveLearning(ModelBased):
         objectives: tuple[Objective, ...],
         surrogate: Surrogate | None = None,
         initial: int = 10,
-        data: Sequence[Trial] = (),
+        data: Sequence[Trial | Earlier] = (),
         acquisition: Acquisition | None = None,
         candidates: int | None = None,
         refit_every: int = 1,
@@ -82,7 +83,9 @@ class ActiveLearning(ModelBased):
             objectives: what to learn; several are weighed by the spread of their measured values.
             surrogate: fitted to what was measured.
             initial: answered trials before the model is asked, >= 2; until then points fill the space.
-            data: finished trials of an earlier study; they count towards `initial`.
+            data: finished trials of an earlier study, which count towards `initial`; or results of another campaign,
+                `{from: PATH, study: NAME, given: {input: value}}`, which the model trusts as far as they foretell this
+                one's, and which make do with 4 results before the model is asked, if `initial` is more.
             acquisition: integrated_variance reduces the mean variance over the space; largest_cluster stands for the
                 part of the space that is known worst (Holzmüller et al., 2023); variance goes where it is largest;
                 bald where a measurement tells most about the model (Houlsby et al., 2011), which for one objective

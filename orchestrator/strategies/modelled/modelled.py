@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,17 +13,19 @@ import numpy as np
 import torch
 from gpytorch.utils.warnings import NumericalWarning
 
-from matloop.orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
+from matloop.orchestrator.earlier import Earlier
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, NoPrediction, SpaceExhausted
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Encodable, Lenient, Redrawable, Space, Surrogate, require
 from matloop.orchestrator.protocols.strategies import Outlook as Ahead
 from matloop.orchestrator.randomness import derive_seed, torch_seed
-from matloop.orchestrator.strategies.advice import stopping
+from matloop.orchestrator.strategies.advice import optimum, stopping
 from matloop.orchestrator.strategies.advice.explanation import Choice, Explainer
 from matloop.orchestrator.strategies.advice.goals import Goal
 from matloop.orchestrator.strategies.advice.prospects import prospects
 from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
+from matloop.orchestrator.strategies.modelled.transfer import WITH_EARLIER, split, transferred, trust
 from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
 OUTLOOK_CANDIDATES = 160
 """Candidates that the outlook recorded with a proposal is taken over: an ask must not wait for it."""
+
+
+PREDICTED_AT_ONCE = 256
+"""Points whose predictions are computed together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class ModelBased(ABC):
         objectives: tuple[Objective, ...],
         surrogate: Surrogate | None,
         initial: int,
-        data: Sequence[Trial],
+        data: Sequence[Trial | Earlier],
         refit_every: int,
         explain: bool,
         seed: int,
@@ -82,7 +88,11 @@ class ModelBased(ABC):
         self.refit_every = refit_every
         self.explain = explain
         self._encoder = require(space, Encodable, self.name)  # type: ignore[type-abstract]
+        told, self.earlier = split(data)
         self._surrogate = surrogate or _default(space)
+        if self.earlier:
+            self.initial = min(initial, WITH_EARLIER)
+            self._surrogate = transferred(self._surrogate, self.earlier, self._encode, objectives)
         self._seed = seed
         self._sampler = Sampler(space)
         self._start = SpaceFilling(space=space, seed=seed)
@@ -91,12 +101,12 @@ class ModelBased(ABC):
         self._fitted: tuple[int, Model] | None = None
         self._record = Record(objectives)
         self._explainer: tuple[Model, int, Explainer] | None = None
-        for trial in data:
+        for trial in told:
             self._check(trial)
             self.tell(trial)
-        if data and not self._answered:
+        if told and not self._answered:
             raise ConfigError(
-                f"{self.name}: none of the {len(data)} trials in `data` has values for "
+                f"{self.name}: none of the {len(told)} trials in `data` has values for "
                 f"{[o.name for o in objectives]}; take data from a study with the same objectives",
                 at="data",
             )
@@ -146,6 +156,47 @@ class ModelBased(ABC):
                 goal.score,
             )
             return self._look_ahead(model, goal, candidates, q, delta)
+
+    @property
+    def target(self) -> Mapping[str, tuple[float, float]]:
+        """Values that are wanted by objective; see `Predicting.target`."""
+        return {}
+
+    def predict(self, points: Sequence[Point]) -> list[Prediction]:
+        """What the model expects of any points; see `Predicting.predict`."""
+        with self._foresight() as model:
+            parts = torch.split(self._encode(points), PREDICTED_AT_ONCE)
+            return [prediction for part in parts for prediction in self._predict(model, part)]
+
+    def works(self, points: Sequence[Point]) -> list[float] | None:
+        """Probability that experiments work; see `Predicting.works`."""
+        with self._foresight():
+            found = self._works(self._encode(points))
+            return None if found is None else found.tolist()
+
+    def optimum(self, rng: np.random.Generator) -> list[Point]:
+        """Where the model expects the best; see `Predicting.optimum`."""
+        with self._foresight() as model:
+            known = [trial.point for trial in self._answered]
+            return optimum.search(
+                self.space, self._encode, lambda x: optimum.likely(self._merit(model, x), self._works(x)), known, rng
+            )
+
+    @contextmanager
+    def _foresight(self) -> Iterator[Model]:
+        """The model of what was told so far, its random numbers from what was told alone."""
+        count = len(self._answered)
+        if count < self.initial:
+            raise NoPrediction(
+                f"expected at least {self.initial} experiments with results before {self.name} predicts, got {count}; "
+                f"tell {self.initial - count} more, or ask for a smaller `initial` in the campaign file"
+            )
+        with torch_seed(derive_seed(self._seed, "predict", count)), quiet():
+            yield self._model()
+
+    def _merit(self, model: Model, x: torch.Tensor) -> torch.Tensor:
+        """(n, k) float64, what is to be as large as possible at (n, d) encoded points: the expected gains."""
+        return optimum.means(model, x)
 
     def tell(self, trial: Trial) -> None:
         """Remember a finished trial; a failed one only so that its point is not tried again."""
@@ -221,7 +272,7 @@ class ModelBased(ABC):
     ) -> dict[str, Any]:
         """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
         stretch = self._record.stretch()
-        notes = {"origin": self.name, STRETCH: stretch}
+        notes = {"origin": self.name, STRETCH: stretch, **trust(model, self.earlier, self.objectives)}
         if not self.explain:
             return notes
         explanation = self._explainer_of(model)(point, place, choice, feasible)
