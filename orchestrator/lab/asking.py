@@ -12,12 +12,9 @@ from matloop.orchestrator.errors import ConfigError, ImpossibleWish, InvalidPoin
 from matloop.orchestrator.lab.batches import limits, together
 from matloop.orchestrator.lab.fields import fields_of
 from matloop.orchestrator.lab.wishes import Wishes
-from matloop.orchestrator.ledger.pending import Pending, key
-from matloop.orchestrator.protocols import Allowed, AsksWithin, Finite, Narrowable, Space, Strategy
-from matloop.orchestrator.trial import Point, Proposal, Trial
-
-PROBES = 64
-"""Samples of a part that must not all have been tried."""
+from matloop.orchestrator.ledger.pending import Pending
+from matloop.orchestrator.protocols import Allowed, AsksWithin, Narrowable, Space, Strategy
+from matloop.orchestrator.trial import Proposal, Trial
 
 
 class Asking:
@@ -29,7 +26,6 @@ class Asking:
         trials: of the study, finished and pending.
         pending: those of them that wait for a result.
         rng: for the strategy.
-        probing: for a look at what is left.
 
     Raises:
         MatloopError: strategy or space can do no such thing.
@@ -43,7 +39,6 @@ class Asking:
         trials: Sequence[Trial],
         pending: Pending,
         rng: np.random.Generator,
-        probing: np.random.Generator,
     ) -> None:
         if not isinstance(strategy, AsksWithin):
             raise MatloopError(
@@ -57,8 +52,7 @@ class Asking:
         self._space: Any = space
         self._strategy: Any = strategy
         self._trials, self._pending = trials, pending
-        self._rng, self._probing = rng, probing
-        self._tried = {key(p) for t in trials for p in (t.point, t.planned) if p is not None}
+        self._rng = rng
 
     def __call__(self, n: int, wishes: Wishes) -> list[Proposal]:
         """At most n proposals that fulfil the wishes, which stand in their reasons.
@@ -94,8 +88,6 @@ class Asking:
         pending = self._pending if not chosen else [*self._pending, *chosen]
         try:
             part = self._space.narrowed(allowed) if allowed else self._space
-            if not self._anything_left(part, [p.point for p in chosen]):
-                raise SpaceExhausted
             found: list[Proposal] = self._strategy.ask_within(n, pending, self._rng, part)
         except (InvalidPoint, ConfigError) as error:
             places = {problem.place[0]: None for problem in error.problems if problem.place}
@@ -112,9 +104,3 @@ class Asking:
         for proposal in found:
             part.check(proposal.point)
         return found[:n]
-
-    def _anything_left(self, part: Space, chosen: Sequence[Point]) -> bool:
-        """Whether one of the points, or of some samples, was neither tried nor is on its way."""
-        tried = self._tried | set(map(key, chosen))
-        points = part.points if isinstance(part, Finite) else (part.sample(self._probing) for _ in range(PROBES))
-        return any(key(point) not in tried for point in points)

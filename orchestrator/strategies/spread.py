@@ -1,8 +1,4 @@
-"""Start points in a part of a space: each as far as possible from what was tried, is on its way or was chosen before.
-
-Reference: M. E. Johnson, L. M. Moore & D. Ylvisaker, "Minimax and maximin distance designs", J. Statistical Planning
-and Inference 26 (1990) 131; here one point after the other, among samples.
-"""
+"""Start points in a part of a space: they stand for it together with what was measured and what is on its way."""
 
 from __future__ import annotations
 
@@ -10,15 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from matloop.orchestrator.protocols import Array, Encodable, Space
+from matloop.orchestrator.protocols import Drawing, Encodable, Space
 from matloop.orchestrator.strategies.random import Sampler
-from matloop.orchestrator.strategies.tried import Tried, exhausted
+from matloop.orchestrator.strategies.representatives import Distances, Representatives
+from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted, key
 from matloop.orchestrator.trial import Point, Proposal, Unanswered
+from matloop.search_spaces.columns import blocks, labels
 
-SAMPLES = 128
+SAMPLES = 256
 """Points that are drawn to choose from, and `EACH` more for each that is asked for."""
 
-EACH = 8
+EACH = 16
 
 
 class Spread:
@@ -39,44 +37,28 @@ class Spread:
         Raises:
             SpaceExhausted: there is none that was not tried.
         """
-        reserved = self._tried.pending(pending)
-        points = Sampler(self._part, repeats=False).draw(SAMPLES + n * EACH, self._tried, reserved.copy(), rng)
+        points = self._candidates(n, self._tried.pending(pending), rng)
         if not points and not pending:
-            raise exhausted()
-        if isinstance(self._part, Encodable):
-            known = [*self._known, *(one.point for one in pending)]
-            points = [points[i] for i in apart(self._part.encode(points), self._part.encode(known), n)]
-        return [
-            Proposal(
-                point=point,
-                reason="start point, far from what was tried",
-                extra={"origin": "space_filling"},
-            )
-            for point in points[:n]
-        ]
+            raise exhausted(self._part)
+        if isinstance(self._part, Encodable) and points:
+            points = self._chosen(self._part, points, n, [one.point for one in pending], rng)
+        reason = "start point that fills the gaps between what was tried"
+        return [Proposal(point=p, reason=reason, extra={"origin": "space_filling"}) for p in points[:n]]
 
+    def _candidates(self, n: int, reserved: Reserved, rng: np.random.Generator) -> list[Point]:
+        """Different points that were not tried, in no order; many, if there are."""
+        most = SAMPLES + n * EACH
+        if not isinstance(self._part, Drawing):
+            return Sampler(self._part).draw(most, self._tried, reserved, rng)
+        drawn = {key(point): point for point in self._part.draw(most, rng)}
+        fresh = [point for k, point in drawn.items() if k not in self._tried and k not in reserved]
+        return fresh if len(fresh) >= n else Sampler(self._part).draw(n, self._tried, reserved, rng)
 
-def apart(x: Array, known: Array, n: int) -> list[int]:
-    """Rows of x, one after the other, each the farthest from the known ones and from those before it.
-
-    Args:
-        x: (c, d) float64.
-        known: (k, d) float64; if k = 0, the first is the row next to the mean of x.
-        n: how many; c of them at most.
-    """
-    if not len(x):
-        return []
-    nearest = _squares(x, known).min(axis=1) if len(known) else -_squares(x, x.mean(axis=0, keepdims=True))[:, 0]
-    chosen = [int(np.argmax(nearest))]
-    while len(chosen) < min(n, len(x)):
-        to_last = _squares(x, x[chosen[-1:]])[:, 0]
-        nearest = np.minimum(nearest, to_last) if len(known) or len(chosen) > 1 else to_last
-        nearest[chosen] = -1.0
-        chosen.append(int(np.argmax(nearest)))
-    return chosen
-
-
-def _squares(a: Array, b: Array) -> Array:
-    """(n, d) and (k, d) -> (n, k) squared distances."""
-    found: Array = ((a[:, None] - b) ** 2).sum(axis=2)
-    return found
+    def _chosen(
+        self, part: Encodable, points: Sequence[Point], n: int, waiting: Sequence[Point], rng: np.random.Generator
+    ) -> list[Point]:
+        x = part.encode(points)
+        columns = labels(part)
+        groups = [i for _, _, i in blocks(columns)] if columns else [[i] for i in range(part.dimension)]
+        choosing = Representatives(x, Distances(x, groups), part.encode([*self._known, *waiting]), rng)
+        return [points[next(choosing)] for _ in range(min(n, len(points)))]

@@ -57,6 +57,21 @@ class NarrowMixture(Mixture):
         """A mixture drawn evenly from one of the parts."""
         return self._parts[int(rng.integers(len(self._parts)))].sample(rng)
 
+    def listed(self, most: int) -> list[dict[str, Any]] | None:
+        """Every mixture, each once; None if there are more than `most`."""
+        found: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for part in self._parts:
+            every = part.listed(most)
+            if every is None:
+                return None
+            found |= {tuple(amounts.values()): amounts for amounts in every}
+        return list(found.values()) if len(found) <= most else None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is one mixture only."""
+        return self.listed(1) is not None
+
     def check(self, point: Point) -> None:
         """As of the whole, and that the amounts are allowed."""
         self._whole_mixture.check(point)
@@ -84,7 +99,7 @@ class NarrowMixture(Mixture):
     @property
     def bounds(self) -> Array:
         """(2, m) float64: least and most share of each component."""
-        found = np.stack([part.bounds() for part in self._parts])
+        found = np.stack([part.inner.bounds for part in self._parts])
         return np.stack([found[:, 0].min(axis=0), found[:, 1].max(axis=0)])
 
     def decode(self, x: Array) -> dict[str, Any]:
@@ -108,20 +123,18 @@ class NarrowMixture(Mixture):
 
     def _part(self, allowed: Mapping[str, Allowed]) -> _Part | None:
         """The mixtures with one amount or range for each; None if there are none."""
-        limits, absent = {}, []
+        limits = {}
         for i, component in enumerate(self.components):
-            low = self._least(i) if self._forced[i] else 0.0
-            high = self._amount(self._high[i])
+            low, high = (self._least(i) if self._forced[i] else 0.0), self._amount(self._high[i])
             if component in allowed:
                 wanted = allowed[component]
                 ends = (wanted.low, wanted.high) if isinstance(wanted, Between) else (float(wanted[0]),) * 2
                 low, high = max(low, ends[0]), min(high, ends[1])
-            if high < self._least(i) - _ROUNDED * self.total or high <= 0:
+            if high <= 0 or high < self._least(i) - _ROUNDED * self.total:  # it can only be absent
                 if low > 0:
                     return None
-                absent.append(component)
-            else:
-                limits[component] = [low, high]
+                low = high = 0.0
+            limits[component] = [low, high]
         try:
             return _Part(self._whole_mixture, limits)
         except ConfigError:
@@ -129,46 +142,40 @@ class NarrowMixture(Mixture):
 
 
 class _Part:
-    """Mixtures of some of the components; the others are absent."""
+    """Mixtures of some of the components, within tighter limits."""
 
     def __init__(self, whole: Mixture, limits: Mapping[str, Sequence[float]]) -> None:
-        self._whole, self._present = whole, np.array([name in limits for name in whole.components])
-        if not limits or whole.at_least > len(limits):
-            raise ConfigError("too few components are left")
-        self._inner = Mixture(
+        self._exact = {name: low for name, (low, high) in limits.items() if low == high}
+        self.inner = Mixture(
             whole.name,
-            components=list(limits),
+            components=whole.components,
             total=whole.total,
-            at_most=min(whole.at_most, len(limits)),
+            at_most=whole.at_most,
             at_least=whole.at_least,
             minimum=whole.minimum,
             step=whole.step,
             limits=limits,
             unit=whole.unit,
         )
-        self._exact = {name: low for name, (low, high) in limits.items() if low == high}
-        low, high = self._inner.bounds
-        self._fixed = len(limits) == 1 or bool((high - low <= _ROUNDED).all())
+        self._single = self.inner.fixed
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
-        return self._padded(self._inner.sample(rng))
+        return self._with_exact(self.inner.sample(rng))
 
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
-        if self._fixed:
-            return dict(point)
-        return self._padded(self._inner.mutate({name: point[name] for name in self._inner.components}, rng))
+        return dict(point) if self._single else self._with_exact(self.inner.mutate(point, rng))
 
     def nearest(self, x: Array) -> dict[str, Any]:
-        """To (m,) float64 shares of the whole."""
-        return self._padded(self._inner.decode(x[self._present]))
+        """To (m,) float64 shares."""
+        return self._with_exact(self.inner.decode(x))
 
-    def bounds(self) -> Array:
-        found = np.zeros((2, len(self._present)))
-        found[:, self._present] = self._inner.bounds
-        return found
+    def listed(self, most: int) -> list[dict[str, Any]] | None:
+        every = self.inner.listed(most)
+        return None if every is None else [self._with_exact(amounts) for amounts in every]
 
-    def _padded(self, amounts: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: self._exact.get(name, amounts.get(name, 0.0)) for name in self._whole.components}
+    def _with_exact(self, amounts: Mapping[str, Any]) -> dict[str, Any]:
+        """As asked for, without what arithmetic leaves."""
+        return {**amounts, **self._exact}
 
 
 def narrowed(mixture: Mixture, allowed: Mapping[str, Allowed]) -> Mixture:

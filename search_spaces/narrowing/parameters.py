@@ -39,6 +39,22 @@ class NarrowParameter(Parameter):
     listed: Choices | None
 
     @property
+    def fixed(self) -> bool:
+        """Whether one value alone is allowed."""
+        return self.values == 1
+
+    @property
+    def values(self) -> int | None:
+        """How many values are allowed; None if it is continuous."""
+        if self.listed:
+            return len(self.listed.values)
+        return round((self.high - self.low) / self.step) + 1 if self.step else None
+
+    def value(self, i: int) -> Any:
+        """The i-th of them, from 0."""
+        return self.listed.values[i] if self.listed else self._at(i)
+
+    @property
     def bounds(self) -> Array:
         """(2, w) float64: lower and upper end of the codes of what is allowed, and of what is not part of a point."""
         codes = [self.to_unit(end) for end in (self.low, self.high)] if self.listed is None else self.listed.codes
@@ -51,13 +67,17 @@ class NarrowParameter(Parameter):
         if not meets(value, self.allowed):
             raise InvalidPoint(f"expected {self.name} to be {words(self.allowed)}, got {value!r}", at=self.name)
 
-    def check_measured(self, value: Any) -> None:
+    def check_measured(self, value: Any, *, outside: bool = False) -> None:
         """As of the whole."""
-        self.whole.check_measured(value)
+        self.whole.check_measured(value, outside=outside)
 
     def snap(self, value: Any) -> Any:
         """The nearest value that is allowed."""
         return self._nearest(self.whole.snap(value))
+
+    def plan(self, value: Any, rng: np.random.Generator) -> Any:
+        """As `snap`, for choices too."""
+        return self.listed.plan(value, rng) if self.listed and self.coding else self.snap(value)
 
     def to_unit(self, value: Any) -> list[float]:
         """As of the whole."""
@@ -81,6 +101,8 @@ class NarrowParameter(Parameter):
 
     def mutate(self, value: Any, rng: np.random.Generator) -> Any:
         """Another allowed value, near this one where there is an order; the same if there is only one."""
+        if self.listed and self.coding:
+            return self.listed.mutate(value, rng, _STEP)
         value = self._nearest(value)
         if self.listed:
             return self.listed.mutate(value, rng, _STEP)
@@ -125,7 +147,16 @@ def _narrow(parameter: Parameter, allowed: Allowed) -> Parameter:
     if parameter.coding:
         coding, rows = parameter.coding, _choices(parameter, allowed)
         choices = tuple(parameter.choices[i] for i in rows)
-        listed = Choices(choices, coding.codes[rows], coding.columns, ordered=coding.ordered)
+        others = [(value, np.array(coding.encode(value))) for value in (*coding.values, *coding.former)]
+        listed = Choices(
+            parameter.name,
+            choices,
+            coding.codes[rows],
+            coding.columns,
+            ordered=coding.ordered,
+            former=others,
+            renamed={old: new for (_, old), new in coding.renamed.items()},
+        )
         return NarrowParameter(**known, whole=parameter, allowed=choices, listed=listed)
     check_numbers(parameter.name, allowed)
     if isinstance(allowed, Between):
@@ -139,7 +170,7 @@ def _narrow(parameter: Parameter, allowed: Allowed) -> Parameter:
         parameter.check(value)
     values = tuple(sorted(dict.fromkeys(parameter.snap(value) for value in allowed)))
     codes = np.array([parameter.to_unit(value) for value in values])
-    listed = Choices(values, codes, parameter.columns, ordered=True)
+    listed = Choices(parameter.name, values, codes, parameter.columns, ordered=True)
     ends = {"low": values[0], "high": values[-1]}
     return NarrowParameter(**{**known, **ends}, whole=parameter, allowed=values, listed=listed)
 

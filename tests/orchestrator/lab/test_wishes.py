@@ -47,8 +47,7 @@ def asking(space, strategy, trials, seed=0):
             pending.add(trial)
         else:
             strategy.tell(trial)
-    rngs = np.random.default_rng(seed), np.random.default_rng(seed + 1)
-    return Asking(space, strategy, trials=trials, pending=pending, rng=rngs[0], probing=rngs[1])
+    return Asking(space, strategy, trials=trials, pending=pending, rng=np.random.default_rng(seed))
 
 
 def different(proposals, name):
