@@ -181,15 +181,20 @@ class ExactGP(SingleTaskGP):
     Attributes:
         task: what it was fitted to.
         found: its hyperparameters, by output.
+        usual: (n,) bool, rows that are as noisy as a new measurement is expected to be; None for all. One output only.
     """
 
     task: _Task
     found: Sequence[Hyperparameters]
+    usual: torch.Tensor | None = None
 
-    def posterior(self, *args: Any, **kwargs: Any) -> Any:
+    def posterior(self, X: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """As SingleTaskGP's."""
+        if self.usual is not None and kwargs.get("observation_noise") is True:
+            noise: Any = self.likelihood.noise
+            kwargs["observation_noise"] = noise[..., self.usual].mean(dim=-1, keepdim=True).expand(*X.shape[:-1], 1)
         with gpytorch.settings.max_cholesky_size(10**6):
-            return super().posterior(*args, **kwargs)
+            return super().posterior(X, *args, **kwargs)
 
     def hyperparameter_draws(self, count: int, seed: int) -> list[ExactGP]:
         """Models of the same data whose hyperparameters are drawn from their posterior; this one has its mode.
@@ -221,6 +226,7 @@ class _Task:
         scale: (m,) float64, by which y is standardised.
         variances: (m, n) float64, known variance of each measurement, standardised; NaN where unknown.
         objectives: of the hyperparameters, one per output.
+        usual: see `ExactGP`.
     """
 
     family: GP
@@ -229,6 +235,7 @@ class _Task:
     scale: npt.NDArray[np.float64]
     variances: npt.NDArray[np.float64]
     objectives: Sequence[Objective]
+    usual: torch.Tensor | None = None
 
     def model(self, found: Sequence[Hyperparameters]) -> ExactGP:
         """The process with these hyperparameters, one entry per output."""
@@ -238,7 +245,7 @@ class _Task:
             variances = torch.as_tensor(filled.T * self.scale**2)
         model = self.family._untrained(self.x, self.y, variances)
         _load(model, found, self.family._columns(self.x.shape[1]))
-        model.task, model.found = self, found
+        model.task, model.found, model.usual = self, found, self.usual
         return model.eval()
 
 

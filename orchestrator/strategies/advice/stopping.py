@@ -100,7 +100,8 @@ def outlook(
         candidates: (c, d) float64, untried points; all of a finite space, else as many as are worth a look.
         answered: n trials with values, at the known points.
         objective: what is improved.
-        works: (c,) float64 in [0, 1], probability that the experiment works at each candidate; None if all will.
+        works: (c,) float64 in [0, 1], probability that the experiment works at each candidate, and that its outcome
+            counts; None if all will.
         spread: factor >= 1 on the deviation of each function from their mean, if the fitted model stands alone: by how
             much predictions made before the measurement missed more than they promised.
         delta: > 0, objective's unit; None for the noise of a measurement, or 1 % of the range measured if that is more.

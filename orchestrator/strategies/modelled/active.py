@@ -153,5 +153,6 @@ class ActiveLearning(ModelBased):
             places = embedding(model, torch.cat([known, x]))
             return Clusters(places[len(known) :], places[: len(known)])
         unseen = self._encode([t.point for t in self._answered[self._count_fitted() :]] + pending)
-        spread = self._gains().var(dim=0, correction=0)
+        gains = self._gains()
+        spread = torch.stack([column[column.isfinite()].var(correction=0) for column in gains.T])
         return Variances(model, x, unseen, measure=name, spread=spread, objectives=self.objectives)
