@@ -15,7 +15,7 @@ from matloop.orchestrator.loop.study import Plan, Study
 from matloop.orchestrator.measurement import is_number
 from matloop.orchestrator.protocols import Predicting, Recalling, WithOutlook
 from matloop.orchestrator.randomness import derive
-from matloop.orchestrator.trial import Proposal, Trial
+from matloop.orchestrator.trial import Proposal, Trial, limited
 
 T = TypeVar("T")
 
@@ -136,12 +136,13 @@ class Recommender:
 
     def _now(self) -> tuple[int, int]:
         """Changes where the past has changed, so that the strategy has to be told all of it again."""
-        return self._ledger.generation, len(self._ledger.history.amendments)
+        history = self._ledger.history
+        return self._ledger.generation, len(history.amendments) + len(history.completions)
 
     def _allowed(self, n: int) -> int:
         """How many of n may be recommended within the budget; trials that were not done do not count against it."""
         study = self.study
-        spending = Spending(study.budget, study.objectives[0])
+        spending = Spending(study.budget, study.objectives[0], limited(study.objectives))
         with self._ledger.guard:
             recorded = self._ledger.history.of(study.name)
         trials = [trial for trial in recorded if trial.state != "cancelled" or trial.was_done]

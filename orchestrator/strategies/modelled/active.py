@@ -164,7 +164,7 @@ class ActiveLearning(ModelBased):
         """
         if delta is not None:
             raise MatloopError(f"expected no delta, since nothing is sought but to know, got {delta}; leave it out")
-        if len(self._answered) < self.initial:
+        if not self._ready():
             return None
         with torch_seed(int(rng.integers(2**63))), quiet():
             model = self._model()
@@ -185,7 +185,7 @@ class ActiveLearning(ModelBased):
             q,
             answered=self._answered,
             objectives=self.objectives,
-            caution=self._caution(),
+            caution=self._caution(range(len(self.objectives))),
         )
 
     def _rule(self, model: Model) -> Acquisition:
@@ -202,5 +202,6 @@ class ActiveLearning(ModelBased):
 
     def _variances(self, model: Model, x: torch.Tensor, pending: list[Point], measure: Measure) -> Variances:
         unseen = self._encode([t.point for t in self._answered[self._count_fitted() :]] + pending)
-        spread = self._gains().var(dim=0, correction=0)
+        gains = self._gains()
+        spread = torch.stack([column[column.isfinite()].var(correction=0) for column in gains.T])
         return Variances(model, x, unseen, measure=measure, spread=spread, objectives=self.objectives)

@@ -25,12 +25,15 @@ from matloop.orchestrator.strategies.advice.goals import Goal
 from matloop.orchestrator.strategies.advice.prospects import prospects
 from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
+from matloop.orchestrator.strategies.modelled import values
 from matloop.orchestrator.strategies.modelled.transfer import WITH_EARLIER, split, transferred, trust
+from matloop.orchestrator.strategies.modelled.values import Limits
 from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
-from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, losses
-from matloop.surrogates.noise import fit
+from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered
+from matloop.surrogates.gaussian_process.gp import GP
+from matloop.surrogates.outputs import fit_each, subset
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
@@ -84,6 +87,7 @@ class ModelBased(ABC):
             raise ConfigError(f"{self.name}: expected at least one objective, got none; name one under `objectives`")
         self.space = space
         self.objectives = objectives
+        self.limits = Limits(objectives)
         self.initial = initial
         self.refit_every = refit_every
         self.explain = explain
@@ -113,7 +117,7 @@ class ModelBased(ABC):
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n points; see `Strategy.ask`."""
-        if len(self._answered) < self.initial:
+        if not self._ready():
             return self._start.ask(n, pending, rng)
         reserved = self._tried.pending(pending)
         with torch_seed(int(rng.integers(2**63))), quiet():
@@ -141,13 +145,14 @@ class ModelBased(ABC):
             return None
         with torch_seed(int(rng.integers(2**63))), quiet():
             model = self._model()
-            gains = self._gains()
+            kept = self.limits.kept(self._answered)
+            gains = self._settled(model)[kept][:, self.limits.goals]
             worth = goal.score(gains, torch.full_like(gains, 1e-12))
-            best = [self._answered[i].point for i in worth.argsort(descending=True, stable=True).tolist()]
+            best = [self._answered[kept[i]].point for i in worth.argsort(descending=True, stable=True).tolist()]
             nothing = self._tried.pending(())
             candidates = prospects(
                 self.space,
-                model,
+                subset(model, self.limits.goals),
                 self._encode,
                 lambda n: self._samples(n, nothing, rng),
                 best,
@@ -186,7 +191,7 @@ class ModelBased(ABC):
     def _foresight(self) -> Iterator[Model]:
         """The model of what was told so far, its random numbers from what was told alone."""
         count = len(self._answered)
-        if count < self.initial:
+        if not self._ready():
             raise NoPrediction(
                 f"expected at least {self.initial} experiments with results before {self.name} predicts, got {count}; "
                 f"tell {self.initial - count} more, or ask for a smaller `initial` in the campaign file"
@@ -202,7 +207,7 @@ class ModelBased(ABC):
         """Remember a finished trial; a failed one only so that its point is not tried again."""
         self._start.tell(trial)
         self._tried.add(trial)
-        if trial.values is not None and all(o.name in trial.values for o in self.objectives):
+        if trial.values is not None and any(o.name in trial.values for o in self.objectives):
             self._answered.append(trial)
             self._record.add(trial)
 
@@ -222,8 +227,20 @@ class ModelBased(ABC):
 
     def _fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> Model:
         """The surrogate's model of the first trials, of their noise, too, if it knows what to do with it."""
-        noise = np.array([[t.noise.get(o.name, np.nan) for o in self.objectives] for t in self._answered[: len(x)]])
-        return fit(self._surrogate, x, y, seed, noise)
+        known = self._answered[: len(x)]
+        noise, side = values.noises(known, self.objectives), values.sides(known, self.objectives)
+        process = GP(space=self.space)
+        return fit_each(self._surrogate, x, y, seed, noise, side, process, apart=bool(self.limits))
+
+    def _ready(self) -> bool:
+        """Whether there is enough to fit a model to."""
+        enough = len(self._answered) >= self.initial
+        return enough and values.enough(self._answered[: self._count_fitted()], self.objectives)
+
+    def _settled(self, model: Model) -> torch.Tensor:
+        """(n, m) gains with expectations in place of gaps, and of limits where these say less; see `values.settled`."""
+        places = self._encode(t.point for t in self._answered)
+        return values.settled(model, places, self._gains(), values.sides(self._answered, self.objectives))
 
     def _count_fitted(self) -> int:
         """Number of answered trials that the present model knows."""
@@ -235,11 +252,12 @@ class ModelBased(ABC):
         return torch.as_tensor(self._encoder.encode(list(points)), dtype=torch.float64)
 
     def _gains(self) -> torch.Tensor:
-        """(n, m) float64: the answered trials' values in their units, with the sign that makes larger better.
+        """(n, m) float64: the answered trials' values in their units, with the sign that makes larger better; NaN where
+        one is still to come.
 
         Models are fitted to gains, so that maximising and minimising the negative are the same thing.
         """
-        return torch.as_tensor(-losses(self._answered, self.objectives))
+        return values.gains(self._answered, self.objectives)
 
     def _samples(self, n: int, reserved: Reserved, rng: np.random.Generator) -> list[Point]:
         """Up to n random untried points of the space; `reserved` is left as it is."""
@@ -276,6 +294,8 @@ class ModelBased(ABC):
         if not self.explain:
             return notes
         explanation = self._explainer_of(model)(point, place, choice, feasible)
+        if self.limits:
+            explanation["limits"] = self.limits.chances(model, place)
         intervals = explanation["interval"]
         for o, s in zip(self.objectives, stretch, strict=True):
             low, high = intervals[o.name]
@@ -311,23 +331,34 @@ class ModelBased(ABC):
     ) -> Outlook:
         """Outlook over (c, d) encoded candidates; the draws depend on the answers alone."""
         count = len(self._answered)
+        kept = [self._answered[i] for i in self.limits.kept(self._answered)]
         return outlook(
-            model,
+            subset(model, self.limits.goals),
             goal=goal,
-            known=self._encode(t.point for t in self._answered),
+            known=self._encode(t.point for t in kept),
             candidates=x,
-            answered=self._answered,
-            works=self._works(x),
-            spread=self._caution(),
+            answered=kept,
+            works=self._may_count(model, x),
+            spread=self._caution(self.limits.goals),
             delta=delta,
             q=q,
             most=most,
             seed=derive_seed(self._seed, "outlook", count),
         )
 
-    def _caution(self) -> list[float]:
-        """By objective, factor >= 1 by which functions are spread for the predictions that missed."""
-        return [max(1.0, factor) for factor in self._record.stretch(stopping.RECORD_PRIOR)]
+    def _caution(self, outputs: Sequence[int]) -> list[float]:
+        """Of each of these objectives, factor >= 1 by which functions are spread for the predictions that missed."""
+        stretch = self._record.stretch(stopping.RECORD_PRIOR)
+        return [max(1.0, stretch[j]) for j in outputs]
+
+    def _may_count(self, model: Model, x: torch.Tensor) -> torch.Tensor | None:
+        """(c,) probability that the experiment works and keeps all limits; None if nothing speaks against it."""
+        works = self._works(x) if len(x) else None
+        if not self.limits or not len(x):
+            return works
+        with torch.no_grad():
+            kept = self.limits.log_probability(model, x).exp()
+        return kept if works is None else works * kept
 
     def _works(self, x: torch.Tensor) -> torch.Tensor | None:
         """(c,) probability that the experiment works at (c, d) encoded points; None if nothing speaks against it."""
