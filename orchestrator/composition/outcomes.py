@@ -19,7 +19,7 @@ from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.protocols import Encodable, Past, Rendering, Space, require
 from matloop.orchestrator.randomness import derive
-from matloop.orchestrator.trial import Objective, Point, Trial, best, comparable
+from matloop.orchestrator.trial import Objective, Point, Trial, best, comparable, complete
 
 REHEARSED = 32  # random points in a made-up data set
 
@@ -63,7 +63,8 @@ class Recorded:
         Raises:
             MatloopError: no trial of the study was answered.
         """
-        found = best(self.history.of(study), self.describe(study)[1][0])
+        objectives = self.describe(study)[1]
+        found = best(self.history.of(study), objectives[0], objectives)
         if found is None:
             raise MatloopError(f"study {study!r} has no answered trial to take the best of; see `matloop status`")
         return found.point
@@ -95,7 +96,7 @@ class Recorded:
             OutOfReach: the artifact store cannot be written.
         """
         space, objectives = self.describe(study)
-        answered = comparable(self.history.of(study))
+        answered = [t for t in comparable(self.history.of(study)) if complete(t, objectives)]
         if not answered:
             raise MatloopError(f"study {study!r} has no answered trial to make a data set of; see `matloop status`")
         y = [[(t.values or {})[o.name] for o in objectives] for t in answered]

@@ -33,7 +33,7 @@ from matloop.orchestrator.loop.study import Study
 from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT
 from matloop.orchestrator.protocols import Guiding, Predicting, Space
 from matloop.orchestrator.randomness import derive_seed
-from matloop.orchestrator.trial import Objective, Proposal, Trial
+from matloop.orchestrator.trial import Objective, Proposal, Trial, missing
 
 T = TypeVar("T")
 
@@ -162,6 +162,11 @@ class Experiments:
         with self._ledger.guard:
             self._ledger.catch_up()
             return self.history.running(self.parts.study)
+
+    def incomplete(self) -> dict[int, list[str]]:
+        """Objectives that are still to come, by the trial that has values of others already, in order."""
+        found = {trial.id: missing(trial, self.objectives) for trial in self.trials()}
+        return {number: names for number, names in found.items() if names}
 
     def recommend(
         self,
@@ -365,8 +370,10 @@ class Experiments:
         return derive_seed(self.config.seed, self.parts.study, self.history.counts.get(self.parts.study, 0))
 
     def _review(self, results: Sequence[Result], amend: bool, allow_outside: bool) -> tuple[list[Entry], list[Problem]]:
-        before = {amendment.trial: amendment.before for amendment in self.history.amendments}
-        return self.rules.review(results, self.history.trials, before, amend=amend, allow_outside=allow_outside)
+        history = self.history
+        before = {amendment.trial: amendment.before for amendment in history.amendments}
+        later = {told.request: told.trial for told in history.completions if told.request}
+        return self.rules.review(results, history.trials, before, later, amend=amend, allow_outside=allow_outside)
 
     def _write(self, entry: Entry, by: str) -> Trial:
         now, trial = self._clock(), entry.trial
@@ -377,9 +384,16 @@ class Experiments:
             return self._ledger.answer(trial, entry.result.answer(by=by, started_at=now, finished_at=now))
         if entry.action == "known":
             return trial
+        if entry.action == "completed":
+            return self._complete(trial, entry.result, by, now)
         answer = entry.result.answer(by=by, started_at=trial.proposed_at, finished_at=now)
         write = self._ledger.amend if entry.action == "amended" else self._ledger.answer
         return write(trial, answer, point=entry.point)
+
+    def _complete(self, trial: Trial, result: Result, by: str, now: float) -> Trial:
+        names = [name for name in result.values or {} if name not in (trial.values or {})]
+        answer = result.answer(by=by, started_at=now, finished_at=now, before=trial)
+        return self._ledger.complete(trial, answer, names=names, by=by, request=result.request)
 
 
 def _reject(problems: Sequence[Problem]) -> None:

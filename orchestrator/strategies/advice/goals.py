@@ -76,7 +76,8 @@ class Highest:
             measured: Any = model.posterior(known[:1], observation_noise=True)
             function: Any = model.posterior(known[:1])
             noise = float((measured.variance - function.variance).clamp_min(0.0).sqrt().max())
-        values = [(t.values or {})[self.objective.name] for t in answered]
+        name = self.objective.name
+        values = [t.values[name] for t in answered if t.values is not None and name in t.values] or [0.0]
         return max(noise, 0.01 * (max(values) - min(values)), 1e-12 * max(1.0, *(abs(v) for v in values)))
 
     def text(self, probability: float, delta: float, gain: float, q: int) -> str:

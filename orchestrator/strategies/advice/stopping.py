@@ -106,7 +106,8 @@ def outlook(
         known: (n, d) float64, measured points, n >= 1.
         candidates: (c, d) float64, untried points; all of a finite space, else as many as are worth a look.
         answered: n trials with values, at the known points.
-        works: (c,) float64 in [0, 1], probability that the experiment works at each candidate; None if all will.
+        works: (c,) float64 in [0, 1], probability that the experiment works at each candidate, and that its outcome
+            counts; None if all will.
         spread: of each output, factor >= 1 on the deviation of each function from their mean, if the fitted model
             stands alone: by how much predictions made before the measurement missed more than they promised. None
             given is 1.
