@@ -6,8 +6,9 @@ MatloopError
 │   │   └── ConfigChanged  it differs from the one that the ledger was started with: carries the diff
 │   ├── InvalidPoint       a point does not belong to its space
 │   ├── InvalidResult      a driver returned something that is not a measurement
-│   └── RejectedResults    results told by people do not fit: lists every problem by row and column
-│       └── RejectedPoints points to be predicted do not fit: likewise
+│   ├── RejectedResults    results told by people do not fit: lists every problem by row and column
+│   │   └── RejectedPoints points to be predicted do not fit: likewise
+│   └── ImpossibleWish     what is wished of the next experiments cannot be fulfilled: names the inputs
 ├── MissingExtra           an optional package is not installed: names the extra
 ├── SpaceExhausted         a strategy has tried every point there is
 ├── NoPrediction           a strategy has no model to predict with, or not enough results for it yet
@@ -198,6 +199,10 @@ class RejectedPoints(RejectedResults):
     """Points to be predicted do not fit; none of them was. Places are a row and a column."""
 
     consequence = "nothing was predicted"
+
+
+class ImpossibleWish(Refused):
+    """What is wished of the next experiments cannot be fulfilled; nothing was recorded. Places are inputs."""
 
 
 class MissingExtra(MatloopError):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import Array, Column, Past
+from matloop.orchestrator.protocols import Allowed, Array, Column, Past
 from matloop.orchestrator.trial import Point
+from matloop.search_spaces.narrowing.parameters import around, narrowed
 from matloop.search_spaces.options import read_parameters
 from matloop.search_spaces.parameter import Parameter, suggest
 
@@ -56,11 +57,11 @@ class Box:
 
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the parameter, for a value out of range, missing or out of place."""
-        self._check(point, Parameter.check)
+        self._check(point, lambda parameter, value: parameter.check(value))
 
     def check_measured(self, point: Point, *, outside: bool = False) -> None:
         """As `check`, for what was really done: values may lie between steps, and outside if that is said."""
-        self._check(point, partial(Parameter.check_measured, outside=outside))
+        self._check(point, lambda parameter, value: parameter.check_measured(value, outside=outside))
 
     def knows(self, point: Point) -> bool:
         """Whether `encode` has a place for the point."""
@@ -148,7 +149,7 @@ class Box:
 
     @property
     def bounds(self) -> Array:
-        """(2, d) float64: 0 and 1, and 0 twice for what is not to be had any more."""
+        """(2, d) float64: 0 and 1, and 0 twice for what is not to be had any more; of a part, its own."""
         return np.hstack([parameter.bounds for parameter in self.parameters])
 
     def encode(self, points: Sequence[Point]) -> Array:
@@ -175,6 +176,16 @@ class Box:
             if parameter.active(point):
                 point[parameter.name] = parameter.from_unit(columns)
         return point
+
+    def narrowed(self, allowed: Mapping[str, Allowed]) -> Self:
+        """The part with allowed values; see `matloop.orchestrator.protocols.Narrowable`."""
+        part = copy(self)
+        part.parameters = narrowed(self.parameters, allowed)
+        return part
+
+    def around(self, point: Point, within: float, free: Collection[str]) -> dict[str, Allowed]:
+        """The neighbourhood of a point; see `matloop.orchestrator.protocols.Narrowable`."""
+        return around(self.parameters, self._complete(point), within, free)
 
     def _complete(self, point: Point) -> dict[str, Any]:
         """A copy, with what experiments had that do not say."""

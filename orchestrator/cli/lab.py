@@ -35,18 +35,63 @@ def recommend(
     pending: Annotated[
         bool, typer.Option("--pending", help="Those that wait for results, instead of new ones.")
     ] = False,
+    fixed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fixed",
+            help="What an input may be for once: temperature=800, gas=argon,nitrogen or temperature=700..800; "
+            "may be repeated.",
+            metavar="INPUT=VALUES",
+        ),
+    ] = None,
+    around: Annotated[
+        int | None,
+        typer.Option("--around", help="The neighbourhood of this trial alone; choices stay as there.", min=0),
+    ] = None,
+    within: Annotated[
+        float | None,
+        typer.Option("--within", help="How far from it, as a share of each range; a tenth if left out."),
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option("--vary", help="An input that is free in spite of --around; may be repeated.", metavar="INPUT"),
+    ] = None,
+    same: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--same", help="What has one value in all of these experiments; may be repeated.", metavar="INPUT"
+        ),
+    ] = None,
+    at_most: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--at-most",
+            help="Most different values of an input in these experiments, as in gas=2; may be repeated.",
+            metavar="INPUT=N",
+        ),
+    ] = None,
     by: By = "",
     study: Study = None,
     directory: Directory = None,
     accept_changes: Changes = False,
 ) -> None:
-    """Recommend the next experiments of a study that people measure."""
+    """Recommend the next experiments of a study that people measure, as you wish them."""
     from matloop.orchestrator.cli.commands.opening import opened
     from matloop.orchestrator.cli.commands.recommend import recommend as start
+    from matloop.orchestrator.cli.commands.recommend import wishes
 
     out = console()
+    wished = wishes(
+        pending=pending,
+        fixed=fixed or [],
+        around=around,
+        within=within,
+        vary=vary or [],
+        same=same or [],
+        at_most=at_most or [],
+    )
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None if pending else out) as lab:
-        start(lab, None if pending else number, campaign=campaign, csv=csv, by=by, console=out)
+        start(lab, None if pending else number, campaign=campaign, csv=csv, by=by, wishes=wished, console=out)
 
 
 def tell(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -18,10 +18,12 @@ from typing import Any, Self, TypeVar
 from matloop.orchestrator.composition import build
 from matloop.orchestrator.composition.config import Config
 from matloop.orchestrator.errors import MatloopError, Problem, RejectedResults
+from matloop.orchestrator.lab.fields import fields_of
 from matloop.orchestrator.lab.people import parts, parts_as_before, record, study_of_people
 from matloop.orchestrator.lab.recommender import Recommender
 from matloop.orchestrator.lab.results import Entry, Recorded, Result, require_text
 from matloop.orchestrator.lab.rules import Rules
+from matloop.orchestrator.lab.wishes import Wishes, read
 from matloop.orchestrator.ledger import corrections
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.decisions import decide
@@ -166,32 +168,64 @@ class Experiments:
         found = {trial.id: missing(trial, self.objectives) for trial in self.trials()}
         return {number: names for number, names in found.items() if names}
 
-    def recommend(self, n: int = 1, by: str = "") -> list[Trial]:
+    def recommend(
+        self,
+        n: int = 1,
+        by: str = "",
+        *,
+        fixed: Mapping[str, Any] | None = None,
+        around: int | None = None,
+        within: float | None = None,
+        vary: Collection[str] = (),
+        same: Collection[str] = (),
+        at_most: Mapping[str, int] | None = None,
+    ) -> list[Trial]:
         """Recommend the next experiments; they are on the disk before they are returned.
 
         Args:
             n: how many, >= 1.
             by: who asks.
+            fixed: values that inputs may have for once: by name one value, several in a list, or a range
+                `{"low": …, "high": …}`.
+            around: id of a trial, measured or pending: its neighbourhood alone, for fine-tuning.
+            within: how far numbers and amounts may be from it, as a share of their ranges; a tenth if left out.
+            vary: inputs that may have any value in spite of `around`; else choices stay as they are there.
+            same: inputs or mixtures that have one value in all n experiments.
+            at_most: most different values of inputs in the n experiments.
 
         Returns:
             At most n; none if the strategy waits for results.
 
         Raises:
+            ImpossibleWish: nothing is as wished, or all that is was tried.
             SpaceExhausted: there is nothing left to try.
-            MatloopError: the budget is spent.
+            MatloopError: the budget is spent, or the strategy takes no wishes.
         """
+        wishes = self.wishes(fixed=fixed, around=around, within=within, vary=vary, same=same, at_most=at_most)
+        return self.recommend_as(wishes, n, by)
+
+    def wishes(self, **given: Any) -> Wishes:
+        """Wishes as `recommend` takes them, looked at.
+
+        Raises:
+            ImpossibleWish: every wish that cannot be meant.
+        """
+        return read(fields_of(self.space), **given)
+
+    def recommend_as(self, wishes: Wishes, n: int = 1, by: str = "") -> list[Trial]:
+        """As `recommend`."""
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise MatloopError(f"expected n, a whole number >= 1, got {n!r}")
         require_text("by", by, LONGEST_NAME)
         name = self.parts.study
         with self._asking:
             for _ in range(ROUNDS):
-                ask, proposals = self._recommender.ask(n)
+                ask, proposals = self._recommender.ask(n, wishes)
                 with self._ledger.turn():
                     if self.history.asks.get(name, 0) == ask:
                         return [self._propose(proposal, ask, by) for proposal in proposals]
             with self._ledger.turn():
-                ask, proposals = self._recommender.ask(n)
+                ask, proposals = self._recommender.ask(n, wishes)
                 return [self._propose(proposal, ask, by) for proposal in proposals]
 
     def record(

@@ -173,8 +173,8 @@ class Lab(Experiments):
         except RejectedResults as error:  # another client was faster
             raise RejectedResults([table.place(p) for p in error.problems], source=source) from error
 
-    def recommend_frame(self, n: int = 1, by: str = "") -> DataFrame:
-        """As `recommend`, as a DataFrame with the trial as its index, to be filled in and told.
+    def recommend_frame(self, n: int = 1, by: str = "", **wishes: Any) -> DataFrame:
+        """As `recommend`, with its wishes, as a DataFrame with the trial as its index, to be filled in and told.
 
         Columns are the inputs, `NAME predicted`, `NAME low` and `NAME high` (90 % of measurements are expected
         between them) where there is a prediction, and, to be filled in, for every objective `NAME` and `NAME ±`, then
@@ -182,7 +182,7 @@ class Lab(Experiments):
         """
         from matloop.orchestrator.lab.frames import recommended
 
-        return recommended(self.recommend(n, by), self.layout)
+        return recommended(self.recommend(n, by, **wishes), self.layout)
 
     def predict(self, points: Sequence[Mapping[str, Any]] | DataFrame) -> DataFrame:
         """What is expected of points, as a DataFrame with a row for each, in order. May take seconds.

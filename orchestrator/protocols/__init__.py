@@ -5,6 +5,7 @@ docstring says who offers it and what happens without. All of them can be import
 """
 
 from matloop.orchestrator.protocols.drivers import (
+    Batching,
     ByPeople,
     ContinuingDriver,
     Driver,
@@ -18,7 +19,9 @@ from matloop.orchestrator.protocols.drivers import (
 )
 from matloop.orchestrator.protocols.executors import WithGrace, WithQueue, WithSlots
 from matloop.orchestrator.protocols.spaces import (
+    Allowed,
     Array,
+    Between,
     Column,
     ColumnKind,
     Composed,
@@ -29,6 +32,7 @@ from matloop.orchestrator.protocols.spaces import (
     Finite,
     Labelled,
     Lenient,
+    Narrowable,
     Parameter,
     Parametric,
     Parts,
@@ -40,6 +44,7 @@ from matloop.orchestrator.protocols.spaces import (
     require,
 )
 from matloop.orchestrator.protocols.strategies import (
+    AsksWithin,
     Predicting,
     Slow,
     Strategy,
@@ -61,7 +66,11 @@ from matloop.orchestrator.protocols.surrogates import (
 )
 
 __all__ = [
+    "Allowed",
     "Array",
+    "AsksWithin",
+    "Batching",
+    "Between",
     "ByPeople",
     "Column",
     "ColumnKind",
@@ -81,6 +90,7 @@ __all__ = [
     "Keeping",
     "Labelled",
     "Lenient",
+    "Narrowable",
     "NoiseAware",
     "Parameter",
     "Parametric",

@@ -5,7 +5,8 @@ A strategy asks for the ones it cannot do without with `require`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -251,6 +252,49 @@ class Recalling(Protocol):
 
     def knows(self, point: Point) -> bool:
         """Whether `encode` has a place for the point."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Numbers from low to high, both included."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+
+
+Allowed = tuple[Any, ...] | Between
+"""Values that an input may have for once: those listed, or those in a range."""
+
+
+@runtime_checkable
+class Narrowable(Protocol):
+    """A space that can be asked for a part of itself (`box`, `experiment`, pools). Of any other all may be proposed."""
+
+    def narrowed(self, allowed: Mapping[str, Allowed]) -> Space:
+        """The part in which every point has each of the inputs named, with an allowed value.
+
+        It has the capabilities of the whole and the same encoding; what it samples, varies and decodes lies within. The
+        bounds of a `Vectorised` one hold its encoded points.
+
+        Raises:
+            InvalidPoint: names the input: there is none of that name, or it can have no such value.
+            ConfigError: no point is left.
+        """
+        ...
+
+    def around(self, point: Point, within: float, free: Collection[str]) -> dict[str, Allowed]:
+        """What narrows it to the neighbourhood of a point, which may lie outside.
+
+        Args:
+            point: the middle.
+            within: how far numbers and amounts may be from it, as a share of their ranges, > 0; the next steps to
+                either side always belong to it. Choices stay as they are.
+            free: inputs that may have any value.
+        """
         ...
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from matloop.orchestrator.protocols import Array, Drawing, Encodable, Finite, Space, require
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.strategies.representatives import Distances, Representatives
+from matloop.orchestrator.strategies.spread import Spread
 from matloop.orchestrator.strategies.tried import Listing, Reserved, Tried, exhausted, key
 from matloop.orchestrator.trial import Point, Proposal, Trial, Unanswered
 from matloop.search_spaces.columns import blocks, labels
@@ -54,6 +55,7 @@ class SpaceFilling:
         self._listing = Listing(space)
         self._tried = Tried()
         self._planned: set[str] = set()  # members in whose place people did something else
+        self._points: list[Point] = []
         self._first = 0  # all members before this one were tried
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
@@ -74,9 +76,16 @@ class SpaceFilling:
             raise exhausted(self._space)
         return proposals
 
+    def ask_within(
+        self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator, part: Space
+    ) -> list[Proposal]:
+        """Fill a part of the space, whatever the sequence; see `AsksWithin.ask_within`."""
+        return Spread(part, self._points, self._tried).ask(n, pending, rng)
+
     def tell(self, trial: Trial) -> None:
         """Remember the point, and the planned one where another was done."""
         self._tried.add(trial)
+        self._points.append(trial.point)
         if trial.planned is not None:
             self._planned.add(key(trial.planned))
 

@@ -128,9 +128,10 @@ def routes(service: LabService) -> APIRouter:
 
     @router.post("/recommendations", status_code=201)
     async def recommend(wanted: RecommendIn) -> list[ExperimentOut]:
-        """Recommend what to do next. It is on record when the answer comes; that may take seconds. Fewer come, or
-        none, while the strategy waits for results."""
-        return [experiment(t, lab, set()) for t in await service.recommend(wanted.n, wanted.by)]
+        """Recommend what to do next, as wished. It is on record when the answer comes; that may take seconds. Fewer
+        come, or none, while the strategy waits for results."""
+        wishes = lab.wishes(**wanted.wishes())
+        return [experiment(t, lab, set()) for t in await service.recommend(wanted.n, wanted.by, wishes)]
 
     @router.post("/results")
     def results(told: ResultsIn) -> list[ExperimentOut]:

@@ -61,6 +61,11 @@ class Filled:
             name.startswith(prefix) and text for name, text in self.texts.items()
         )
 
+    @property
+    def wishes(self) -> bool:
+        """Whether anything is wished in the form that asks for recommendations."""
+        return any(map(self.mentions, ("from.", "to.", "choice.", "batch.", "around", "within", "vary.")))
+
     def line(self, name: str, longest: int = LONGEST_TEXT) -> str:
         """Text of a field, with an objection if it is none that can be stored."""
         value = self.get(name)

@@ -10,11 +10,11 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from matloop.orchestrator.errors import MatloopError, RejectedResults
+from matloop.orchestrator.errors import ImpossibleWish, MatloopError, RejectedResults
 from matloop.orchestrator.lab import Result
 from matloop.orchestrator.measurement import LONGEST_NAME
 from matloop.orchestrator.trial import Trial, missing
-from matloop.orchestrator.web import api, forms, rendering
+from matloop.orchestrator.web import api, asking, forms, rendering
 from matloop.orchestrator.web.access import Access
 from matloop.orchestrator.web.forms import Filled
 from matloop.orchestrator.web.middleware import cookie
@@ -117,7 +117,14 @@ def routes(site: Site, access: Access) -> APIRouter:
         try:
             if not wanted.isdecimal() or not 1 <= int(wanted[:4]) <= MOST_RECOMMENDED:
                 raise MatloopError(f"expected a number from 1 to {MOST_RECOMMENDED}, got {wanted[:20]!r}")
-            trials = await service.recommend(int(wanted[:4]), filled.line("by", LONGEST_NAME))
+            given = asking.wishes(filled, service.fields)
+            by = filled.line("by", LONGEST_NAME)
+            if given is None or filled.problems:
+                return await run_in_threadpool(site.bench, request, "recommend", filled)
+            trials = await service.recommend(int(wanted[:4]), by, lab.wishes(**given))
+        except ImpossibleWish as error:
+            asking.object_to(filled, error, service.fields)
+            return await run_in_threadpool(site.bench, request, "recommend", filled)
         except MatloopError as error:
             filled.problems["n"] = rendering.sentence(str(error))
             return await run_in_threadpool(site.bench, request, "recommend", filled)

@@ -86,6 +86,9 @@ Input = Annotated[
         }
     ),
 ]
+Setting = Annotated[
+    bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | Number | Text, Field(description="value of an input")
+]
 Experiment = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -141,13 +144,40 @@ class ResultsIn(_Strict):
     )
 
 
+class Ends(_Strict):
+    """A range; an end that is left out is that of the input."""
+
+    low: Number | None = None
+    high: Number | None = None
+
+
 class RecommendIn(_Strict):
-    """How many recommendations are wanted."""
+    """How many recommendations are wanted, and what is wished of them."""
 
     n: int = Field(1, ge=1, le=MOST_RECOMMENDED, description="how many")
     by: Name = Field("", description="who asks")
+    fixed: dict[Key, Ends | Annotated[list[Setting], Field(min_length=1, max_length=1000)] | Setting] = Field(
+        {}, description="what inputs may be for once: a value, several, or a range", max_length=1000
+    )
+    around: Experiment | None = Field(None, description="id of an experiment whose neighbourhood alone is meant")
+    within: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="how far from it, as a share of each range; a tenth if left out"
+    )
+    vary: list[Key] = Field([], description="inputs that are free in spite of `around`", max_length=1000)
+    same: list[Key] = Field([], description="inputs with one value in all of these experiments", max_length=1000)
+    at_most: dict[Key, Annotated[int, Field(ge=1, le=MOST_RECOMMENDED)]] = Field(
+        {}, description="most different values of inputs in these experiments", max_length=1000
+    )
 
-    model_config = ConfigDict(json_schema_extra={"example": {"n": 2, "by": "Ana"}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"n": 2, "by": "Ana", "fixed": {"temperature": 800, "gas": ["argon", "nitrogen"]}}
+        }
+    )
+
+    def wishes(self) -> dict[str, Any]:
+        """As `Lab.recommend` takes them."""
+        return self.model_dump(exclude={"n", "by"}, exclude_none=True)
 
 
 class PointsIn(_Strict):
@@ -205,6 +235,7 @@ class ExperimentOut(BaseModel):
     cost: float | None
     by: str
     asked_by: str
+    wish: dict[str, Any] | None = Field(description="what was wished of it when it was asked for")
     proposed_at: datetime
     finished_at: datetime | None
 
@@ -359,6 +390,7 @@ def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
         cost=trial.cost,
         by=trial.worker,
         asked_by=str(trial.extra.get("asked_by", "")),
+        wish=trial.extra.get("wish"),
         proposed_at=datetime.fromtimestamp(trial.proposed_at, UTC),
         finished_at=datetime.fromtimestamp(trial.finished_at, UTC) if trial.finished_at is not None else None,
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
-from matloop.orchestrator.protocols import Array, Column, Past
+from matloop.orchestrator.protocols import Allowed, Array, Column, Past
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.box import Box
 from matloop.search_spaces.experiment.expression import Expression
@@ -147,6 +148,17 @@ class Experiment:
     def decode(self, x: Array) -> dict[str, Any]:
         """The nearest point to (d,) float64; where that is not allowed, an allowed one near it."""
         return self._feasible.near(np.asarray(x, dtype=np.float64)) if self._feasible else self.product.decode(x)
+
+    def narrowed(self, allowed: Mapping[str, Allowed]) -> Self:
+        """The part with allowed values where the constraints hold; see `matloop.orchestrator.protocols.Narrowable`."""
+        part = copy(self)
+        part.product = self.product.narrowed(allowed)
+        part._feasible = Feasible(part.product, self.constraints) if self.constraints else None
+        return part
+
+    def around(self, point: Point, within: float, free: Collection[str]) -> dict[str, Allowed]:
+        """The neighbourhood of a point; see `matloop.orchestrator.protocols.Narrowable`."""
+        return self.product.around(point, within, free)
 
     def _planned(self, point: Point) -> Point:
         """What can be planned nearest to a point, which may have come out between the steps."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,8 +18,47 @@ from matloop.orchestrator.report.interval import interval
 from matloop.orchestrator.trial import Objective, Trial
 
 
+def wishes(
+    *,
+    pending: bool,
+    fixed: Sequence[str],
+    around: int | None,
+    within: float | None,
+    vary: Sequence[str],
+    same: Sequence[str],
+    at_most: Sequence[str],
+) -> dict[str, Any]:
+    """Options of the command as `Lab.recommend` takes them.
+
+    Raises:
+        MatloopError: an option is not written as it should be, or goes with --pending.
+    """
+    allowed: dict[str, Any] = {}
+    for name, values in (_pair("--fixed", pair, "temperature=800") for pair in fixed):
+        allowed.setdefault(name, []).append(values)
+    most = {name: _count(name, count) for name, count in (_pair("--at-most", pair, "gas=2") for pair in at_most)}
+    wished = {
+        "fixed": {name: values[0] if len(values) == 1 else values for name, values in allowed.items()},
+        "around": around,
+        "within": within,
+        "vary": vary,
+        "same": same,
+        "at_most": most,
+    }
+    if pending and any(wished[name] not in (None, [], {}) for name in wished):
+        raise MatloopError("expected wishes for new experiments, got them with --pending; leave that out")
+    return wished
+
+
 def recommend(
-    lab: Lab, number: int | None, *, campaign: Path, csv: Path | None, by: str, console: Console
+    lab: Lab,
+    number: int | None,
+    *,
+    campaign: Path,
+    csv: Path | None,
+    by: str,
+    wishes: Mapping[str, Any],
+    console: Console,
 ) -> list[Trial]:
     """Recommend experiments, or show those that wait for results.
 
@@ -29,6 +68,7 @@ def recommend(
         number: how many new ones; None for those that wait.
         csv: file to write; never overwritten, since somebody may have filled it in.
         by: who asks.
+        wishes: see `Lab.recommend`.
         console: where they are printed.
 
     Raises:
@@ -36,7 +76,7 @@ def recommend(
     """
     out = _fresh(csv) if csv else None
     try:
-        trials = lab.pending() if number is None else lab.recommend(number, by)
+        trials = lab.pending() if number is None else lab.recommend(number, by, **wishes)
         if out:
             out.write(lab.write_csv(trials))
     except BaseException:
@@ -78,6 +118,19 @@ def page(trials: Sequence[Trial], lab: Lab) -> Table:
         cells += [_expected(trial, objective) for objective in predicted]
         table.add_row(*map(Text, [*cells, trial.reason]))
     return table
+
+
+def _pair(option: str, text: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name.strip() and equals and value.strip()):
+        raise MatloopError(f"expected {option} {example}, or the like, got {text!r}")
+    return name.strip(), value.strip()
+
+
+def _count(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise MatloopError(f"expected --at-most {name}=2, or another whole number, got {text!r}")
+    return int(text)
 
 
 def _expected(trial: Trial, objective: Objective) -> str:

@@ -73,6 +73,14 @@ class Choice:
     chosen: int
     logarithmic: bool
 
+    @property
+    def worth(self) -> float:
+        """Value of the chosen candidate, no logarithm: what it adds to the batch."""
+        value = float(self.values[self.chosen])
+        if self.logarithmic:
+            return math.exp(min(value, 700.0))
+        return value if math.isfinite(value) else 0.0
+
 
 class Explainer:
     """Explains proposals of one model; what they share is worked out once."""

@@ -25,6 +25,7 @@ from matloop.orchestrator.strategies.advice.lesson import Lesson, lesson, nothin
 from matloop.orchestrator.strategies.modelled.clusters import Clusters, embedding
 from matloop.orchestrator.strategies.modelled.modelled import OUTLOOK_CANDIDATES, Batch, ModelBased, quiet
 from matloop.orchestrator.strategies.modelled.variances import Measure, Variances
+from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.tried import Reserved
 from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered
 
@@ -127,17 +128,19 @@ class ActiveLearning(ModelBased):
         points = self._samples(self.candidates or most, reserved, rng)
         if not points:
             return Batch(())
-        x = self._encode(points)
+        everywhere = self._everywhere(points, rng) if name == "integrated_variance" else []
+        x = self._encode([*points, *everywhere])
         criterion = self._criterion(name, model, x, [t.point for t in pending])
         picks: list[int] = []
         reasons: list[str] = []
         extras: list[dict[str, Any]] = []
         for _ in range(min(n, len(points))):
             score = criterion.score()
-            score[picks] = -torch.inf
+            score[picks] = score[len(points) :] = -torch.inf
             best = int(score.argmax())
             reasons.append(criterion.reason(best))
-            choice = Choice(name=name, points=points, x=x, values=score, chosen=best, logarithmic=False)
+            among = slice(len(points))
+            choice = Choice(name=name, points=points, x=x[among], values=score[among], chosen=best, logarithmic=False)
             extras.append(self._notes(model, points[best], x[best], choice))
             picks.append(best)
             criterion.add(best)
@@ -147,6 +150,12 @@ class ActiveLearning(ModelBased):
             for i, prediction, reason, extra in zip(picks, predictions, reasons, extras, strict=True)
         ]
         return Batch(proposals, x)
+
+    def _everywhere(self, points: Sequence[Point], rng: np.random.Generator) -> list[Point]:
+        """Where the model has to be good besides these candidates: the whole space, if they are from a part of it."""
+        if not self._narrowed:
+            return []
+        return Sampler(self._whole).draw(len(points), self._tried, self._tried.pending(()), rng)
 
     def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Lesson | None:
         """How uncertain the model is over the space, and how much less so after q more measurements.

@@ -263,7 +263,7 @@ class Bayesian(ModelBased):
             story = [(float(i), True, t.point) for i, t in enumerate(self._answered)]
             story += [(i - 0.5, False, p) for i, p in self._failed]  # before the answer that came next
             story.sort(key=lambda event: event[0])
-            bounds = np.asarray(self.space.bounds) if isinstance(self.space, Vectorised) else None
+            bounds = np.asarray(self._encoder.bounds) if isinstance(self._encoder, Vectorised) else None
             x = self._encode([p for *_, p in story]).numpy()
             self._classifier = *counts, Feasibility(x, [worked for _, worked, _ in story], bounds)
         return self._classifier[2]
@@ -290,7 +290,7 @@ class Bayesian(ModelBased):
         points = self._samples(self.candidates, reserved, rng)
         if isinstance(self.space, Evolvable):
             order = merit.argsort(descending=True, stable=True)[:LEADERS].tolist()
-            parents = [self._answered[i].point for i in order]
+            parents = self._inside([self._answered[i].point for i in order])
             mutants = [self.space.mutate(parents[i % len(parents)], rng) for i in range(self.candidates)]
             points += self._untried(mutants, reserved)
         return points

@@ -16,7 +16,7 @@ from gpytorch.utils.warnings import NumericalWarning
 from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, NoPrediction, SpaceExhausted
 from matloop.orchestrator.options import at_least
-from matloop.orchestrator.protocols import Encodable, Lenient, Redrawable, Space, Surrogate, require
+from matloop.orchestrator.protocols import Encodable, Lenient, Redrawable, Space, Surrogate, Vectorised, require
 from matloop.orchestrator.protocols.strategies import Outlook as Ahead
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.orchestrator.strategies.advice import optimum, stopping
@@ -30,6 +30,7 @@ from matloop.orchestrator.strategies.modelled.transfer import WITH_EARLIER, spli
 from matloop.orchestrator.strategies.modelled.values import Limits
 from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
+from matloop.orchestrator.strategies.spread import Spread
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
 from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered
 from matloop.surrogates.gaussian_process.gp import GP
@@ -85,7 +86,7 @@ class ModelBased(ABC):
         at_least(1, self.name, refit_every=refit_every)
         if not objectives:
             raise ConfigError(f"{self.name}: expected at least one objective, got none; name one under `objectives`")
-        self.space = space
+        self.space = self._whole = space
         self.objectives = objectives
         self.limits = Limits(objectives)
         self.initial = initial
@@ -99,7 +100,7 @@ class ModelBased(ABC):
             self._surrogate = transferred(self._surrogate, self.earlier, self._encode, objectives)
         self._seed = seed
         self._sampler = Sampler(space)
-        self._start = SpaceFilling(space=space, seed=seed)
+        self._start: SpaceFilling | Spread = SpaceFilling(space=space, seed=seed)
         self._tried = Tried()
         self._answered: list[Trial] = []
         self._fitted: tuple[int, Model] | None = None
@@ -126,13 +127,25 @@ class ModelBased(ABC):
                 model = model.redraw(int(rng.integers(2**63)))
             batch = self._propose(n, model, pending, reserved, rng)
             proposals = list(batch.proposals)
-            if self.explain and batch.considered is not None:
+            if self.explain and batch.considered is not None and not self._narrowed:
                 ahead = self._glance(model, batch.considered, pending)
                 if ahead is not None:
                     proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead.as_json()})
         if not proposals and not pending:
             raise exhausted(self.space)
         return proposals
+
+    def ask_within(
+        self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator, part: Space
+    ) -> list[Proposal]:
+        """Propose from a part of the space, by a model of all that was measured; see `AsksWithin.ask_within`."""
+        whole, sampler, start = self.space, self._sampler, self._start
+        known = [trial.point for trial in self._answered]
+        self.space, self._sampler, self._start = part, Sampler(part), Spread(part, known, self._tried)
+        try:
+            return self.ask(n, pending, rng)
+        finally:
+            self.space, self._sampler, self._start = whole, sampler, start
 
     def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Ahead | None:
         """What there is still to be had; see `WithOutlook.outlook` and `stopping.outlook`.
@@ -205,6 +218,7 @@ class ModelBased(ABC):
 
     def tell(self, trial: Trial) -> None:
         """Remember a finished trial; a failed one only so that its point is not tried again."""
+        assert not isinstance(self._start, Spread)  # that is there for an ask alone
         self._start.tell(trial)
         self._tried.add(trial)
         if trial.values is not None and any(o.name in trial.values for o in self.objectives):
@@ -266,6 +280,12 @@ class ModelBased(ABC):
         except SpaceExhausted:
             return []
 
+    def _inside(self, points: list[Point]) -> list[Point]:
+        """The points; while a part of the space is asked for, its points next to them."""
+        if not (self._narrowed and isinstance(self.space, Vectorised)):
+            return points
+        return [self.space.decode(row) for row in self._encode(points).numpy()]
+
     def _predict(self, model: Model, x: torch.Tensor) -> list[Prediction]:
         """What the model expects to be measured at (n, d) points."""
         with torch.no_grad():
@@ -291,6 +311,7 @@ class ModelBased(ABC):
         """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
         stretch = self._record.stretch()
         notes = {"origin": self.name, STRETCH: stretch, **trust(model, self.earlier, self.objectives)}
+        notes |= {"worth": choice.worth} if choice else {}
         if not self.explain:
             return notes
         explanation = self._explainer_of(model)(point, place, choice, feasible)
@@ -313,6 +334,11 @@ class ModelBased(ABC):
             )
             self._explainer = model, count, explainer
         return self._explainer[2]
+
+    @property
+    def _narrowed(self) -> bool:
+        """Whether a part of the space is asked for."""
+        return self.space is not self._whole
 
     def _goal(self) -> Goal | None:
         """What it seeks; None before the model is asked, or if it seeks to know."""
