@@ -72,7 +72,9 @@ class Lattice:
 
     def every(self) -> Array:
         """(n, m) float64: all of the mixtures, each once; n is `count`, so ask for that first."""
-        rows: list[tuple[tuple[int, ...], int, int]] = [((), c, self._total) for c in range(self._least, self._most + 1)]
+        rows: list[tuple[tuple[int, ...], int, int]] = [
+            ((), c, self._total) for c in range(self._least, self._most + 1)
+        ]
         for i in range(len(self._low)):
             later = self._ways[i + 1]
             rows = [

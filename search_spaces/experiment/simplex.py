@@ -78,9 +78,7 @@ class Simplex:
         low, high = self._low[chosen], self._high[chosen]
         least, most = low.sum(), high.sum()
         slack = 1e-12 * self._total
-        return bool(
-            (high - low > slack).sum() <= 1 or most <= self._total + slack or least >= self._total - slack
-        )
+        return bool((high - low > slack).sum() <= 1 or most <= self._total + slack or least >= self._total - slack)
 
     def _only(self, chosen: Set) -> Array:
         return self._within(self._low, chosen)

@@ -154,7 +154,6 @@ KIND = {"type": "categorical", "choices": ["a", "b"]}
         ({"x": 3}, "'x' to have type"),
         ({"x": {"type": "flot"}}, "'x' to have type"),
         ({"x": {"type": "float", "low": 2, "high": 1}}, "low <= high for parameter 'x'"),
-        ({"x": {"type": "float", "low": 1, "high": 1}}, "low < high for parameter 'x'"),
         ({"x": {"type": "float", "low": 1}}, "high of parameter 'x', got None"),
         ({"x": {"type": "float", "low": math.nan, "high": 1}}, "low of parameter 'x'"),
         ({"x": {"type": "integer", "low": 0.5, "high": 3}}, "whole number for low"),
