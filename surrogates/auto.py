@@ -25,6 +25,7 @@ from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.surrogates.blend import Blend
 from matloop.surrogates.checks import check_data, check_noise
 from matloop.surrogates.gaussian_process.gp import GP
+from matloop.surrogates.milestones import milestone
 from matloop.surrogates.networks.dropout import MCDropout
 from matloop.surrogates.networks.ensemble import Ensemble
 from matloop.surrogates.noise import fit
@@ -38,9 +39,6 @@ SUITED: Mapping[str, tuple[int, float]] = {
     "mc_dropout": (100, math.inf),
 }
 """Fewest and most rows for which each is considered: exact processes cost the rows cubed, networks need some data."""
-
-GROWTH = 1.25
-"""Factor by which the data grow between two decisions."""
 
 REMEMBERED = 16
 """Decisions that are kept: each output may have one of its own."""
@@ -147,11 +145,3 @@ class Auto:
             density = -0.5 * ((y[out] - mean) ** 2 / variance + (2 * math.pi * variance / unit**2).log())
             found[out] = density.sum(dim=1).numpy()
         return found
-
-
-def milestone(n: int) -> int:
-    """Largest size up to n at which a decision is made: each is a quarter more than the one before."""
-    size = 1
-    while (larger := max(size + 1, int(size * GROWTH))) <= n:
-        size = larger
-    return size

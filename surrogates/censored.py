@@ -16,8 +16,8 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,8 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.special import erfcx, log_ndtr
 
 from matloop.orchestrator.protocols import Surrogate
-from matloop.surrogates.gaussian_process.gp import GP, ExactGP
+from matloop.surrogates.gaussian_process.gp import GP
+from matloop.surrogates.gaussian_process.process import Process
 from matloop.surrogates.noise import fit
 
 if TYPE_CHECKING:
@@ -98,14 +99,14 @@ def fit_censored(
     stated[limits, 0] = np.hypot(sites.deviation, np.nan_to_num(noise[limits, 0]))
     fitted = fit(surrogate, x, values, seed, stated)
     for part in fitted.modules():
-        if isinstance(part, ExactGP) and len(part.task.x) == len(x):
-            _expect_noise_of(part, ~limits)
+        if isinstance(part, Process) and len(part.task.x) == len(x) and not limits.all():
+            part.expect_noise_of(torch.as_tensor(~limits))
     return fitted
 
 
 def _settle(
     process: GP, x: torch.Tensor, y: torch.Tensor, seed: int, noise: Array, side: npt.NDArray[np.int_], spread: float
-) -> tuple[ExactGP, Sites]:
+) -> tuple[Process, Sites]:
     """The process with the sites of all limits in it, and these."""
     limits = side != 0
     values, stated = y.clone(), noise.copy()
@@ -133,19 +134,13 @@ def _fitted(
     noise: Array,
     rows: npt.NDArray[np.bool_],
     usual: npt.NDArray[np.bool_],
-) -> ExactGP:
+) -> Process:
     if not rows.any():  # no limit says anything, and nothing else is known
         rows = ~rows
     model = process.fit(x[rows], y[rows], seed, noise=noise[rows])
-    _expect_noise_of(model, usual[rows])
+    if usual[rows].any():  # not as vague as limits are
+        model.expect_noise_of(torch.as_tensor(usual[rows]))
     return model
-
-
-def _expect_noise_of(model: ExactGP, usual: npt.NDArray[np.bool_]) -> None:
-    """Let a new measurement be as noisy as these rows, not as vague as limits are."""
-    if usual.any():
-        model.usual = torch.as_tensor(usual)
-        model.task = replace(model.task, usual=model.usual)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +152,13 @@ class Prior:
     noise: float
 
 
-def _prior(model: Any, x: torch.Tensor) -> Prior:
+def _prior(model: Process, x: torch.Tensor) -> Prior:
     """Of a fitted process of one output, in the unit of its data."""
     with torch.no_grad():
-        places = model.transform_inputs(x)
-        function = model.forward(places)
-        centre, scale = float(model.outcome_transform.means), float(model.outcome_transform.stdvs)
-        measured = model.posterior(x[:1], observation_noise=True).variance - model.posterior(x[:1]).variance
-        covariance = scale**2 * function.covariance_matrix.numpy()
-        return Prior(centre + scale * function.mean.numpy(), covariance, max(float(measured), 1e-12 * scale**2))
+        centre, scale, output = float(model.task.centre[0]), float(model.task.scale[0]), model.outputs[0]
+        mean = np.full(len(x), centre + scale * float(output.constant.mean()))
+        covariance = model.prior_covariance(x, x)[0].numpy()
+        return Prior(mean, covariance, max(float(model.noise()[0]), 1e-12 * scale**2))
 
 
 def find(prior: Prior, y: Array, noise: Array, side: npt.NDArray[np.int_]) -> Sites:

@@ -1,4 +1,4 @@
-"""The commands of a lab: recommend, tell, outlook, cancel. They open the ledger for a moment, beside any others."""
+"""The commands of a lab: recommend, tell, predict and others. They open the ledger for a moment, beside any others."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ Changes = Annotated[
 ]
 
 NO_OUTLOOK = (
-    "the strategy cannot say: it looks ahead where one objective is to be as high or as low as possible, "
-    "once its model has enough results"
+    "the strategy cannot say: those with a model look ahead (bayesian, active_learning), once it has enough results"
 )
 
 
@@ -78,19 +77,60 @@ def outlook(
     campaign: CampaignFile,
     delta: Annotated[
         float | None,
-        typer.Option("--delta", help="Least difference that counts, in the objective's unit; else that of the noise."),
+        typer.Option(
+            "--delta",
+            help="Least gain that counts: in the objective's unit (else that of the noise); "
+            "with several, a share of the hypervolume (else 0.01).",
+        ),
     ] = None,
     number: Annotated[int, typer.Option("-n", "--number", help="How many experiments are to come.", min=1)] = 1,
     study: Study = None,
     directory: Directory = None,
     accept_changes: Changes = False,
 ) -> None:
-    """Say what further experiments are worth: the chance of something better, and the gain to be expected."""
+    """Say what further experiments are worth: the chance of something better, and the gain to be expected.
+
+    What is better follows from the strategy: a better value, a larger front of several objectives, a point within the
+    target range, a model that knows more.
+    """
     from matloop.orchestrator.cli.commands.opening import opened
 
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
         found = lab.outlook(delta, number)
         typer.echo(found.get("text", NO_OUTLOOK))
+
+
+def predict(
+    campaign: CampaignFile,
+    points: Annotated[
+        Path, typer.Argument(help="Table of points (CSV) with a column for each input.", metavar="POINTS")
+    ],
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the predictions as a table.", metavar="FILE")] = None,
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
+) -> None:
+    """Predict what experiments would give, with 90 % intervals; points may lie outside the space."""
+    from matloop.orchestrator.cli.commands.opening import opened
+    from matloop.orchestrator.cli.commands.predict import predict as start
+
+    with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
+        start(lab, points, csv=csv, console=console())
+
+
+def best(
+    campaign: CampaignFile,
+    number: Annotated[int, typer.Option("-n", "--number", help="How many of the measured ones.", min=1)] = 1,
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
+) -> None:
+    """Say where the best is: measured, by the model among what was measured, and where the model expects it."""
+    from matloop.orchestrator.cli.commands.best import show
+    from matloop.orchestrator.cli.commands.opening import opened
+
+    with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
+        show(lab, number, console=console())
 
 
 def cancel(

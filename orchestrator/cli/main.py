@@ -335,6 +335,8 @@ def serve(
 app.command()(lab.recommend)
 app.command()(lab.tell)
 app.command()(lab.outlook)
+app.command()(lab.predict)
+app.command()(lab.best)
 app.command()(lab.cancel)
 app.command()(corrections.amend)
 app.command()(corrections.void)

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from matloop.orchestrator.composition.binding import KINDS, Place, bind, construct, find, parameters
-from matloop.orchestrator.composition.config import Config, ObjectiveConfig, references, sources
+from matloop.orchestrator.composition.config import Config, ObjectiveConfig, is_path, references, sources
+from matloop.orchestrator.composition.earlier import KEYS, earlier
 from matloop.orchestrator.composition.outcomes import Outcomes, Recorded, Rehearsal
 from matloop.orchestrator.composition.source import suggest
-from matloop.orchestrator.errors import ConfigError, Problem
+from matloop.orchestrator.earlier import Earlier
+from matloop.orchestrator.errors import ConfigError, MatloopError, Problem
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.loop.budget import Budget
@@ -169,6 +171,8 @@ class Builder:
         options = {key: value for key, value in spec.items() if key != "kind"}
 
         def build(name: str, value: Any, at: Place) -> tuple[bool, Any]:
+            if role == "strategy" and name == "data" and isinstance(value, Mapping) and "from" in value:
+                return True, self._data(value, parameters(target)["data"].annotation, at, study)
             if isinstance(value, Mapping) and set(value) == {"from"}:
                 return True, self._outcome(role, name, value["from"], at, study)
             if name in ROLES and (isinstance(value, str) or (isinstance(value, Mapping) and "kind" in value)):
@@ -181,7 +185,7 @@ class Builder:
             if role == "space" and "examples" in parameters(target) and "examples" not in options:
                 injected["examples"] = self._examples(str(place.location[1]))
         except ConfigError as error:  # what it rests on is wrong; say what is wrong with it too
-            names = dict.fromkeys(("seed", "folder", "space", "objectives"))
+            names = dict.fromkeys(("seed", "folder", "space", "objectives", "past"))
             with also(error):
                 bind(target, options, place, injected=names, build=build)
             raise
@@ -212,6 +216,8 @@ class Builder:
             "seed": derive_seed(self.config.seed, owner, role) % 2**31,
             "folder": self.config.folder,
         }
+        if role == "space" and "past" in parameters(target):
+            injected["past"] = self.outcomes.past(study, self._told_of(study))
         if role not in ("space", "driver") or (role == "driver" and "space" in parameters(target)):
             injected["space"] = self.space(study)
         if role not in ("space", "driver"):
@@ -220,9 +226,12 @@ class Builder:
             injected["objectives"] = tuple(o.objective(n, o.unit or "") for n, o in asked.items())
         return injected
 
+    def _told_of(self, study: str) -> list[str]:
+        """Earlier studies whose trials the strategy of a study is told of."""
+        data = self.config.studies[study].strategy.get("data")
+        return sources(data["from"]) if isinstance(data, Mapping) and set(data) == {"from"} else []
+
     def _outcome(self, role: str, name: str, source: str | list[str], at: Place, study: str) -> Any:
-        if name == "data" and role == "strategy":
-            return tuple(trial for earlier in sources(source) for trial in self.outcomes.trials(earlier))
         if not isinstance(source, str):
             raise at.error(f"expected the name of one earlier study, got {source}; only a strategy's data take several")
         if name == "network":
@@ -233,6 +242,43 @@ class Builder:
             keys = (name,) if name in ("space", "driver", "strategy", "filler") else ("strategy", name)
             return self._component(ROLES[name], *self.origin(source, *keys), study)
         raise at.error(f"`from:` cannot stand here; it can for {', '.join(sorted({'network', 'data', *ROLES}))}")
+
+    def _data(self, value: Mapping[str, Any], accepted: Any, at: Place, study: str) -> tuple[Any, ...]:
+        """Trials of earlier studies, and results of other campaigns, that a strategy begins with."""
+        if unknown := [key for key in value if key not in KEYS]:
+            raise (at / unknown[0]).error(f"unknown key; expected {', '.join(KEYS)}")
+        given = value["from"] if isinstance(value["from"], list) else [value["from"]]
+        paths = [source for source in given if is_path(source)]
+        if not paths and set(value) != {"from"}:
+            raise at.error("expected `from: STUDY` alone; `study` and `given` are for the path of another campaign")
+        if paths and "Earlier" not in str(accepted):
+            raise at.error("this strategy cannot learn from other campaigns; use bayesian or active_learning")
+        found: list[Any] = [trial for name in sources(given) for trial in self.outcomes.trials(name)]
+        for path in paths:
+            try:
+                one = earlier(
+                    path,
+                    study=value.get("study"),
+                    given=value.get("given") or {},
+                    folder=self.config.folder,
+                    space=self.space(study),
+                    objectives=self.objectives(study),
+                )
+            except ConfigError as error:
+                raise self.config.refused(at.location, error) from error
+            self._remember_earlier(one, ".".join(map(str, (*at.location, path))))
+            found.append(one)
+        return tuple(found)
+
+    def _remember_earlier(self, one: Earlier, key: str) -> None:
+        """Note what was read; a session goes on with what it began with."""
+        before = self.outcomes.known_files().get(key)
+        if before is not None and before != one.mark:
+            raise MatloopError(
+                f"{one.name} has changed since this campaign was opened: it had {before}, now it has {one.mark}; open "
+                "it again, with --accept-changes if the new results are to be taken"
+            )
+        self.files[key] = one.mark
 
     def _remember_files(self, options: Mapping[str, Any], arguments: Mapping[str, Any], place: Place) -> None:
         for name, value in options.items():

@@ -249,8 +249,14 @@ def _names(config: Config) -> Iterator[Problem]:
 
 
 def sources(value: object) -> list[str]:
-    """Names of the studies that stand behind `from:`."""
-    return [study for study in (value if isinstance(value, list) else [value]) if isinstance(study, str)]
+    """Names of the studies that stand behind `from:`, without the paths of other campaigns."""
+    named = [study for study in (value if isinstance(value, list) else [value]) if isinstance(study, str)]
+    return [study for study in named if not is_path(study)]
+
+
+def is_path(source: object) -> bool:
+    """Whether what stands behind `from:` is a file or folder of another campaign, and no study of this one."""
+    return isinstance(source, str) and (any(sign in source for sign in "/\\") or source.endswith((".yaml", ".yml")))
 
 
 def references(component: Mapping[str, Any], location: Location) -> Iterator[tuple[Location, str]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from matloop.orchestrator.composition import build
 from matloop.orchestrator.composition.config import Config
@@ -29,9 +29,11 @@ from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.shared import WAIT_S, SharedLedger
 from matloop.orchestrator.loop.study import Study
 from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT
-from matloop.orchestrator.protocols import Guiding, Space
+from matloop.orchestrator.protocols import Guiding, Predicting, Space
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Objective, Proposal, Trial, missing
+
+T = TypeVar("T")
 
 ROUNDS = 8
 """How often the strategy is asked beside other clients; if one of them was quicker each time, they wait for once."""
@@ -278,14 +280,32 @@ class Experiments:
         """What further experiments are worth, by the strategy's model; empty if it cannot say. May take seconds.
 
         Args:
-            delta: least difference that counts, > 0, in the objective's unit; None for one of the size of the noise.
+            delta: least gain that counts, > 0, in the objective's unit; of several objectives a share of the dominated
+                hypervolume. None for a difference of the size of the noise, or 1 % of the hypervolume. Active learning
+                seeks none.
             q: number of experiments to come, from 1 to 100.
+
+        Returns:
+            `probability_better`, `delta`, `expected_gain` and more, see `Outlook` in
+            `matloop.orchestrator.strategies.advice.stopping`; in active learning those of `Lesson` beside it.
 
         Raises:
             MatloopError: delta or q is out of range.
         """
         with self._asking:
             return self._recommender.outlook(delta, q)
+
+    def foresee(self, ask: Callable[[Predicting], T]) -> T:
+        """What the strategy's model answers to a question; the ledger stays free meanwhile. May take seconds.
+
+        Args:
+            ask: puts the question to the strategy, which has been told every result.
+
+        Raises:
+            NoPrediction: the strategy has no model, or too few results for it.
+        """
+        with self._asking:
+            return self._recommender.foresee(ask)
 
     def close(self) -> None:
         """Let go of the ledger; harmless when called twice."""

@@ -18,7 +18,9 @@ from matloop.orchestrator.report import figure as fig
 from matloop.orchestrator.report import text
 from matloop.orchestrator.report.fronts import Pair
 from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.report.response import Slice
 from matloop.orchestrator.report.sections import pareto as trade
+from matloop.orchestrator.report.sections import slices
 from matloop.orchestrator.trial import Objective, Trial, complete
 
 SIZE = (7.0, 4.2)
@@ -160,6 +162,11 @@ def parameter(trials: Sequence[Trial], layout: Layout, name: str, objective: Obj
         _legend(axes)
 
     return _draw(paint)
+
+
+def slice_(cut: Slice, objective: Objective) -> Figure:
+    """What the model expects along the inputs of a slice."""
+    return _draw(lambda axes: slices.paint(axes, cut, objective))
 
 
 def _draw(paint: Callable[[Axes], None]) -> Figure:

@@ -56,7 +56,7 @@ class Rules:
             before: those that were corrected or set aside, as they were before the last time.
             later: trial by the request with which its later values were told.
             amend: whether another result may take the place of a recorded one.
-            allow_outside: whether values may lie outside the plausible ranges.
+            allow_outside: whether values may lie outside the plausible ranges, and points outside the space.
 
         Returns:
             An entry for every result without a problem, in order, and the problems.
@@ -67,7 +67,8 @@ class Rules:
         seen: set[object] = set()
         taken: set[int] = set()
         for row, result in enumerate(each.plain() for each in results):
-            found = self._faults(result, allow_outside)
+            again = reported.get(result.request)
+            found = self._faults(result, allow_outside, again is not None and same(again.point, result.point))
             if not found:
                 name: object = result.trial if result.trial is not None else result.request or object()
                 if name in seen:
@@ -150,31 +151,46 @@ class Rules:
                     return trial
         return None
 
-    def _faults(self, result: Result, allow_outside: bool) -> list[Problem]:
-        """What is wrong whatever is on record; places begin with the field of the result."""
+    def _faults(self, result: Result, allow_outside: bool, known: bool) -> list[Problem]:
+        """What is wrong; places begin with the field of the result. A point that is `known` was taken before."""
         faults = []
         if result.trial is not None and (isinstance(result.trial, bool) or not isinstance(result.trial, int)):
             faults.append(Problem(f"expected the number of a trial, got {result.trial!r}", ("trial",)))
         for field, longest in (("failure", LONGEST_TEXT), ("note", LONGEST_TEXT), ("request", LONGEST_NAME)):
             faults += check_text(getattr(result, field), field, longest=longest)
         faults += check_cost(result.cost)
-        if result.point is not None:
-            faults += self._point_faults(result.point)
+        if result.point is not None and not known:
+            faults += self._point_faults(result.point, allow_outside)
         return faults or self._value_faults(result, allow_outside)
 
-    def _point_faults(self, point: Mapping[str, Any]) -> list[Problem]:
+    def _point_faults(self, point: Mapping[str, Any], allow_outside: bool) -> list[Problem]:
         if not isinstance(point, Mapping) or not all(isinstance(key, str) for key in point):
             return [Problem(f"expected a mapping from parameter to value, got {shown(point)}", ("point",))]
         if not storable(point):
             return [Problem("expected numbers and text", ("point",))]
         try:
-            # what was done, not what may be planned
-            (self.space.check_measured if isinstance(self.space, Lenient) else self.space.check)(point)
+            self._check(point, allow_outside)
         except InvalidPoint as error:
-            return [replace(problem, place=("point", *problem.place[:1])) for problem in error.problems]
+            found = [replace(problem, place=("point", *problem.place[:1])) for problem in error.problems]
+            return [_confirmable(one) for one in found] if self._may_be_outside(point) else found
         except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:  # a space of the user's
             return [Problem(f"is not a point of the space: {error}", ("point",))]
         return []
+
+    def _check(self, point: Mapping[str, Any], allow_outside: bool) -> None:
+        """Of what was done, not what may be planned."""
+        if isinstance(self.space, Lenient):
+            self.space.check_measured(point, outside=allow_outside)
+        else:
+            self.space.check(point)
+
+    def _may_be_outside(self, point: Mapping[str, Any]) -> bool:
+        """Whether the point would be taken if somebody said that it is right."""
+        try:
+            self._check(point, True)
+        except InvalidPoint:
+            return False
+        return True
 
     def _value_faults(self, result: Result, allow_outside: bool) -> list[Problem]:
         names = [o.name for o in self.objectives]
@@ -199,14 +215,12 @@ class Rules:
         low, high = self.ranges.get(name, (-math.inf, math.inf))
         if low <= values[name] <= high:
             return []
-        return [
-            Problem(
-                f"expected {low:g} to {high:g}{unit}, got {values[name]:g}",
-                ("values", name),
-                remedy="correct it, or confirm that it is right",
-                command="--allow-outside",
-            )
-        ]
+        return [_confirmable(Problem(f"expected {low:g} to {high:g}{unit}, got {values[name]:g}", ("values", name)))]
+
+
+def _confirmable(problem: Problem) -> Problem:
+    """With the remedy for what is outside and may be right all the same."""
+    return replace(problem, remedy="correct it, or confirm that it is right", command="--allow-outside")
 
 
 def no_trial(number: int) -> Problem:

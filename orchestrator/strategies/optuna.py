@@ -66,6 +66,7 @@ class OptunaSampler:
             else _Coordinates(require(space, Vectorised, "optuna"))  # type: ignore[type-abstract]
         )
         without_limits("optuna", objectives)
+        self._space = space
         self._objectives = objectives
         self._name, self._options, self._repeats = sampler, dict(options or {}), repeats
         self._random = Sampler(space)
@@ -85,7 +86,7 @@ class OptunaSampler:
             proposals = [self._propose(study, reserved, rng) for _ in range(n)]
         found = [proposal for proposal in proposals if proposal is not None]
         if not found and not pending:
-            raise exhausted()
+            raise exhausted(self._space)
         return found
 
     def tell(self, trial: Trial) -> None:

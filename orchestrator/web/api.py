@@ -12,12 +12,15 @@ from matloop.orchestrator.lab.recommender import MOST_AHEAD
 from matloop.orchestrator.report.fronts import front
 from matloop.orchestrator.trial import best
 from matloop.orchestrator.web.schemas import (
+    BestOut,
     CancelIn,
     ErrorOut,
     ExperimentOut,
+    ForecastOut,
     ImportOut,
     Name,
     OutlookOut,
+    PointsIn,
     RecommendIn,
     ResultsIn,
     StudyOut,
@@ -172,11 +175,25 @@ def routes(service: LabService) -> APIRouter:
             raise HTTPException(415, f"expected the header 'Content-Type: text/csv', got {kind[:80]!r}")
         return await run_in_threadpool(imported, service, await request.body(), by, amend, allow_outside)
 
+    @router.post("/predict")
+    async def predict(asked: PointsIn) -> list[ForecastOut]:
+        """Predict what experiments would give, in the order of the points; nothing is recorded. May take seconds."""
+        found = await service.foresee(lab.forecast, asked.points)
+        return [ForecastOut(**one.as_json()) for one in found]
+
+    @router.get("/best")
+    async def best_of_all(
+        n: Annotated[int, Query(ge=1, le=PAGE, description="how many of the measured ones")] = 1,
+    ) -> BestOut:
+        """Say where the best is: measured, by the model among what was measured, and where the model expects it. May
+        take seconds."""
+        return BestOut(**(await service.best_now(n)).as_json())
+
     @router.get("/outlook", response_model_exclude_unset=True)
     async def outlook(
         delta: Annotated[
             float | None,
-            Query(gt=0, allow_inf_nan=False, description="least difference that counts, in the first objective's unit"),
+            Query(gt=0, allow_inf_nan=False, description="least gain that counts; see the answer"),
         ] = None,
         q: Annotated[int, Query(ge=1, le=MOST_AHEAD, description="experiments to come")] = 1,
     ) -> OutlookOut:

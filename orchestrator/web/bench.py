@@ -88,18 +88,50 @@ def causes(trials: list[Trial]) -> list[str]:
 
 
 def outlook(found: Mapping[str, Any], objective: Objective) -> list[tuple[str, str]]:
-    """What is to be said about going on, and its figure; nothing if nobody knows."""
+    """What is to be said about going on, and its figure; nothing if nobody knows.
+
+    Args:
+        found: see `Lab.outlook`.
+        objective: the first.
+    """
     if not found:
         return []
-    unit, q = f" {objective.unit}" if objective.unit else "", found["q"]
+    q = found["q"]
     coming = "experiment" if q == 1 else f"{q} experiments"
+    if "uncertainty" in found:
+        unit = f" {objective.unit}" if objective.unit and found["objective"] == objective.name else ""
+        gain = f"{text.number(found['expected_gain'])}{unit}"
+        return [
+            ("mean uncertainty of the model", f"{text.number(found['uncertainty'])}{unit}"),
+            (f"the next {coming} should lower it by", gain),
+        ]
+    chance = text.percent(found["probability_better"])
+    if found["objective"] == "target":
+        return [
+            ("chance that an untried point lies within the target range", chance),
+            (f"expected to lie within, of the next {coming}", text.number(found["expected_gain"])),
+        ]
+    if found["objective"] == "hypervolume":
+        return [
+            (f"chance that an untried point adds {_share(found['delta'])} or more to the hypervolume", chance),
+            (f"expected growth by the next {coming}", _share(found["expected_gain"])),
+        ]
+    unit = f" {objective.unit}" if objective.unit else ""
     return [
-        (
-            f"chance that something better by {text.number(found['delta'])}{unit} or more remains",
-            text.percent(found["probability_better"]),
-        ),
+        (f"chance that something better by {text.number(found['delta'])}{unit} or more remains", chance),
         (f"expected gain of the next {coming}", f"{text.number(found['expected_gain'])}{unit}"),
     ]
+
+
+def least(found: Mapping[str, Any], several: bool) -> str:
+    """What counts as a gain if nobody says it; empty where everything or nothing does."""
+    if "uncertainty" in found or found.get("objective") == "target":
+        return ""
+    return "0.01 of the hypervolume" if several else "of the size of the noise"
+
+
+def _share(value: float) -> str:
+    return f"{text.number(100 * value)}\u202f%"
 
 
 def _tiles(service: LabService, trials: list[Trial]) -> list[Tile]:

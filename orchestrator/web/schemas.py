@@ -19,6 +19,7 @@ from matloop.orchestrator.trial import Objective, Trial, keeps_limits, limited, 
 
 MOST_RESULTS = 1000
 MOST_RECOMMENDED = 100
+MOST_POINTS = 1000
 LONGEST_LIST = 4096
 
 
@@ -149,6 +150,16 @@ class RecommendIn(_Strict):
     model_config = ConfigDict(json_schema_extra={"example": {"n": 2, "by": "Ana"}})
 
 
+class PointsIn(_Strict):
+    """Points to be predicted."""
+
+    points: list[Annotated[dict[Key, Input], Field(max_length=1000)]] = Field(
+        min_length=1, max_length=MOST_POINTS, description="each with a value for every input; may lie outside the space"
+    )
+
+    model_config = ConfigDict(json_schema_extra={"example": {"points": [{"temperature": 805, "solvent": "water"}]}})
+
+
 class CancelIn(_Strict):
     """Why a recommendation will not be done."""
 
@@ -247,13 +258,57 @@ class OutlookOut(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    probability_better: float | None = Field(None, description="that something better by at least delta remains")
-    delta: float | None = Field(None, description="least difference that counts, in the objective's unit")
-    expected_gain: float | None = Field(None, description="of the next q experiments, in the objective's unit")
+    probability_better: float | None = Field(
+        None, description="that something better by at least delta remains; not in active learning"
+    )
+    delta: float | None = Field(
+        None, description="least gain that counts, in the objective's unit; of several, a share of the hypervolume"
+    )
+    uncertainty: float | None = Field(None, description="of the model, root mean square; in active learning")
+    expected_gain: float | None = Field(
+        None,
+        description="of the next q experiments: in the objective's unit; of several, a share of the hypervolume; for a "
+        "target range, how many lie within; in active learning, by how much they lower the uncertainty",
+    )
     q: int | None = Field(None, description="number of those experiments")
     expected_gain_per_cost: float | None = Field(None, description="the same per unit of cost")
-    objective: str | None = Field(None, description="that this is about")
+    objective: str | None = Field(None, description="that this is about; else hypervolume, target or all")
     text: str | None = Field(None, description="all of this in a sentence")
+
+
+class ForecastOut(BaseModel):
+    """What the model expects of one point."""
+
+    point: dict[str, Any]
+    mean: dict[str, float] = Field(description="expected values by objective")
+    interval: dict[str, tuple[float, float]] = Field(description="90 % of measurements are expected within, likewise")
+    works: float | None = Field(description="probability that the experiment works; null while nothing has failed")
+    outside: str = Field(description="why it is an extrapolation beyond the space; empty if it is none")
+
+
+class LikelyOut(ForecastOut):
+    """A measured experiment that the model holds for one of the best."""
+
+    trial: int
+
+
+class MeasuredOut(BaseModel):
+    """One of the best measured experiments."""
+
+    trial: int
+    point: dict[str, Any]
+    values: dict[str, float]
+
+
+class BestOut(BaseModel):
+    """Where the best is."""
+
+    target: dict[str, tuple[float, float]] = Field(description="values that are wanted, where a range is")
+    measured: list[MeasuredOut] = Field(description="best measured; of several objectives all that no other beats")
+    likely: list[LikelyOut] = Field(description="the same by what the model expects of the measured points")
+    expected: list[ForecastOut] = Field(description="where the model expects the best in the whole space")
+    reason: str = Field(description="why there is nothing from the model; empty if there is")
+    text: str = Field(description="all of this in sentences")
 
 
 class Problem(BaseModel):

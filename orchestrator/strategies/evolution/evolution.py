@@ -83,6 +83,7 @@ class Evolution:
         self._objectives = objectives
         self._tournament, self._inherit = tournament, inherit
         self._sampler = Sampler(space)
+        self._space = space
         self._tried = Tried()
         self._breeder = Breeder(evolvable, crossover, mutation, self._tried)
         self._population = Population(
@@ -106,7 +107,7 @@ class Evolution:
             in_flight.append(proposal.point)
             proposals.append(proposal)
         if not proposals and not pending:
-            raise exhausted()
+            raise exhausted(self._space)
         return proposals
 
     def tell(self, trial: Trial) -> None:

@@ -7,7 +7,7 @@ greedy batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -16,13 +16,15 @@ import numpy as np
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 
+from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Evolvable, Finite, Space, Surrogate, Vectorised
 from matloop.orchestrator.strategies.advice.explanation import Choice
+from matloop.orchestrator.strategies.advice.goals import Goal, Highest, Target, Tradeoff
 from matloop.orchestrator.strategies.modelled.acquisitions import Utility, acquisition, gain_interval, suitable
 from matloop.orchestrator.strategies.modelled.analytic import InRange
-from matloop.orchestrator.strategies.modelled.candidates import Evaluated, climb
+from matloop.orchestrator.strategies.modelled.candidates import Evaluated, climb, evaluate
 from matloop.orchestrator.strategies.modelled.cost import LEARNED, Cost
 from matloop.orchestrator.strategies.modelled.feasibility import Feasibility, informative
 from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
@@ -81,7 +83,7 @@ class Bayesian(ModelBased):
         acquisition: Literal["auto", "log_ei", "log_nei", "log_nehvi", "ucb", "thompson", "target_range"] = "auto",
         target: dict[str, tuple[float, float]] | None = None,
         initial: int = 10,
-        data: Sequence[Trial] = (),
+        data: Sequence[Trial | Earlier] = (),
         candidates: int = 256,
         restarts: int = 4,
         iterations: int = 25,
@@ -112,7 +114,9 @@ class Bayesian(ModelBased):
                 itself, else log_ei.
             target: lowest and highest value wanted, by objective; -.inf and .inf leave a side open.
             initial: answered trials before the model is asked, >= 2; until then points fill the space.
-            data: finished trials of an earlier study; they count towards `initial`.
+            data: finished trials of an earlier study, which count towards `initial`; or results of another campaign,
+                `{from: PATH, study: NAME, given: {input: value}}`, which the model trusts as far as they foretell this
+                one's, and which make do with 4 results before the model is asked, if `initial` is more.
             candidates: random points, and mutants of the best, at which a search begins, >= 1 of each.
             restarts: of them the best, from which one climbs, >= 1.
             iterations: most steps of that climb, by L-BFGS-B or, where the model has steps, by trials, >= 1.
@@ -138,13 +142,13 @@ class Bayesian(ModelBased):
                 f"{self.name}: expected one objective for replicate: auto, got {len(sought)}", at="replicate"
             )
         self.acquisition = suitable(acquisition, space, sought, target, cost, bool(limited(objectives)))
-        self.seeks_best = self.acquisition != "target_range"
         self.candidates = candidates
         self.restarts = restarts
         self.iterations = iterations
         self.beta = beta
         self.replicate = replicate
         self.feasibility = feasibility
+        self._wanted = {name: (float(low), float(high)) for name, (low, high) in (target or {}).items()}
         self._interval = None if target is None else gain_interval(target, sought)
         self._cost = None if cost is None else Cost(cost, space=space, budget=cost_budget, seed=seed)
         self._failed: list[tuple[int, Point]] = []
@@ -167,6 +171,19 @@ class Bayesian(ModelBased):
             self._failed.append((len(self._answered), trial.point))
         if self._cost is not None:
             self._cost.tell(trial)
+
+    @property
+    def target(self) -> Mapping[str, tuple[float, float]]:
+        """Values that are wanted by objective; see `Predicting.target`."""
+        return self._wanted
+
+    def _merit(self, model: Model, x: torch.Tensor) -> torch.Tensor:
+        if self.acquisition != "target_range":
+            return super()._merit(model, x)
+        y, known = self._gains(), self._encode(t.point for t in self._answered)
+        nothing = self._encode([])
+        function = acquisition("target_range", model, Utility.of(y), known, y, nothing, self.beta, self._interval)
+        return evaluate(function, x)[:, None]
 
     def _propose(
         self, n: int, model: Model, pending: Sequence[Unanswered], reserved: Reserved, rng: np.random.Generator
@@ -251,6 +268,16 @@ class Bayesian(ModelBased):
             x = self._encode([p for *_, p in story]).numpy()
             self._classifier = *counts, Feasibility(x, [worked for _, worked, _ in story], bounds)
         return self._classifier[2]
+
+    def _goal(self) -> Goal | None:
+        kept = self.limits.kept(self._answered)
+        if not self._ready() or not kept:
+            return None
+        if self._interval is not None:
+            return Target(self._interval)
+        if len(self.limits.goals) > 1:
+            return Tradeoff.of(self._settled(self._model())[kept][:, self.limits.goals])
+        return Highest(self.objectives[self.limits.goals[0]])
 
     def _works(self, x: torch.Tensor) -> torch.Tensor | None:
         if not (self.feasibility and self._failed):

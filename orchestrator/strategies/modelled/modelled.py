@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,18 +13,22 @@ import numpy as np
 import torch
 from gpytorch.utils.warnings import NumericalWarning
 
-from matloop.orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
+from matloop.orchestrator.earlier import Earlier
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, NoPrediction, SpaceExhausted
 from matloop.orchestrator.options import at_least
-from matloop.orchestrator.protocols import Encodable, Finite, Redrawable, Space, Surrogate, Vectorised, require
+from matloop.orchestrator.protocols import Encodable, Lenient, Redrawable, Space, Surrogate, require
+from matloop.orchestrator.protocols.strategies import Outlook as Ahead
 from matloop.orchestrator.randomness import derive_seed, torch_seed
-from matloop.orchestrator.strategies.advice import stopping
+from matloop.orchestrator.strategies.advice import optimum, stopping
 from matloop.orchestrator.strategies.advice.explanation import Choice, Explainer
+from matloop.orchestrator.strategies.advice.goals import Goal
 from matloop.orchestrator.strategies.advice.prospects import prospects
 from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
 from matloop.orchestrator.strategies.modelled import values
+from matloop.orchestrator.strategies.modelled.transfer import WITH_EARLIER, split, transferred, trust
 from matloop.orchestrator.strategies.modelled.values import Limits
-from matloop.orchestrator.strategies.random import Random, Sampler
+from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
 from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered
@@ -36,6 +40,10 @@ if TYPE_CHECKING:
 
 OUTLOOK_CANDIDATES = 160
 """Candidates that the outlook recorded with a proposal is taken over: an ask must not wait for it."""
+
+
+PREDICTED_AT_ONCE = 256
+"""Points whose predictions are computed together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,6 @@ class ModelBased(ABC):
     """
 
     name: str
-    seeks_best = True
     slow = True  # fits take seconds: with several slots, asked on a thread of its own
 
     def __init__(
@@ -69,7 +76,7 @@ class ModelBased(ABC):
         objectives: tuple[Objective, ...],
         surrogate: Surrogate | None,
         initial: int,
-        data: Sequence[Trial],
+        data: Sequence[Trial | Earlier],
         refit_every: int,
         explain: bool,
         seed: int,
@@ -85,21 +92,25 @@ class ModelBased(ABC):
         self.refit_every = refit_every
         self.explain = explain
         self._encoder = require(space, Encodable, self.name)  # type: ignore[type-abstract]
+        told, self.earlier = split(data)
         self._surrogate = surrogate or _default(space)
+        if self.earlier:
+            self.initial = min(initial, WITH_EARLIER)
+            self._surrogate = transferred(self._surrogate, self.earlier, self._encode, objectives)
         self._seed = seed
         self._sampler = Sampler(space)
-        self._start = SpaceFilling(space=space, seed=seed) if _listable(space) else Random(space=space)
+        self._start = SpaceFilling(space=space, seed=seed)
         self._tried = Tried()
         self._answered: list[Trial] = []
         self._fitted: tuple[int, Model] | None = None
         self._record = Record(objectives)
         self._explainer: tuple[Model, int, Explainer] | None = None
-        for trial in data:
+        for trial in told:
             self._check(trial)
             self.tell(trial)
-        if data and not self._answered:
+        if told and not self._answered:
             raise ConfigError(
-                f"{self.name}: none of the {len(data)} trials in `data` has values for "
+                f"{self.name}: none of the {len(told)} trials in `data` has values for "
                 f"{[o.name for o in objectives]}; take data from a study with the same objectives",
                 at="data",
             )
@@ -109,33 +120,35 @@ class ModelBased(ABC):
         if not self._ready():
             return self._start.ask(n, pending, rng)
         reserved = self._tried.pending(pending)
-        with torch_seed(int(rng.integers(2**63))), _quiet():
+        with torch_seed(int(rng.integers(2**63))), quiet():
             model = self._model()
             if isinstance(model, Redrawable):
                 model = model.redraw(int(rng.integers(2**63)))
             batch = self._propose(n, model, pending, reserved, rng)
             proposals = list(batch.proposals)
-            if self.explain and batch.considered is not None and self._can_look_ahead():
-                places = torch.cat([batch.considered, self._encode(t.point for t in pending)])
-                ahead = self._look_ahead(model, places, 1, most=OUTLOOK_CANDIDATES).as_json()
-                proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead})
+            if self.explain and batch.considered is not None:
+                ahead = self._glance(model, batch.considered, pending)
+                if ahead is not None:
+                    proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead.as_json()})
         if not proposals and not pending:
-            raise exhausted()
+            raise exhausted(self.space)
         return proposals
 
-    def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Outlook | None:
+    def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Ahead | None:
         """What there is still to be had; see `WithOutlook.outlook` and `stopping.outlook`.
 
         Returns:
-            None before the model is asked, with several objectives, or if the strategy does not seek the best.
+            None before the model is asked.
         """
-        if not self._can_look_ahead():
+        goal = self._goal()
+        if goal is None:
             return None
-        with torch_seed(int(rng.integers(2**63))), _quiet():
+        with torch_seed(int(rng.integers(2**63))), quiet():
             model = self._model()
             kept = self.limits.kept(self._answered)
-            order = self._settled(model)[kept, self.limits.goals[0]].argsort(descending=True, stable=True).tolist()
-            best = [self._answered[kept[i]].point for i in order]
+            gains = self._settled(model)[kept][:, self.limits.goals]
+            worth = goal.score(gains, torch.full_like(gains, 1e-12))
+            best = [self._answered[kept[i]].point for i in worth.argsort(descending=True, stable=True).tolist()]
             nothing = self._tried.pending(())
             candidates = prospects(
                 self.space,
@@ -145,8 +158,50 @@ class ModelBased(ABC):
                 best,
                 self._tried,
                 rng,
+                goal.score,
             )
-            return self._look_ahead(model, candidates, q, delta)
+            return self._look_ahead(model, goal, candidates, q, delta)
+
+    @property
+    def target(self) -> Mapping[str, tuple[float, float]]:
+        """Values that are wanted by objective; see `Predicting.target`."""
+        return {}
+
+    def predict(self, points: Sequence[Point]) -> list[Prediction]:
+        """What the model expects of any points; see `Predicting.predict`."""
+        with self._foresight() as model:
+            parts = torch.split(self._encode(points), PREDICTED_AT_ONCE)
+            return [prediction for part in parts for prediction in self._predict(model, part)]
+
+    def works(self, points: Sequence[Point]) -> list[float] | None:
+        """Probability that experiments work; see `Predicting.works`."""
+        with self._foresight():
+            found = self._works(self._encode(points))
+            return None if found is None else found.tolist()
+
+    def optimum(self, rng: np.random.Generator) -> list[Point]:
+        """Where the model expects the best; see `Predicting.optimum`."""
+        with self._foresight() as model:
+            known = [trial.point for trial in self._answered]
+            return optimum.search(
+                self.space, self._encode, lambda x: optimum.likely(self._merit(model, x), self._works(x)), known, rng
+            )
+
+    @contextmanager
+    def _foresight(self) -> Iterator[Model]:
+        """The model of what was told so far, its random numbers from what was told alone."""
+        count = len(self._answered)
+        if not self._ready():
+            raise NoPrediction(
+                f"expected at least {self.initial} experiments with results before {self.name} predicts, got {count}; "
+                f"tell {self.initial - count} more, or ask for a smaller `initial` in the campaign file"
+            )
+        with torch_seed(derive_seed(self._seed, "predict", count)), quiet():
+            yield self._model()
+
+    def _merit(self, model: Model, x: torch.Tensor) -> torch.Tensor:
+        """(n, k) float64, what is to be as large as possible at (n, d) encoded points: the expected gains."""
+        return optimum.means(model, x)
 
     def tell(self, trial: Trial) -> None:
         """Remember a finished trial; a failed one only so that its point is not tried again."""
@@ -235,7 +290,7 @@ class ModelBased(ABC):
     ) -> dict[str, Any]:
         """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
         stretch = self._record.stretch()
-        notes = {"origin": self.name, STRETCH: stretch}
+        notes = {"origin": self.name, STRETCH: stretch, **trust(model, self.earlier, self.objectives)}
         if not self.explain:
             return notes
         explanation = self._explainer_of(model)(point, place, choice, feasible)
@@ -259,31 +314,42 @@ class ModelBased(ABC):
             self._explainer = model, count, explainer
         return self._explainer[2]
 
-    def _can_look_ahead(self) -> bool:
-        if not (self.seeks_best and len(self.limits.goals) == 1 and self._ready()):
-            return False
-        return not self.limits or bool(self.limits.kept(self._answered))
+    def _goal(self) -> Goal | None:
+        """What it seeks; None before the model is asked, or if it seeks to know."""
+        return None
+
+    def _glance(self, model: Model, considered: torch.Tensor, pending: Sequence[Unanswered]) -> Ahead | None:
+        """The outlook that is recorded with a proposal, over what was (c, d) considered for it."""
+        goal = self._goal()
+        if goal is None:
+            return None
+        places = torch.cat([considered, self._encode(t.point for t in pending)])
+        return self._look_ahead(model, goal, places, 1, most=OUTLOOK_CANDIDATES)
 
     def _look_ahead(
-        self, model: Model, x: torch.Tensor, q: int, delta: float | None = None, most: int = CANDIDATES
+        self, model: Model, goal: Goal, x: torch.Tensor, q: int, delta: float | None = None, most: int = CANDIDATES
     ) -> Outlook:
         """Outlook over (c, d) encoded candidates; the draws depend on the answers alone."""
         count = len(self._answered)
-        objective = self.objectives[self.limits.goals[0]]
         kept = [self._answered[i] for i in self.limits.kept(self._answered)]
         return outlook(
             subset(model, self.limits.goals),
+            goal=goal,
             known=self._encode(t.point for t in kept),
             candidates=x,
             answered=kept,
-            objective=objective,
             works=self._may_count(model, x),
-            spread=max(1.0, self._record.stretch(stopping.RECORD_PRIOR)[self.limits.goals[0]]),
+            spread=self._caution(self.limits.goals),
             delta=delta,
             q=q,
             most=most,
             seed=derive_seed(self._seed, "outlook", count),
         )
+
+    def _caution(self, outputs: Sequence[int]) -> list[float]:
+        """Of each of these objectives, factor >= 1 by which functions are spread for the predictions that missed."""
+        stretch = self._record.stretch(stopping.RECORD_PRIOR)
+        return [max(1.0, stretch[j]) for j in outputs]
 
     def _may_count(self, model: Model, x: torch.Tensor) -> torch.Tensor | None:
         """(c,) probability that the experiment works and keeps all limits; None if nothing speaks against it."""
@@ -300,7 +366,10 @@ class ModelBased(ABC):
 
     def _check(self, trial: Trial) -> None:
         try:
-            self.space.check(trial.point)
+            if isinstance(self.space, Lenient):
+                self.space.check_measured(trial.point, outside=True)
+            else:
+                self.space.check(trial.point)
         except InvalidPoint as error:
             raise ConfigError(
                 f"{self.name}: trial {trial.id} of `data` is not a point of this study's space ({error}); "
@@ -315,12 +384,8 @@ def _default(space: Space) -> Surrogate:
     return Blend(space=space)
 
 
-def _listable(space: Any) -> bool:
-    return isinstance(space, Finite | Vectorised)
-
-
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence two libraries' notes that say nothing about the data.
 
     GPyTorch adds jitter to matrices, which near-duplicate points make inevitable; torch mentions once per process that
