@@ -76,6 +76,20 @@ class Slice:
     shape: tuple[int, ...]
     near: tuple[Near, ...]
 
+    @property
+    def greyed(self) -> npt.NDArray[np.bool_]:
+        """(n,) bool: what is drawn as not to be planned; nothing where all of it is, as around a point outside."""
+        allowed = np.array(self.allowed, dtype=bool)
+        return ~allowed if allowed.any() else np.zeros(len(allowed), dtype=bool)
+
+    @property
+    def influence(self) -> float:
+        """Range of the expected values in spreads of a measurement's expectation, the largest of all objectives."""
+        return max(
+            float(np.ptp(self.mean(name)) / max(np.ptp(self.bounds(name), axis=0).mean(), 1e-300))
+            for name in self.forecasts[0].mean
+        )
+
     def values(self, axis: int) -> list[Any]:
         """Value of one of the inputs at each of the points."""
         return [point[self.inputs[axis].name] for point in self.points]
@@ -261,6 +275,16 @@ class Responses:
             shape=shape,
             near=self.near(at, inputs),
         )
+
+
+def telling(lines: Sequence[Slice]) -> tuple[str, str] | None:
+    """The two numbers along whose slices the expected values change most; None if there are not two."""
+    numbers = [cut for cut in lines if cut.inputs[0].kind != "choice" and len(cut.points) > 1]
+    order = sorted(range(len(numbers)), key=lambda i: -numbers[i].influence)[:2]
+    if len(order) < 2:
+        return None
+    first, second = (numbers[i].inputs[0].name for i in sorted(order))
+    return first, second
 
 
 def places(one: Input, count: int) -> list[Any]:
