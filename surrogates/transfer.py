@@ -35,8 +35,8 @@ from torch import nn
 
 from matloop.orchestrator.protocols import DrawsFunctions, Stepped, Surrogate
 from matloop.orchestrator.randomness import derive, derive_seed
-from matloop.surrogates.auto import milestone
 from matloop.surrogates.checks import check_noise
+from matloop.surrogates.milestones import milestone
 from matloop.surrogates.noise import fit
 
 Array = npt.NDArray[np.float64]

@@ -22,8 +22,7 @@ Changes = Annotated[
 ]
 
 NO_OUTLOOK = (
-    "the strategy cannot say: it looks ahead where one objective is to be as high or as low as possible, "
-    "once its model has enough results"
+    "the strategy cannot say: those with a model look ahead (bayesian, active_learning), once it has enough results"
 )
 
 
@@ -78,14 +77,22 @@ def outlook(
     campaign: CampaignFile,
     delta: Annotated[
         float | None,
-        typer.Option("--delta", help="Least difference that counts, in the objective's unit; else that of the noise."),
+        typer.Option(
+            "--delta",
+            help="Least gain that counts: in the objective's unit (else that of the noise); "
+            "with several, a share of the hypervolume (else 0.01).",
+        ),
     ] = None,
     number: Annotated[int, typer.Option("-n", "--number", help="How many experiments are to come.", min=1)] = 1,
     study: Study = None,
     directory: Directory = None,
     accept_changes: Changes = False,
 ) -> None:
-    """Say what further experiments are worth: the chance of something better, and the gain to be expected."""
+    """Say what further experiments are worth: the chance of something better, and the gain to be expected.
+
+    What is better follows from the strategy: a better value, a larger front of several objectives, a point within the
+    target range, a model that knows more.
+    """
     from matloop.orchestrator.cli.commands.opening import opened
 
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:

@@ -72,7 +72,7 @@ def validate(file: CampaignFile) -> None:
 
     config = load(file)
     for study in check(config)[0]:
-        names = ", ".join(f"{o.direction} {o.name}{f' ({o.unit})' if o.unit else ''}" for o in study.objectives)
+        names = ", ".join(map(str, study.objectives))
         parts = (study.space, study.strategy, study.driver)
         typer.echo(f"{study.name}: {' · '.join(type(part).__name__ for part in parts)}; {names}")
     typer.echo(f"{file} is valid")

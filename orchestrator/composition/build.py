@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from matloop.orchestrator.composition.binding import KINDS, Place, bind, construct, find, parameters
-from matloop.orchestrator.composition.config import Config, is_path, references, sources
+from matloop.orchestrator.composition.config import Config, ObjectiveConfig, is_path, references, sources
 from matloop.orchestrator.composition.earlier import KEYS, earlier
 from matloop.orchestrator.composition.outcomes import Outcomes, Recorded, Rehearsal
 from matloop.orchestrator.composition.source import suggest
@@ -27,7 +27,7 @@ from matloop.orchestrator.loop.evaluation import Limits
 from matloop.orchestrator.loop.study import Plan, Study
 from matloop.orchestrator.protocols import Driver, Space, Surrogate, is_by_people
 from matloop.orchestrator.randomness import derive_seed
-from matloop.orchestrator.trial import Objective
+from matloop.orchestrator.trial import Objective, goals
 
 ROLES: Mapping[str, str] = {role: role for role in KINDS} | {"filler": "strategy"}
 """Options that hold a component, and the table that their kind is looked up in."""
@@ -131,10 +131,17 @@ class Builder:
             elif known and known.unit and given.unit not in (None, known.unit):
                 problems.append((at / "unit").problem(f"the driver measures in {known.unit!r}, got {given.unit!r}"))
             unit = given.unit if given.unit is not None else known.unit if known else ""
-            objectives.append(Objective(name, given.direction, unit))
+            objectives.append(given.objective(name, unit))
+        if not goals(objectives) and not problems:
+            names = ", ".join(asked)
+            problems.append(
+                (place / "objectives").problem(
+                    f"expected one objective that is sought, got limits only ({names}); give one a `direction:`"
+                )
+            )
         if problems:
             raise ConfigError(problems=problems)
-        return tuple(objectives)
+        return tuple(sorted(objectives, key=lambda o: not o.sought))
 
     def surrogate(self, study: str) -> Surrogate:
         """Surrogate of a study's strategy, a new one at each call."""
@@ -182,7 +189,7 @@ class Builder:
             if role == "space" and "examples" in parameters(target) and "examples" not in options:
                 injected["examples"] = self._examples(str(place.location[1]))
         except ConfigError as error:  # what it rests on is wrong; say what is wrong with it too
-            names = dict.fromkeys(("seed", "folder", "space", "objectives"))
+            names = dict.fromkeys(("seed", "folder", "space", "objectives", "past"))
             with also(error):
                 bind(target, options, place, injected=names, build=build)
             raise
@@ -213,13 +220,20 @@ class Builder:
             "seed": derive_seed(self.config.seed, owner, role) % 2**31,
             "folder": self.config.folder,
         }
+        if role == "space" and "past" in parameters(target):
+            injected["past"] = self.outcomes.past(study, self._told_of(study))
         if role not in ("space", "driver") or (role == "driver" and "space" in parameters(target)):
             injected["space"] = self.space(study)
         if role not in ("space", "driver"):
             injected["objectives"] = self.objectives(study)
         elif role == "driver" and (asked := self.config.studies[study].objectives):
-            injected["objectives"] = tuple(Objective(n, o.direction, o.unit or "") for n, o in asked.items())
+            injected["objectives"] = tuple(o.objective(n, o.unit or "") for n, o in asked.items())
         return injected
+
+    def _told_of(self, study: str) -> list[str]:
+        """Earlier studies whose trials the strategy of a study is told of."""
+        data = self.config.studies[study].strategy.get("data")
+        return sources(data["from"]) if isinstance(data, Mapping) and set(data) == {"from"} else []
 
     def _outcome(self, role: str, name: str, source: str | list[str], at: Place, study: str) -> Any:
         if not isinstance(source, str):
@@ -305,9 +319,7 @@ def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
         raise ConfigError(problems=problems)
     resolved = config.model_dump(mode="json")
     for study in studies:
-        resolved["studies"][study.name]["objectives"] = {
-            o.name: {"direction": o.direction, "unit": o.unit} for o in study.objectives
-        }
+        resolved["studies"][study.name]["objectives"] = {o.name: ObjectiveConfig.record(o) for o in study.objectives}
         for role in ("space", "driver", "strategy"):
             spec, place = rehearsed.origin(study.name, role)
             told = rehearsed.examples.get(str(place.location[1])) if role == "space" else None

@@ -31,7 +31,7 @@ from matloop.orchestrator.loop.study import Study
 from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT
 from matloop.orchestrator.protocols import Guiding, Predicting, Space
 from matloop.orchestrator.randomness import derive_seed
-from matloop.orchestrator.trial import Objective, Proposal, Trial
+from matloop.orchestrator.trial import Objective, Proposal, Trial, missing
 
 T = TypeVar("T")
 
@@ -161,6 +161,11 @@ class Experiments:
             self._ledger.catch_up()
             return self.history.running(self.parts.study)
 
+    def incomplete(self) -> dict[int, list[str]]:
+        """Objectives that are still to come, by the trial that has values of others already, in order."""
+        found = {trial.id: missing(trial, self.objectives) for trial in self.trials()}
+        return {number: names for number, names in found.items() if names}
+
     def recommend(self, n: int = 1, by: str = "") -> list[Trial]:
         """Recommend the next experiments; they are on the disk before they are returned.
 
@@ -275,8 +280,14 @@ class Experiments:
         """What further experiments are worth, by the strategy's model; empty if it cannot say. May take seconds.
 
         Args:
-            delta: least difference that counts, > 0, in the objective's unit; None for one of the size of the noise.
+            delta: least gain that counts, > 0, in the objective's unit; of several objectives a share of the dominated
+                hypervolume. None for a difference of the size of the noise, or 1 % of the hypervolume. Active learning
+                seeks none.
             q: number of experiments to come, from 1 to 100.
+
+        Returns:
+            `probability_better`, `delta`, `expected_gain` and more, see `Outlook` in
+            `matloop.orchestrator.strategies.advice.stopping`; in active learning those of `Lesson` beside it.
 
         Raises:
             MatloopError: delta or q is out of range.
@@ -325,8 +336,10 @@ class Experiments:
         return derive_seed(self.config.seed, self.parts.study, self.history.counts.get(self.parts.study, 0))
 
     def _review(self, results: Sequence[Result], amend: bool, allow_outside: bool) -> tuple[list[Entry], list[Problem]]:
-        before = {amendment.trial: amendment.before for amendment in self.history.amendments}
-        return self.rules.review(results, self.history.trials, before, amend=amend, allow_outside=allow_outside)
+        history = self.history
+        before = {amendment.trial: amendment.before for amendment in history.amendments}
+        later = {told.request: told.trial for told in history.completions if told.request}
+        return self.rules.review(results, history.trials, before, later, amend=amend, allow_outside=allow_outside)
 
     def _write(self, entry: Entry, by: str) -> Trial:
         now, trial = self._clock(), entry.trial
@@ -337,9 +350,16 @@ class Experiments:
             return self._ledger.answer(trial, entry.result.answer(by=by, started_at=now, finished_at=now))
         if entry.action == "known":
             return trial
+        if entry.action == "completed":
+            return self._complete(trial, entry.result, by, now)
         answer = entry.result.answer(by=by, started_at=trial.proposed_at, finished_at=now)
         write = self._ledger.amend if entry.action == "amended" else self._ledger.answer
         return write(trial, answer, point=entry.point)
+
+    def _complete(self, trial: Trial, result: Result, by: str, now: float) -> Trial:
+        names = [name for name in result.values or {} if name not in (trial.values or {})]
+        answer = result.answer(by=by, started_at=now, finished_at=now, before=trial)
+        return self._ledger.complete(trial, answer, names=names, by=by, request=result.request)
 
 
 def _reject(problems: Sequence[Problem]) -> None:

@@ -23,8 +23,9 @@ from matloop.orchestrator.lab.numbers import number
 from matloop.orchestrator.lab.results import Result, same
 from matloop.orchestrator.lab.rules import no_trial
 from matloop.orchestrator.lab.tables import COST, FAILED, NOISE, NOTE, TRIAL, Layout, cell
+from matloop.orchestrator.measurement import limit
 from matloop.orchestrator.plain import to_json
-from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.trial import Side, Trial
 
 YES, NO = {"yes", "y", "x", "true", "1", "failed"}, {"no", "n", "false", "0"}
 DELIMITERS = (",", ";", "\t")
@@ -150,13 +151,15 @@ class _Rows:
         elif trial is not None and int(trial) not in self.planned:
             problems.append(replace(no_trial(int(trial)), place=(row, self._title(TRIAL))))
             return None
-        values = {name: self._number(row, name, cells, problems) for name in objectives}
+        written = {name: self._measured(row, name, cells, problems) for name in objectives}
+        values = {name: value for name, (value, _) in written.items()}
         noise = {name: self._number(row, f"{name} {NOISE}", cells, problems) for name in objectives}
         told = {name: value for name, value in values.items() if value is not None}
         result = Result(
             trial=None if trial is None else int(trial),
             values=None if failure and not told else told,
             noise={name: value for name, value in noise.items() if value is not None},
+            censored={name: side for name, (_, side) in written.items() if side is not None},
             failure=failure,
             note=cells.get(NOTE, ""),
             cost=self._number(row, COST, cells, problems),
@@ -183,6 +186,15 @@ class _Rows:
                 point[name] = planned[name] if name in planned and same(value, planned[name]) else value
         return point
 
+    def _measured(
+        self, row: int, name: str, cells: Mapping[str, str], problems: list[Problem]
+    ) -> tuple[float | None, Side | None]:
+        """A number, and the side of the true value where the cell has a limit such as "< 0.1"."""
+        written = cells.get(name, "")
+        bare, side = limit(written)
+        value = self._number(row, name, {**cells, name: bare or written}, problems)
+        return value, side if value is not None else None
+
     def _number(self, row: int, name: str, cells: Mapping[str, str], problems: list[Problem]) -> float | None:
         text = cells.get(name, "")
         if not text:
@@ -205,7 +217,8 @@ def _with_point(result: Result, point: Mapping[str, Any] | None, copies: Counter
     """The result with its point; one without a trial is known again by its content when the file is told again."""
     if result.trial is not None:
         return replace(result, point=point)
-    content = to_json([point, result.values, result.noise, result.failure, result.note, result.cost])
+    told = [point, result.values, result.noise, result.failure, result.note, result.cost]
+    content = to_json(told + ([result.censored] if result.censored else []))
     copies[content] += 1
     digest = hashlib.sha256(f"{copies[content]} {content}".encode(errors="replace")).hexdigest()[:32]
     return replace(result, point=point, request=f"row {digest}")

@@ -25,6 +25,7 @@ from matloop.orchestrator.web.schemas import (
     ResultsIn,
     StudyOut,
     VoidIn,
+    described,
     experiment,
 )
 from matloop.orchestrator.web.service import LabService
@@ -83,12 +84,12 @@ def routes(service: LabService) -> APIRouter:
     def study() -> StudyOut:
         """What is studied, and where it stands."""
         trials = lab.trials()
-        champion = best(trials, lab.objectives[0])
+        champion = best(trials, lab.objectives[0], lab.objectives)
         states = ["to do" if t.state == "running" else t.state for t in trials]
         return StudyOut(
             campaign=lab.name,
             study=service.study,
-            objectives=[{"name": o.name, "direction": o.direction, "unit": o.unit} for o in lab.objectives],
+            objectives=[described(o) for o in lab.objectives],
             inputs=[
                 {"name": f.name, "kind": f.kind, "low": f.low, "high": f.high, "unit": f.unit, "choices": f.choices}
                 for f in service.fields
@@ -192,7 +193,7 @@ def routes(service: LabService) -> APIRouter:
     async def outlook(
         delta: Annotated[
             float | None,
-            Query(gt=0, allow_inf_nan=False, description="least difference that counts, in the first objective's unit"),
+            Query(gt=0, allow_inf_nan=False, description="least gain that counts; see the answer"),
         ] = None,
         q: Annotated[int, Query(ge=1, le=MOST_AHEAD, description="experiments to come")] = 1,
     ) -> OutlookOut:

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from matloop.orchestrator.lab import Lab, Result
+from matloop.orchestrator.lab.limits import measured
 from matloop.orchestrator.ledger.decisions import WORDS
-from matloop.orchestrator.measurement import LARGEST, LONGEST_NAME, LONGEST_TEXT, check_text
+from matloop.orchestrator.measurement import LARGEST, LONGEST_NAME, LONGEST_TEXT, check_text, limit
 from matloop.orchestrator.report.interval import interval
-from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.trial import Objective, Trial, keeps_limits, limited, missing
 
 MOST_RESULTS = 1000
 MOST_RECOMMENDED = 100
@@ -33,6 +34,17 @@ Name = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_readable)]
 Key = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_readable)]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
 Amount = Annotated[float, Field(allow_inf_nan=False, ge=0, le=LARGEST)]
+
+
+def _limit(value: Any) -> Any:
+    """A measurement of which only a limit is known, as people write it."""
+    if not isinstance(value, str) or len(value) > LONGEST_NAME or limit(value)[1] is None:
+        raise ValueError("expected a number, or a text with a limit such as '< 0.1' or '> 99'")
+    measured(value)
+    return value
+
+
+Limit = Annotated[Any, PlainValidator(_limit), WithJsonSchema({"type": "string", "maxLength": LONGEST_NAME})]
 
 
 def _input(value: Any) -> Any:
@@ -88,10 +100,16 @@ class ResultIn(_Strict):
     point: dict[Key, Input] | None = Field(
         None, description="what was done, in full; left out if it was done as recommended", max_length=1000
     )
-    values: dict[Key, Number] | None = Field(
-        None, description="measured value of every objective; left out if it failed", max_length=100
+    values: dict[Key, Number | Limit] | None = Field(
+        None,
+        description='measured value by objective, a limit as text, such as "< 0.1"; those still to come may be told '
+        "later; left out if it failed",
+        max_length=100,
     )
     noise: dict[Key, Amount] = Field({}, description="standard deviation of the measurement, if known", max_length=100)
+    censored: dict[Key, Literal["below", "above"]] = Field(
+        {}, description="on which side of the value told the true one lies, where only a limit is known", max_length=100
+    )
     failure: Text = Field("", description="why there are no values, in a few words")
     note: Text = Field("", description="anything worth keeping")
     cost: Amount | None = Field(None, description="in the study's own unit")
@@ -174,6 +192,13 @@ class ExperimentOut(BaseModel):
     reason: str
     explanation: dict[str, Any] | None
     values: dict[str, float] | None
+    censored: dict[str, Literal["below", "above"]] = Field(
+        description="on which side of what stands in `values` the true value lies, where only a limit is known"
+    )
+    missing: list[str] = Field(description="objectives whose values are still to come")
+    keeps_limits: bool | None = Field(
+        description="whether all limits are kept; null if there are none, or not yet known"
+    )
     noise: dict[str, float]
     failure: str
     note: str
@@ -219,7 +244,7 @@ class StudyOut(BaseModel):
 
     campaign: str
     study: str
-    objectives: list[dict[str, str]]
+    objectives: list[dict[str, Any]]
     inputs: list[dict[str, Any]]
     instructions: str
     counts: dict[str, int]
@@ -233,12 +258,21 @@ class OutlookOut(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    probability_better: float | None = Field(None, description="that something better by at least delta remains")
-    delta: float | None = Field(None, description="least difference that counts, in the objective's unit")
-    expected_gain: float | None = Field(None, description="of the next q experiments, in the objective's unit")
+    probability_better: float | None = Field(
+        None, description="that something better by at least delta remains; not in active learning"
+    )
+    delta: float | None = Field(
+        None, description="least gain that counts, in the objective's unit; of several, a share of the hypervolume"
+    )
+    uncertainty: float | None = Field(None, description="of the model, root mean square; in active learning")
+    expected_gain: float | None = Field(
+        None,
+        description="of the next q experiments: in the objective's unit; of several, a share of the hypervolume; for a "
+        "target range, how many lie within; in active learning, by how much they lower the uncertainty",
+    )
     q: int | None = Field(None, description="number of those experiments")
     expected_gain_per_cost: float | None = Field(None, description="the same per unit of cost")
-    objective: str | None = Field(None, description="that this is about")
+    objective: str | None = Field(None, description="that this is about; else hypervolume, target or all")
     text: str | None = Field(None, description="all of this in a sentence")
 
 
@@ -292,6 +326,15 @@ class ErrorOut(BaseModel):
     problems: list[Problem] = []
 
 
+def described(objective: Objective) -> dict[str, Any]:
+    """An objective as the interface shows it; of one that is not sought, only limits are to be kept."""
+    told: dict[str, Any] = {"name": objective.name, "direction": objective.direction, "unit": objective.unit}
+    if not objective.sought:
+        told["direction"] = None
+    limits = {"at_least": objective.at_least, "at_most": objective.at_most}
+    return told | {name: value for name, value in limits.items() if value is not None}
+
+
 def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
     """A trial as the interface shows it."""
     spans = {o.name: interval(trial, o.name) for o in lab.objectives}
@@ -307,6 +350,9 @@ def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
         reason=trial.reason,
         explanation=trial.extra.get("explanation"),
         values=dict(trial.values) if trial.values is not None else None,
+        censored=dict(trial.censored),
+        missing=missing(trial, lab.objectives),
+        keeps_limits=keeps_limits(trial, lab.objectives) if trial.values and limited(lab.objectives) else None,
         noise=dict(trial.noise),
         failure=trial.failure.message if trial.failure else "",
         note=str(trial.info.get("note", "")),

@@ -12,7 +12,7 @@ from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.lab import Lab
 from matloop.orchestrator.lab.best import Best
 from matloop.orchestrator.lab.fields import fields_of
-from matloop.orchestrator.ledger.history import Amendment
+from matloop.orchestrator.ledger.history import Amendment, Completion
 from matloop.orchestrator.trial import Trial
 from matloop.orchestrator.web.latest import Latest
 
@@ -66,6 +66,10 @@ class LabService:
         """Corrections of an experiment, in order."""
         self.lab.refresh()
         return [amendment for amendment in list(self.lab.history.amendments) if amendment.trial == id]
+
+    def completions(self, id: int) -> list[Completion]:
+        """Values of an experiment that came later than its first, in order."""
+        return [told for told in list(self.lab.history.completions) if told.trial == id]
 
     async def recommend(self, n: int, by: str) -> list[Trial]:
         """As `Lab.recommend`, without keeping the server waiting.
@@ -131,4 +135,4 @@ class LabService:
 
     def _told(self) -> int:
         """Changes when the outlook may."""
-        return len(self.lab.history.finished) + len(self.lab.history.amendments)
+        return len(self.lab.history.finished) + len(self.lab.history.amendments) + len(self.lab.history.completions)
