@@ -20,7 +20,7 @@ from matloop.orchestrator.report import text
 from matloop.orchestrator.report.forecast import Forecast, forecasts
 from matloop.orchestrator.report.inputs import inputs_of
 from matloop.orchestrator.report.order import Order
-from matloop.orchestrator.trial import Objective, Point, Trial, comparable
+from matloop.orchestrator.trial import Objective, Point, Trial, goals, rankable
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -118,9 +118,9 @@ def best(lab: Experiments, n: int = 1) -> Best:
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise MatloopError(f"expected n, a whole number >= 1, got {n!r}")
     objectives, trials = lab.objectives, lab.trials()
-    measured = [t for t in comparable(trials) if all(o.name in (t.values or {}) for o in objectives)]
+    measured = rankable(trials, objectives)
     strategy = lab.study.strategy
-    order = Order(objectives, strategy.target if isinstance(strategy, Predicting) else {}, n)
+    order = Order(goals(objectives), strategy.target if isinstance(strategy, Predicting) else {}, n)
     leading = order([t.values or {} for t in measured])
     found = Best(
         objectives=objectives,
@@ -149,7 +149,7 @@ def sentences(found: Best) -> list[str]:
     if not found.measured:
         return ["nothing has been measured yet"]
     lines = []
-    if len(found.objectives) > 1 and not found.target:
+    if len(goals(found.objectives)) > 1 and not found.target:
         ids = ", ".join(str(t.id) for t in found.measured)
         lines.append(f"no other experiment beats these in all objectives: {ids}")
     else:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from matloop.orchestrator.report import statistics
-from matloop.orchestrator.trial import Objective, Point, Trial, comparable
+from matloop.orchestrator.trial import Objective, Point, Trial, comparable, rankable
 
 
 class Order:
@@ -44,7 +44,7 @@ class Order:
 
 def centre(trials: Sequence[Trial], objective: Objective, target: Mapping[str, tuple[float, float]]) -> Point | None:
     """The best measured point by one objective, which slices go through; None if it was not measured."""
-    measured = [t for t in comparable(trials) if objective.name in (t.values or {})]
+    measured = rankable(trials, (objective,)) or [t for t in comparable(trials) if objective.name in (t.values or {})]
     wanted = {name: span for name, span in target.items() if name == objective.name}
     order = Order((objective,), wanted, 1)([t.values or {} for t in measured])
     return measured[order[0]].point if order else None

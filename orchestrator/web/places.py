@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matloop.orchestrator.lab.best import CERTAIN, Best
 from matloop.orchestrator.report import text
 from matloop.orchestrator.report.forecast import Forecast
-from matloop.orchestrator.trial import Objective, Point, Trial
+from matloop.orchestrator.trial import Objective, Point, Trial, goals
 from matloop.orchestrator.web import plots
 
 
@@ -26,7 +26,7 @@ def places(best: Best | None, units: Callable[[Point], str]) -> list[Place]:
     """Where the best is, in the words of the bench; `units` makes a line of a point."""
     if best is None or not best.measured:
         return []
-    several = len(best.objectives) > 1 and not best.target
+    several = len(goals(best.objectives)) > 1 and not best.target
     found = []
     if not several:
         trial = best.measured[0]
@@ -43,7 +43,9 @@ def places(best: Best | None, units: Callable[[Point], str]) -> list[Place]:
 
 
 def _values(best: Best, trial: Trial) -> str:
-    return ", ".join(text.value(o, (trial.values or {})[o.name]) for o in best.objectives)
+    return ", ".join(
+        text.value(o, (trial.values or {})[o.name]) for o in best.objectives if o.name in (trial.values or {})
+    )
 
 
 def _expected(best: Best, one: Forecast) -> str:
