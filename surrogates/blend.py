@@ -24,6 +24,7 @@ from botorch.acquisition.objective import PosteriorTransform
 from botorch.models.model import Model
 from botorch.posteriors.gpytorch import GPyTorchPosterior
 from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
+from linear_operator import to_linear_operator
 from torch import nn
 
 from matloop.orchestrator.errors import ConfigError
@@ -141,7 +142,8 @@ class BlendModel(Model):
             covariance = covariance + share * float(forest.noise[0]) ** 2 * torch.eye(x.shape[-2]).to(x)
         scale = covariance.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None]
         covariance = covariance + JITTER * scale * torch.eye(x.shape[-2]).to(x)
-        return MultivariateNormal(smooth.mean[..., 0] + share * gap, covariance)
+        # as an operator, it is factorised only where samples are drawn, and with jitter where rounding calls for it
+        return MultivariateNormal(smooth.mean[..., 0] + share * gap, to_linear_operator(covariance))
 
     def draw_function(self) -> Any:
         """One function drawn from the mixture: a path of the process or a tree, by torch's generator.

@@ -129,7 +129,8 @@ class Builder:
             elif known and known.unit and given.unit not in (None, known.unit):
                 problems.append((at / "unit").problem(f"the driver measures in {known.unit!r}, got {given.unit!r}"))
             unit = given.unit if given.unit is not None else known.unit if known else ""
-            objectives.append(Objective(name, given.direction, unit))
+            scale = given.scale or (known.scale if known else "auto")
+            objectives.append(Objective(name, given.direction, unit, scale))
         if problems:
             raise ConfigError(problems=problems)
         return tuple(objectives)
@@ -210,7 +211,9 @@ class Builder:
         if role not in ("space", "driver"):
             injected["objectives"] = self.objectives(study)
         elif role == "driver" and (asked := self.config.studies[study].objectives):
-            injected["objectives"] = tuple(Objective(n, o.direction, o.unit or "") for n, o in asked.items())
+            injected["objectives"] = tuple(
+                Objective(n, o.direction, o.unit or "", o.scale or "auto") for n, o in asked.items()
+            )
         return injected
 
     def _outcome(self, role: str, name: str, source: str | list[str], at: Place, study: str) -> Any:
@@ -263,7 +266,7 @@ def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
     resolved = config.model_dump(mode="json")
     for study in studies:
         resolved["studies"][study.name]["objectives"] = {
-            o.name: {"direction": o.direction, "unit": o.unit} for o in study.objectives
+            o.name: {"direction": o.direction, "unit": o.unit, "scale": o.scale} for o in study.objectives
         }
         for role in ("space", "driver", "strategy"):
             spec, place = rehearsed.origin(study.name, role)

@@ -49,10 +49,11 @@ class _Section(BaseModel):
 
 
 class ObjectiveConfig(_Section):
-    """Direction and unit of one measured quantity."""
+    """Direction and unit of one measured quantity, and the scale on which models see it."""
 
     direction: Literal["minimise", "maximise"]
     unit: str | None = None
+    scale: Literal["auto", "linear", "log"] | None = None
 
 
 class BudgetConfig(_Section):

@@ -167,7 +167,9 @@ class History:
         """Objectives of a study, as recorded when the campaign was last started; empty if they were not."""
         config = self.sessions[-1].config if self.sessions else {}
         recorded = config.get("studies", {}).get(study, {}).get("objectives") or {}
-        return tuple(Objective(name, o["direction"], o.get("unit") or "") for name, o in recorded.items())
+        return tuple(
+            Objective(name, o["direction"], o.get("unit") or "", o.get("scale", "auto")) for name, o in recorded.items()
+        )
 
     def corrected(self) -> list[tuple[Amendment, Trial]]:
         """Every correction with the trial as it left it, in order."""

@@ -101,6 +101,6 @@ def studies(history: History) -> list[Study]:
 
 def _objectives(config: Mapping[str, Any]) -> tuple[Objective, ...]:
     return tuple(
-        Objective(name, part.get("direction", "minimise"), part.get("unit") or "")
+        Objective(name, part.get("direction", "minimise"), part.get("unit") or "", part.get("scale", "auto"))
         for name, part in (config.get("objectives") or {}).items()
     )

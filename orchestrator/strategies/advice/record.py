@@ -28,9 +28,9 @@ class Record:
         stretch = trial.extra.get(STRETCH)
         if stretch is None or trial.prediction is None or trial.values is None or trial.planned is not None:
             return
-        mean, std = trial.prediction.mean, trial.prediction.std
         stated = zip(self._objectives, stretch, strict=True)
-        self._misses.append([(trial.values[o.name] - mean[o.name]) / (std[o.name] / s) for o, s in stated])
+        misses = [(trial.prediction.deviation(o.name, trial.values[o.name]), s) for o, s in stated]
+        self._misses.append([(0.0 if miss is None else miss) * s for miss, s in misses])
 
     def stretch(self, prior: float = PRIOR) -> list[float]:
         """By objective, the factor on the model's standard deviations that the record calls for.

@@ -33,6 +33,8 @@ from matloop.orchestrator.trial import Objective, Trial
 if TYPE_CHECKING:
     from botorch.models.model import Model
 
+    from matloop.orchestrator.strategies.modelled.scales import Scale
+
 MODELS = 32
 """Models with other hyperparameters, if the fitted one can draw them."""
 
@@ -84,6 +86,8 @@ def outlook(
     candidates: torch.Tensor,
     answered: Sequence[Trial],
     objective: Objective,
+    measured: torch.Tensor | None = None,
+    scale: Scale | None = None,
     works: torch.Tensor | None = None,
     spread: float = 1.0,
     delta: float | None = None,
@@ -94,12 +98,14 @@ def outlook(
     """Look ahead.
 
     Args:
-        model: of gains, i.e. of values with the sign that makes larger better; one output. If it has a method
-            `hyperparameter_draws(count, seed)`, functions are drawn from the models that it returns.
+        model: of gains, i.e. of values with the sign that makes larger better, or of these on a `scale`; one output.
+            If it has a method `hyperparameter_draws(count, seed)`, functions are drawn from the models that it returns.
         known: (n, d) float64, measured points, n >= 1.
         candidates: (c, d) float64, untried points; all of a finite space, else as many as are worth a look.
         answered: n trials with values, at the known points.
         objective: what is improved.
+        measured: (n,) float64, what the model was told of the known points, in its units; None for the trials' values.
+        scale: between the model's units and gains; None where they are the same.
         works: (c,) float64 in [0, 1], probability that the experiment works at each candidate; None if all will.
         spread: factor >= 1 on the deviation of each function from their mean, if the fitted model stands alone: by how
             much predictions made before the measurement missed more than they promised.
@@ -111,8 +117,15 @@ def outlook(
     Raises:
         ValueError: delta or q is out of range.
     """
+    if measured is None:
+        measured = torch.tensor([-objective.loss((t.values or {})[objective.name]) for t in answered])
     if delta is None:
-        delta = least_difference(model, known, [(t.values or {})[objective.name] for t in answered])
+        delta = least_difference(model, known, measured.tolist())
+        if scale is not None:
+            top = measured.max()
+            delta = max(
+                float(scale.gains(top + delta) - scale.gains(top)), 1e-12 * abs(float(scale.gains(top))), 1e-300
+            )
     if not (delta > 0 and math.isfinite(delta)):
         raise ValueError(f"expected delta > 0 in the objective's unit, got {delta}")
     if q < 1:
@@ -126,6 +139,8 @@ def outlook(
             kept = promising(model, candidates, most)
             works = None if works is None else works[kept]
             best, others = draw(models, known, candidates[kept], spread if len(models) == 1 else 1.0, works)
+        if scale is not None:
+            best, others = scale.gains(best), scale.gains(others)
         probability = float((others.amax(dim=1) >= best + delta).double().mean())
         gain = gain_of_next(best, others, q)
     cost = sum(1.0 if t.cost is None else t.cost for t in answered) / max(1, len(answered))

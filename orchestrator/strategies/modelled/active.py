@@ -10,6 +10,7 @@ closed form. The features of a network are clustered around what is known
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -153,5 +154,10 @@ class ActiveLearning(ModelBased):
             places = embedding(model, torch.cat([known, x]))
             return Clusters(places[len(known) :], places[: len(known)])
         unseen = self._encode([t.point for t in self._answered[self._count_fitted() :]] + pending)
-        spread = self._gains().var(dim=0, correction=0)
-        return Variances(model, x, unseen, measure=name, spread=spread, objectives=self.objectives)
+        outcomes = self._outcomes()
+        spread = outcomes.units.var(dim=0, correction=0)
+        named = [
+            o if scale.plain else replace(o, unit=f"on the scale of the model, {scale.warp.name}")
+            for o, scale in zip(self.objectives, outcomes.scales.each, strict=True)
+        ]
+        return Variances(model, x, unseen, measure=name, spread=spread, objectives=named)

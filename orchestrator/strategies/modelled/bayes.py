@@ -135,14 +135,15 @@ class Bayesian(ModelBased):
     def _propose(
         self, n: int, model: Model, pending: Sequence[Unanswered], reserved: Reserved, rng: np.random.Generator
     ) -> Batch:
-        y = self._gains()
+        y = self._outcomes().pooled
         utility = Utility.of(y)
         x = self._encode(t.point for t in self._answered)
         chosen = self._encode(t.point for t in pending)
         weights = self._weights(float(utility(y).min()))
         proposals, considered = [], None
+        wanted = None if self._interval is None else self._outcomes().scales.limits(self._interval)
         for _ in range(n):
-            function = acquisition(self.acquisition, model, utility, x, y, chosen, self.beta, self._interval)
+            function = acquisition(self.acquisition, model, utility, x, y, chosen, self.beta, wanted)
             choice = self._best(function, weights, self._candidates(utility(y), reserved, rng), reserved, rng)
             if choice is None:
                 break
@@ -245,13 +246,17 @@ class Bayesian(ModelBased):
             return f"expected to enlarge the dominated hypervolume most (log of the increase {value:.3g}){caution}"
         name, unit = self.objectives[0].name, self.objectives[0].unit
         unit = unit and " " + unit
-        best = -self.objectives[0].loss(float(self._gains().max()))
+        scale = self._outcomes().scales.each[0]
+        best_units = self._outcomes().pooled.max()
+        best_gain = float(scale.gains(best_units))
+        best = -self.objectives[0].loss(best_gain)
         expected = f"predicted {prediction.mean[name]:.4g} ± {prediction.std[name]:.2g}, best so far {best:.4g}{unit}"
         if value is None:
             return f"{expected}; measured again, since noise hides whether it is the best"
         match self.acquisition:
             case "log_ei" | "log_nei":
-                size = "" if self._cost else f" {float(np.exp(value) * utility.spread[0]):.2g}{unit}"
+                better = float(scale.gains(best_units + np.exp(value) * utility.spread[0]))
+                size = "" if self._cost else f" {better - best_gain:.2g}{unit}"
                 per = " per unit of cost is largest" if self._cost else ""
                 return f"{expected}; expected improvement{size}{per}{caution}"
             case "ucb":

@@ -22,11 +22,13 @@ from matloop.orchestrator.strategies.advice.explanation import Choice, Explainer
 from matloop.orchestrator.strategies.advice.prospects import prospects
 from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
+from matloop.orchestrator.strategies.modelled.outcomes import Outcomes
 from matloop.orchestrator.strategies.random import Random, Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
 from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, losses
 from matloop.surrogates.noise import fit
+from matloop.surrogates.uncertainty.interval import interval
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
@@ -89,6 +91,7 @@ class ModelBased(ABC):
         self._answered: list[Trial] = []
         self._fitted: tuple[int, Model] | None = None
         self._record = Record(objectives)
+        self._outcomes_: tuple[int, Outcomes] | None = None
         self._explainer: tuple[Model, int, Explainer] | None = None
         for trial in data:
             self._check(trial)
@@ -129,7 +132,7 @@ class ModelBased(ABC):
             return None
         with torch_seed(int(rng.integers(2**63))), _quiet():
             model = self._model()
-            order = self._gains()[:, 0].argsort(descending=True, stable=True).tolist()
+            order = self._outcomes().pooled[:, 0].argsort(descending=True, stable=True).tolist()
             best = [self._answered[i].point for i in order]
             nothing = self._tried.pending(())
             candidates = prospects(
@@ -155,14 +158,21 @@ class ModelBased(ABC):
         """Model of the answered trials at the last count at which a fit was due."""
         count = self._count_fitted()
         if self._fitted is None or self._fitted[0] != count:
-            x, y = self._encode(t.point for t in self._answered[:count]), self._gains()[:count]
-            self._fitted = count, self._fit(x, y, derive_seed(self._seed, self.name, count))
+            x, outcomes = self._encode(t.point for t in self._answered[:count]), self._outcomes()
+            seed = derive_seed(self._seed, self.name, count)
+            self._fitted = count, fit(self._surrogate, x, outcomes.units[:count], seed, outcomes.noise[:count].numpy())
         return self._fitted[1]
 
-    def _fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> Model:
-        """The surrogate's model of the first trials, of their noise, too, if it knows what to do with it."""
-        noise = np.array([[t.noise.get(o.name, np.nan) for o in self.objectives] for t in self._answered[: len(x)]])
-        return fit(self._surrogate, x, y, seed, noise)
+    def _outcomes(self) -> Outcomes:
+        """What the answered trials' values are to the present model, on the scales that it was fitted on."""
+        if self._outcomes_ is None or self._outcomes_[0] != len(self._answered):
+            noise = [[t.noise.get(o.name, np.nan) for o in self.objectives] for t in self._answered]
+            x = self._encode(t.point for t in self._answered)
+            found = Outcomes.of(
+                self.objectives, x, self._gains(), torch.tensor(noise, dtype=torch.float64), self._count_fitted()
+            )
+            self._outcomes_ = len(self._answered), found
+        return self._outcomes_[1]
 
     def _count_fitted(self) -> int:
         """Number of answered trials that the present model knows."""
@@ -189,17 +199,26 @@ class ModelBased(ABC):
 
     def _predict(self, model: Model, x: torch.Tensor) -> list[Prediction]:
         """What the model expects to be measured at (n, d) points."""
+        stretch, back = torch.tensor(self._record.stretch()), self._outcomes().scales.gains
         with torch.no_grad():
             posterior: Any = model.posterior(x.unsqueeze(1), observation_noise=True)
-            means, stds = posterior.mean[:, 0].tolist(), posterior.variance.clamp_min(1e-300).sqrt()[:, 0].tolist()
-        stretch = self._record.stretch()
-        return [
-            Prediction(
-                mean={o.name: -o.loss(value) for o, value in zip(self.objectives, mean, strict=True)},
-                std={o.name: s * value for o, value, s in zip(self.objectives, std, stretch, strict=True)},
-            )
-            for mean, std in zip(means, stds, strict=True)
-        ]
+            mean, std = posterior.mean[:, 0], stretch * posterior.variance.clamp_min(1e-300).sqrt()[:, 0]
+            bounds = interval(model, x)
+        middle, half = bounds.mean(dim=0), stretch * (bounds[1] - bounds[0]) / 2
+        rows = torch.stack(
+            [back(mean), (back(mean + std) - back(mean - std)) / 2, back(middle - half), back(middle + half)]
+        )
+        return [self._prediction(*row) for row in rows.movedim(0, 1).tolist()]
+
+    def _prediction(self, mean: list[float], std: list[float], low: list[float], high: list[float]) -> Prediction:
+        """From gains, m of each."""
+        names, signs = [o.name for o in self.objectives], [-o.loss(1.0) for o in self.objectives]
+        ends = [sorted((sign * a, sign * b)) for sign, a, b in zip(signs, low, high, strict=True)]
+        return Prediction(
+            mean={name: sign * v for name, sign, v in zip(names, signs, mean, strict=True)},
+            std=dict(zip(names, std, strict=True)),
+            interval={name: (a, b) for name, (a, b) in zip(names, ends, strict=True)},
+        )
 
     def _notes(
         self,
@@ -215,12 +234,8 @@ class ModelBased(ABC):
         if not self.explain:
             return notes
         explanation = self._explainer_of(model)(point, place, choice, feasible)
-        intervals = explanation["interval"]
-        for o, s in zip(self.objectives, stretch, strict=True):
-            low, high = intervals[o.name]
-            centre, half = (low + high) / 2, s * (high - low) / 2
-            intervals[o.name] = [centre - half, centre + half]
-        return {**notes, "explanation": explanation}
+        intervals = {name: list(ends) for name, ends in self._predict(model, place[None])[0].interval.items()}
+        return {**notes, "explanation": {**explanation, "interval": intervals}}
 
     def _explainer_of(self, model: Model) -> Explainer:
         """Made anew when the model or the answers have changed."""
@@ -228,8 +243,9 @@ class ModelBased(ABC):
         if self._explainer is None or self._explainer[0] is not model or self._explainer[1] != count:
             x = self._encode(t.point for t in self._answered)
             explainer = Explainer(
-                space=self.space, model=model, x=x, answered=list(self._answered), objectives=self.objectives
-            )
+                space=self.space, model=model, x=x, answered=list(self._answered), objectives=self.objectives,
+                gains=self._outcomes().scales.gains,
+            )  # fmt: skip
             self._explainer = model, count, explainer
         return self._explainer[2]
 
@@ -240,13 +256,15 @@ class ModelBased(ABC):
         self, model: Model, x: torch.Tensor, q: int, delta: float | None = None, most: int = CANDIDATES
     ) -> Outlook:
         """Outlook over (c, d) encoded candidates; the draws depend on the answers alone."""
-        count = len(self._answered)
+        count, outcomes = len(self._answered), self._outcomes()
         return outlook(
             model,
             known=self._encode(t.point for t in self._answered),
             candidates=x,
             answered=self._answered,
             objective=self.objectives[0],
+            measured=outcomes.pooled[:, 0],
+            scale=outcomes.scales.each[0],
             works=self._works(x),
             spread=max(1.0, self._record.stretch(stopping.RECORD_PRIOR)[0]),
             delta=delta,
