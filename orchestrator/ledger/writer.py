@@ -108,6 +108,8 @@ class Writer:
         }
         if proposal.prediction:
             body["prediction"] = {"mean": proposal.prediction.mean, "std": proposal.prediction.std}
+            if proposal.prediction.interval:
+                body["prediction"]["interval"] = proposal.prediction.interval
         for name in ("reason", "parents", "extra", "inputs"):
             if value := getattr(proposal, name):
                 body[name] = value

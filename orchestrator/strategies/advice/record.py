@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from matloop.orchestrator.trial import Objective, Trial
+from matloop.orchestrator.trial import Objective, Prediction, Trial
 from matloop.surrogates.uncertainty.calibration import recorded_scale
 
 STRETCH = "stretch"
@@ -28,10 +28,17 @@ class Record:
         stretch = trial.extra.get(STRETCH)
         if stretch is None or trial.prediction is None or trial.values is None or trial.planned is not None:
             return
-        mean, std = trial.prediction.mean, trial.prediction.std
-        values = {name: value for name, value in trial.values.items() if name not in trial.censored}
         stated = zip(self._objectives, stretch, strict=True)
-        self._misses.append([(values.get(o.name, np.nan) - mean[o.name]) / (std[o.name] / s) for o, s in stated])
+        values = {name: value for name, value in trial.values.items() if name not in trial.censored}
+        misses = [(self._miss(trial.prediction, o.name, values.get(o.name)), s) for o, s in stated]
+        self._misses.append([miss * s for miss, s in misses])
+
+    @staticmethod
+    def _miss(prediction: Prediction, name: str, value: float | None) -> float:
+        """In standard deviations as stated; NaN where nothing was measured, 0 where nothing was stated."""
+        if value is None:
+            return np.nan
+        return prediction.deviation(name, value) or 0.0
 
     def stretch(self, prior: float = PRIOR) -> list[float]:
         """By objective, the factor on the model's standard deviations that the record calls for.

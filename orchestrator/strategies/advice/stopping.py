@@ -36,6 +36,7 @@ from matloop.orchestrator.trial import Trial
 if TYPE_CHECKING:
     from botorch.models.model import Model
 
+
 MODELS = 32
 """Models with other hyperparameters, if the fitted one can draw them."""
 

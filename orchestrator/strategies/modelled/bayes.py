@@ -31,7 +31,7 @@ from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
 from matloop.orchestrator.strategies.modelled.replication import worth_repeating
 from matloop.orchestrator.strategies.modelled.weighting import Weights
 from matloop.orchestrator.strategies.tried import Reserved, key
-from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, best, goals, limited
+from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, goals, limited
 from matloop.surrogates.outputs import subset
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Bayesian(ModelBased):
         task = self._task(model)
         nothing = self._encode([])
         function = acquisition(
-            "target_range", task.model, task.utility, task.x, task.y, nothing, self.beta, self._interval
+            "target_range", task.model, task.utility, task.x, task.y, nothing, self.beta, self._range()
         )
         return evaluate(function, x)[:, None]
 
@@ -221,11 +221,11 @@ class Bayesian(ModelBased):
         """What is known and sought, for the choice of a batch."""
         x, y = self._encode(t.point for t in self._answered), self._settled(model)
         wanted, kept = self.limits.goals, self.limits.kept(self._answered)
-        utility = Utility.of(self._gains()[:, wanted])
+        utility = Utility.of(self._outcomes().units[:, wanted])
         merit = utility(y[:, wanted]).sum(dim=1)
         if self.limits:
             with torch.no_grad():
-                chance = self.limits.log_probability(model, x)
+                chance = self._bounds.log_probability(model, x)
             inside = torch.zeros(len(x), dtype=torch.bool)
             inside[kept] = True
             span = float(merit.max() - merit.min()) + 1.0
@@ -237,9 +237,9 @@ class Bayesian(ModelBased):
         if task.seeking:
             outcome = subset(task.model, self.limits.outputs)
             waiting = chosen if len(chosen) else None
-            return InRange(outcome, low=self.limits.low, high=self.limits.high, pending=waiting)
+            return InRange(outcome, low=self._bounds.low, high=self._bounds.high, pending=waiting)
         x, y = task.x[task.kept], task.y[task.kept]
-        return acquisition(self.acquisition, task.goal, task.utility, x, y, chosen, self.beta, self._interval)
+        return acquisition(self.acquisition, task.goal, task.utility, x, y, chosen, self.beta, self._range())
 
     def _worth_repeating(self, task: Task, place: torch.Tensor, chosen: torch.Tensor) -> int | None:
         """Index of the answered trial that is better measured again; None if there is none."""
@@ -253,7 +253,7 @@ class Bayesian(ModelBased):
         classifier = self._feasibility() if self.feasibility and self._failed else None
         weights = Weights(logarithmic, float(task.utility(task.y).min()), classifier)
         if self.limits and not task.seeking:
-            weights = replace(weights, kept=partial(self.limits.log_probability, task.model))
+            weights = replace(weights, kept=partial(self._bounds.log_probability, task.model))
         if self._cost is None:
             return weights
         cost, learned = self._cost.logarithm(self._encode), self._cost.source == LEARNED
@@ -275,11 +275,18 @@ class Bayesian(ModelBased):
         kept = self.limits.kept(self._answered)
         if not self._ready() or not kept:
             return None
-        if self._interval is not None:
-            return Target(self._interval)
+        if (wanted := self._range()) is not None:
+            return Target(wanted)
         if len(self.limits.goals) > 1:
             return Tradeoff.of(self._settled(self._model())[kept][:, self.limits.goals])
-        return Highest(self.objectives[self.limits.goals[0]])
+        first = self.limits.goals[0]
+        return Highest(self.objectives[first], self._outcomes().scales.each[first])
+
+    def _range(self) -> torch.Tensor | None:
+        """(2, m) lowest and highest value wanted of what is sought, in model units; None if there is no target."""
+        if self._interval is None:
+            return None
+        return self._outcomes().scales.some(self.limits.goals).limits(self._interval)
 
     def _works(self, x: torch.Tensor) -> torch.Tensor | None:
         if not (self.feasibility and self._failed):
@@ -335,7 +342,7 @@ class Bayesian(ModelBased):
         """What is to be said of limits, behind the reason."""
         if not self.limits or task.seeking:
             return ""
-        chances = self.limits.chances(task.model, place)
+        chances = self._bounds.chances(task.model, place)
         told = (f"{o.name} {o.limits} ({100 * chances[o.name]:.0f} %)" for o in limited(self.objectives))
         return f"; chance to keep {', '.join(told)}"
 
@@ -354,16 +361,20 @@ class Bayesian(ModelBased):
             return f"predicted {expected}; likeliest to lie in the target range{probability}{caution}"
         if len(self.limits.goals) > 1:
             return f"expected to enlarge the dominated hypervolume most (log of the increase {value:.3g}){caution}"
-        goal = self.objectives[self.limits.goals[0]]
+        goal, scale = self.objectives[self.limits.goals[0]], self._outcomes().scales.each[self.limits.goals[0]]
         name, unit = goal.name, goal.unit and " " + goal.unit
-        found = best(self._answered, goal, self.objectives)
-        so_far = "" if found is None else f", best so far {(found.values or {})[name]:.4g}{unit}"
+        top = torch.tensor(-torch.inf, dtype=torch.float64)
+        if task.kept:
+            top = self._outcomes().pooled[task.kept, self.limits.goals[0]].nan_to_num(nan=-torch.inf).max()
+        reached = float(scale.gains(top))
+        so_far = f", best so far {-goal.loss(reached):.4g}{unit}" if bool(top.isfinite()) else ""
         expected = f"predicted {prediction.mean[name]:.4g} ± {prediction.std[name]:.2g}{so_far}"
         if value is None:
             return f"{expected}; measured again, since noise hides whether it is the best"
         match self.acquisition:
             case "log_ei" | "log_nei":
-                size = "" if self._cost else f" {float(np.exp(value) * task.utility.spread[0]):.2g}{unit}"
+                better = float(scale.gains(top + np.exp(value) * task.utility.spread[0])) - reached
+                size = f" {better:.2g}{unit}" if bool(top.isfinite()) and not self._cost else ""
                 per = " per unit of cost is largest" if self._cost else ""
                 return f"{expected}; expected improvement{size}{per}{caution}"
             case "ucb":

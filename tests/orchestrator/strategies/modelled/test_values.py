@@ -65,7 +65,7 @@ def some(*names: str) -> Told:
 
 
 def bayesian(objectives: Sequence[Objective], space: Any = SPACE, **options: Any) -> Bayesian:
-    options = {"initial": 5, "surrogate": GP(space=space), "candidates": 40, "iterations": 5, **options}
+    options = {"initial": 5, "surrogate": GP(space=space, draws=1), "candidates": 40, "iterations": 5, **options}
     return Bayesian(space=space, objectives=tuple(objectives), **options)
 
 
@@ -91,7 +91,7 @@ def test_each_objective_learns_from_what_there_is_of_it(space):
     for j, o in enumerate((YIELD, PURITY)):
         known = [t for t in done if o.name in t.values]
         y = torch.tensor([[t.values[o.name]] for t in known], dtype=torch.float64)
-        alone = GP(space=space).fit(strategy._encode([t.point for t in known]), y, 0)
+        alone = GP(space=space, draws=1).fit(strategy._encode([t.point for t in known]), y, 0)
         with torch.no_grad():
             found = model.posterior(places).mean[:, j].numpy()
             assert found == pytest.approx(alone.posterior(places).mean[:, 0].numpy(), rel=1e-6)
