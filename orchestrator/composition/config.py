@@ -53,6 +53,7 @@ class ObjectiveConfig(_Section):
 
     direction: Literal["minimise", "maximise"]
     unit: str | None = None
+    unit_before: str | None = None
 
 
 class BudgetConfig(_Section):

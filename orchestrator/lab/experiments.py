@@ -15,10 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from matloop.orchestrator.composition import build
+from matloop.orchestrator.composition import build, environment
+from matloop.orchestrator.composition.changes.change import Change
+from matloop.orchestrator.composition.changes.judge import Judge
 from matloop.orchestrator.composition.config import Config
 from matloop.orchestrator.errors import MatloopError, Problem, RejectedResults
-from matloop.orchestrator.lab.people import parts, parts_as_before, record, study_of_people
+from matloop.orchestrator.lab.people import parts, parts_as_before, study_of_people
 from matloop.orchestrator.lab.recommender import Recommender
 from matloop.orchestrator.lab.results import Entry, Recorded, Result, require_text
 from matloop.orchestrator.lab.rules import Rules
@@ -53,10 +55,11 @@ class Experiments:
         directory: folder of the campaign, with its ledger.
         parts: name, space, driver and objectives of the study.
         rules: what results must fulfil.
+        changes: what the campaign file has changed since the last session, accepted.
 
     Raises:
         ConfigError: the campaign is wrong, or no such study is measured by people.
-        ConfigChanged: it differs from what the ledger was started with, with the diff.
+        ConfigChanged: it differs from what the ledger was started with, or has to say more; names each change.
         LedgerLocked: another process, such as `matloop run`, is writing for long.
     """
 
@@ -75,6 +78,7 @@ class Experiments:
         self._clock = clock
         self._store = ArtifactStore(directory / "artifacts")
         self._asking = threading.Lock()
+        self.changes: list[Change] = []
         self._ledger = SharedLedger(directory / "ledger.db", clock=clock, wait_s=wait_s)
         try:
             before = None if accept_changes else parts_as_before(config, self._ledger.history, self._store, study)
@@ -96,7 +100,8 @@ class Experiments:
     def _validate(self, study: str | None, accept_changes: bool) -> str:
         studies, resolved = build.validate(self.config)
         name = study_of_people(studies, study)
-        self._ledger.join(resolved, record(self.config), accept_change=accept_changes)
+        judge = Judge(self.config, self.directory, accept=accept_changes, say=self.changes.extend)
+        self._ledger.join(resolved, environment.record(self.config), judge=judge)
         return name
 
     @cached_property

@@ -148,7 +148,7 @@ class Bayesian(ModelBased):
                 break
             point, place = choice.points[choice.chosen], choice.x[choice.chosen]
             value: float | None = float(choice.values[choice.chosen])
-            again = worth_repeating(model, x, place, chosen) if self.replicate == "auto" else None
+            again = self._worth_repeating(model, x, place, chosen) if self.replicate == "auto" else None
             if again is not None and key(self._answered[again].point) not in reserved:
                 point, place, choice, value = self._answered[again].point, x[again], None, None
             if choice is not None and considered is None:
@@ -163,6 +163,12 @@ class Bayesian(ModelBased):
             extra = self._notes(model, point, place, choice, feasible)
             proposals.append(Proposal(point=point, prediction=prediction, reason=reason, extra=extra))
         return Batch(proposals, considered)
+
+    def _worth_repeating(self, model: Model, x: torch.Tensor, place: torch.Tensor, chosen: torch.Tensor) -> int | None:
+        """Index of an answered trial to repeat, out of those whose points may still be proposed; None for none."""
+        inside = [i for i, trial in enumerate(self._answered) if self._is_inside(trial.point)]
+        found = worth_repeating(model, x[inside], place, chosen) if inside else None
+        return None if found is None else inside[found]
 
     def _weights(self, worst: float) -> Weights:
         logarithmic = self.acquisition.startswith("log_") or self.acquisition == "target_range"
