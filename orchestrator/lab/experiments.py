@@ -201,7 +201,7 @@ class Experiments:
             results: in any order; those on record already are not recorded again.
             by: who reports.
             amend: let a different result take the place of a recorded one; the record keeps both.
-            allow_outside: take values outside the plausible ranges.
+            allow_outside: take values outside the plausible ranges, and points outside the space.
 
         Returns:
             The finished trials, in the order of the results.
