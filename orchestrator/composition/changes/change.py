@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,11 @@ def of(count: int, total: int) -> str:
     if count == total:
         return f"all {total} results" if total > 1 else "the one result"
     return f"{count} of {total} results"
+
+
+def among(value: object, values: Iterable[object]) -> bool:
+    """Whether it is one of them; true is not 1."""
+    return any(isinstance(value, bool) == isinstance(other, bool) and value == other for other in values)
 
 
 def kept(count: int) -> str:

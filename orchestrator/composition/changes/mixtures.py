@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from matloop.orchestrator.composition.changes.change import Change, arrow, kept, lie, of, shown, unit_change
+from matloop.orchestrator.composition.changes.change import Change, among, arrow, kept, lie, of, shown, unit_change
 from matloop.orchestrator.errors import InvalidPoint
+from matloop.orchestrator.measurement import is_number
 from matloop.orchestrator.trial import Point
-from matloop.search_spaces.choices import is_number
-from matloop.search_spaces.experiment.mixture import Mixture
-from matloop.search_spaces.experiment.slide import Constraint
-from matloop.search_spaces.parameter import among
 
 LIMITING = ("at_most", "at_least", "minimum", "step", "limits")
 
 Options = Mapping[str, Any]
+Mixture = Any
+"""Of a space; see `matloop.search_spaces.experiment.mixture`."""
+
+Constraint = Any
+"""Of a space; see `matloop.search_spaces.experiment.slide`."""
 
 
 def changes(

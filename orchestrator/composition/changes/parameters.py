@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from matloop.orchestrator.composition.changes.change import Change, arrow, kept, lie, of, shown, unit_change
+from matloop.orchestrator.composition.changes.change import Change, among, arrow, kept, lie, of, shown, unit_change
+from matloop.orchestrator.measurement import is_number
 from matloop.orchestrator.trial import Point
-from matloop.search_spaces.choices import is_number
-from matloop.search_spaces.parameter import Parameter, among
 
 NUMBERS = ("float", "integer")
 Options = Mapping[str, Any]
+Parameter = Any
+"""Of a space; see `matloop.search_spaces.parameter`."""
 
 
 def changes(
