@@ -103,7 +103,8 @@ def tell(
         bool, typer.Option("--amend", help="Let different results take the place of recorded ones.")
     ] = False,
     allow_outside: Annotated[
-        bool, typer.Option("--allow-outside", help="Take values outside the plausible ranges.")
+        bool,
+        typer.Option("--allow-outside", help="Take values outside the plausible ranges, and inputs outside the space."),
     ] = False,
     study: Study = None,
     directory: Directory = None,

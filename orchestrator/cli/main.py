@@ -65,16 +65,26 @@ def init(
 
 
 @app.command()
-def validate(file: CampaignFile) -> None:
-    """Check a campaign file: build every study without measuring anything."""
+def validate(
+    file: CampaignFile,
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", help="Folder of its results; runs/NAME beside the file if left out.", metavar="DIR"),
+    ] = None,
+) -> None:
+    """Check a campaign file: build every study without measuring anything, and say what it changes of a record."""
+    from matloop.orchestrator.cli.changes import against_record
     from matloop.orchestrator.composition.build import validate as check
     from matloop.orchestrator.composition.config import load
 
     config = load(file)
-    for study in check(config)[0]:
+    studies, resolved = check(config)
+    for study in studies:
         names = ", ".join(map(str, study.objectives))
         parts = (study.space, study.strategy, study.driver)
         typer.echo(f"{study.name}: {' · '.join(type(part).__name__ for part in parts)}; {names}")
+    for line in against_record(config, resolved, directory):
+        typer.echo(line)
     typer.echo(f"{file} is valid")
 
 

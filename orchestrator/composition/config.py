@@ -55,6 +55,7 @@ class ObjectiveConfig(_Section):
 
     direction: Literal["minimise", "maximise"] | None = None
     unit: str | None = None
+    unit_before: str | None = None
     scale: Literal["auto", "linear", "log"] | None = None
     at_least: Annotated[float, Field(allow_inf_nan=False)] | None = None
     at_most: Annotated[float, Field(allow_inf_nan=False)] | None = None

@@ -39,22 +39,29 @@ class Field:
     default: float | None = None
 
     def read(self, written: str) -> Any:
-        """Value of what was typed; whether it is within range is for the space to say.
+        """Value of what was typed; whether it is within range, or a choice of today, is for the space to say.
 
         Raises:
             ValueError: it is none.
         """
         if self.kind == "choice":
-            found = [choice for choice in self.choices if str(choice) == written]
-            if not found:
-                raise ValueError(f"expected one of {', '.join(map(str, self.choices))}, got {written[:40]!r}")
-            return found[0]
+            return next((choice for choice in self.choices if str(choice) == written), self._unlisted(written))
         value = number(written, self.unit)
         if self.kind == "integer":
             if value != math.floor(value):
                 raise ValueError(f"expected a whole number, got {written[:40]!r}")
             return int(value)
         return value
+
+    def _unlisted(self, written: str) -> Any:
+        """What was typed as a choice that is none of today: a number if all of today's are."""
+        if not all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in self.choices):
+            return written
+        try:
+            value = number(written, self.unit)
+        except ValueError:
+            return written
+        return int(value) if value == math.floor(value) else value
 
     def applies(self, point: Point) -> bool:
         """Whether the input is part of an experiment with these earlier values."""

@@ -119,7 +119,7 @@ class Lab(Experiments):
                 `recommend_frame`, whose rows without a result are passed over.
             by: who reports.
             amend: let a different result take the place of a recorded one; the record keeps both.
-            allow_outside: take values outside the plausible ranges.
+            allow_outside: take values outside the plausible ranges, and points outside the space.
 
         Returns:
             The finished trials, in the order of the results.

@@ -167,7 +167,9 @@ def routes(service: LabService) -> APIRouter:
         request: Request,
         by: Annotated[Name, Query(description="who reports")] = "",
         amend: Annotated[bool, Query(description="let different results take the place of recorded ones")] = False,
-        allow_outside: Annotated[bool, Query(description="take values outside the plausible ranges")] = False,
+        allow_outside: Annotated[
+            bool, Query(description="take values outside the plausible ranges, and inputs outside the space")
+        ] = False,
     ) -> ImportOut:
         """Record the results in a CSV file that was filled in, as `matloop tell` does: all of them or none. Rows
         without a result are passed over, so that a file can be sent again and again while it fills."""

@@ -129,7 +129,9 @@ class ResultsIn(_Strict):
     results: list[ResultIn] = Field(min_length=1, max_length=MOST_RESULTS, description="in any order")
     by: Name = Field("", description="who reports them")
     amend: bool = Field(False, description="let a different result take the place of a recorded one")
-    allow_outside: bool = Field(False, description="take values outside the plausible ranges")
+    allow_outside: bool = Field(
+        False, description="take values outside the plausible ranges, and inputs outside the space"
+    )
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -12,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from matloop.orchestrator.cli.changes import since_opened
 from matloop.orchestrator.cli.progress import duration, per_time, quantity
 from matloop.orchestrator.composition.config import load
 from matloop.orchestrator.composition.files import campaign_file, expanded
@@ -62,9 +63,11 @@ def recorded(directory: Path) -> Path:
 
 
 def show(directory: Path, console: Console) -> None:
-    """Print the state of a campaign."""
+    """Print the state of a campaign, and what its file would change if it was opened now."""
     history = read(directory / "ledger.db")
     console.print(page(history, holder(directory), time.time(), directory))
+    for line in since_opened(directory, history):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if history.damage:
         console.print(Text(f"\n{damaged(history, directory)}", style="bold red"), soft_wrap=True)
 

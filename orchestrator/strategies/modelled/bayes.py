@@ -242,11 +242,12 @@ class Bayesian(ModelBased):
         return acquisition(self.acquisition, task.goal, task.utility, x, y, chosen, self.beta, self._range())
 
     def _worth_repeating(self, task: Task, place: torch.Tensor, chosen: torch.Tensor) -> int | None:
-        """Index of the answered trial that is better measured again; None if there is none."""
-        if self.replicate != "auto" or task.seeking:
+        """Index of the answered trial to repeat, of those whose points may still be proposed; None if there is none."""
+        inside = [i for i in task.kept if self._is_inside(self._answered[i].point)]
+        if self.replicate != "auto" or task.seeking or not inside:
             return None
-        again = worth_repeating(task.goal, task.x[task.kept], place, chosen)
-        return None if again is None else task.kept[again]
+        again = worth_repeating(task.goal, task.x[inside], place, chosen)
+        return None if again is None else inside[again]
 
     def _weights(self, task: Task) -> Weights:
         logarithmic = task.seeking or self.acquisition.startswith("log_") or self.acquisition == "target_range"

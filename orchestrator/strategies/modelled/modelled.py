@@ -420,6 +420,14 @@ class ModelBased(ABC):
         """(c,) probability that the experiment works at (c, d) encoded points; None if nothing speaks against it."""
         return None
 
+    def _is_inside(self, point: Point) -> bool:
+        """Whether a point may be proposed: what was measured may lie outside the space."""
+        try:
+            self.space.check(point)
+        except InvalidPoint:
+            return False
+        return True
+
     def _check(self, trial: Trial) -> None:
         try:
             if isinstance(self.space, Lenient):

@@ -150,7 +150,7 @@ FAULTS = [
     (b"trial,hardness,failed\n0,3,cracked\n", 2, "failed", "got both"),
     (b"trial,hours (h),hardness\n0,3.5,1\n", 2, "hours (h)", "whole number"),
     (b"trial,hours (h),hardness\n0,30,1\n", 2, "hours (h)", r"\[1, 24\], got 30"),
-    (b"trial,gas,hardness\n0,neon,1\n", 2, "gas", "expected one of argon, air"),
+    (b"trial,gas,hardness\n0,neon,1\n", 2, "gas", "expected gas to be one of .*argon.*air"),
     (b"trial,hardness\n0,1,5\n", 2, "", "expected a title above '5' in column 3"),
     (b"hours,hardness\n4,1\n", 2, "temperature", "expected a value for temperature"),
     (b"trial,hardness\n,1\n", 2, "trial", "got neither"),
@@ -257,5 +257,5 @@ def test_choices_are_known_as_they_were_written_and_as_people_write_them(tmp_pat
             {"ratio": 0.333333333333, "gas": "Air"},
             {"ratio": 2, "gas": "AIR"},
         ]
-        with pytest.raises(RejectedResults, match="expected one of argon, Air, AIR, got 'aIR'"):
+        with pytest.raises(RejectedResults, match=r"expected gas to be one of .*argon.*Air.*AIR.*, got 'aIR'"):
             tell(lab, b"ratio,gas,y\n2,aIR,3\n")
