@@ -21,10 +21,11 @@ class Box:
     """Space of points that give each active parameter a value within its range.
 
     Args:
-        parameters: by name, in order: `{type: float | integer, low, high, log, step, unit, when}`,
+        parameters: by name, in order: `{type: float | integer, low, high, log, step, digits, unit, when}`,
             `{type: categorical, choices, descriptors, unit, when}` or `{type: ordinal, choices, log, unit, when}`.
-            `step` makes values low, low + step, …; an ordinal's choices have an order, and numbers among them their
-            distances. `descriptors: {choice: [numbers]}` or `{choice: {descriptor: number}}` say how alike choices are,
+            `step` makes values low, low + step, …; `digits` leaves a float so many significant digits; an ordinal's
+            choices have an order, and numbers among them their distances. `descriptors: {choice: [numbers]}` or
+            `{choice: {descriptor: number}}` say how alike choices are,
             which are then encoded by them instead of one column each. `when: {other: [values]}` makes a parameter part
             of a point only where the earlier parameter `other` (not a float, and itself active) has one of the values;
             elsewhere it is absent. low = high, or a single choice, fixes a value. `before: VALUE` is what experiments

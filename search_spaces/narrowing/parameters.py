@@ -109,9 +109,9 @@ class NarrowParameter(Parameter):
         low, high = (self.to_unit(end)[0] for end in (self.low, self.high))
         u = abs(self.to_unit(value)[0] - low + rng.normal(0.0, _STEP * (high - low))) % (2 * (high - low))
         moved = self._nearest(self.whole.from_unit(np.array([low + min(u, 2 * (high - low) - u)])))
-        if self.step and moved == value:
+        if (self.step or self.digits) and moved == value:
             up = value <= self.low or (value < self.high and rng.random() < 0.5)
-            return self._nearest(self.whole.snap(value + (self.step if up else -self.step)))
+            return self._nearest(self.whole.beside(value, 1 if up else -1))
         return moved
 
     def _nearest(self, value: Any) -> Any:
@@ -192,12 +192,12 @@ def _ends(parameter: Parameter, allowed: Between) -> tuple[Any, Any]:
     low, high = max(allowed.low, parameter.low), min(allowed.high, parameter.high)
     if low <= high:
         below, above = parameter.snap(_whole(parameter, low)), parameter.snap(_whole(parameter, high))
-        if parameter.step:
-            below = below if below >= low - _slack(parameter) else parameter.snap(below + parameter.step)
-            above = above if above <= high + _slack(parameter) else parameter.snap(above - parameter.step)
+        below = below if below >= low - _slack(parameter) else parameter.beside(below, 1)
+        above = above if above <= high + _slack(parameter) else parameter.beside(above, -1)
         if below <= above:
             return below, above
     step = f" in steps of {parameter.step:g}" if parameter.step else ""
+    step += f" with {parameter.digits} significant digits" if parameter.digits else ""
     raise InvalidPoint(
         f"expected {parameter.name} within {parameter.low:g} to {parameter.high:g}{step}, got {words(allowed)}",
         at=parameter.name,
@@ -215,9 +215,8 @@ def _near(parameter: Parameter, value: Any, within: float) -> Allowed | None:
     value = min(max(value, parameter.low), parameter.high)
     centre = parameter.to_unit(value)[0]
     ends = [parameter.from_unit(np.array([u])) for u in (max(centre - within, 0.0), min(centre + within, 1.0))]
-    if parameter.step:
-        steps = [parameter.snap(value - parameter.step), parameter.snap(value + parameter.step)]
-        ends = [min(ends[0], steps[0]), max(ends[1], steps[1])]
+    steps = [parameter.beside(parameter.snap(value), side) for side in (-1, 1)]
+    ends = [min(ends[0], steps[0]), max(ends[1], steps[1])]
     return Between(*ends)
 
 

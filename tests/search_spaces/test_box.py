@@ -46,6 +46,48 @@ class TestPlainBox(SpaceContract):
         return Box(parameters=PLAIN)
 
 
+DIGITS = {
+    "dose": {"type": "float", "low": 1e-4, "high": 2.5, "log": True, "digits": 2, "unit": "mol/l"},
+    "offset": {"type": "float", "low": -3.0, "high": 12.0, "digits": 3},
+    "coarse": {"type": "float", "low": 1.0, "high": 9.0, "digits": 1},
+}
+
+
+class TestBoxWithDigits(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return Box(parameters=DIGITS)
+
+
+def test_values_have_the_digits_that_can_be_set_and_no_more():
+    box, rng = Box(parameters=DIGITS), np.random.default_rng(5)
+    points = [box.sample(rng) for _ in range(300)]
+    points += [box.mutate(point, rng) for point in points] + [box.decode(rng.random(3)) for _ in range(300)]
+    for point in points:
+        for name, digits in (("dose", 2), ("offset", 3), ("coarse", 1)):
+            assert point[name] == float(f"{point[name]:.{digits - 1}e}")
+            assert DIGITS[name]["low"] <= point[name] <= DIGITS[name]["high"]
+    assert {point["coarse"] for point in points} == set(range(1, 10))
+    box.check_measured({"dose": 0.01234, "offset": 1.23456, "coarse": 2.5})
+    with pytest.raises(InvalidPoint, match=r"dose with 2 significant digits, got 0\.01234; 0\.012 is the nearest"):
+        box.check({"dose": 0.01234, "offset": 1.0, "coarse": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"digits": 0}, "significant digits, 1 to 12, got 0"),
+        ({"digits": True}, "significant digits"),
+        ({"digits": 2, "step": 1.0}, "either step or digits"),
+        ({"digits": 2, "high": 10.25}, r"expected high .* with 2 significant digits, got 10\.25; 10\.0 would be"),
+        ({"type": "integer", "low": 1, "high": 10, "digits": 1}, "unknown key 'digits'"),
+    ],
+)
+def test_digits_that_cannot_be_are_refused(options, says):
+    with pytest.raises(ConfigError, match=says):
+        Box(parameters={"x": {"type": "float", "low": 1.0, "high": 10.0, **options}})
+
+
 class TestLogarithmicBox(SpaceContract):
     @pytest.fixture
     def space(self):

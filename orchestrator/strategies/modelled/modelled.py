@@ -243,7 +243,7 @@ class ModelBased(ABC):
         """The surrogate's model of the first trials, of their noise, too, if it knows what to do with it."""
         known = self._answered[: len(x)]
         noise, side = values.noises(known, self.objectives), values.sides(known, self.objectives)
-        process = GP(space=self.space)
+        process = GP(space=self._whole)
         return fit_each(self._surrogate, x, y, seed, noise, side, process, apart=bool(self.limits))
 
     def _ready(self) -> bool:
