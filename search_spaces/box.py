@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from scipy.stats import qmc
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.protocols import Allowed, Array, Column, Past
@@ -55,6 +56,22 @@ class Box:
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """A point with each active parameter uniform on its scale."""
         return self._fill({}, rng)
+
+    def draw(self, n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+        """n points, each distributed as those of `sample`, and together more evenly: a scrambled Sobol sequence.
+
+        Reference: A. B. Owen, "Scrambling Sobol' and Niederreiter-Xing points", J. Complexity 14 (1998) 466.
+        """
+        sequence = qmc.Sobol(len(self.parameters), rng=rng)
+        rows = sequence.random_base2(max(n - 1, 1).bit_length())[:n]
+        points = []
+        for row in rows.tolist():
+            point: dict[str, Any] = {}
+            for parameter, u in zip(self.parameters, row, strict=True):
+                if parameter.active(point):
+                    point[parameter.name] = parameter.quantile(u)
+            points.append(point)
+        return points
 
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the parameter, for a value out of range, missing or out of place."""

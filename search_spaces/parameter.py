@@ -197,6 +197,10 @@ class Parameter:
         """Columns that stand for "not part of the point": the middle, and no choice more than another."""
         return self.coding.neutral() if self.coding else [0.5]
 
+    def quantile(self, u: float) -> Any:
+        """The value below which a share u of `sample`'s lie, u in [0, 1); choices in their order."""
+        return self.choices[int(u * len(self.choices))] if self.coding else self.from_unit(np.array([u]))
+
     def sample(self, rng: np.random.Generator) -> Any:
         """Uniform on the parameter's own scale."""
         return self.coding.sample(rng) if self.coding else self.from_unit(rng.random(1))

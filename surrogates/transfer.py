@@ -86,6 +86,13 @@ class Transferred:
         self._surrogate, self._tasks = surrogate, tuple(tasks)
         self._sources: dict[int, list[_Source]] = {}
         self._weights: dict[int, tuple[bytes, float]] = {}
+        self._apart: dict[int, Transferred] = {}
+
+    def output(self, j: int) -> Transferred:
+        """The same for output j alone; see `ByOutput`."""
+        if j not in self._apart:
+            self._apart[j] = Transferred(self._surrogate, [Task(task.x, task.y[:, j : j + 1]) for task in self._tasks])
+        return self._apart[j]
 
     def fit(
         self, x: torch.Tensor, y: torch.Tensor, seed: int, *, noise: npt.NDArray[np.float64] | None = None

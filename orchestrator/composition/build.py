@@ -148,6 +148,10 @@ class Builder:
         surrogate: Surrogate = self._component("surrogate", *self.origin(study, "strategy", "surrogate"), study)
         return surrogate
 
+    def strategy(self, study: str) -> Any:
+        """Strategy of a study, a new one at each call."""
+        return self._strategy(study, "strategy")
+
     def _strategy(self, study: str, key: str) -> Any:
         return self._component("strategy", *self.origin(study, key), study)
 
@@ -351,6 +355,21 @@ def surrogate_for(
     config = Config.from_record(recorded, path)
     parts = builder(config, history, store)
     return parts.surrogate(study), parts.space(study)
+
+
+def strategy_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> tuple[Any, Space]:
+    """A study's strategy, told all that is on record, and its space, built again from what the ledger recorded.
+
+    Raises:
+        ConfigError: something that the campaign needs is gone.
+        MissingExtra: an optional package is no longer installed.
+    """
+    path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
+    parts = builder(Config.from_record(recorded, path), history, store)
+    strategy = parts.strategy(study)
+    for trial in history.told(study):
+        strategy.tell(trial)
+    return strategy, parts.space(study)
 
 
 @contextmanager

@@ -10,18 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from matloop.orchestrator.errors import MatloopError, MissingExtra, NoPrediction
 from matloop.orchestrator.lab.experiments import Experiments
 from matloop.orchestrator.lab.fields import shown
 from matloop.orchestrator.lab.results import same
 from matloop.orchestrator.protocols import Predicting
 from matloop.orchestrator.randomness import derive
-from matloop.orchestrator.report import statistics, text
+from matloop.orchestrator.report import text
 from matloop.orchestrator.report.forecast import Forecast, forecasts
 from matloop.orchestrator.report.inputs import inputs_of
-from matloop.orchestrator.trial import Objective, Point, Trial, comparable
+from matloop.orchestrator.report.order import Order
+from matloop.orchestrator.trial import Objective, Point, Trial, goals, rankable
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -119,9 +118,9 @@ def best(lab: Experiments, n: int = 1) -> Best:
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise MatloopError(f"expected n, a whole number >= 1, got {n!r}")
     objectives, trials = lab.objectives, lab.trials()
-    measured = [t for t in comparable(trials) if all(o.name in (t.values or {}) for o in objectives)]
+    measured = rankable(trials, objectives)
     strategy = lab.study.strategy
-    order = Order(objectives, strategy.target if isinstance(strategy, Predicting) else {}, n)
+    order = Order(goals(objectives), strategy.target if isinstance(strategy, Predicting) else {}, n)
     leading = order([t.values or {} for t in measured])
     found = Best(
         objectives=objectives,
@@ -145,44 +144,12 @@ def best(lab: Experiments, n: int = 1) -> Best:
     return replace(found, likely=tuple((measured[i], known[i]) for i in likely), expected=tuple(expected))
 
 
-class Order:
-    """Which of some values are the best.
-
-    Args:
-        objectives: by which they are compared.
-        target: lowest and highest value wanted, by objective; empty where the best are sought.
-        n: how many are wanted of one objective, or near a target.
-    """
-
-    def __init__(self, objectives: Sequence[Objective], target: Mapping[str, tuple[float, float]], n: int) -> None:
-        self.objectives, self.target, self.n = objectives, dict(target), n
-
-    def __call__(self, values: Sequence[Mapping[str, float]]) -> list[int]:
-        """Indices of the best, best first."""
-        if not values:
-            return []
-        if self.target:
-            return np.argsort(self._off(values), kind="stable")[: self.n].tolist()
-        losses = np.array([[o.loss(one[o.name]) for o in self.objectives] for one in values])
-        if len(self.objectives) > 1:
-            return statistics.front(losses).tolist()
-        return np.argsort(losses[:, 0], kind="stable")[: self.n].tolist()
-
-    def _off(self, values: Sequence[Mapping[str, float]]) -> np.typing.NDArray[np.float64]:
-        """(n,) distance to the target, each objective in spreads of its values."""
-        total = np.zeros(len(values))
-        for name, (low, high) in self.target.items():
-            column = np.array([one[name] for one in values])
-            total += np.maximum(np.maximum(low - column, column - high), 0.0) / (column.std() or 1.0)
-        return total
-
-
 def sentences(found: Best) -> list[str]:
     """What is to be said, a line each."""
     if not found.measured:
         return ["nothing has been measured yet"]
     lines = []
-    if len(found.objectives) > 1 and not found.target:
+    if len(goals(found.objectives)) > 1 and not found.target:
         ids = ", ".join(str(t.id) for t in found.measured)
         lines.append(f"no other experiment beats these in all objectives: {ids}")
     else:

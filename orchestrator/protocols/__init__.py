@@ -56,6 +56,7 @@ from matloop.orchestrator.protocols.strategies import (
     maker_of,
 )
 from matloop.orchestrator.protocols.surrogates import (
+    ByOutput,
     DrawsFunctions,
     DrawsModels,
     Featured,
@@ -71,6 +72,7 @@ __all__ = [
     "AsksWithin",
     "Batching",
     "Between",
+    "ByOutput",
     "ByPeople",
     "Column",
     "ColumnKind",

@@ -99,10 +99,10 @@ class Countable(Protocol):
 
 @runtime_checkable
 class Drawing(Protocol):
-    """A space that draws many points for less than as many calls of `sample` cost (`experiment`)."""
+    """A space that draws many points for less, or more evenly, than calls of `sample` would (`box`, `experiment`)."""
 
     def draw(self, n: int, rng: np.random.Generator) -> Sequence[Point]:
-        """n valid points, each distributed as those of `sample`."""
+        """n valid points, each distributed as those of `sample`, in no order that means anything."""
         ...
 
 

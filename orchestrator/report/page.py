@@ -24,6 +24,7 @@ from matloop.orchestrator.report.sections import (
     prospects,
     reasons,
     record,
+    slices,
 )
 from matloop.orchestrator.report.study import Study, studies
 
@@ -69,6 +70,7 @@ def _chapters(history: History, found: list[Study], store: ArtifactStore) -> lis
             *predictions.sections(study),
             prospects.section(study),
             pareto.section(study),
+            slices.section(history, study, store),
             reasons.section(study),
         ]
         shown = tuple(section for section in sections if section is not None)

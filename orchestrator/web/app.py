@@ -23,7 +23,7 @@ from matloop.orchestrator.errors import (
     RejectedResults,
 )
 from matloop.orchestrator.lab import Lab
-from matloop.orchestrator.web import api, decisions, pages, posts, rendering
+from matloop.orchestrator.web import api, decisions, foresight, pages, posts, rendering
 from matloop.orchestrator.web.access import Access
 from matloop.orchestrator.web.middleware import RequestChecks
 from matloop.orchestrator.web.service import Busy, LabService
@@ -76,6 +76,7 @@ def create(lab: Lab, access: Access) -> Any:
     app.include_router(decisions.routes(service))
     app.include_router(pages.routes(site, app), include_in_schema=False)
     app.include_router(decisions.pages(site, access), include_in_schema=False)
+    app.include_router(foresight.routes(site), include_in_schema=False)
     app.include_router(posts.routes(site, access), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 

@@ -17,6 +17,7 @@ from matloop.orchestrator.report.interval import interval
 from matloop.orchestrator.trial import Objective, Trial, best, goals, keeps_limits, limited, missing
 from matloop.orchestrator.web import asking, pareto, plots
 from matloop.orchestrator.web.cards import Cards
+from matloop.orchestrator.web.places import places
 from matloop.orchestrator.web.schemas import MOST_RECOMMENDED
 from matloop.orchestrator.web.service import LabService
 
@@ -63,6 +64,7 @@ def content(service: LabService) -> dict[str, Any]:
         "instructions": service.lab.instructions,
         "causes": causes(trials),
         "outlook": outlook(service.outlook(), service.lab.objectives[0]),
+        "places": places(service.best(), cards.line),
         "figures": _figures(service, trials, finished),
         "recent": [cards.card(t, strips=False) for t in latest],
         "most": MOST_RECOMMENDED,

@@ -155,6 +155,14 @@ def _measured(
     return values, noise, censored
 
 
+def point(filled: Filled, fields: Sequence[Field], planned: Mapping[str, Any]) -> dict[str, Any]:
+    """The point that a form tells, objections noted; where it says nothing, what was planned.
+
+    A choice that brings other inputs with it asks for their values, and leaves out those that no longer apply.
+    """
+    return _point(filled, fields, planned)
+
+
 def _point(filled: Filled, fields: Sequence[Field], planned: Mapping[str, Any]) -> dict[str, Any]:
     """What was done: what the form says, and where it says nothing, what was planned."""
     point = {}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import Allowed, Array, Column, Past
+from matloop.orchestrator.protocols import Allowed, Array, Column, Drawing, Past
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.box import Box
 from matloop.search_spaces.experiment.former import Former, former_of
@@ -80,6 +80,14 @@ class Product:
                 return None
             points = [{**point, **values} for point in points for values in own]
         return points
+
+    def draw(self, n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+        """n draws, evenly spread as far as parts know how to."""
+        columns = [
+            part.draw(n, rng) if isinstance(part, Drawing) else [part.sample(rng) for _ in range(n)]
+            for part in self.parts
+        ]
+        return [self._join(values) for values in zip(*columns, strict=True)]
 
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the key."""

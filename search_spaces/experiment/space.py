@@ -79,8 +79,8 @@ class Experiment:
         return self._feasible.sample(rng) if self._feasible else self.product.sample(rng)
 
     def draw(self, n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
-        """n points like those of `sample`, for less where constraints make one expensive."""
-        return self._feasible.draw(n, rng) if self._feasible else [self.product.sample(rng) for _ in range(n)]
+        """n points, each distributed as those of `sample`; together more even, and cheaper where constraints cost."""
+        return self._feasible.draw(n, rng) if self._feasible else self.product.draw(n, rng)
 
     def listed(self, most: int) -> list[dict[str, Any]] | None:
         """Every point, each once; None if there are more than `most`, not counting constraints."""

@@ -110,7 +110,8 @@ class Bayesian(ModelBased):
                 measurements are noisy, log_nehvi on the hypervolume of several objectives; ucb is optimistic by
                 sqrt(beta) standard deviations; thompson maximises one function drawn from the model; target_range
                 seeks values within `target`. auto is target_range if there is a target, log_nehvi for several
-                objectives, ucb in a pool, where no point repeats and so greed explores by itself, else log_ei.
+                objectives, ucb in a pool without limits on outcomes, where no point repeats and so greed explores by
+                itself, else log_ei.
             target: lowest and highest value wanted, by objective; -.inf and .inf leave a side open.
             initial: answered trials before the model is asked, >= 2; until then points fill the space.
             data: finished trials of an earlier study, which count towards `initial`; or results of another campaign,
@@ -140,7 +141,7 @@ class Bayesian(ModelBased):
             raise ConfigError(
                 f"{self.name}: expected one objective for replicate: auto, got {len(sought)}", at="replicate"
             )
-        self.acquisition = suitable(acquisition, space, sought, target, cost)
+        self.acquisition = suitable(acquisition, space, sought, target, cost, bool(limited(objectives)))
         self.candidates = candidates
         self.restarts = restarts
         self.iterations = iterations
@@ -179,9 +180,11 @@ class Bayesian(ModelBased):
     def _merit(self, model: Model, x: torch.Tensor) -> torch.Tensor:
         if self.acquisition != "target_range":
             return super()._merit(model, x)
-        y, known = self._gains(), self._encode(t.point for t in self._answered)
+        task = self._task(model)
         nothing = self._encode([])
-        function = acquisition("target_range", model, Utility.of(y), known, y, nothing, self.beta, self._interval)
+        function = acquisition(
+            "target_range", task.model, task.utility, task.x, task.y, nothing, self.beta, self._interval
+        )
         return evaluate(function, x)[:, None]
 
     def _propose(

@@ -196,25 +196,30 @@ class ModelBased(ABC):
         """Where the model expects the best; see `Predicting.optimum`."""
         with self._foresight() as model:
             known = [trial.point for trial in self._answered]
-            return optimum.search(
-                self.space, self._encode, lambda x: optimum.likely(self._merit(model, x), self._works(x)), known, rng
-            )
+
+            def merit(x: torch.Tensor) -> torch.Tensor:
+                return optimum.likely(self._merit(model, x), self._may_count(model, x))
+
+            return optimum.search(self.space, self._encode, merit, known, rng)
 
     @contextmanager
     def _foresight(self) -> Iterator[Model]:
         """The model of what was told so far, its random numbers from what was told alone."""
         count = len(self._answered)
         if not self._ready():
+            lacking = self.initial - count
+            more = f"tell {lacking} more" if lacking > 0 else "tell what is still missing of some objectives"
             raise NoPrediction(
-                f"expected at least {self.initial} experiments with results before {self.name} predicts, got {count}; "
-                f"tell {self.initial - count} more, or ask for a smaller `initial` in the campaign file"
+                f"expected at least {self.initial} experiments with results before {self.name} predicts, and "
+                f"{values.LEAST} values of every objective, got {count}; {more}, or ask for a smaller `initial` in the "
+                "campaign file"
             )
         with torch_seed(derive_seed(self._seed, "predict", count)), quiet():
             yield self._model()
 
     def _merit(self, model: Model, x: torch.Tensor) -> torch.Tensor:
         """(n, k) float64, what is to be as large as possible at (n, d) encoded points: the expected gains."""
-        return optimum.means(model, x)
+        return optimum.means(subset(model, self.limits.goals), x)
 
     def tell(self, trial: Trial) -> None:
         """Remember a finished trial; a failed one only so that its point is not tried again."""

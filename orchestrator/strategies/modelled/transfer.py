@@ -41,6 +41,8 @@ def transferred(
 
 def trust(model: Model, earlier: Sequence[Earlier], objectives: Sequence[Objective]) -> dict[str, Any]:
     """What is recorded with a proposal: by objective, the share of the model that goes by earlier campaigns."""
-    if not earlier or not isinstance(model, TransferredModel):
+    parts = [part for part in model.modules() if isinstance(part, TransferredModel)]
+    shares = [share for part in parts for share in part.trust]
+    if not earlier or len(shares) != len(objectives):
         return {}
-    return {"earlier": {o.name: share for o, share in zip(objectives, model.trust, strict=True)}}
+    return {"earlier": {o.name: share for o, share in zip(objectives, shares, strict=True)}}

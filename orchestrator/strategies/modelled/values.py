@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from matloop.orchestrator.strategies.modelled.analytic import log_between
+from matloop.orchestrator.strategies.modelled.analytic import log_within
 from matloop.orchestrator.strategies.modelled.covariance import moments
 from matloop.orchestrator.trial import Objective, Trial, keeps_limits, losses
 from matloop.surrogates.outputs import subset
@@ -99,8 +99,7 @@ class Limits:
             x: (n, d) float64.
         """
         mean, variance = moments(subset(model, self.outputs), x.unsqueeze(1), None, self.low)
-        std = variance.sqrt()
-        return log_between((self.low - mean) / std, (self.high - mean) / std)
+        return log_within(self.low, self.high, mean, variance)
 
     def log_probability(self, model: Model, x: torch.Tensor) -> torch.Tensor:
         """(n,) the same of all of them at once, outputs being independent."""
