@@ -91,13 +91,16 @@ class NarrowParameter(Parameter):
         """As of the whole."""
         return self.whole.neutral()
 
+    def quantile(self, u: float) -> Any:
+        """The allowed value below which a share u of `sample`'s lie, u in [0, 1)."""
+        if self.listed:
+            return self.listed.values[int(u * len(self.listed.values))]
+        low, high = self._edges()
+        return self._nearest(self.whole.from_unit(np.array([low + u * (high - low)]).clip(0, 1)))
+
     def sample(self, rng: np.random.Generator) -> Any:
         """Uniform on the scale of the whole."""
-        if self.listed:
-            return self.listed.sample(rng)
-        half = self.step / 2  # so that the ends count in full
-        low, high = (self.to_unit(end)[0] for end in (self.low - half, self.high + half))
-        return self._nearest(self.whole.from_unit(np.array([rng.uniform(low, high)]).clip(0, 1)))
+        return self.listed.sample(rng) if self.listed else self.quantile(rng.random())
 
     def mutate(self, value: Any, rng: np.random.Generator) -> Any:
         """Another allowed value, near this one where there is an order; the same if there is only one."""
@@ -113,6 +116,11 @@ class NarrowParameter(Parameter):
             up = value <= self.low or (value < self.high and rng.random() < 0.5)
             return self._nearest(self.whole.beside(value, 1 if up else -1))
         return moved
+
+    def _edges(self) -> tuple[float, float]:
+        """On the scale of the whole, with half a step at either side, so that the ends count in full."""
+        half = self.step / 2
+        return self.to_unit(self.low - half)[0], self.to_unit(self.high + half)[0]
 
     def _nearest(self, value: Any) -> Any:
         if self.listed is None:
