@@ -292,6 +292,12 @@ class Trial:
         return None if self.workplace is None else self.workplace.folder
 
     @property
+    def conditions(self) -> Mapping[str, float]:
+        """What nobody sets and somebody has read, such as the humidity, by name: `info["conditions"]`."""
+        found = self.info.get("conditions", {})
+        return found if isinstance(found, Mapping) else {}
+
+    @property
     def was_done(self) -> bool:
         """Whether it has been evaluated, and has had its cost, even if its result was set aside later."""
         return self.state != "running" and self.started_at is not None

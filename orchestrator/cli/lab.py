@@ -70,6 +70,14 @@ def recommend(
             metavar="INPUT=N",
         ),
     ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--given",
+            help="What is measured and not set, as it is today, as in humidity=55; may be repeated.",
+            metavar="INPUT=VALUE",
+        ),
+    ] = None,
     by: By = "",
     study: Study = None,
     directory: Directory = None,
@@ -89,6 +97,7 @@ def recommend(
         vary=vary or [],
         same=same or [],
         at_most=at_most or [],
+        given=given or [],
     )
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None if pending else out) as lab:
         start(lab, None if pending else number, campaign=campaign, csv=csv, by=by, wishes=wished, console=out)

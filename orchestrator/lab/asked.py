@@ -63,7 +63,7 @@ def _columns(titles: Sequence[str], layout: Layout, problems: list[Problem], row
             problems.append(Problem("expected each column once, got it twice; remove one", (row, title)))
         found[name] = i
     inputs = {f.name: found[f.name] for f in layout.fields if f.name in found}
-    needed = [f.name for f in layout.fields if f.default is None and not f.when]
+    needed = [f.name for f in layout.fields if f.default is None and not f.when and not f.uncontrolled]
     missing = [name for name in needed if name not in inputs]
     if missing and not problems:
         text = f"expected a column for each input, got none for {', '.join(map(layout.title, missing))}"
@@ -87,7 +87,11 @@ def _point(
             point[field.name] = _choice(field, text) if field.choices else field.read(text)
         except ValueError as error:
             problems.append(Problem(str(error), (row, layout.title(field.name))))
-    absent = [f.name for f in layout.fields if f.name not in point and f.default is None and f.applies(point)]
+    absent = [
+        f.name
+        for f in layout.fields
+        if f.name not in point and f.default is None and not f.uncontrolled and f.applies(point)
+    ]
     if point and absent and not any(problem.row == row for problem in problems):
         problems += [Problem("expected a value, got none", (row, layout.title(name))) for name in absent]
     return point

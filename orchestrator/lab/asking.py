@@ -65,7 +65,7 @@ class Asking:
         def ask(n: int, chosen: Sequence[Proposal], more: Mapping[str, Allowed]) -> list[Proposal]:
             return self._ask(n, chosen, {**allowed, **more}, wishes)
 
-        wanted = limits(self._space, [f.name for f in fields_of(self._space)], wishes.batch)
+        wanted = limits(self._space, [f.name for f in fields_of(self._space) if not f.uncontrolled], wishes.batch)
         proposals = together(ask, n, wanted) if wanted else ask(n, (), {})
         note = {"wish": wishes.as_json()}
         return [
@@ -88,6 +88,7 @@ class Asking:
         pending = self._pending if not chosen else [*self._pending, *chosen]
         try:
             part = self._space.narrowed(allowed) if allowed else self._space
+            part = part.at(wishes.given) if wishes.given else part
             found: list[Proposal] = self._strategy.ask_within(n, pending, self._rng, part)
         except (InvalidPoint, ConfigError) as error:
             places = {problem.place[0]: None for problem in error.problems if problem.place}

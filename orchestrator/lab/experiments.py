@@ -184,6 +184,7 @@ class Experiments:
         vary: Collection[str] = (),
         same: Collection[str] = (),
         at_most: Mapping[str, int] | None = None,
+        given: Mapping[str, float] | None = None,
     ) -> list[Trial]:
         """Recommend the next experiments; they are on the disk before they are returned.
 
@@ -197,6 +198,7 @@ class Experiments:
             vary: inputs that may have any value in spite of `around`; else choices stay as they are there.
             same: inputs or mixtures that have one value in all n experiments.
             at_most: most different values of inputs in the n experiments.
+            given: today's values of what is measured and not set; the median of what was met if left out.
 
         Returns:
             At most n; none if the strategy waits for results.
@@ -206,7 +208,9 @@ class Experiments:
             SpaceExhausted: there is nothing left to try.
             MatloopError: the budget is spent, or the strategy takes no wishes.
         """
-        wishes = self.wishes(fixed=fixed, around=around, within=within, vary=vary, same=same, at_most=at_most)
+        wishes = self.wishes(
+            fixed=fixed, around=around, within=within, vary=vary, same=same, at_most=at_most, given=given
+        )
         return self.recommend_as(wishes, n, by)
 
     def wishes(self, **given: Any) -> Wishes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from matloop.orchestrator.lab.numbers import number
-from matloop.orchestrator.protocols import Composed, Finite, Parametric, Space
+from matloop.orchestrator.protocols import Composed, Finite, Parametric, Situated, Space
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Point
 
@@ -26,6 +26,7 @@ class Field:
         choices: values of a choice.
         when: values of earlier inputs, by name, that make this one part of an experiment.
         default: what an empty field means; None for nothing.
+        uncontrolled: whether it is measured and not set; it may be left out.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Field:
     choices: tuple[Any, ...] = ()
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     default: float | None = None
+    uncontrolled: bool = False
 
     def read(self, written: str) -> Any:
         """Value of what was typed; whether it is within range, or a choice of today, is for the space to say.
@@ -77,7 +79,19 @@ class Field:
 
 
 def fields_of(space: Space) -> tuple[Field, ...]:
-    """Inputs of a space: its declared parameters, the columns of its table, or what a point of it is made of."""
+    """Inputs of a space: its declared parameters, the columns of its table, or what a point of it is made of; then what
+    is measured and not set."""
+    conditions = space.conditions if isinstance(space, Situated) else ()
+    return (
+        *_settable(space),
+        *(
+            Field(name=c.name, kind="number", low=c.low, high=c.high, unit=c.unit, uncontrolled=True)
+            for c in conditions
+        ),
+    )
+
+
+def _settable(space: Space) -> tuple[Field, ...]:
     if isinstance(space, Composed):
         product = space.product
         amounts = [(mixture, component) for mixture in product.mixtures for component in mixture.components]

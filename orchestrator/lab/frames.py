@@ -117,6 +117,7 @@ def _row(trial: Trial, layout: Layout) -> dict[str, Any]:
         TRIAL: trial.id,
         "state": "pending" if trial.state == "running" else trial.state,
         **trial.point,
+        **trial.conditions,
         "failed": trial.failure.message if trial.failure else "",
         "note": trial.info.get("note", ""),
         "cost": trial.cost,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -34,6 +34,7 @@ class Result:
         failure: why there are no values, in a person's words.
         note: anything worth keeping.
         cost: in the study's own unit.
+        conditions: inputs that are measured and not set, such as the humidity, by name; they may stand in `point`, too.
         request: any text that is new for every result without a recommendation; told again with the same one, it is
             not recorded again.
     """
@@ -47,6 +48,16 @@ class Result:
     note: str = ""
     cost: float | None = None
     request: str = ""
+    conditions: Mapping[str, float] = field(default_factory=dict)
+
+    def apart(self, names: Collection[str]) -> Result:
+        """The same with those inputs of the point that nobody sets among the conditions."""
+        if not names or not isinstance(self.point, Mapping):
+            return self
+        said = {name: value for name, value in self.point.items() if name in names}
+        rest = {name: value for name, value in self.point.items() if name not in names}
+        point = None if not rest and self.trial is not None else rest
+        return replace(self, point=point, conditions={**self.conditions, **said}) if said else self
 
     def plain(self) -> Result:
         """The same with numbers for texts such as "< 0.1"; what is no such text stays as it is."""
@@ -80,7 +91,10 @@ class Result:
             failure=failure,
             noise=_numbers(self.noise),
             censored=dict(self.censored),
-            info={"note": self.note} if self.note else {},
+            info={
+                **({"note": self.note} if self.note else {}),
+                **({"conditions": _numbers(self.conditions)} if self.conditions else {}),
+            },
             cost=None if self.cost is None else float(self.cost),
             started_at=started_at,
             finished_at=finished_at,
@@ -103,6 +117,7 @@ class Result:
         return replace(
             self.with_values_of(before),
             noise={**before.noise, **self.noise},
+            conditions={**before.conditions, **self.conditions},
             note=joined(before.info.get("note", ""), self.note),
             cost=before.cost if self.cost is None else self.cost,
         )

@@ -86,7 +86,7 @@ def rows_of(trials: Sequence[Trial], layout: Layout, *, units: bool = True) -> t
     names += [name for o in layout.objectives for name in (o.name, f"{o.name} {NOISE}")] + [FAILED, NOTE, COST, REASON]
     rows = []
     for i, trial in enumerate(trials):
-        cells: dict[str, Any] = {TRIAL: trial.id, REASON: trial.reason, **trial.point}
+        cells: dict[str, Any] = {TRIAL: trial.id, REASON: trial.reason, **trial.point, **trial.conditions}
         for objective in predicted:
             low, high = intervals[objective.name][i] or (None, None)
             mean = trial.prediction.mean.get(objective.name) if trial.prediction else None

@@ -28,6 +28,7 @@ class Wishes:
         within: how far numbers may be from it, as a share of their ranges.
         vary: inputs that may have any value in spite of `around`.
         batch: most different values that an input, or a whole mixture, may have among the experiments of the ask.
+        given: what is measured and not set, as it is today.
     """
 
     fixed: Mapping[str, Allowed] = field(default_factory=dict)
@@ -35,9 +36,10 @@ class Wishes:
     within: float = WITHIN
     vary: tuple[str, ...] = ()
     batch: Mapping[str, int] = field(default_factory=dict)
+    given: Mapping[str, float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.fixed or self.batch) or self.around is not None
+        return bool(self.fixed or self.batch or self.given) or self.around is not None
 
     def among(self, limits: Mapping[str, int]) -> Wishes:
         """The same with limits on every batch; those that are wished come first."""
@@ -54,6 +56,7 @@ class Wishes:
             f"the same {name} in the whole batch" if most == 1 else f"at most {most} different {name} in the batch"
             for name, most in self.batch.items()
         ]
+        parts += [f"{name} {shown(value)} today" for name, value in self.given.items()]
         return ", ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
@@ -65,6 +68,8 @@ class Wishes:
             found |= {"around": self.around, "within": self.within, "vary": list(self.vary)}
         if self.batch:
             found["batch"] = dict(self.batch)
+        if self.given:
+            found["given"] = dict(self.given)
         return found
 
 
@@ -77,6 +82,7 @@ def read(
     vary: Collection[str] = (),
     same: Collection[str] = (),
     at_most: Mapping[str, int] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Wishes:
     """Wishes as people and programs give them.
 
@@ -89,18 +95,31 @@ def read(
         vary: see `Wishes`.
         same: inputs or mixtures that have one value in the whole batch.
         at_most: most different values of inputs in the batch.
+        given: today's values of what is measured and not set, by name; numbers, or texts that are numbers.
 
     Raises:
         ImpossibleWish: every wish that cannot be meant.
     """
     problems: list[Problem] = []
-    known, allowed = {f.name: f for f in fields}, {}
-    for name, given in (fixed or {}).items():
+    known, allowed = {f.name: f for f in fields if not f.uncontrolled}, {}
+    open_, today = {f.name: f for f in fields if f.uncontrolled}, {}
+    for name, value in (given or {}).items():
+        if name not in open_:
+            problems.append(Problem(f"there is nothing called {name!r} that is measured and not set", (str(name),)))
+            continue
+        try:
+            today[name] = float(open_[name].read(value) if isinstance(value, str) else _number(value))
+        except ValueError as error:
+            problems.append(Problem(f"{name}: {error}", (name,)))
+    for name, wanted in (fixed or {}).items():
+        if name in open_:
+            problems.append(Problem(f"{name} is measured and not set; say what it is today with `given`", (name,)))
+            continue
         if name not in known:
             problems.append(_unknown(name, known))
             continue
         try:
-            allowed[name] = _allowed(known[name], given)
+            allowed[name] = _allowed(known[name], wanted)
         except ValueError as error:
             problems.append(Problem(f"{name}: {error}", (name,)))
     if around is not None and (isinstance(around, bool) or not isinstance(around, int) or around < 0):
@@ -118,7 +137,7 @@ def read(
     if problems:
         raise ImpossibleWish(problems=problems)
     reach = WITHIN if within is None else float(within)
-    return Wishes(fixed=allowed, around=around, within=reach, vary=tuple(vary), batch=batch)
+    return Wishes(fixed=allowed, around=around, within=reach, vary=tuple(vary), batch=batch, given=today)
 
 
 def words(allowed: Allowed) -> str:

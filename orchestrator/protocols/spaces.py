@@ -255,6 +255,46 @@ class Recalling(Protocol):
         ...
 
 
+class Condition(Protocol):
+    """An input that nobody sets and everybody can read."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+@runtime_checkable
+class Situated(Encodable, Protocol):
+    """A space with inputs that are measured and not set (`box`, `experiment`), if it names any.
+
+    Its points do not have them. `encode` takes them from points that do, as those of results are made to.
+    """
+
+    @property
+    def conditions(self) -> Sequence[Condition]:
+        """None where all inputs are set."""
+        ...
+
+    @property
+    def given(self) -> Mapping[str, float]:
+        """Conditions that hold for points that do not say."""
+        ...
+
+    def at(self, given: Mapping[str, float], ranges: Mapping[str, tuple[float, float]] = ...) -> Space:
+        """The same space under conditions: they are the bounds of their columns, and what points have that do not say.
+
+        Args:
+            given: values by name; what is left out is in the middle.
+            ranges: what scales those that were declared without ends.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Between:
     """Numbers from low to high, both included."""

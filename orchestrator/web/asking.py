@@ -33,8 +33,10 @@ def names(one: Field, place: int) -> dict[str, Any]:
 
 def wishes(filled: Filled, fields: Sequence[Field]) -> dict[str, Any] | None:
     """As `Lab.recommend` takes them; None if something is wrong, which `filled.problems` then says."""
-    fixed = {one.name: value for one in fields if (value := _fixed(filled, one)) is not None}
-    limits = {one.name: int(most) for one in fields if (most := filled.get(f"batch.{one.name}")).isdecimal()}
+    settable = [one for one in fields if not one.uncontrolled]
+    fixed = {one.name: value for one in settable if (value := _fixed(filled, one)) is not None}
+    today = {one.name: filled.number(f"from.{one.name}", one.unit) for one in fields if one.uncontrolled}
+    limits = {one.name: int(most) for one in settable if (most := filled.get(f"batch.{one.name}")).isdecimal()}
     within = filled.number("within", "%")
     around = filled.get("around")
     if around and not around.isdecimal():
@@ -48,6 +50,7 @@ def wishes(filled: Filled, fields: Sequence[Field]) -> dict[str, Any] | None:
         "within": within / 100 if around and within is not None else None,
         "vary": vary,
         "at_most": limits,
+        "given": {name: value for name, value in today.items() if value is not None},
     }
 
 

@@ -179,6 +179,11 @@ def _point(filled: Filled, fields: Sequence[Field], planned: Mapping[str, Any]) 
             point[one.name] = one.default
     active = {one.name for one in fields if one.applies(point)}
     for one in fields:
-        if one.name not in point and one.name in active and f"point.{one.name}" not in filled.problems:
+        if (
+            one.name not in point
+            and one.name in active
+            and not one.uncontrolled
+            and f"point.{one.name}" not in filled.problems
+        ):
             filled.problems[f"point.{one.name}"] = "expected a value"
     return {name: value for name, value in point.items() if name in active or filled.get(f"point.{name}")}

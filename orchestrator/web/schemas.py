@@ -171,6 +171,10 @@ class RecommendIn(_Strict):
         {}, description="most different values of inputs in these experiments", max_length=1000
     )
 
+    given: dict[Key, Number] = Field(
+        {}, description="today's values of inputs that are measured and not set", max_length=1000
+    )
+
     model_config = ConfigDict(
         json_schema_extra={
             "example": {"n": 2, "by": "Ana", "fixed": {"temperature": 800, "gas": ["argon", "nitrogen"]}}
@@ -217,6 +221,7 @@ class ExperimentOut(BaseModel):
     state: Literal["to do", "answered", "failed", "cancelled"]
     point: dict[str, Any] = Field(description="what was done, or is to be done")
     planned: dict[str, Any] | None = Field(description="what had been recommended, where something else was done")
+    conditions: dict[str, float] = Field(description="what was measured of the inputs that nobody sets")
     own: bool = Field(description="reported without having been recommended")
     amended: bool = Field(description="its result was corrected, or set aside: then it is cancelled")
     prediction: dict[str, float] | None = Field(description="expected values, as of before the measurement")
@@ -376,6 +381,7 @@ def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
         state="to do" if trial.state == "running" else trial.state,
         point=dict(trial.point),
         planned=dict(trial.planned) if trial.planned is not None else None,
+        conditions=dict(trial.conditions),
         own=trial.extra.get("origin") == "reported",
         amended=trial.id in amended,
         prediction=dict(trial.prediction.mean) if trial.prediction else None,

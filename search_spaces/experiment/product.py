@@ -96,6 +96,11 @@ class Product:
 
     def check_measured(self, point: Point, *, outside: bool = False) -> None:
         """As `check`, for what was really done."""
+        if self.box and self.box.conditions and isinstance(point, Mapping):
+            for condition in self.box.conditions:
+                if condition.name in point:
+                    condition.check(point[condition.name])
+            point = {name: value for name, value in point.items() if name not in {c.name for c in self.box.conditions}}
         for part, values in zip(self.parts, self._known(point), strict=True):
             part.check_measured(values, outside=outside)
 
@@ -146,6 +151,16 @@ class Product:
         return self._join(
             [part.decode(block) for part, block in zip(self.parts, np.split(np.asarray(x), self._ends), strict=True)]
         )
+
+    def at(self, given: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]) -> Product:
+        """The same under conditions; see `matloop.orchestrator.protocols.Situated`."""
+        if self.box is None:
+            return self
+        part = copy(self)
+        part.box = self.box.at(given, ranges)
+        part.parts = (part.box, *self.parts[1:])
+        part._survey()
+        return part
 
     def narrowed(self, allowed: Mapping[str, Allowed]) -> Product:
         """The part with allowed values; see `matloop.orchestrator.protocols.Narrowable`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
 from matloop.orchestrator.protocols import Allowed, Array, Column, Past
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.box import Box
+from matloop.search_spaces.conditions import Condition
 from matloop.search_spaces.experiment.expression import Expression
 from matloop.search_spaces.experiment.feasible import Feasible
 from matloop.search_spaces.experiment.mixture import Mixture
@@ -148,6 +150,22 @@ class Experiment:
     def decode(self, x: Array) -> dict[str, Any]:
         """The nearest point to (d,) float64; where that is not allowed, an allowed one near it."""
         return self._feasible.near(np.asarray(x, dtype=np.float64)) if self._feasible else self.product.decode(x)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What is measured and never set; see `matloop.orchestrator.protocols.Situated`."""
+        return self.product.box.conditions if self.product.box else ()
+
+    @property
+    def given(self) -> Mapping[str, float]:
+        """Conditions that hold for points that do not say."""
+        return self.product.box.given if self.product.box else {}
+
+    def at(self, given: Mapping[str, float], ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})) -> Self:
+        """The same under conditions; see `matloop.orchestrator.protocols.Situated`."""
+        part = copy(self)
+        part.product = self.product.at(given, ranges)
+        return part
 
     def narrowed(self, allowed: Mapping[str, Allowed]) -> Self:
         """The part with allowed values where the constraints hold; see `matloop.orchestrator.protocols.Narrowable`."""

@@ -91,13 +91,16 @@ class NarrowParameter(Parameter):
         """As of the whole."""
         return self.whole.neutral()
 
+    def quantile(self, u: float) -> Any:
+        """The allowed value below which a share u of `sample`'s lie, u in [0, 1)."""
+        if self.listed:
+            return self.listed.values[int(u * len(self.listed.values))]
+        low, high = self._edges()
+        return self._nearest(self.whole.from_unit(np.array([low + u * (high - low)]).clip(0, 1)))
+
     def sample(self, rng: np.random.Generator) -> Any:
         """Uniform on the scale of the whole."""
-        if self.listed:
-            return self.listed.sample(rng)
-        half = self.step / 2  # so that the ends count in full
-        low, high = (self.to_unit(end)[0] for end in (self.low - half, self.high + half))
-        return self._nearest(self.whole.from_unit(np.array([rng.uniform(low, high)]).clip(0, 1)))
+        return self.listed.sample(rng) if self.listed else self.quantile(rng.random())
 
     def mutate(self, value: Any, rng: np.random.Generator) -> Any:
         """Another allowed value, near this one where there is an order; the same if there is only one."""
@@ -109,10 +112,15 @@ class NarrowParameter(Parameter):
         low, high = (self.to_unit(end)[0] for end in (self.low, self.high))
         u = abs(self.to_unit(value)[0] - low + rng.normal(0.0, _STEP * (high - low))) % (2 * (high - low))
         moved = self._nearest(self.whole.from_unit(np.array([low + min(u, 2 * (high - low) - u)])))
-        if self.step and moved == value:
+        if (self.step or self.digits) and moved == value:
             up = value <= self.low or (value < self.high and rng.random() < 0.5)
-            return self._nearest(self.whole.snap(value + (self.step if up else -self.step)))
+            return self._nearest(self.whole.beside(value, 1 if up else -1))
         return moved
+
+    def _edges(self) -> tuple[float, float]:
+        """On the scale of the whole, with half a step at either side, so that the ends count in full."""
+        half = self.step / 2
+        return self.to_unit(self.low - half)[0], self.to_unit(self.high + half)[0]
 
     def _nearest(self, value: Any) -> Any:
         if self.listed is None:
@@ -192,12 +200,12 @@ def _ends(parameter: Parameter, allowed: Between) -> tuple[Any, Any]:
     low, high = max(allowed.low, parameter.low), min(allowed.high, parameter.high)
     if low <= high:
         below, above = parameter.snap(_whole(parameter, low)), parameter.snap(_whole(parameter, high))
-        if parameter.step:
-            below = below if below >= low - _slack(parameter) else parameter.snap(below + parameter.step)
-            above = above if above <= high + _slack(parameter) else parameter.snap(above - parameter.step)
+        below = below if below >= low - _slack(parameter) else parameter.beside(below, 1)
+        above = above if above <= high + _slack(parameter) else parameter.beside(above, -1)
         if below <= above:
             return below, above
     step = f" in steps of {parameter.step:g}" if parameter.step else ""
+    step += f" with {parameter.digits} significant digits" if parameter.digits else ""
     raise InvalidPoint(
         f"expected {parameter.name} within {parameter.low:g} to {parameter.high:g}{step}, got {words(allowed)}",
         at=parameter.name,
@@ -215,9 +223,8 @@ def _near(parameter: Parameter, value: Any, within: float) -> Allowed | None:
     value = min(max(value, parameter.low), parameter.high)
     centre = parameter.to_unit(value)[0]
     ends = [parameter.from_unit(np.array([u])) for u in (max(centre - within, 0.0), min(centre + within, 1.0))]
-    if parameter.step:
-        steps = [parameter.snap(value - parameter.step), parameter.snap(value + parameter.step)]
-        ends = [min(ends[0], steps[0]), max(ends[1], steps[1])]
+    steps = [parameter.beside(parameter.snap(value), side) for side in (-1, 1)]
+    ends = [min(ends[0], steps[0]), max(ends[1], steps[1])]
     return Between(*ends)
 
 

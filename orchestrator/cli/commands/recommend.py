@@ -27,6 +27,7 @@ def wishes(
     vary: Sequence[str],
     same: Sequence[str],
     at_most: Sequence[str],
+    given: Sequence[str],
 ) -> dict[str, Any]:
     """Options of the command as `Lab.recommend` takes them.
 
@@ -44,6 +45,7 @@ def wishes(
         "vary": vary,
         "same": same,
         "at_most": most,
+        "given": dict(_pair("--given", pair, "humidity=55") for pair in given),
     }
     if pending and any(wished[name] not in (None, [], {}) for name in wished):
         raise MatloopError("expected wishes for new experiments, got them with --pending; leave that out")

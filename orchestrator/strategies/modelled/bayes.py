@@ -202,8 +202,9 @@ class Bayesian(ModelBased):
             point, place = choice.points[choice.chosen], choice.x[choice.chosen]
             value: float | None = float(choice.values[choice.chosen])
             again = self._worth_repeating(task, place, chosen)
-            if again is not None and key(self._answered[again].point) not in reserved:
-                point, place, choice, value = self._answered[again].point, task.x[again], None, None
+            known = None if again is None else self._conditions.planned(self._answered[again].point)
+            if again is not None and known is not None and key(known) not in reserved:
+                point, place, choice, value = known, task.x[again], None, None
             if choice is not None and considered is None:
                 considered = choice.x
             reserved.add(key(point))
@@ -267,7 +268,7 @@ class Bayesian(ModelBased):
             story = [(float(i), True, t.point) for i, t in enumerate(self._answered)]
             story += [(i - 0.5, False, p) for i, p in self._failed]  # before the answer that came next
             story.sort(key=lambda event: event[0])
-            bounds = np.asarray(self._encoder.bounds) if isinstance(self._encoder, Vectorised) else None
+            bounds = np.asarray(self._whole.bounds) if isinstance(self._whole, Vectorised) else None
             x = self._encode([p for *_, p in story]).numpy()
             self._classifier = *counts, Feasibility(x, [worked for _, worked, _ in story], bounds)
         return self._classifier[2]
@@ -301,7 +302,7 @@ class Bayesian(ModelBased):
         points = self._samples(self.candidates, reserved, rng)
         if isinstance(self.space, Evolvable):
             order = merit.argsort(descending=True, stable=True)[:LEADERS].tolist()
-            parents = self._inside([self._answered[i].point for i in order])
+            parents = self._inside([self._conditions.planned(self._answered[i].point) for i in order])
             mutants = [self.space.mutate(parents[i % len(parents)], rng) for i in range(self.candidates)]
             points += self._untried(mutants, reserved)
         return points

@@ -16,7 +16,16 @@ from gpytorch.utils.warnings import NumericalWarning
 from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, NoPrediction, SpaceExhausted
 from matloop.orchestrator.options import at_least
-from matloop.orchestrator.protocols import Encodable, Lenient, Redrawable, Space, Surrogate, Vectorised, require
+from matloop.orchestrator.protocols import (
+    Encodable,
+    Lenient,
+    Redrawable,
+    Situated,
+    Space,
+    Surrogate,
+    Vectorised,
+    require,
+)
 from matloop.orchestrator.protocols.strategies import Outlook as Ahead
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.orchestrator.strategies.advice import optimum, stopping
@@ -26,6 +35,7 @@ from matloop.orchestrator.strategies.advice.prospects import prospects
 from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
 from matloop.orchestrator.strategies.modelled import values
+from matloop.orchestrator.strategies.modelled.conditions import Conditions
 from matloop.orchestrator.strategies.modelled.outcomes import Outcomes
 from matloop.orchestrator.strategies.modelled.transfer import WITH_EARLIER, split, transferred, trust
 from matloop.orchestrator.strategies.modelled.values import Limits
@@ -104,6 +114,8 @@ class ModelBased(ABC):
         self._sampler = Sampler(space)
         self._start: SpaceFilling | Spread = SpaceFilling(space=space, seed=seed)
         self._tried = Tried()
+        self._part: Any = None  # of the space, while one is asked for
+        self._conditions = Conditions(space)
         self._answered: list[Trial] = []
         self._fitted: tuple[int, Model] | None = None
         self._record = Record(objectives)
@@ -136,19 +148,21 @@ class ModelBased(ABC):
                     proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead.as_json()})
         if not proposals and not pending:
             raise exhausted(self.space)
-        return proposals
+        return self._conditions.noted(proposals, self._given)
 
     def ask_within(
         self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator, part: Space
     ) -> list[Proposal]:
         """Propose from a part of the space, by a model of all that was measured; see `AsksWithin.ask_within`."""
-        whole, sampler, start = self.space, self._sampler, self._start
+        sampler, start = self._sampler, self._start
         known = [trial.point for trial in self._answered]
-        self.space, self._sampler, self._start = part, Sampler(part), Spread(part, known, self._tried)
+        self._sampler, self._start = Sampler(part), Spread(part, known, self._tried)
+        self.space = self._part = part
         try:
             return self.ask(n, pending, rng)
         finally:
-            self.space, self._sampler, self._start = whole, sampler, start
+            self.space, self._part = self._whole, None
+            self._sampler, self._start = sampler, start
 
     def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Ahead | None:
         """What there is still to be had; see `WithOutlook.outlook` and `stopping.outlook`.
@@ -164,7 +178,8 @@ class ModelBased(ABC):
             kept = self.limits.kept(self._answered)
             gains = self._settled(model)[kept][:, self.limits.goals]
             worth = goal.score(gains, torch.full_like(gains, 1e-12))
-            best = [self._answered[kept[i]].point for i in worth.argsort(descending=True, stable=True).tolist()]
+            points = [self._conditions.planned(self._answered[i].point) for i in kept]
+            best = [points[i] for i in worth.argsort(descending=True, stable=True).tolist()]
             nothing = self._tried.pending(())
             candidates = prospects(
                 self.space,
@@ -198,7 +213,7 @@ class ModelBased(ABC):
     def optimum(self, rng: np.random.Generator) -> list[Point]:
         """Where the model expects the best; see `Predicting.optimum`."""
         with self._foresight() as model:
-            known = [trial.point for trial in self._answered]
+            known = [self._conditions.planned(trial.point) for trial in self._answered]
 
             def merit(x: torch.Tensor) -> torch.Tensor:
                 return optimum.likely(self._merit(model, x), self._may_count(model, x))
@@ -230,7 +245,7 @@ class ModelBased(ABC):
         self._start.tell(trial)
         self._tried.add(trial)
         if trial.values is not None and any(o.name in trial.values for o in self.objectives):
-            self._answered.append(trial)
+            self._answered.append(self._conditions.tell(trial))
             self._record.add(trial)
 
     @abstractmethod
@@ -242,14 +257,25 @@ class ModelBased(ABC):
     def _model(self) -> Model:
         """Model of the answered trials at the last count at which a fit was due."""
         count = self._count_fitted()
+        self._meet(count)
         if self._fitted is None or self._fitted[0] != count:
             x, outcomes = self._encode(t.point for t in self._answered[:count]), self._outcomes()
             self._fitted = count, self._fit(x, outcomes, derive_seed(self._seed, self.name, count))
         return self._fitted[1]
 
+    def _meet(self, count: int) -> None:
+        """Take the conditions that are asked for, or what the first results say is usual, for those of today."""
+        if not self._conditions.names:
+            return
+        if self._fitted is None or self._fitted[0] != count:
+            self._answered = self._conditions.complete(count)
+        whole = self._whole if self._part is None else self._part
+        self.space = self._conditions.placed(whole, self._given)
+        self._encoder = self._conditions.placed(self._whole, self._given)
+
     def _fit(self, x: torch.Tensor, outcomes: Outcomes, seed: int) -> Model:
         """The surrogate's model of the first trials, of their noise, too, if it knows what to do with it."""
-        count, process = len(x), GP(space=self.space)
+        count, process = len(x), GP(space=self._whole)
         side = values.sides(self._answered[:count], self.objectives)
         units, noise = outcomes.units[:count], outcomes.noise[:count].numpy()
         return fit_each(self._surrogate, x, units, seed, noise, side, process, apart=bool(self.limits))
@@ -368,7 +394,12 @@ class ModelBased(ABC):
     @property
     def _narrowed(self) -> bool:
         """Whether a part of the space is asked for."""
-        return self.space is not self._whole
+        return self._part is not None and self._part is not self._whole
+
+    @property
+    def _given(self) -> Mapping[str, float]:
+        """Conditions that are asked for."""
+        return self._part.given if isinstance(self._part, Situated) else {}
 
     def _goal(self) -> Goal | None:
         """What it seeks; None before the model is asked, or if it seeks to know."""

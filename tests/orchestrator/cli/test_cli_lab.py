@@ -201,3 +201,18 @@ def test_wishes_that_cannot_be_meant_are_refused_and_leave_nothing_behind(folder
     assert code == 1 and says in " ".join(err.split())
     ledger = folder / "runs/furnace/ledger.db"
     assert not (ledger.exists() and read(ledger).trials) and not (folder / "next.csv").exists()
+
+
+def test_recommend_for_what_is_measured_today(folder, matloop):
+    file = folder / "furnace.yaml"
+    humid = '        humidity: {type: float, unit: "%", uncontrolled: true}\n'
+    file.write_text(file.read_text(encoding="utf-8").replace("    driver:", f"{humid}    driver:"), encoding="utf-8")
+    code, out, _ = matloop("recommend", "furnace.yaml", "--given", "humidity=55", "--csv", "next.csv")
+    assert code == 0 and "humidity 55 today" in " ".join(out.split())
+    assert "humidity (%)" in (folder / "next.csv").read_text(encoding="utf-8-sig")
+    (folder / "r.csv").write_text("trial,humidity (%),hardness\n0,57,400\n", encoding="utf-8")
+    assert matloop("tell", "furnace.yaml", "r.csv")[0] == 0
+    (trial,) = read(folder / "runs/furnace/ledger.db").trials
+    assert trial.conditions == {"humidity": 57.0} and trial.planned is None and "humidity" not in trial.point
+    code, _, err = matloop("recommend", "furnace.yaml", "--fixed", "humidity=55")
+    assert code == 1 and "humidity is measured and not set" in " ".join(err.split())

@@ -22,6 +22,7 @@ from matloop.orchestrator.strategies.modelled.bayes import Bayesian
 from matloop.orchestrator.strategies.random import Random
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
 from matloop.orchestrator.trial import Objective, Trial
+from matloop.search_spaces.box import Box
 from matloop.search_spaces.pool import Pool
 from matloop.surrogates.gaussian_process.gp import GP
 from tests.orchestrator.lab.files import alloy, furnace
@@ -291,3 +292,23 @@ def test_wishes_as_people_write_them():
     assert meant(x="1.5..2") == {"x": Between(1.5, 2.0)} and meant(n="..2") == {"n": Between(high=2)}
     assert meant(salt="1,4-dioxane,KCl") == {"salt": ("1,4-dioxane", "KCl")} and meant(n=["2", 3]) == {"n": (2, 3)}
     assert meant(x={"low": 1}).popitem()[1] == Between(low=1)
+
+
+@pytest.mark.parametrize("options", [{"digits": 2}, {"step": 1.0}, {"digits": 1, "log": True}])
+def test_what_is_recommended_can_be_set_exactly_and_is_judged_there(options):
+    space = Box(parameters={"x": {"type": "float", "low": 10.0, "high": 90.0, **options}})
+    strategy = Bayesian(space=space, objectives=Y, initial=3, surrogate=GP(space=space))
+    trials = [
+        Trial(id=i, study="s", number=i, seed=i, point={"x": x}, state="answered", values={"y": -((x - 33.4) ** 2)})
+        for i, x in enumerate((10.0, 30.0, 50.0, 90.0))
+    ]
+    for trial in trials:
+        strategy.tell(trial)
+    proposals = strategy.ask(4, [], np.random.default_rng(1))
+    digits = options.get("digits", 2)
+    for proposal in proposals:
+        x = proposal.point["x"]
+        assert x == float(f"{x:.{digits - 1}e}") and x not in (10.0, 30.0, 50.0, 90.0)
+        (there,) = strategy.predict([{"x": x}])
+        assert proposal.prediction.mean["y"] == pytest.approx(there.mean["y"], rel=1e-6)
+    assert len({p.point["x"] for p in proposals}) == len(proposals)

@@ -107,3 +107,31 @@ def test_all_choices_are_no_wish_and_many_are_typed():
     assert wishes(both, [few])["fixed"] == {}
     many = Field(name="ligand", kind="choice", choices=tuple(f"L{i}" for i in range(40)))
     assert wishes(Filled({"from.ligand": "L3,L4"}), [many])["fixed"] == {"ligand": "L3,L4"}
+
+
+def test_what_is_measured_and_not_set_over_rest_and_on_the_page(visit, campaign):
+    text = campaign.read_text(encoding="utf-8")
+    humid = '        humidity: {type: float, low: 0, high: 100, unit: "%", uncontrolled: true}\n'
+    campaign.write_text(text.replace("    driver:", f"{humid}    driver:"), encoding="utf-8")
+    client = visit()
+    page = client.get("/").text
+    assert 'aria-label="humidity today"' in page and 'name="batch.humidity"' not in page
+    (trial,) = client.post(URL, json={"n": 1, "given": {"humidity": 40}}).json()
+    assert "humidity" not in trial["point"] and trial["wish"]["given"] == {"humidity": 40}
+    told = client.post(
+        "/api/results", json={"results": [{"trial": 0, "point": {"humidity": 41.5}, "values": {"yield": 5}}]}
+    )
+    assert told.status_code == 200, told.text
+    (found,) = told.json()
+    assert found["conditions"] == {"humidity": 41.5} and found["planned"] is None and found["point"] == trial["point"]
+    assert ask(client, from__humidity="39,5").status_code == 200
+    csrf = form_token(client.get("/").text)
+    data = {"csrf": csrf, "value.yield": "7", "point.humidity": "44 %"}
+    assert client.post("/experiments/1/result", data=data).status_code == 200
+    found = client.get("/api/experiments/1").json()
+    assert found["conditions"] == {"humidity": 44} and found["planned"] is None
+    assert found["wish"]["given"] == {"humidity": 39.5}
+    shown = client.get("/experiments/1").text
+    assert "humidity" in shown and "44" in shown
+    answer = client.post(URL, json={"given": {"temperature": 40}})
+    assert answer.status_code == 422 and answer.json()["problems"][0]["column"] == "temperature"

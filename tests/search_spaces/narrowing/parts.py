@@ -22,6 +22,7 @@ def parameters(rng: np.random.Generator) -> dict[str, Any]:
     found: dict[str, Any] = {
         "free": {"type": "float", "low": low, "high": low + float(np.round(rng.uniform(1, 9), 2))},
         "log": {"type": "float", "low": 1e-3, "high": float(rng.choice([1.0, 50.0])), "log": True},
+        "digits": {"type": "float", "low": 0.002, "high": float(rng.choice([0.05, 7.0])), "log": True, "digits": 2},
         "stepped": {"type": "float", "low": 1.0, "high": 1.0 + step * int(rng.integers(4, 30)), "step": step},
         "whole": {"type": "integer", "low": 1, "high": int(rng.integers(3, 20)), "log": bool(rng.random() < 0.5)},
         "level": {"type": "categorical", "choices": [f"c{i}" for i in range(levels)]},
