@@ -10,7 +10,7 @@ from typing import Any
 from matloop.orchestrator import spreadsheets
 from matloop.orchestrator.errors import Problem, RejectedPoints
 from matloop.orchestrator.lab.filled import _choice, _split, _text
-from matloop.orchestrator.lab.predictions import MOST
+from matloop.orchestrator.lab.predictions import MOST, OUTSIDE, WORKS
 from matloop.orchestrator.lab.tables import Layout
 
 
@@ -52,7 +52,7 @@ def _columns(titles: Sequence[str], layout: Layout, problems: list[Problem], row
     found: dict[str, int] = {}
     for i, content in enumerate(titles):
         title = " ".join(unicodedata.normalize("NFC", spreadsheets.read(content.strip())).split())
-        if not title or title.startswith("#"):
+        if not title or title.startswith("#") or title in (WORKS, OUTSIDE):
             continue
         try:
             name, _ = layout.find(title)
