@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,14 @@ Changes = Annotated[
     bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed since the last time.")
 ]
 
+
+class Decimal(StrEnum):
+    """What stands before the decimals of a number."""
+
+    COMMA = "comma"
+    POINT = "point"
+
+
 NO_OUTLOOK = (
     "the strategy cannot say: it looks ahead where one objective is to be as high or as low as possible, "
     "once its model has enough results"
@@ -33,6 +42,7 @@ def recommend(
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write them as a table to be filled in.", metavar="FILE")
     ] = None,
+    xlsx: Annotated[Path | None, typer.Option("--xlsx", help="The same as an Excel file.", metavar="FILE")] = None,
     pending: Annotated[
         bool, typer.Option("--pending", help="Those that wait for results, instead of new ones.")
     ] = False,
@@ -47,13 +57,22 @@ def recommend(
 
     out = console()
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None if pending else out) as lab:
-        start(lab, None if pending else number, campaign=campaign, csv=csv, by=by, console=out)
+        start(lab, None if pending else number, campaign=campaign, csv=csv, xlsx=xlsx, by=by, console=out)
 
 
 def tell(
     campaign: CampaignFile,
-    file: Annotated[Path, typer.Argument(help="Table with results (CSV).", metavar="CSV")],
+    file: Annotated[Path, typer.Argument(help="Table with results: CSV or Excel.", metavar="TABLE")],
     by: By = "",
+    sheet: Annotated[
+        str, typer.Option("--sheet", help="Sheet of an Excel file; the first if left out.", metavar="NAME")
+    ] = "",
+    decimal: Annotated[
+        Decimal | None, typer.Option("--decimal", help="What stands before decimals, where the table does not say.")
+    ] = None,
+    ignore_columns: Annotated[
+        bool, typer.Option("--ignore-columns", help="Pass over columns that are not known.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be recorded; record nothing.")] = False,
     amend: Annotated[
         bool, typer.Option("--amend", help="Let different results take the place of recorded ones.")
@@ -68,10 +87,12 @@ def tell(
     """Record results from a table: all of it, or nothing and every problem by row and column."""
     from matloop.orchestrator.cli.commands.opening import opened
     from matloop.orchestrator.cli.commands.tell import tell as start
+    from matloop.orchestrator.lab.sheets import Reading
 
     out = console()
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=out) as lab:
-        start(lab, file, by=by, dry_run=dry_run, amend=amend, allow_outside=allow_outside, console=out)
+        how = Reading(sheet=sheet, decimal=None if decimal is None else decimal.value, ignore_columns=ignore_columns)
+        start(lab, file, how, by=by, dry_run=dry_run, amend=amend, allow_outside=allow_outside, console=out)
 
 
 def outlook(

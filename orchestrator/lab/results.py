@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -26,6 +26,7 @@ class Result:
         point: what was done, in full; None for what was recommended.
         values: measured value of every objective, in its unit; None if the experiment failed.
         noise: standard deviation of the measurement by objective, same unit.
+        readings: single readings by objective, same unit, of which `values` has the mean; kept with the result.
         failure: why there are no values, in a person's words.
         note: anything worth keeping.
         cost: in the study's own unit.
@@ -37,6 +38,7 @@ class Result:
     point: Mapping[str, Any] | None = None
     values: Mapping[str, float] | None = None
     noise: Mapping[str, float] = field(default_factory=dict)
+    readings: Mapping[str, Sequence[float]] = field(default_factory=dict)
     failure: str = ""
     note: str = ""
     cost: float | None = None
@@ -49,12 +51,18 @@ class Result:
             values=_numbers(self.values) if self.values is not None else None,
             failure=failure,
             noise=_numbers(self.noise),
-            info={"note": self.note} if self.note else {},
+            info=self._info(),
             cost=None if self.cost is None else float(self.cost),
             started_at=started_at,
             finished_at=finished_at,
             worker=by,
         )
+
+    def _info(self) -> dict[str, Any]:
+        info: dict[str, Any] = {"note": self.note} if self.note else {}
+        if self.readings:
+            info["readings"] = {name: list(map(float, found)) for name, found in self.readings.items()}
+        return info
 
 
 class Entry(NamedTuple):

@@ -118,7 +118,7 @@ WAYS: dict[str, Callable[[Told, Lab, Visitor], bool]] = {
 }
 ALL = tuple(WAYS)
 WITH_TYPES = ("driver", "python", "rest")
-"""A CSV file has text only, and an empty cell is one that is not given."""
+"""A CSV file has text only; a cell that is empty, or says NaN, is one that is not given."""
 
 GOOD = {
     "a float": (told(61.5), ALL),
@@ -151,13 +151,13 @@ BAD = {
     "an objective left out": (told(values={"yield": 61.5}), ALL),
     "a name that is none": (told(values={"yield": 61.5, 7: 2}), ALL),
     "negative noise": (told(noise={"yield": -0.1}), ALL),
-    "NaN as noise": (told(noise={"impurity": math.nan}), ALL),
+    "NaN as noise": (told(noise={"impurity": math.nan}), WITH_TYPES),
     "infinite noise": (told(noise={"yield": math.inf}), ALL),
     "true as noise": (told(noise={"yield": True}), ALL),
     "None as noise": (told(noise={"yield": None}), WITH_TYPES),
     "noise of nothing that is measured": (told(noise={"yeild": 0.1}), ALL),
     "a negative cost": (told(cost=-1), ALL),
-    "NaN as cost": (told(cost=math.nan), ALL),
+    "NaN as cost": (told(cost=math.nan), WITH_TYPES),
     "infinite cost": (told(cost=math.inf), ALL),
     "true as cost": (told(cost=True), ALL),
     "text as cost": (told(cost="dear"), ALL),
