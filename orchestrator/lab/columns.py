@@ -30,6 +30,7 @@ class Columns:
         titles: as written, by place.
         passed_over: places of columns that are not read.
         ignored: titles of those that are passed over because they are not known.
+        untitled: whether those without a title are passed over as well.
         marks: what is known about decimal marks, by place.
     """
 
@@ -38,6 +39,7 @@ class Columns:
     titles: dict[int, str] = field(default_factory=dict)
     passed_over: set[int] = field(default_factory=set)
     ignored: list[str] = field(default_factory=list)
+    untitled: bool = False
     marks: dict[int, Marks] = field(default_factory=dict)
 
     def title(self, name: str) -> str:
@@ -56,7 +58,7 @@ def columns_of(sheet: Sheet, header: Header, titles: Titles, how: Reading, probl
     """What the titles of a table say; what is wrong with them is added to the problems."""
     assert header.row is not None
     row = sheet.first + header.row
-    found = Columns()
+    found = Columns(untitled=how.ignore_columns)
     numbers: dict[str, dict[int, int]] = {}
     for place, title in enumerate(map(cleaned, sheet.rows[header.row])):
         if len(problems) >= MOST_PROBLEMS:
@@ -77,7 +79,9 @@ def columns_of(sheet: Sheet, header: Header, titles: Titles, how: Reading, probl
                 found.ignored.append(title)
             else:
                 remedy = "correct the title, or put # before it to have the column passed over"
-                problems.append(Problem(str(error), (row, title), remedy=remedy, command=IGNORE))
+                once = any(str(error) == p.message for p in problems)  # all names, which are many
+                message = "there is no such column" if once else str(error)
+                problems.append(Problem(message, (row, title), remedy=remedy, command=IGNORE))
             continue
         found.titles[place] = title
         problems += _placed(found, numbers, meaning, place, (row, title))

@@ -1,34 +1,23 @@
 """The record of a study as a table that `tell` reads: into the same lab, where all of it is known, and into others.
 
-A trial is named by its number and its record, as in `3@5f3a9c1b`. In its own record that is the trial; in another one
-it is an experiment that was measured elsewhere, and is recognised when the table is told again. Numbers have all their
-digits.
+A trial has its number and a tag, as in `3@5f3a9c1b`. In its own record that is the trial; in another one it is an
+experiment that was measured elsewhere, and is recognised when the table is told again. Numbers have all their digits.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from matloop.orchestrator.lab.missing import is_missing
 from matloop.orchestrator.lab.rows import NO, YES
-from matloop.orchestrator.lab.tables import COST, FAILED, NOISE, NOTE, TRIAL, Layout, csv_of, workbook_of
-from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.lab.tables import COST, FAILED, NOISE, NOTE, TRIAL, Layout, csv_of, tag, workbook_of
 from matloop.orchestrator.measurement import without_control_characters
 from matloop.orchestrator.trial import Trial, in_full
 
 BY, WHEN = "# by", "# finished (UTC)"
 """Columns for people; what begins with # is passed over."""
-
-
-def record_of(history: History) -> str:
-    """Name of a record: eight hexadecimal digits that no other record has; empty if nothing was ever recorded."""
-    if not history.sessions:
-        return ""
-    first = history.sessions[0]
-    return hashlib.sha256(f"{first.config.get('name')} {first.opened_at!r}".encode()).hexdigest()[:8]
 
 
 def chosen(trials: Sequence[Trial]) -> list[Trial]:
@@ -43,23 +32,23 @@ def chosen(trials: Sequence[Trial]) -> list[Trial]:
     ]
 
 
-def as_csv(trials: Sequence[Trial], layout: Layout, record: str) -> bytes:
+def as_csv(trials: Sequence[Trial], layout: Layout) -> bytes:
     """A study's record as CSV."""
-    titles, _, rows = _table(trials, layout, record)
+    titles, _, rows = _table(trials, layout)
     return csv_of(titles, rows)
 
 
-def as_xlsx(trials: Sequence[Trial], layout: Layout, record: str) -> bytes:
+def as_xlsx(trials: Sequence[Trial], layout: Layout) -> bytes:
     """A study's record as an Excel file.
 
     Raises:
         MissingExtra: openpyxl is not installed.
     """
-    titles, names, rows = _table(trials, layout, record)
+    titles, names, rows = _table(trials, layout)
     return workbook_of(titles, names, rows, layout)
 
 
-def _table(trials: Sequence[Trial], layout: Layout, record: str) -> tuple[list[str], list[str], list[list[Any]]]:
+def _table(trials: Sequence[Trial], layout: Layout) -> tuple[list[str], list[str], list[list[Any]]]:
     """Titles, names of the columns, and rows."""
     trials = chosen(trials)
     names, titles = [TRIAL], [TRIAL]
@@ -74,13 +63,13 @@ def _table(trials: Sequence[Trial], layout: Layout, record: str) -> tuple[list[s
         unit = f" ({objective.unit})" if objective.unit else ""
         titles += [layout.title(objective.name), layout.title(spread), *(f"{name}{unit}" for name in singles)]
     last = [FAILED, NOTE, COST, BY, WHEN]
-    rows = [[cells.get(name) for name in (*names, *last)] for cells in (_cells(t, layout, record) for t in trials)]
+    rows = [[cells.get(name) for name in (*names, *last)] for cells in (_cells(t, layout) for t in trials)]
     return [*titles, *last], [*names, *last], rows
 
 
-def _cells(trial: Trial, layout: Layout, record: str) -> dict[str, Any]:
+def _cells(trial: Trial, layout: Layout) -> dict[str, Any]:
     cells: dict[str, Any] = {
-        TRIAL: f"{trial.id}@{record}",
+        TRIAL: tag(trial.id, trial.proposed_at),
         **trial.point,
         FAILED: _failed(trial),
         NOTE: trial.info.get("note"),

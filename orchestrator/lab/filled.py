@@ -6,14 +6,16 @@ that differ from the recommended ones are what was really done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from matloop.orchestrator.errors import Problem
 from matloop.orchestrator.lab.columns import MOST_PROBLEMS, Columns, columns_of, is_comment, see_marks, titles_of
 from matloop.orchestrator.lab.header import find
+from matloop.orchestrator.lab.raw import as_results
 from matloop.orchestrator.lab.results import Result
-from matloop.orchestrator.lab.rows import Rows, listed
+from matloop.orchestrator.lab.rows import Rows, listed, rows_listed
 from matloop.orchestrator.lab.sheets import NoTable, Reading, Sheet
 from matloop.orchestrator.lab.sheets import read as read_sheet
 from matloop.orchestrator.lab.tables import FAILED, Layout
@@ -40,15 +42,29 @@ class Filled:
     problems: list[Problem] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
-    def place(self, problem: Problem) -> Problem:
-        """A problem of `results` in terms of the file."""
+    def placed(self, problems: Sequence[Problem]) -> list[Problem]:
+        """Problems of `results` in terms of the file; what a missing column does to every row is said once."""
+        found = [self._place(problem) for problem in problems]
+        titled = {*self.columns.titles.values()}
+        alike = Counter((p.column, p.text) for p in found)
+        seen: set[tuple[str, str]] = set()
+        kept = []
+        for problem in found:
+            what = problem.column, problem.text
+            if problem.column and problem.column not in titled and alike[what] > 1:
+                if what in seen:
+                    continue
+                seen.add(what)
+                problem = replace(problem, message=f"{problem.message} (and so in {alike[what]} rows)")
+            kept.append(problem)
+        return kept
+
+    def _place(self, problem: Problem) -> Problem:
         column = FAILED if problem.column == "failure" else problem.column
         return replace(problem, place=(self.rows[problem.row], self.columns.title(column)))
 
 
-def read(
-    content: bytes, layout: Layout, planned: Mapping[int, Trial], how: Reading | None = None, record: str = ""
-) -> Filled:
+def read(content: bytes, layout: Layout, planned: Mapping[int, Trial], how: Reading | None = None) -> Filled:
     """Results from a file as spreadsheet programs write it: CSV or Excel.
 
     In CSV files comma, semicolon, tab or bar between cells, and any of the usual encodings. Decimal points or commas;
@@ -59,19 +75,16 @@ def read(
         layout: see `Layout`.
         planned: trials by id, whose inputs stand in for columns that are left out.
         how: what the file does not say itself.
-        record: name of the record that the table is told to; see `matloop.orchestrator.lab.exported`.
     """
     how = how or Reading()
     try:
         sheet = read_sheet(content, titles_of(layout), how)
     except NoTable as error:
         return Filled(problems=[Problem(str(error), (1,))])
-    return read_cells(sheet, layout, planned, how, record)
+    return read_cells(as_results(sheet), layout, planned, how)
 
 
-def read_cells(
-    sheet: Sheet, layout: Layout, planned: Mapping[int, Trial], how: Reading | None = None, record: str = ""
-) -> Filled:
+def read_cells(sheet: Sheet, layout: Layout, planned: Mapping[int, Trial], how: Reading | None = None) -> Filled:
     """Results from the cells of a table; see `read`."""
     how = how or Reading()
     titles = titles_of(layout)
@@ -91,7 +104,7 @@ def read_cells(
     filled.remarks += _passed_over(sheet, head.heading, comments, filled.columns)
     choices = [f.name for f in layout.fields if f.kind == "choice"]
     see_marks(filled.columns, [row for _, row in content], choices, sheet, how)
-    reader = Rows(layout, planned, filled.columns, filled.problems, record)
+    reader = Rows(layout, planned, filled.columns, filled.problems)
     for i, row in content:
         if len(filled.problems) >= MOST_PROBLEMS:
             stop = "was not read, nor was what follows; correct the rows above first"
@@ -112,9 +125,9 @@ def _passed_over(sheet: Sheet, heading: list[int], comments: list[int], columns:
     """What was not read."""
     remarks = []
     if heading:
-        remarks.append(f"passed over what stands above the titles: rows {listed(sheet.first + i for i in heading)}")
+        remarks.append(f"passed over what stands above the titles: {rows_listed([sheet.first + i for i in heading])}")
     if comments:
-        remarks.append(f"passed over what begins with #: rows {listed(sheet.first + i for i in comments)}")
+        remarks.append(f"passed over what begins with #: {rows_listed([sheet.first + i for i in comments])}")
     if columns.ignored:
         remarks.append(f"passed over columns that are not known: {listed(columns.ignored)}")
     return remarks

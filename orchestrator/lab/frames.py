@@ -73,16 +73,14 @@ def history(trials: Sequence[Trial], layout: Layout) -> DataFrame:
     return frame
 
 
-def filled(
-    frame: DataFrame, layout: Layout, trials: Sequence[Trial], how: Reading | None = None, record: str = ""
-) -> Filled:
+def filled(frame: DataFrame, layout: Layout, trials: Sequence[Trial], how: Reading | None = None) -> Filled:
     """Results from a DataFrame with the columns of `recommended`; rows are numbered from 0."""
     if frame.index.name in layout.known() and frame.index.name not in frame.columns:
         frame = frame.reset_index()
     titles = [str(column) for column in frame.columns]
     cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
     sheet = Sheet(rows=[titles, *cells], first=-1, searched=1)
-    table = read_cells(sheet, layout, {trial.id: trial for trial in trials}, how, record)
+    table = read_cells(sheet, layout, {trial.id: trial for trial in trials}, how)
     table.problems = [replace(problem, place=(max(problem.row, 0), *problem.place[1:])) for problem in table.problems]
     return table
 

@@ -7,6 +7,7 @@ lab.tell([Result(trial=0, values={"hardness": 412.0})])      # or a DataFrame, f
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from matloop.orchestrator.composition.files import expanded
 from matloop.orchestrator.errors import MatloopError, Problem, RejectedResults
 from matloop.orchestrator.lab.experiments import Experiments
-from matloop.orchestrator.lab.exported import as_csv, as_xlsx, record_of
+from matloop.orchestrator.lab.exported import as_csv, as_xlsx
 from matloop.orchestrator.lab.fields import fields_of
 from matloop.orchestrator.lab.filled import Filled, read
 from matloop.orchestrator.lab.people import located, write_file
@@ -136,7 +137,9 @@ class Lab(Experiments):
             from matloop.orchestrator.lab.frames import filled
 
             how = Reading(decimal=decimal, ignore_columns=ignore_columns)
-            table = filled(results, self.layout, self.trials(), how, record_of(self.history))
+            table = filled(results, self.layout, self.trials(), how)
+            for remark in table.remarks:
+                warnings.warn(remark, stacklevel=2)
             recorded = self.record_filled(table, by, amend=amend, allow_outside=allow_outside)
         return [entry.trial for entry in recorded]
 
@@ -178,11 +181,11 @@ class Lab(Experiments):
         """
         how = Reading(sheet=sheet, decimal=decimal, ignore_columns=ignore_columns)
         trials = {trial.id: trial for trial in self.trials()}
-        return read(content, self.layout, trials, how, record_of(self.history))
+        return read(content, self.layout, trials, how)
 
     def export_csv(self) -> bytes:
         """Everything that is on record, as a CSV file that this lab and others can be told; see `lab.exported`."""
-        return as_csv(self.trials(), self.layout, record_of(self.history))
+        return as_csv(self.trials(), self.layout)
 
     def export_xlsx(self) -> bytes:
         """The same as an Excel file.
@@ -190,14 +193,14 @@ class Lab(Experiments):
         Raises:
             MissingExtra: openpyxl is not installed.
         """
-        return as_xlsx(self.trials(), self.layout, record_of(self.history))
+        return as_xlsx(self.trials(), self.layout)
 
     def review_filled(
         self, table: Filled, *, amend: bool = False, allow_outside: bool = False
     ) -> tuple[list[Entry], list[Problem]]:
         """What `record_filled` would do, and everything that is wrong, by the table's rows and titles."""
         entries, problems = self.review(table.results, amend=amend, allow_outside=allow_outside)
-        found = [*table.problems, *map(table.place, problems)]
+        found = [*table.problems, *table.placed(problems)]
         return entries, sorted(found, key=lambda problem: problem.place)
 
     def record_filled(
@@ -214,7 +217,7 @@ class Lab(Experiments):
         try:
             return self.record(table.results, by, amend=amend, allow_outside=allow_outside)
         except RejectedResults as error:  # another client was faster
-            raise RejectedResults([table.place(p) for p in error.problems], source=source) from error
+            raise RejectedResults(table.placed(error.problems), source=source) from error
 
     def recommend_frame(self, n: int = 1, by: str = "") -> DataFrame:
         """As `recommend`, as a DataFrame with the trial as its index, to be filled in and told.

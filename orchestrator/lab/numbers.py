@@ -28,10 +28,6 @@ LONGEST_NUMBER = 100
 """Characters of a number with all that goes with it."""
 
 
-class WrongMark(ValueError):
-    """What was written has another decimal mark than was told."""
-
-
 class TwoNumbers(ValueError):
     """What was written may mean two numbers."""
 
@@ -72,8 +68,8 @@ class Marks:
     """What is known about the decimal mark of a column.
 
     Attributes:
-        told: what its reader was told; it holds for all numbers.
         own: marks of the numbers in the column that can be read in one way only.
+        told: what its reader was told, for columns that do not say themselves.
         usual: mark of the rest of the table, which settles what is read in the same way by it.
     """
 
@@ -83,9 +79,12 @@ class Marks:
 
     def of(self, mark: Mark) -> Mark | None:
         """Decimal mark of the table for a number with this one mark in it; None if it may mean two."""
-        if self.told or len(self.own) == 1:
-            return self.told or next(iter(self.own))
-        return mark if not self.own and mark == self.usual else None
+        if len(self.own) == 1:
+            (own,) = self.own
+            return own if self.told in (None, own) else None
+        if self.own or self.told:
+            return self.told
+        return mark if mark == self.usual else None
 
 
 BY_HAND = Marks()
@@ -139,7 +138,7 @@ def quantity(written: str, unit: str = "", marks: Marks = BY_HAND) -> Quantity:
     """
     try:
         return _quantity(written[: LONGEST_NUMBER + 1], unit, marks)
-    except (TwoNumbers, WrongMark):
+    except TwoNumbers:
         raise
     except ValueError as error:
         raise ValueError(_objection(written, unit, str(error))) from None
@@ -242,9 +241,6 @@ def _plain(token: str, marks: Marks) -> str:
         mark = marks.of(one)
         if mark is None:
             raise TwoNumbers(_two(token, sign, grouped, one, marks))
-    elif marks.told not in (None, mark):
-        told = "a comma" if marks.told == "," else "a point"
-        raise WrongMark(f"expected {told} before the decimals, as was told, got {token!r}; correct it")
     bare = grouped.replace(_OTHER[mark], "").replace(mark, ".")
     valid = re.fullmatch(r"\d+\.?\d*|\.\d+", bare, re.ASCII)
     thousands = grouped.partition(mark)[0]

@@ -19,15 +19,15 @@ from matloop.orchestrator.lab.numbers import Quantity, TwoNumbers, Typed, quanti
 from matloop.orchestrator.lab.results import Result, same
 from matloop.orchestrator.lab.rules import no_trial
 from matloop.orchestrator.lab.sheets import Cell
-from matloop.orchestrator.lab.tables import COST, FAILED, NOISE, NOTE, TRIAL, Layout
+from matloop.orchestrator.lab.tables import COST, FAILED, NOISE, NOTE, TRIAL, Layout, tag
 from matloop.orchestrator.plain import to_json
 from matloop.orchestrator.trial import Trial
 
 YES = {"yes", "y", "x", "true", "1", "1.0", "failed"}
 NO = {"no", "n", "false", "0", "0.0", "ok"}
 
-FOREIGN = re.compile(r"(\d{1,9})@([0-9a-f]{8})")
-"""A trial of a record that is named: 3@5f3a9c1b; see `matloop.orchestrator.lab.exported`."""
+TAGGED = re.compile(r"(\d{1,9})@[0-9a-f]{8}")
+"""A trial of this or another record; see `matloop.orchestrator.lab.exported`."""
 
 MOST_LISTED = 10
 """Rows or titles in a remark."""
@@ -41,17 +41,15 @@ class Rows:
         planned: trials by id.
         columns: of this table.
         problems: where everything that is wrong is noted.
-        record: name of the record that the table is told to.
     """
 
-    def __init__(
-        self, layout: Layout, planned: Mapping[int, Trial], columns: Columns, problems: list[Problem], record: str
-    ) -> None:
-        self.layout, self.planned, self.columns, self.problems, self.record = layout, planned, columns, problems, record
+    def __init__(self, layout: Layout, planned: Mapping[int, Trial], columns: Columns, problems: list[Problem]) -> None:
+        self.layout, self.planned, self.columns, self.problems = layout, planned, columns, problems
         self.inputs = {f.name: f for f in layout.fields if f.name in columns.places}
         self.known = {*columns.titles, *columns.passed_over}
         self.copies: Counter[str] = Counter()
         self.doubtful: list[int] = []
+        self.passed_over: set[int] = set()
         self.row = 0
         self.cells: Sequence[Cell] = ()
 
@@ -69,16 +67,23 @@ class Rows:
 
     def remarks(self) -> list[str]:
         """What people should know about how the rows were read."""
+        remarks = []
+        if self.passed_over:
+            columns = listed(place + 1 for place in sorted(self.passed_over))
+            remarks.append(f"passed over columns without a title: {columns}")
         if not self.doubtful:
-            return []
+            return remarks
         return [
-            f"n.d. was taken for not yet determined: rows {listed(self.doubtful)}; where it means not detected, write "
-            "the limit of detection after <"
+            *remarks,
+            f"n.d. was taken for not yet determined: {rows_listed(self.doubtful)}; where it means not detected, write "
+            "the limit of detection after <",
         ]
 
     def _untitled(self) -> None:
         untitled = [i for i, cell in enumerate(self.cells) if cell and i not in self.known]
-        if untitled:
+        if untitled and self.columns.untitled:
+            self.passed_over.update(untitled)
+        elif untitled:
             others = f", nor above {len(untitled) - 1} more" if len(untitled) > 1 else ""
             first = untitled[0]
             text = f"expected a title above {_shown(self.cells[first])} in column {first + 1}, got none{others}"
@@ -131,8 +136,9 @@ class Rows:
         if _is_missing(cell):
             return None, ""
         text = cell if isinstance(cell, str) else cell.text
-        if named := FOREIGN.fullmatch(text):
-            return (int(named[1]), "") if named[2] == self.record else (None, f"trial {text}")
+        if named := TAGGED.fullmatch(text):
+            own = self.planned.get(int(named[1]))
+            return (own.id, "") if own and tag(own.id, own.proposed_at) == text else (None, f"trial {text}")
         found = self._single(TRIAL, text.removeprefix("#") if isinstance(cell, str) else cell)
         if found is not None and found != math.floor(found):
             self._object(f"expected the number of a trial, got {text!r}", TRIAL, "take it from `recommend`")
@@ -290,6 +296,11 @@ def listed(items: Iterable[object]) -> str:
     return ", ".join(texts[:MOST_LISTED]) + (
         f" and {len(texts) - MOST_LISTED} more" if len(texts) > MOST_LISTED else ""
     )
+
+
+def rows_listed(numbers: Sequence[int]) -> str:
+    """`row 3`, or `rows 3, 5`."""
+    return f"row{'s' if len(numbers) > 1 else ''} {listed(numbers)}"
 
 
 def _is_missing(cell: Cell) -> bool:

@@ -6,6 +6,7 @@ One row is one experiment. `trial` says which recommendation it is; a row withou
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ from matloop.orchestrator.trial import Objective, Trial
 
 NOISE, PREDICTED, LOW, HIGH = "±", "predicted", "low", "high"
 TRIAL, FAILED, NOTE, COST, REASON = "trial", "failed", "note", "cost", "reason"
+
+
+def tag(trial_id: int, proposed_at: float) -> str:
+    """Name of a trial in tables that leave its record, as in `3@5f3a9c1b`; no trial of another record has it."""
+    return f"{trial_id}@{hashlib.sha256(repr(float(proposed_at)).encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)

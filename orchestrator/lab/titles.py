@@ -147,7 +147,7 @@ class Titles:
         name = next((part for part, _, sure in _split(title) if sure), title)
         by_fold = {_folded(known): known for known in self.columns}
         close = difflib.get_close_matches(_folded(name), by_fold, n=1, cutoff=0.7)
-        return f"did you mean {by_fold[close[0]]!r}?" if close else f"known are {', '.join(self.columns)}"
+        return f"did you mean {by_fold[close[0]]!r}" if close else f"known are {', '.join(self.columns)}"
 
 
 def _split(title: str) -> Iterator[tuple[str, str, bool]]:

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 from matloop.orchestrator import spreadsheets
 from matloop.orchestrator.errors import MissingExtra
@@ -35,10 +34,10 @@ WIDEST = 60
 """Characters of a column."""
 
 _DAMAGE = (
-    zipfile.BadZipFile, zlib.error, ParseError, KeyError, IndexError, ValueError, TypeError, AttributeError, OSError,
+    zipfile.BadZipFile, zlib.error, SyntaxError, KeyError, IndexError, ValueError, TypeError, AttributeError, OSError,
     EOFError, NotImplementedError, OverflowError, RecursionError, AssertionError,
 )  # fmt: skip
-"""What reading a file may raise that is no Excel file, or is damaged."""
+"""What reading a file may raise that is no Excel file, or is damaged; XML that is none is a SyntaxError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +128,8 @@ def write(titles: Sequence[str], rows: Sequence[Sequence[Any]], columns: Sequenc
     for j, row in enumerate(rows, 2):
         for i, (value, column) in enumerate(zip(row, columns, strict=True), 1):
             cell = sheet.cell(j, i, value if _is_number(value) or value is None else _text(str(value)))
+            if isinstance(value, float):
+                cell._value = repr(value)  # openpyxl would keep sixteen digits of it, which may be another number
             if column.to_fill_in:
                 cell.fill = open_
     for i in range(len(columns)):

@@ -42,7 +42,7 @@ def write(directory: Path, history: History, file: Path, study: str | None) -> N
         raise MatloopError(
             f"what study {name!r} tries does not fit into the cells of a table; use --csv for its record"
         )
-    content = writers[file.suffix.lower()](trials, layout, exported.record_of(history))
+    content = writers[file.suffix.lower()](trials, layout)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
     written = len(exported.chosen(trials))
