@@ -50,6 +50,7 @@ from matloop.orchestrator.protocols import Array
 from matloop.orchestrator.randomness import derive, torch_seed
 from matloop.orchestrator.report.statistics import wilson
 from matloop.orchestrator.strategies.advice import stopping
+from matloop.orchestrator.strategies.advice.worth import Best
 from matloop.orchestrator.strategies.modelled.bayes import Bayesian
 from matloop.orchestrator.trial import Objective, Trial
 from matloop.search_spaces.pool import Pool
@@ -194,7 +195,7 @@ def chance(strategy: Bayesian, pool: Pool, told: Sequence[Trial], untried: Array
         model = strategy._model()
         models = averaged(model, len(told)) if variant == "averaged" else [model]
         best, others = stopping.draw(models, known, rest[stopping.promising(model, rest, 200)])
-    return float((others.amax(dim=1) >= best + delta).double().mean())
+    return float((Best(best, others).gains().amax(dim=1) >= delta).double().mean())
 
 
 def averaged(model: Any, seed: int) -> Sequence[Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import Array, Column
+from matloop.orchestrator.protocols import Array, Column, Past
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.options import read_parameters
 from matloop.search_spaces.parameter import Parameter, suggest
@@ -25,18 +26,29 @@ class Box:
             distances. `descriptors: {choice: [numbers]}` or `{choice: {descriptor: number}}` say how alike choices are,
             which are then encoded by them instead of one column each. `when: {other: [values]}` makes a parameter part
             of a point only where the earlier parameter `other` (not a float, and itself active) has one of the values;
-            elsewhere it is absent.
+            elsewhere it is absent. low = high, or a single choice, fixes a value. `before: VALUE` is what experiments
+            on record had that do not say, since this was no parameter then; `renamed: {old: new}` gives choices on
+            record their present names.
         descriptors: CSV files with descriptors of choices; the first column has the name of a categorical parameter and
             lists its choices, which need not be listed again.
+        past: what is on record; filled in by matloop. Choices that are not to be had any more are encoded, and nothing
+            else gives them.
 
     Raises:
         ConfigError: names the parameter and what to change.
     """
 
-    def __init__(self, *, parameters: dict[str, dict[str, Any]], descriptors: list[Path] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        parameters: dict[str, dict[str, Any]],
+        descriptors: list[Path] | None = None,
+        past: Past | None = None,
+    ) -> None:
         if not parameters:
             raise ConfigError("expected parameters: at least one name with its range, got none", at="parameters")
-        self.parameters: tuple[Parameter, ...] = read_parameters(parameters, descriptors or ())
+        self.parameters: tuple[Parameter, ...] = read_parameters(parameters, descriptors or (), past)
+        self._with_before = [parameter for parameter in self.parameters if parameter.before is not None]
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """A point with each active parameter uniform on its scale."""
@@ -46,9 +58,17 @@ class Box:
         """Raise InvalidPoint, naming the parameter, for a value out of range, missing or out of place."""
         self._check(point, Parameter.check)
 
-    def check_measured(self, point: Point) -> None:
-        """As `check`, for what was really done: values may lie between steps."""
-        self._check(point, Parameter.check_measured)
+    def check_measured(self, point: Point, *, outside: bool = False) -> None:
+        """As `check`, for what was really done: values may lie between steps, and outside if that is said."""
+        self._check(point, partial(Parameter.check_measured, outside=outside))
+
+    def knows(self, point: Point) -> bool:
+        """Whether `encode` has a place for the point."""
+        try:
+            self.encode([point])
+        except InvalidPoint:
+            return False
+        return True
 
     def _check(self, point: Point, check: Callable[[Parameter, Any], None]) -> None:
         if not isinstance(point, Mapping):
@@ -73,25 +93,48 @@ class Box:
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A copy with each value changed with probability 1/d, and at least one of them.
 
-        Parameters that the change makes part of the point are drawn at random.
+        Parameters that the change makes part of the point are drawn at random. Of a point outside, what is outside is
+        brought in: numbers to the nearest end, choices that are not to be had to another.
         """
-        active = [parameter for parameter in self.parameters if parameter.name in point]
+        values = self._complete(point)
+        active = [p for p in self.parameters if p.name in values and not p.fixed]
+        if not active:
+            return self._fill(values, rng)
         chosen = rng.random(len(active)) < 1 / len(active)
         chosen[rng.integers(len(active))] = True
-        values = dict(point)
         for parameter, change in zip(active, chosen, strict=True):
             if change:
-                values[parameter.name] = parameter.mutate(point[parameter.name], rng)
+                values[parameter.name] = parameter.mutate(values[parameter.name], rng)
         return self._fill(values, rng)
 
     def cross(self, a: Point, b: Point, rng: np.random.Generator) -> dict[str, Any]:
-        """A child with each value from one parent or the other at random."""
-        values = {}
+        """A child with each value from one parent or the other at random; what is outside is brought in."""
+        values, a, b = {}, self._complete(a), self._complete(b)
         for parameter in self.parameters:
             owners = [parent for parent in (a, b) if parameter.name in parent]
             if owners:
                 values[parameter.name] = owners[int(rng.integers(len(owners)))][parameter.name]
         return self._fill(values, rng)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is one point only."""
+        return all(parameter.fixed for parameter in self.parameters)
+
+    def listed(self, most: int) -> list[dict[str, Any]] | None:
+        """Every point, each once; None if there are more than `most`."""
+        points: list[dict[str, Any]] = [{}]
+        for parameter in self.parameters:
+            longer: list[dict[str, Any]] = []
+            for point in points:
+                if not parameter.active(point):
+                    longer.append(point)
+                elif parameter.values is None or len(longer) + parameter.values > most:
+                    return None
+                else:
+                    longer += [{**point, parameter.name: parameter.value(i)} for i in range(parameter.values)]
+            points = longer
+        return points
 
     @property
     def dimension(self) -> int:
@@ -105,14 +148,20 @@ class Box:
 
     @property
     def bounds(self) -> Array:
-        """(2, d) float64: 0 and 1."""
-        return np.stack([np.zeros(self.dimension), np.ones(self.dimension)])
+        """(2, d) float64: 0 and 1, and 0 twice for what is not to be had any more."""
+        return np.hstack([parameter.bounds for parameter in self.parameters])
 
     def encode(self, points: Sequence[Point]) -> Array:
-        """(n, d) float64 in [0, 1]: numbers on their own scale, choices one-hot, inactive parameters neutral."""
+        """(n, d) float64: numbers on their own scale, choices one-hot, inactive parameters neutral.
+
+        What may be planned is within [0, 1]. What was measured outside has its place there, and is never moved.
+
+        Raises:
+            InvalidPoint: a value has no place, see `Parameter.to_unit`.
+        """
         rows = [
             [u for p in self.parameters for u in (p.to_unit(point[p.name]) if p.name in point else p.neutral())]
-            for point in points
+            for point in (map(self._complete, points) if self._with_before else points)
         ]
         return np.array(rows, dtype=np.float64).reshape(len(rows), self.dimension)
 
@@ -127,11 +176,19 @@ class Box:
                 point[parameter.name] = parameter.from_unit(columns)
         return point
 
+    def _complete(self, point: Point) -> dict[str, Any]:
+        """A copy, with what experiments had that do not say."""
+        values = dict(point)
+        for parameter in self._with_before:
+            if parameter.name not in values and parameter.active(values):
+                values[parameter.name] = parameter.before
+        return values
+
     def _fill(self, values: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-        """The active ones among the values, on their steps, and random ones for active parameters without."""
+        """The active ones among the values, as they can be planned, and random ones for active parameters without."""
         point: dict[str, Any] = {}
         for parameter in self.parameters:
             if parameter.active(point):
                 name = parameter.name
-                point[name] = parameter.snap(values[name]) if name in values else parameter.sample(rng)
+                point[name] = parameter.plan(values[name], rng) if name in values else parameter.sample(rng)
         return point

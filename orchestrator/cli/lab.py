@@ -1,14 +1,17 @@
-"""The commands of a lab: recommend, tell, outlook, cancel. They open the ledger for a moment, beside any others."""
+"""The commands of a lab: recommend, tell, predict and others. They open the ledger for a moment, beside any others."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from matloop.orchestrator.cli.terminal import console
+
+if TYPE_CHECKING:
+    from matloop.orchestrator.lab.sheets import Reading
 
 CampaignFile = Annotated[
     Path, typer.Argument(help="Campaign file (YAML), or the folder of its results.", metavar="FILE|DIR")
@@ -30,9 +33,22 @@ class Decimal(StrEnum):
     POINT = "point"
 
 
+Sheet = Annotated[str, typer.Option("--sheet", help="Sheet of an Excel file; the first if left out.", metavar="NAME")]
+MarkOfDecimals = Annotated[
+    Decimal | None, typer.Option("--decimal", help="What stands before decimals, where the table does not say.")
+]
+Ignore = Annotated[bool, typer.Option("--ignore-columns", help="Pass over columns that are not known.")]
+
+
+def reading(sheet: str, decimal: Decimal | None, ignore_columns: bool) -> Reading:
+    """How a table is to be read."""
+    from matloop.orchestrator.lab.sheets import Reading
+
+    return Reading(sheet=sheet, decimal=None if decimal is None else decimal.value, ignore_columns=ignore_columns)
+
+
 NO_OUTLOOK = (
-    "the strategy cannot say: it looks ahead where one objective is to be as high or as low as possible, "
-    "once its model has enough results"
+    "the strategy cannot say: those with a model look ahead (bayesian, active_learning), once it has enough results"
 )
 
 
@@ -64,15 +80,9 @@ def tell(
     campaign: CampaignFile,
     file: Annotated[Path, typer.Argument(help="Table with results: CSV or Excel.", metavar="TABLE")],
     by: By = "",
-    sheet: Annotated[
-        str, typer.Option("--sheet", help="Sheet of an Excel file; the first if left out.", metavar="NAME")
-    ] = "",
-    decimal: Annotated[
-        Decimal | None, typer.Option("--decimal", help="What stands before decimals, where the table does not say.")
-    ] = None,
-    ignore_columns: Annotated[
-        bool, typer.Option("--ignore-columns", help="Pass over columns that are not known.")
-    ] = False,
+    sheet: Sheet = "",
+    decimal: MarkOfDecimals = None,
+    ignore_columns: Ignore = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be recorded; record nothing.")] = False,
     amend: Annotated[
         bool, typer.Option("--amend", help="Let different results take the place of recorded ones.")
@@ -87,11 +97,10 @@ def tell(
     """Record results from a table: all of it, or nothing and every problem by row and column."""
     from matloop.orchestrator.cli.commands.opening import opened
     from matloop.orchestrator.cli.commands.tell import tell as start
-    from matloop.orchestrator.lab.sheets import Reading
 
     out = console()
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=out) as lab:
-        how = Reading(sheet=sheet, decimal=None if decimal is None else decimal.value, ignore_columns=ignore_columns)
+        how = reading(sheet, decimal, ignore_columns)
         start(lab, file, how, by=by, dry_run=dry_run, amend=amend, allow_outside=allow_outside, console=out)
 
 
@@ -99,19 +108,63 @@ def outlook(
     campaign: CampaignFile,
     delta: Annotated[
         float | None,
-        typer.Option("--delta", help="Least difference that counts, in the objective's unit; else that of the noise."),
+        typer.Option(
+            "--delta",
+            help="Least gain that counts: in the objective's unit (else that of the noise); "
+            "with several, a share of the hypervolume (else 0.01).",
+        ),
     ] = None,
     number: Annotated[int, typer.Option("-n", "--number", help="How many experiments are to come.", min=1)] = 1,
     study: Study = None,
     directory: Directory = None,
     accept_changes: Changes = False,
 ) -> None:
-    """Say what further experiments are worth: the chance of something better, and the gain to be expected."""
+    """Say what further experiments are worth: the chance of something better, and the gain to be expected.
+
+    What is better follows from the strategy: a better value, a larger front of several objectives, a point within the
+    target range, a model that knows more.
+    """
     from matloop.orchestrator.cli.commands.opening import opened
 
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
         found = lab.outlook(delta, number)
         typer.echo(found.get("text", NO_OUTLOOK))
+
+
+def predict(
+    campaign: CampaignFile,
+    points: Annotated[
+        Path, typer.Argument(help="Table of points, CSV or Excel, with a column for each input.", metavar="POINTS")
+    ],
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the predictions as a table.", metavar="FILE")] = None,
+    sheet: Sheet = "",
+    decimal: MarkOfDecimals = None,
+    ignore_columns: Ignore = False,
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
+) -> None:
+    """Predict what experiments would give, with 90 % intervals; points may lie outside the space."""
+    from matloop.orchestrator.cli.commands.opening import opened
+    from matloop.orchestrator.cli.commands.predict import predict as start
+
+    with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
+        start(lab, points, reading(sheet, decimal, ignore_columns), csv=csv, console=console())
+
+
+def best(
+    campaign: CampaignFile,
+    number: Annotated[int, typer.Option("-n", "--number", help="How many of the measured ones.", min=1)] = 1,
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
+) -> None:
+    """Say where the best is: measured, by the model among what was measured, and where the model expects it."""
+    from matloop.orchestrator.cli.commands.best import show
+    from matloop.orchestrator.cli.commands.opening import opened
+
+    with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
+        show(lab, number, console=console())
 
 
 def cancel(

@@ -72,7 +72,7 @@ def validate(file: CampaignFile) -> None:
 
     config = load(file)
     for study in check(config)[0]:
-        names = ", ".join(f"{o.direction} {o.name}{f' ({o.unit})' if o.unit else ''}" for o in study.objectives)
+        names = ", ".join(map(str, study.objectives))
         parts = (study.space, study.strategy, study.driver)
         typer.echo(f"{study.name}: {' · '.join(type(part).__name__ for part in parts)}; {names}")
     typer.echo(f"{file} is valid")
@@ -343,6 +343,8 @@ def serve(
 app.command()(lab.recommend)
 app.command()(lab.tell)
 app.command()(lab.outlook)
+app.command()(lab.predict)
+app.command()(lab.best)
 app.command()(lab.cancel)
 app.command()(corrections.amend)
 app.command()(corrections.void)

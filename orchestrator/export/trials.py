@@ -16,7 +16,7 @@ from matloop.orchestrator.composition.source import suggest
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.spreadsheets import written
-from matloop.orchestrator.trial import Objective, Trial
+from matloop.orchestrator.trial import Objective, Trial, goals, missing
 
 if TYPE_CHECKING:
     import optuna
@@ -33,12 +33,12 @@ AMENDED = ("amended_at", "amended_by", "amended_because")
 def trials_csv(history: History, file: Path, study: str | None = None) -> int:
     """Write one row per trial.
 
-    Columns `point.*`, `planned.*` (what was recommended, where a person did something else), `value.*`,
-    `predicted.*`, `predicted_std.*`, `noise.*`, `info.*`, `inputs.*` and `extra.*` hold what their names say, lists of
-    numbers spread over `name[0]`, `name[1]`, …; nested structures are JSON text, times Unix seconds. If any result was
-    corrected or set aside, `amended_at`, `amended_by` and `amended_because` say so. Texts and names of columns have an
-    apostrophe where a spreadsheet program would take them for a formula; see `matloop.orchestrator.spreadsheets`, whose
-    `read` takes it away again.
+    Columns `point.*`, `planned.*` (what was recommended, where a person did something else), `value.*`, `predicted.*`,
+    `predicted_std.*`, `noise.*`, `censored.*` (below or above, where `value.*` is a limit), `info.*`, `inputs.*` and
+    `extra.*` hold what their names say, lists of numbers spread over `name[0]`, `name[1]`, …; nested structures are
+    JSON text, times Unix seconds. If any result was corrected or set aside, `amended_at`, `amended_by` and
+    `amended_because` say so. Texts and names of columns have an apostrophe where a spreadsheet program would take them
+    for a formula; see `matloop.orchestrator.spreadsheets`, whose `read` takes it away again.
 
     Returns:
         Number of rows.
@@ -54,7 +54,7 @@ def trials_csv(history: History, file: Path, study: str | None = None) -> int:
         if (found := corrections.get(trial.id)) is not None:
             row |= dict(zip(AMENDED, (found.time, found.by, found.reason), strict=True))
     middle = dict.fromkeys(key for row in rows for key in row if key not in FIRST and key not in last)
-    groups = ("point", "planned", "value", "predicted", "predicted_std", "noise", "info", "inputs", "extra")
+    groups = ("point", "planned", "value", "predicted", "predicted_std", "noise", "censored", "info", "inputs", "extra")
     ordered = sorted(middle, key=lambda key: groups.index(key.partition(".")[0]))
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="", encoding="utf-8") as out:
@@ -78,6 +78,7 @@ def _row(trial: Trial) -> dict[str, Any]:
         "predicted": predicted.mean if predicted else {},
         "predicted_std": predicted.std if predicted else {},
         "noise": trial.noise,
+        "censored": trial.censored,
         "info": trial.info,
         "inputs": trial.inputs,
         "extra": trial.extra,
@@ -128,7 +129,7 @@ def to_optuna(history: History, url: str, study: str | None = None) -> list[str]
 def _write_study(history: History, storage: Any, name: str) -> str:
     import optuna
 
-    trials, objectives = _chosen(history, name), objectives_of(history, name)
+    trials, objectives = _chosen(history, name), goals(objectives_of(history, name))
     full_name = f"{config(history).get('name', 'campaign')}/{name}"
     _make_room(storage, full_name)
     target = optuna.create_study(
@@ -236,14 +237,17 @@ def _frozen(
     notes |= {"parents": list(trial.parents)} if trial.parents else {}
     notes |= {"prediction": asdict(trial.prediction)} if trial.prediction else {}
     notes |= {"failure": f"{trial.failure.cause}: {trial.failure.message}"} if trial.failure else {}
-    finished = trial.state != "running"
+    waiting = bool(missing(trial, objectives))
+    notes |= {"values": trial.values} if trial.values and (waiting or len(trial.values) > len(objectives)) else {}
+    notes |= {"censored": trial.censored} if trial.censored else {}
+    finished = trial.state != "running" and not waiting
     started_at = trial.started_at or trial.proposed_at
     return FrozenTrial(
         number=trial.number,
         trial_id=trial.number,
-        state=states.get(trial.state, TrialState.FAIL),
+        state=TrialState.RUNNING if waiting else states.get(trial.state, TrialState.FAIL),
         value=None,
-        values=[trial.values[o.name] for o in objectives] if trial.values is not None else None,
+        values=None if waiting or trial.values is None else [trial.values[o.name] for o in objectives],
         datetime_start=datetime.fromtimestamp(started_at),
         datetime_complete=datetime.fromtimestamp(trial.finished_at or started_at) if finished else None,
         params=parameters,

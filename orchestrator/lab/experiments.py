@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from matloop.orchestrator.composition import build
 from matloop.orchestrator.composition.config import Config
@@ -29,9 +29,11 @@ from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.shared import WAIT_S, SharedLedger
 from matloop.orchestrator.loop.study import Study
 from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT
-from matloop.orchestrator.protocols import Guiding, Space
+from matloop.orchestrator.protocols import Guiding, Predicting, Space
 from matloop.orchestrator.randomness import derive_seed
-from matloop.orchestrator.trial import Objective, Proposal, Trial
+from matloop.orchestrator.trial import Objective, Proposal, Trial, missing
+
+T = TypeVar("T")
 
 ROUNDS = 8
 """How often the strategy is asked beside other clients; if one of them was quicker each time, they wait for once."""
@@ -159,6 +161,11 @@ class Experiments:
             self._ledger.catch_up()
             return self.history.running(self.parts.study)
 
+    def incomplete(self) -> dict[int, list[str]]:
+        """Objectives that are still to come, by the trial that has values of others already, in order."""
+        found = {trial.id: missing(trial, self.objectives) for trial in self.trials()}
+        return {number: names for number, names in found.items() if names}
+
     def recommend(self, n: int = 1, by: str = "") -> list[Trial]:
         """Recommend the next experiments; they are on the disk before they are returned.
 
@@ -273,14 +280,32 @@ class Experiments:
         """What further experiments are worth, by the strategy's model; empty if it cannot say. May take seconds.
 
         Args:
-            delta: least difference that counts, > 0, in the objective's unit; None for one of the size of the noise.
+            delta: least gain that counts, > 0, in the objective's unit; of several objectives a share of the dominated
+                hypervolume. None for a difference of the size of the noise, or 1 % of the hypervolume. Active learning
+                seeks none.
             q: number of experiments to come, from 1 to 100.
+
+        Returns:
+            `probability_better`, `delta`, `expected_gain` and more, see `Outlook` in
+            `matloop.orchestrator.strategies.advice.stopping`; in active learning those of `Lesson` beside it.
 
         Raises:
             MatloopError: delta or q is out of range.
         """
         with self._asking:
             return self._recommender.outlook(delta, q)
+
+    def foresee(self, ask: Callable[[Predicting], T]) -> T:
+        """What the strategy's model answers to a question; the ledger stays free meanwhile. May take seconds.
+
+        Args:
+            ask: puts the question to the strategy, which has been told every result.
+
+        Raises:
+            NoPrediction: the strategy has no model, or too few results for it.
+        """
+        with self._asking:
+            return self._recommender.foresee(ask)
 
     def close(self) -> None:
         """Let go of the ledger; harmless when called twice."""
@@ -311,8 +336,10 @@ class Experiments:
         return derive_seed(self.config.seed, self.parts.study, self.history.counts.get(self.parts.study, 0))
 
     def _review(self, results: Sequence[Result], amend: bool, allow_outside: bool) -> tuple[list[Entry], list[Problem]]:
-        before = {amendment.trial: amendment.before for amendment in self.history.amendments}
-        return self.rules.review(results, self.history.trials, before, amend=amend, allow_outside=allow_outside)
+        history = self.history
+        before = {amendment.trial: amendment.before for amendment in history.amendments}
+        later = {told.request: told.trial for told in history.completions if told.request}
+        return self.rules.review(results, history.trials, before, later, amend=amend, allow_outside=allow_outside)
 
     def _write(self, entry: Entry, by: str) -> Trial:
         now, trial = self._clock(), entry.trial
@@ -323,9 +350,16 @@ class Experiments:
             return self._ledger.answer(trial, entry.result.answer(by=by, started_at=now, finished_at=now))
         if entry.action == "known":
             return trial
+        if entry.action == "completed":
+            return self._complete(trial, entry.result, by, now)
         answer = entry.result.answer(by=by, started_at=trial.proposed_at, finished_at=now)
         write = self._ledger.amend if entry.action == "amended" else self._ledger.answer
         return write(trial, answer, point=entry.point)
+
+    def _complete(self, trial: Trial, result: Result, by: str, now: float) -> Trial:
+        names = [name for name in result.values or {} if name not in (trial.values or {})]
+        answer = result.answer(by=by, started_at=now, finished_at=now, before=trial)
+        return self._ledger.complete(trial, answer, names=names, by=by, request=result.request)
 
 
 def _reject(problems: Sequence[Problem]) -> None:

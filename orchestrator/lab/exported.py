@@ -6,14 +6,17 @@ experiment that was measured elsewhere, and is recognised when the table is told
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from matloop.orchestrator.lab.missing import is_missing
+from matloop.orchestrator.lab.results import readings_of
 from matloop.orchestrator.lab.rows import NO, YES
 from matloop.orchestrator.lab.tables import COST, FAILED, NOISE, NOTE, TRIAL, Layout, csv_of, tag, workbook_of
 from matloop.orchestrator.measurement import without_control_characters
+from matloop.orchestrator.report.text import SIGNS
 from matloop.orchestrator.trial import Trial, in_full
 
 BY, WHEN = "# by", "# finished (UTC)"
@@ -57,7 +60,7 @@ def _table(trials: Sequence[Trial], layout: Layout) -> tuple[list[str], list[str
         titles.append(layout.title(name))
     for objective in layout.objectives:
         spread = f"{objective.name} {NOISE}"
-        most = max((len(_readings(t, objective.name)) for t in trials), default=0)
+        most = max((len(readings_of(t).get(objective.name, ())) for t in trials), default=0)
         singles = [f"{objective.name} {i}" for i in range(1, most + 1)]
         names += [objective.name, spread, *singles]
         unit = f" ({objective.unit})" if objective.unit else ""
@@ -79,15 +82,20 @@ def _cells(trial: Trial, layout: Layout) -> dict[str, Any]:
     }
     for objective in layout.objectives:
         name = objective.name
-        cells[name] = (trial.values or {}).get(name)
+        cells[name] = _value(trial, name)
         cells[f"{name} {NOISE}"] = trial.noise.get(name)
-        cells |= {f"{name} {i}": value for i, value in enumerate(_readings(trial, name), 1)}
+        cells |= {f"{name} {i}": value for i, value in enumerate(readings_of(trial).get(name, ()), 1)}
     return cells
 
 
-def _readings(trial: Trial, name: str) -> Sequence[float]:
-    found = trial.info.get("readings")
-    return found.get(name, ()) if isinstance(found, dict) else ()
+def _value(trial: Trial, name: str) -> float | str | None:
+    """What was measured; a limit as people write it."""
+    value = (trial.values or {}).get(name)
+    side = trial.censored.get(name)
+    if value is None or side is None:
+        return value
+    digits = repr(value)
+    return f"{SIGNS[side]} {digits}{'0' if re.fullmatch(r'-?[1-9][0-9]{0,2}[.][0-9]{3}', digits) else ''}"
 
 
 def _failed(trial: Trial) -> str | None:

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from matloop.orchestrator.errors import Problem
-from matloop.orchestrator.lab.columns import MOST_PROBLEMS, Columns, columns_of, is_comment, see_marks, titles_of
-from matloop.orchestrator.lab.header import find
+from matloop.orchestrator.lab.columns import MOST_PROBLEMS, Columns, titles_of
+from matloop.orchestrator.lab.contents import contents
 from matloop.orchestrator.lab.raw import as_results
 from matloop.orchestrator.lab.results import Result
-from matloop.orchestrator.lab.rows import Rows, listed, rows_listed
+from matloop.orchestrator.lab.rows import Rows
 from matloop.orchestrator.lab.sheets import NoTable, Reading, Sheet
 from matloop.orchestrator.lab.sheets import read as read_sheet
 from matloop.orchestrator.lab.tables import FAILED, Layout
@@ -86,48 +86,20 @@ def read(content: bytes, layout: Layout, planned: Mapping[int, Trial], how: Read
 
 def read_cells(sheet: Sheet, layout: Layout, planned: Mapping[int, Trial], how: Reading | None = None) -> Filled:
     """Results from the cells of a table; see `read`."""
-    how = how or Reading()
-    titles = titles_of(layout)
-    filled = Filled(remarks=list(sheet.remarks))
-    head = find(sheet.rows[: sheet.searched], titles)
-    if head.row is None:
-        text_ = "expected titles and rows, got an empty table; write titles into the first row"
-        filled.problems.append(Problem(text_, (sheet.first,)))
-        return filled
-    filled.columns = columns_of(sheet, head, titles, how, filled.problems)
-    if filled.problems:
-        return filled
-    above = {head.row, head.units, *head.heading}
-    content = [(i, row) for i, row in enumerate(sheet.rows) if i not in above and i >= head.row and any(row)]
-    comments = [i for i, row in content if is_comment(row)]
-    content = [(i, row) for i, row in content if i not in set(comments)]
-    filled.remarks += _passed_over(sheet, head.heading, comments, filled.columns)
-    choices = [f.name for f in layout.fields if f.kind == "choice"]
-    see_marks(filled.columns, [row for _, row in content], choices, sheet, how)
+    table = contents(sheet, layout, how or Reading())
+    filled = Filled(columns=table.columns, problems=table.problems, remarks=table.remarks)
     reader = Rows(layout, planned, filled.columns, filled.problems)
-    for i, row in content:
+    for number, row in table.rows:
         if len(filled.problems) >= MOST_PROBLEMS:
             stop = "was not read, nor was what follows; correct the rows above first"
-            filled.problems.append(Problem(stop, (sheet.first + i,)))
+            filled.problems.append(Problem(stop, (number,)))
             break
         before = len(filled.problems)
-        result = reader.read(sheet.first + i, row)
+        result = reader.read(number, row)
         if result is not None:
             filled.results.append(result)
-            filled.rows.append(sheet.first + i)
+            filled.rows.append(number)
         elif len(filled.problems) == before:
             filled.waiting += 1
     filled.remarks += reader.remarks()
     return filled
-
-
-def _passed_over(sheet: Sheet, heading: list[int], comments: list[int], columns: Columns) -> list[str]:
-    """What was not read."""
-    remarks = []
-    if heading:
-        remarks.append(f"passed over what stands above the titles: {rows_listed([sheet.first + i for i in heading])}")
-    if comments:
-        remarks.append(f"passed over what begins with #: {rows_listed([sheet.first + i for i in comments])}")
-    if columns.ignored:
-        remarks.append(f"passed over columns that are not known: {listed(columns.ignored)}")
-    return remarks

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from matloop.orchestrator.lab.best import Best
+    from matloop.orchestrator.report.forecast import Forecast
+
 __all__ = ["Lab", "Recorded", "Result"]
 
 
@@ -230,6 +233,49 @@ class Lab(Experiments):
 
         return recommended(self.recommend(n, by), self.layout)
 
+    def predict(self, points: Sequence[Mapping[str, Any]] | DataFrame) -> DataFrame:
+        """What is expected of points, as a DataFrame with a row for each, in order. May take seconds.
+
+        Args:
+            points: mappings from input to value, or a DataFrame with a column for each input; its other columns are
+                passed over, and its index is kept. Points may lie outside the space.
+
+        Returns:
+            Inputs; for every objective `NAME predicted`, `NAME low` and `NAME high` (90 % of measurements are expected
+            between them); `works`, the probability that the experiment works, once one has failed; and `outside`, why a
+            point is an extrapolation beyond the space, empty if it is none.
+
+        Raises:
+            RejectedPoints: a point lacks an input, or a value cannot be one; every problem by row, from 0.
+            NoPrediction: the strategy has no model, or too few results for it.
+            MatloopError: a column is missing, or there are too many rows.
+        """
+        from matloop.orchestrator.lab import predictions
+
+        if isinstance(points, Sequence):
+            return predictions.frame(self.forecast(points), self.layout)
+        rows = predictions.points_of(points, self.layout.fields)
+        return predictions.frame(self.forecast(rows), self.layout, points.index)
+
+    def forecast(self, points: Sequence[Mapping[str, Any]]) -> list[Forecast]:
+        """As `predict`, as plain values."""
+        from matloop.orchestrator.lab import predictions
+
+        return predictions.predict(self, points)
+
+    def best(self, n: int = 1) -> Best:
+        """Where the best is: measured, by the model among what was measured, and where the model expects it.
+
+        Args:
+            n: how many of those measured, >= 1; of several objectives all that no other beats are given.
+
+        Raises:
+            MatloopError: n is not such a number.
+        """
+        from matloop.orchestrator.lab import best
+
+        return best.best(self, n)
+
     def frame(self) -> DataFrame:
         """Every trial as a row, with the trial as index: what was done, planned, predicted and measured, by whom."""
         from matloop.orchestrator.lab.frames import history
@@ -270,6 +316,59 @@ class Lab(Experiments):
         from matloop.orchestrator.lab import plots
 
         return plots.parameter(self.trials(), self.layout, parameter, plots.chosen(self.objectives, objective))
+
+    def plot_slice(
+        self,
+        first: str,
+        second: str | None = None,
+        *,
+        objective: str | None = None,
+        at: Mapping[str, Any] | None = None,
+    ) -> Figure:
+        """What the model expects along one input, or over two numbers, all others held; may take seconds.
+
+        Along one input with 90 % bands, over two as a map; with the measured points near it, and what may not be
+        planned in grey.
+
+        Args:
+            first: an input.
+            second: another one, a number as the first.
+            objective: the first one if left out.
+            at: the point that is cut through; the best measured one if left out.
+
+        Raises:
+            NoPrediction: the strategy has no model, or too few results for it.
+            MatloopError: there is no such input or objective, or `at` is not complete.
+        """
+        from matloop.orchestrator.lab import plots, slices
+
+        chosen = plots.chosen(self.objectives, objective)
+        return plots.slice_(slices.along(self, first, second, at=at, objective=chosen), chosen)
+
+    def plot_ternary(
+        self,
+        mixture: str,
+        *,
+        components: Sequence[str] | None = None,
+        objective: str | None = None,
+        at: Mapping[str, Any] | None = None,
+    ) -> Figure:
+        """What the model expects over three components of a mixture, as `plot_slice`.
+
+        Args:
+            mixture: its name.
+            components: three of its components; those with the most at the point if left out. What the others have
+                stays.
+            objective: the first one if left out.
+            at: the point that is cut through; the best measured one if left out.
+
+        Raises:
+            NoPrediction, MatloopError: see `plot_slice`.
+        """
+        from matloop.orchestrator.lab import plots, slices
+
+        chosen = plots.chosen(self.objectives, objective)
+        return plots.slice_(slices.ternary(self, mixture, components, at=at, objective=chosen), chosen)
 
     def _repr_html_(self) -> str:
         from matloop.orchestrator.lab.frames import summary

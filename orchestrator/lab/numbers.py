@@ -14,12 +14,11 @@ from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from matloop.orchestrator.lab.units import is_share, is_unit, same_unit
+from matloop.orchestrator.measurement import limit
+from matloop.orchestrator.trial import Side
 
 Mark = Literal[",", "."]
 """What stands before the decimals."""
-
-Side = Literal["below", "above"]
-"""Where the true value lies of one of which only a limit is known."""
 
 LONGEST = 40
 """Characters of a cell in a message."""
@@ -100,7 +99,6 @@ _POWER = re.compile(
 _NUMBER = re.compile(r"[+-]?(?:\d[\d.,' ’]*|[.,]\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _PLUS_MINUS = re.compile(r" ?(?:±|\+/-|\+-) ?")
 _CONCISE = re.compile(r"([+-]?\d+(?:[.,]\d+)?)\((\d+)\)", re.ASCII)
-_LIMIT = re.compile(r"(<=|=<|<|≤|⩽|＜|>=|=>|>|≥|⩾|＞) ?")
 _DATE = re.compile(
     r"\d{1,2}[-./ ](?:[A-Za-z]{3,9}|\d{1,2})[-./ ]\d{2,4}|\d{4}-\d{2}-\d{2}.*"
     r"|\d{1,2}[-. ]+[A-Za-zä]{3,9}\.?|[A-Za-zä]{3,9}\.?[- ]\d{2,4}"
@@ -179,10 +177,7 @@ def marks_in(texts: Iterable[str]) -> frozenset[Mark]:
 def _quantity(written: str, unit: str, marks: Marks) -> Quantity:
     if len(written) > LONGEST_NUMBER:
         raise ValueError("")
-    text = _tidy(written)
-    side: Side | None = None
-    if limit := _LIMIT.match(text):
-        side, text = "above" if set(limit[1]) & set(">≥⩾＞") else "below", text[limit.end() :]
+    text, side = limit(_tidy(written))
     if text.startswith("(") and _PLUS_MINUS.search(text):
         inner, _, rest = text[1:].partition(")")
         text = f"{inner}{' ' if rest.strip() else ''}{rest.strip()}"

@@ -7,13 +7,14 @@ import math
 import re
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from matloop.orchestrator.errors import Problem
 from matloop.orchestrator.lab.columns import IGNORE, Columns
+from matloop.orchestrator.lab.contents import listed, rows_listed
 from matloop.orchestrator.lab.missing import is_doubtful, is_missing, is_undetected
 from matloop.orchestrator.lab.numbers import Quantity, TwoNumbers, Typed, quantity, typed
 from matloop.orchestrator.lab.results import Result, same
@@ -28,9 +29,6 @@ NO = {"no", "n", "false", "0", "0.0", "ok"}
 
 TAGGED = re.compile(r"(\d{1,9})@[0-9a-f]{8}")
 """A trial of this or another record; see `matloop.orchestrator.lab.exported`."""
-
-MOST_LISTED = 10
-"""Rows or titles in a remark."""
 
 
 class Rows:
@@ -69,7 +67,7 @@ class Rows:
         """What people should know about how the rows were read."""
         remarks = []
         if self.passed_over:
-            columns = listed(place + 1 for place in sorted(self.passed_over))
+            columns = listed([place + 1 for place in sorted(self.passed_over)])
             remarks.append(f"passed over columns without a title: {columns}")
         if not self.doubtful:
             return remarks
@@ -106,13 +104,15 @@ class Rows:
         if trial is not None and trial not in self.planned:
             self.problems.append(replace(no_trial(trial), place=(self.row, self.columns.title(TRIAL))))
             return None
-        values, noise, readings = {}, {}, {}
+        values, noise, readings, censored = {}, {}, {}, {}
         for objective in self.layout.objectives:
             found, single = self._objective(objective.name)
             if found is not None:
                 values[objective.name] = found.value
             if found is not None and found.noise is not None:
                 noise[objective.name] = found.noise
+            if found is not None and found.side is not None:
+                censored[objective.name] = found.side
             if single:
                 readings[objective.name] = single
         self._spreads_alone(values, noise)
@@ -122,6 +122,7 @@ class Rows:
             values=None if failure and not values else values,
             noise=noise,
             readings=readings,
+            censored=censored,
             failure=failure,
             note=self._text(NOTE),
             cost=cost,
@@ -197,11 +198,9 @@ class Rows:
         found = self._read(cell, unit, place)
         if found is None:
             return None
-        if found.side is not None:
-            self._object(f"expected a number, got the limit {cell!r}", title, "clear the cell, or report a failure")
-            return None
-        if reading and found.noise is not None:
-            self._object(f"expected a single reading, got {cell!r}", title, "write the number alone")
+        if reading and (found.noise is not None or found.side is not None):
+            remedy = "write the number alone, or clear the cell"
+            self._object(f"expected a single reading, got {_shown(cell)}", title, remedy)
         return found
 
     def _single(self, name: str, cell: Cell | None = None) -> float | None:
@@ -245,8 +244,8 @@ class Rows:
             return result
         if result.request:
             return replace(result, point=point)
-        singles = [result.readings] if result.readings else []
-        content = to_json([point, result.values, result.noise, result.failure, result.note, result.cost, *singles])
+        told = [point, result.values, result.noise, result.failure, result.note, result.cost]
+        content = to_json([*told, *(more for more in (result.censored, result.readings) if more)])
         self.copies[content] += 1
         digest = hashlib.sha256(f"{self.copies[content]} {content}".encode(errors="replace")).hexdigest()[:32]
         return replace(result, point=point, request=f"row {digest}")
@@ -288,19 +287,6 @@ class Rows:
     def _object(self, message: str, name: str | None, remedy: str = "", command: str = "") -> None:
         place = (self.row,) if name is None else (self.row, self.columns.title(name))
         self.problems.append(Problem(message, place, remedy=remedy, command=command))
-
-
-def listed(items: Iterable[object]) -> str:
-    """Some of many, for a remark."""
-    texts = list(map(str, items))
-    return ", ".join(texts[:MOST_LISTED]) + (
-        f" and {len(texts) - MOST_LISTED} more" if len(texts) > MOST_LISTED else ""
-    )
-
-
-def rows_listed(numbers: Sequence[int]) -> str:
-    """`row 3`, or `rows 3, 5`."""
-    return f"row{'s' if len(numbers) > 1 else ''} {listed(numbers)}"
 
 
 def _is_missing(cell: Cell) -> bool:

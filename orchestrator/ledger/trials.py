@@ -158,7 +158,8 @@ def _proposed(text: str) -> dict[str, Any]:
 
 def _answered(text: str) -> dict[str, Any]:
     body = decode(text)
-    body.pop("amendment", None)  # who corrected it is about the record
+    for name in ("amendment", "completion"):  # who corrected or completed it is about the record
+        body.pop(name, None)
     if "failure" in body:
         body["failure"] = Failure(**body["failure"])
     return body

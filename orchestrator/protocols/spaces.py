@@ -5,8 +5,9 @@ A strategy asks for the ones it cannot do without with `require`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -83,6 +84,24 @@ class Finite(Protocol):
     @property
     def points(self) -> Sequence[Point]:
         """Every point, each once."""
+        ...
+
+
+@runtime_checkable
+class Countable(Protocol):
+    """A space that may turn out to have few points (`box`, `experiment`, `mixture`), so that it can be used up."""
+
+    def listed(self, most: int) -> Sequence[Point] | None:
+        """Every point, each once; None if there are more than `most`, which must not take longer than so many."""
+        ...
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """A space that draws many points for less than as many calls of `sample` cost (`experiment`)."""
+
+    def draw(self, n: int, rng: np.random.Generator) -> Sequence[Point]:
+        """n valid points, each distributed as those of `sample`."""
         ...
 
 
@@ -184,13 +203,54 @@ class Rendering(Protocol):
 
 @runtime_checkable
 class Lenient(Protocol):
-    """A space where what was done may lie between what may be planned (`box`, `pool`, `experiment`).
+    """A space where what was done may lie between what may be planned, or outside (`box`, `pool`, `experiment`).
 
     In any other, `check` judges what was done, too.
     """
 
-    def check_measured(self, point: Point) -> None:
-        """Raise InvalidPoint, naming the key, if this cannot have been done."""
+    def check_measured(self, point: Point, *, outside: bool = False) -> None:
+        """Raise InvalidPoint, naming the key, if this cannot have been done.
+
+        Args:
+            point: what was done.
+            outside: whether its values may lie outside the ranges, and its choices be others than those of today.
+        """
+        ...
+
+
+class Past:
+    """What a study has on record, for a space whose constructor names a parameter `past`; filled in by matloop.
+
+    A space takes from it what it does not offer any more and has to encode all the same.
+
+    Args:
+        points: gives those on record; called at most once, and only if it is asked for values.
+        spaces: options of the space in each earlier session, the oldest first; those of other kinds included.
+    """
+
+    def __init__(self, points: Callable[[], Iterable[Point]] = tuple, spaces: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._points, self.spaces = points, tuple(spaces)
+
+    def values(self, name: str) -> Sequence[Any]:
+        """Different values of a key, in the order in which they came on record; true is not 1."""
+        return self._values.get(name, ())
+
+    @cached_property
+    def _values(self) -> Mapping[str, Sequence[Any]]:
+        found: dict[str, dict[object, Any]] = {}
+        for point in self._points():
+            for name, value in point.items():
+                if isinstance(value, str | int | float):
+                    found.setdefault(name, {}).setdefault((isinstance(value, bool), value), value)
+        return {name: tuple(values.values()) for name, values in found.items()}
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """A space that encodes what it does not offer (any more), if it was told of it when it was made; see `Past`."""
+
+    def knows(self, point: Point) -> bool:
+        """Whether `encode` has a place for the point."""
         ...
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from matloop.orchestrator.trial import Proposal, Trial, Unanswered
+from matloop.orchestrator.trial import Point, Prediction, Proposal, Trial, Unanswered
 
 
 class Strategy(Protocol):
@@ -94,6 +94,33 @@ class WithOutlook(Protocol):
         Returns:
             None if there is nothing to say yet.
         """
+        ...
+
+
+@runtime_checkable
+class Predicting(Protocol):
+    """A strategy whose model can be asked about any points (`bayesian`, `active_learning`). Without, a lab predicts
+    nothing.
+
+    All of it follows from the seed and from what the strategy was told; asking changes nothing. Each method may take
+    seconds, and raises NoPrediction while there are too few results for the model.
+    """
+
+    @property
+    def target(self) -> Mapping[str, tuple[float, float]]:
+        """Lowest and highest value that are wanted, by objective; empty where the best are sought."""
+        ...
+
+    def predict(self, points: Sequence[Point]) -> list[Prediction]:
+        """What is expected to be measured at points, which may lie outside the space."""
+        ...
+
+    def works(self, points: Sequence[Point]) -> list[float] | None:
+        """Probability that the experiment works at each of the points; None if nothing speaks against any."""
+        ...
+
+    def optimum(self, rng: np.random.Generator) -> list[Point]:
+        """Where the model expects the best values: one point of the space; for several objectives a front of them."""
         ...
 
 

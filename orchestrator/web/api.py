@@ -14,16 +14,20 @@ from matloop.orchestrator.lab.workbooks import MEDIA_TYPE
 from matloop.orchestrator.report.fronts import front
 from matloop.orchestrator.trial import best
 from matloop.orchestrator.web.schemas import (
+    BestOut,
     CancelIn,
     ErrorOut,
     ExperimentOut,
+    ForecastOut,
     ImportOut,
     Name,
     OutlookOut,
+    PointsIn,
     RecommendIn,
     ResultsIn,
     StudyOut,
     VoidIn,
+    described,
     experiment,
 )
 from matloop.orchestrator.web.service import LabService
@@ -106,12 +110,12 @@ def routes(service: LabService) -> APIRouter:
     def study() -> StudyOut:
         """What is studied, and where it stands."""
         trials = lab.trials()
-        champion = best(trials, lab.objectives[0])
+        champion = best(trials, lab.objectives[0], lab.objectives)
         states = ["to do" if t.state == "running" else t.state for t in trials]
         return StudyOut(
             campaign=lab.name,
             study=service.study,
-            objectives=[{"name": o.name, "direction": o.direction, "unit": o.unit} for o in lab.objectives],
+            objectives=[described(o) for o in lab.objectives],
             inputs=[
                 {"name": f.name, "kind": f.kind, "low": f.low, "high": f.high, "unit": f.unit, "choices": f.choices}
                 for f in service.fields
@@ -234,11 +238,25 @@ def routes(service: LabService) -> APIRouter:
         how = Reading(sheet=sheet, decimal=decimal, ignore_columns=ignore_columns)
         return await recorded(request, MEDIA_TYPE, by, how, amend, allow_outside)
 
+    @router.post("/predict")
+    async def predict(asked: PointsIn) -> list[ForecastOut]:
+        """Predict what experiments would give, in the order of the points; nothing is recorded. May take seconds."""
+        found = await service.foresee(lab.forecast, asked.points)
+        return [ForecastOut(**one.as_json()) for one in found]
+
+    @router.get("/best")
+    async def best_of_all(
+        n: Annotated[int, Query(ge=1, le=PAGE, description="how many of the measured ones")] = 1,
+    ) -> BestOut:
+        """Say where the best is: measured, by the model among what was measured, and where the model expects it. May
+        take seconds."""
+        return BestOut(**(await service.best_now(n)).as_json())
+
     @router.get("/outlook", response_model_exclude_unset=True)
     async def outlook(
         delta: Annotated[
             float | None,
-            Query(gt=0, allow_inf_nan=False, description="least difference that counts, in the first objective's unit"),
+            Query(gt=0, allow_inf_nan=False, description="least gain that counts; see the answer"),
         ] = None,
         q: Annotated[int, Query(ge=1, le=MOST_AHEAD, description="experiments to come")] = 1,
     ) -> OutlookOut:

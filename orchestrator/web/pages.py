@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse
 
 from matloop.orchestrator.lab.recommender import MOST_AHEAD
 from matloop.orchestrator.report import text
+from matloop.orchestrator.trial import missing
 from matloop.orchestrator.web import bench, reference, rendering
 from matloop.orchestrator.web.access import Access
 from matloop.orchestrator.web.forms import Filled
@@ -87,7 +88,8 @@ class Site:
             "experiment.html",
             422 if open else 200,
             card=cards.card(trial),
-            timeline=timeline(trial, amendments, cards),
+            timeline=timeline(trial, amendments, cards, self.service.completions(id)),
+            missing=[o for o in self.service.lab.objectives if o.name in missing(trial, self.service.lab.objectives)],
             corrections=len(amendments),
             fields=self.service.fields,
             objectives=self.service.lab.objectives,
@@ -98,9 +100,10 @@ class Site:
 
     async def outlook(self, request: Request, delta: str, q: str) -> Response:
         """What further experiments are worth, for a difference and a number of them as somebody has typed them."""
-        objective = self.service.lab.objectives[0]
+        objective, several = self.service.lab.objectives[0], len(self.service.lab.objectives) > 1
+        unit = "" if several else objective.unit
         filled = Filled({"delta": delta.strip(), "q": q.strip()})
-        least, coming = filled.number("delta", objective.unit), filled.number("q")
+        least, coming = filled.number("delta", unit), filled.number("q")
         if least is not None and not least > 0:
             filled.problems["delta"] = f"expected more than 0, got {delta[:40]}"
         if coming is not None and not (coming == int(coming) and 1 <= coming <= MOST_AHEAD):
@@ -111,7 +114,8 @@ class Site:
             "outlook.html",
             422 if filled.problems else 200,
             outlook=bench.outlook(found, objective),
-            unit=objective.unit,
+            unit=unit,
+            counts=bench.least(found, several),
             filled=filled,
         )
 

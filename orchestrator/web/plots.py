@@ -9,43 +9,49 @@ from markupsafe import Markup
 
 from matloop.orchestrator.report import statistics, text
 from matloop.orchestrator.report.interval import interval
-from matloop.orchestrator.trial import Objective, Trial
+from matloop.orchestrator.trial import Objective, Trial, keeps_limits, only_worse
 from matloop.orchestrator.web.svg import Canvas, Scale, axes, padded
 
 WIDTH, HEIGHT = 440, 270
 POINTS = 400
 
 
-def progress(finished: Sequence[Trial], objective: Objective) -> Markup | None:
+def progress(finished: Sequence[Trial], objective: Objective, objectives: Sequence[Objective] = ()) -> Markup | None:
     """Every result as it came and the best so far; None without results.
 
     Args:
         finished: answered and failed trials, in the order in which they were told.
         objective: whose values are drawn.
+        objectives: whose limits the best has to keep.
     """
-    places = [(i, t) for i, t in enumerate(finished, 1) if t.values is not None]
+    places = [(i, t) for i, t in enumerate(finished, 1) if t.values and objective.name in t.values]
     if not places:
         return None
     values = np.array([(t.values or {})[objective.name] for _, t in places])
-    best = objective.loss(1.0) * np.minimum.accumulate(objective.loss(1.0) * values)
+    counts = [bool(keeps_limits(t, objectives)) and not only_worse(t, objective) for _, t in places]
+    ranked = np.where(counts, objective.loss(1.0) * values, np.inf)
+    best = objective.loss(1.0) * np.minimum.accumulate(ranked)
     canvas = Canvas(WIDTH, HEIGHT, f"{text.name(objective)} of every result, and the best so far", "progress")
     low, high = statistics.robust_limits(values)
-    y = padded(min(low, float(best[-1])), max(high, float(best[-1])), HEIGHT - 42, 26)
+    last = [float(best[-1])] if any(counts) else []
+    y = padded(min([low, *last]), max([high, *last]), HEIGHT - 42, 26)
     x = Scale(0.5, max(len(finished), 8) + 0.5, 48, WIDTH - 10)
     axes(canvas, x, y, labels=("experiments in the order of their results", text.axis(objective)), whole=True)
     for i in statistics.thin(values, POINTS):
         place, trial = places[i]
-        tip = f"experiment {trial.id}: {text.value(objective, float(values[i]))}"
+        tip = f"experiment {trial.id}: {text.measured(objective, trial)}"
         canvas.dot(x(place), y(float(values[i])), 4.5, "dot", tip=tip, link=link(trial))
     failed = [(i, t) for i, t in enumerate(finished, 1) if t.failure is not None]
     for i in statistics.even(len(failed), POINTS):
         place, trial = failed[i]
         canvas.cross(x(place), y.start - 7, 4, "cross", tip=f"experiment {trial.id} failed", link=link(trial))
-    steps: list[tuple[float, float]] = [(x(places[0][0]), y(float(best[0])))]
-    for (place, _), value in zip(places[1:], best[1:], strict=True):
-        if y(float(value)) != steps[-1][1]:
-            steps += [(x(place), steps[-1][1]), (x(place), y(float(value)))]
-    canvas.path([*steps, (x(len(finished)), steps[-1][1])], "best")
+    found = [(place, float(value)) for (place, _), value in zip(places, best, strict=True) if np.isfinite(value)]
+    if found:
+        steps: list[tuple[float, float]] = [(x(found[0][0]), y(found[0][1]))]
+        for place, value in found[1:]:
+            if y(value) != steps[-1][1]:
+                steps += [(x(place), steps[-1][1]), (x(place), y(value))]
+        canvas.path([*steps, (x(len(finished)), steps[-1][1])], "best")
     return canvas.markup()
 
 
@@ -57,7 +63,12 @@ def predictions(finished: Sequence[Trial], objective: Objective) -> tuple[Markup
     rows = [
         (t, t.prediction.mean[objective.name], t.prediction.std.get(objective.name, np.nan), t.values[objective.name])
         for t in finished
-        if t.values and t.planned is None and t.prediction and objective.name in t.prediction.mean
+        if t.values
+        and t.planned is None
+        and t.prediction
+        and objective.name in t.prediction.mean
+        and objective.name in t.values
+        and objective.name not in t.censored
     ]
     if len(rows) < 3:
         return None
@@ -122,9 +133,9 @@ def strip(trial: Trial, objective: Objective, known: Sequence[float]) -> Markup 
         canvas.line(x(value), 17, x(value), 27, "known")
     canvas.rectangle(x(span[0]), 16, x(span[1]) - x(span[0]), 12, "interval")
     canvas.dot(x(mean), 22, 5.5, "dot", tip=f"expected {text.value(objective, mean)}")
-    if trial.values is not None:
+    if trial.values is not None and objective.name in trial.values:
         mark, word = trial.values[objective.name], "measured"
-        canvas.dot(x(mark), 22, 5.5, "measured", tip=f"measured {text.value(objective, mark)}")
+        canvas.dot(x(mark), 22, 5.5, "measured", tip=f"measured {text.measured(objective, trial)}")
     elif known:
         mark, word = min(known, key=objective.loss), "best"
         canvas.line(x(mark), 11, x(mark), 33, "champion")

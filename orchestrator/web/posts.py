@@ -15,7 +15,7 @@ from matloop.orchestrator.errors import MatloopError, MissingExtra, RejectedResu
 from matloop.orchestrator.lab import Result
 from matloop.orchestrator.lab.sheets import Reading
 from matloop.orchestrator.measurement import LONGEST_NAME
-from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.trial import Trial, missing
 from matloop.orchestrator.web import api, forms, rendering
 from matloop.orchestrator.web.access import Access
 from matloop.orchestrator.web.forms import Filled
@@ -100,7 +100,8 @@ def routes(site: Site, access: Access) -> APIRouter:
             result = None
         told = tell(filled, result, amend=what == "amend")
         if told is None:
-            over = what != "amend" and find(id).state != "running"  # somebody has reported on it meanwhile
+            now = find(id)  # somebody may have reported on it meanwhile
+            over = what != "amend" and now.state != "running" and not missing(now, lab.objectives)
             return site.experiment(request, id, "amend" if over else what, filled)
         if what == "amend":
             return done(filled, "corrected", id, f"/experiments/{id}")

@@ -11,13 +11,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from matloop.orchestrator.lab import Lab, Result
+from matloop.orchestrator.lab.limits import measured
 from matloop.orchestrator.ledger.decisions import WORDS
-from matloop.orchestrator.measurement import LARGEST, LONGEST_NAME, LONGEST_TEXT, check_text
+from matloop.orchestrator.measurement import LARGEST, LONGEST_NAME, LONGEST_TEXT, check_text, limit
 from matloop.orchestrator.report.interval import interval
-from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.trial import Objective, Trial, keeps_limits, limited, missing
 
 MOST_RESULTS = 1000
 MOST_RECOMMENDED = 100
+MOST_POINTS = 1000
 LONGEST_LIST = 4096
 
 
@@ -32,6 +34,17 @@ Name = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_readable)]
 Key = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_readable)]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
 Amount = Annotated[float, Field(allow_inf_nan=False, ge=0, le=LARGEST)]
+
+
+def _limit(value: Any) -> Any:
+    """A measurement of which only a limit is known, as people write it."""
+    if not isinstance(value, str) or len(value) > LONGEST_NAME or limit(value)[1] is None:
+        raise ValueError("expected a number, or a text with a limit such as '< 0.1' or '> 99'")
+    measured(value)
+    return value
+
+
+Limit = Annotated[Any, PlainValidator(_limit), WithJsonSchema({"type": "string", "maxLength": LONGEST_NAME})]
 
 
 def _input(value: Any) -> Any:
@@ -87,10 +100,16 @@ class ResultIn(_Strict):
     point: dict[Key, Input] | None = Field(
         None, description="what was done, in full; left out if it was done as recommended", max_length=1000
     )
-    values: dict[Key, Number] | None = Field(
-        None, description="measured value of every objective; left out if it failed", max_length=100
+    values: dict[Key, Number | Limit] | None = Field(
+        None,
+        description='measured value by objective, a limit as text, such as "< 0.1"; those still to come may be told '
+        "later; left out if it failed",
+        max_length=100,
     )
     noise: dict[Key, Amount] = Field({}, description="standard deviation of the measurement, if known", max_length=100)
+    censored: dict[Key, Literal["below", "above"]] = Field(
+        {}, description="on which side of the value told the true one lies, where only a limit is known", max_length=100
+    )
     failure: Text = Field("", description="why there are no values, in a few words")
     note: Text = Field("", description="anything worth keeping")
     cost: Amount | None = Field(None, description="in the study's own unit")
@@ -131,6 +150,16 @@ class RecommendIn(_Strict):
     model_config = ConfigDict(json_schema_extra={"example": {"n": 2, "by": "Ana"}})
 
 
+class PointsIn(_Strict):
+    """Points to be predicted."""
+
+    points: list[Annotated[dict[Key, Input], Field(max_length=1000)]] = Field(
+        min_length=1, max_length=MOST_POINTS, description="each with a value for every input; may lie outside the space"
+    )
+
+    model_config = ConfigDict(json_schema_extra={"example": {"points": [{"temperature": 805, "solvent": "water"}]}})
+
+
 class CancelIn(_Strict):
     """Why a recommendation will not be done."""
 
@@ -163,6 +192,13 @@ class ExperimentOut(BaseModel):
     reason: str
     explanation: dict[str, Any] | None
     values: dict[str, float] | None
+    censored: dict[str, Literal["below", "above"]] = Field(
+        description="on which side of what stands in `values` the true value lies, where only a limit is known"
+    )
+    missing: list[str] = Field(description="objectives whose values are still to come")
+    keeps_limits: bool | None = Field(
+        description="whether all limits are kept; null if there are none, or not yet known"
+    )
     noise: dict[str, float]
     failure: str
     note: str
@@ -209,7 +245,7 @@ class StudyOut(BaseModel):
 
     campaign: str
     study: str
-    objectives: list[dict[str, str]]
+    objectives: list[dict[str, Any]]
     inputs: list[dict[str, Any]]
     instructions: str
     counts: dict[str, int]
@@ -223,13 +259,57 @@ class OutlookOut(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    probability_better: float | None = Field(None, description="that something better by at least delta remains")
-    delta: float | None = Field(None, description="least difference that counts, in the objective's unit")
-    expected_gain: float | None = Field(None, description="of the next q experiments, in the objective's unit")
+    probability_better: float | None = Field(
+        None, description="that something better by at least delta remains; not in active learning"
+    )
+    delta: float | None = Field(
+        None, description="least gain that counts, in the objective's unit; of several, a share of the hypervolume"
+    )
+    uncertainty: float | None = Field(None, description="of the model, root mean square; in active learning")
+    expected_gain: float | None = Field(
+        None,
+        description="of the next q experiments: in the objective's unit; of several, a share of the hypervolume; for a "
+        "target range, how many lie within; in active learning, by how much they lower the uncertainty",
+    )
     q: int | None = Field(None, description="number of those experiments")
     expected_gain_per_cost: float | None = Field(None, description="the same per unit of cost")
-    objective: str | None = Field(None, description="that this is about")
+    objective: str | None = Field(None, description="that this is about; else hypervolume, target or all")
     text: str | None = Field(None, description="all of this in a sentence")
+
+
+class ForecastOut(BaseModel):
+    """What the model expects of one point."""
+
+    point: dict[str, Any]
+    mean: dict[str, float] = Field(description="expected values by objective")
+    interval: dict[str, tuple[float, float]] = Field(description="90 % of measurements are expected within, likewise")
+    works: float | None = Field(description="probability that the experiment works; null while nothing has failed")
+    outside: str = Field(description="why it is an extrapolation beyond the space; empty if it is none")
+
+
+class LikelyOut(ForecastOut):
+    """A measured experiment that the model holds for one of the best."""
+
+    trial: int
+
+
+class MeasuredOut(BaseModel):
+    """One of the best measured experiments."""
+
+    trial: int
+    point: dict[str, Any]
+    values: dict[str, float]
+
+
+class BestOut(BaseModel):
+    """Where the best is."""
+
+    target: dict[str, tuple[float, float]] = Field(description="values that are wanted, where a range is")
+    measured: list[MeasuredOut] = Field(description="best measured; of several objectives all that no other beats")
+    likely: list[LikelyOut] = Field(description="the same by what the model expects of the measured points")
+    expected: list[ForecastOut] = Field(description="where the model expects the best in the whole space")
+    reason: str = Field(description="why there is nothing from the model; empty if there is")
+    text: str = Field(description="all of this in sentences")
 
 
 class Problem(BaseModel):
@@ -247,6 +327,15 @@ class ErrorOut(BaseModel):
     problems: list[Problem] = []
 
 
+def described(objective: Objective) -> dict[str, Any]:
+    """An objective as the interface shows it; of one that is not sought, only limits are to be kept."""
+    told: dict[str, Any] = {"name": objective.name, "direction": objective.direction, "unit": objective.unit}
+    if not objective.sought:
+        told["direction"] = None
+    limits = {"at_least": objective.at_least, "at_most": objective.at_most}
+    return told | {name: value for name, value in limits.items() if value is not None}
+
+
 def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
     """A trial as the interface shows it."""
     spans = {o.name: interval(trial, o.name) for o in lab.objectives}
@@ -262,6 +351,9 @@ def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
         reason=trial.reason,
         explanation=trial.extra.get("explanation"),
         values=dict(trial.values) if trial.values is not None else None,
+        censored=dict(trial.censored),
+        missing=missing(trial, lab.objectives),
+        keeps_limits=keeps_limits(trial, lab.objectives) if trial.values and limited(lab.objectives) else None,
         noise=dict(trial.noise),
         failure=trial.failure.message if trial.failure else "",
         note=str(trial.info.get("note", "")),

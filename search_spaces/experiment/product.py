@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import Array, Column
+from matloop.orchestrator.protocols import Array, Column, Past
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.box import Box
+from matloop.search_spaces.experiment.former import Former, former_of
 from matloop.search_spaces.experiment.mixture import Mixture
 from matloop.search_spaces.parameter import suggest
 
@@ -21,14 +22,18 @@ class Product:
     Args:
         box: of the parameters, or None.
         mixtures: any number.
+        past: what is on record.
 
     Raises:
         ConfigError: there is nothing, or a name is used twice.
     """
 
-    def __init__(self, box: Box | None, mixtures: Sequence[Mixture]) -> None:
+    def __init__(self, box: Box | None, mixtures: Sequence[Mixture], past: Past | None = None) -> None:
         self.box, self.mixtures = box, tuple(mixtures)
-        self.parts: tuple[Box | Mixture, ...] = ((box,) if box else ()) + self.mixtures
+        names = [name for part in (*((box,) if box else ()), *mixtures) for name in self._names(part)]
+        found = [former_of(mixture, names, past or Past()) for mixture in mixtures]
+        former = tuple(one for one in found if one is not None)
+        self.parts: tuple[Box | Mixture | Former, ...] = ((box,) if box else ()) + self.mixtures + former
         if not self.parts:
             raise ConfigError("expected parameters or mixtures, got neither; add what can be varied")
         self._keys = [self._names(part) for part in self.parts]
@@ -40,6 +45,7 @@ class Product:
                 )
         self.dimension = sum(part.dimension for part in self.parts)
         self.bounds: Array = np.hstack([part.bounds for part in self.parts])  # (2, d) float64: lower, upper
+        self._varied = [not part.fixed for part in self.parts]
         self._ends = np.cumsum([part.dimension for part in self.parts])[:-1]
 
     @property
@@ -63,15 +69,25 @@ class Product:
         """Independent draws."""
         return self._join([part.sample(rng) for part in self.parts])
 
+    def listed(self, most: int) -> list[dict[str, Any]] | None:
+        """Every combination, each once; None if there are more than `most`."""
+        points: list[dict[str, Any]] = [{}]
+        for part in self.parts:
+            own = part.listed(most)
+            if own is None or len(own) * len(points) > most:
+                return None
+            points = [{**point, **values} for point in points for values in own]
+        return points
+
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the key."""
         for part, values in zip(self.parts, self._known(point), strict=True):
             part.check(values)
 
-    def check_measured(self, point: Point) -> None:
+    def check_measured(self, point: Point, *, outside: bool = False) -> None:
         """As `check`, for what was really done."""
         for part, values in zip(self.parts, self._known(point), strict=True):
-            part.check_measured(values)
+            part.check_measured(values, outside=outside)
 
     def _known(self, point: Point) -> list[dict[str, Any]]:
         if not isinstance(point, Mapping):
@@ -92,7 +108,9 @@ class Product:
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A copy with one part changed, chosen with the number of its keys, and each other with probability 1/(2d)."""
         values = self._split(point)
-        sizes = np.array([len(value) for value in values], dtype=np.float64)
+        sizes = np.array([len(value) * varied for value, varied in zip(values, self._varied, strict=True)], dtype=float)
+        if not sizes.any():
+            return dict(point)
         change = rng.random(len(sizes)) < sizes / (2 * sizes.sum())
         change[rng.choice(len(sizes), p=sizes / sizes.sum())] = True
         return self._join(
@@ -127,5 +145,7 @@ class Product:
         return {name: value for part in parts for name, value in part.items()}
 
     @staticmethod
-    def _names(part: Box | Mixture) -> tuple[str, ...]:
-        return part.components if isinstance(part, Mixture) else tuple(p.name for p in part.parameters)
+    def _names(part: Box | Mixture | Former) -> tuple[str, ...]:
+        if isinstance(part, Box):
+            return tuple(parameter.name for parameter in part.parameters)
+        return part.components if isinstance(part, Mixture) else ()

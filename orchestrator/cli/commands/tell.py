@@ -17,6 +17,7 @@ from matloop.orchestrator.report import text
 WORDS: dict[Action, str] = {
     "answered": "recorded",
     "reported": "recorded that nobody had recommended",
+    "completed": "completed",
     "amended": "amended",
     "known": "on record already",
 }
@@ -62,9 +63,17 @@ def tell(
         console.print(f"{file}: {remark}", highlight=False, markup=False, soft_wrap=True)
     counts = Counter(actions)
     parts = [f"{counts[action]} {words}" for action, words in WORDS.items() if counts[action]]
+    if unfinished := _unfinished(lab):
+        parts.append(unfinished)
     if table.waiting:
         parts.append(f"{text.plural(table.waiting, 'row')} without a result")
     new = sum(counts.values()) - counts["known"]
     lead = "nothing was recorded, this is what would be: " if dry_run else "" if new else "nothing new: "
     console.print(f"{file}: {lead}{', '.join(parts) or 'no rows'}", highlight=False, markup=False, soft_wrap=True)
     return counts
+
+
+def _unfinished(lab: Lab) -> str:
+    """Which values of experiments are still to come, in words; empty if none are."""
+    told = Counter(name for names in lab.incomplete().values() for name in names)
+    return ", ".join(f"{name} of {text.plural(count, 'experiment')} still to come" for name, count in told.items())

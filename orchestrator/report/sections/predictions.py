@@ -48,10 +48,13 @@ def pairs(study: Study, objective: Objective) -> Pairs:
             t.id,
             t.prediction.mean[objective.name],
             t.prediction.std.get(objective.name, np.nan),
-            t.values[objective.name],
+            (t.values or {})[objective.name],
         )
-        for t in study.answered
-        if t.values and t.planned is None and t.prediction and objective.name in t.prediction.mean
+        for t in study.measured(objective)
+        if objective.name not in t.censored
+        and t.planned is None
+        and t.prediction
+        and objective.name in t.prediction.mean
     ]
     columns = np.array([row[1:] for row in found], dtype=np.float64).reshape(len(found), 3)
     return Pairs([row[0] for row in found], columns[:, 0], columns[:, 1], columns[:, 2])

@@ -8,6 +8,7 @@ It is worked out when the point is proposed and recorded with it, so that nobody
     nearest       the measured points that are closest, with their values
     drivers       how much each parameter moves the prediction away from the mean over measured points
     acquisition   the value that the point was chosen by, beside the next best candidate's
+    limits        probability that each limit on an outcome is kept, by objective, if there are any
     feasible      probability that the experiment works, where a strategy learns that from failures
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ VALUE_NAMES = {
     "log_nehvi": "expected gain in hypervolume",
     "ucb": "optimistic value",
     "thompson": "value in one function drawn from the model",
+    "limits": "probability of keeping the limits",
     "target_range": "probability of lying in the target range",
     "integrated_variance": "reduction of the mean variance",
     "largest_cluster": "distance to what is known",
@@ -84,7 +86,7 @@ class Explainer:
             space: where the points come from; if it is `Labelled`, its columns name their parameters.
             model: of gains, i.e. of values with the sign that makes larger better.
             x: (n, d) float64, the answered trials' points, encoded; n >= 1.
-            answered: n trials with values of all objectives.
+            answered: n trials with values of at least one objective.
             objectives: m, in the order of the model's outputs.
         """
         self.model = model
@@ -130,13 +132,17 @@ class Explainer:
             {
                 "trial": self.answered[i].id,
                 "distance": float(apart[i]),
-                "values": {o.name: (self.answered[i].values or {})[o.name] for o in self.objectives},
+                "values": dict(self._values(self.answered[i])),
             }
             for i in order
         ]
         distance = float(apart[order[0]])
         text = novelty(distance, self.usual, self.answered[order[0]].id) + self._outside(point)
         return {"novelty": {"distance": distance, "typical": self.usual, "text": text}, "nearest": nearest}
+
+    def _values(self, trial: Trial) -> Iterator[tuple[str, float]]:
+        """Of the objectives; some may be still to come."""
+        return ((o.name, trial.values[o.name]) for o in self.objectives if trial.values and o.name in trial.values)
 
     def _outside(self, point: Point) -> str:
         """Which numbers lie beyond all that were tried."""
@@ -160,8 +166,8 @@ class Explainer:
         shares = shapley(predicted_mean(self.model), place, against, groups)
         found = []
         for o, row in zip(self.objectives, shares, strict=True):
-            values = torch.tensor([(t.values or {})[o.name] for t in self.answered], dtype=torch.float64)
-            spread = float(values.std(correction=0)) or 1.0
+            known = [t.values[o.name] for t in self.answered if t.values and o.name in t.values]
+            spread = float(torch.tensor(known, dtype=torch.float64).std(correction=0)) or 1.0
             found += [
                 (abs(effect) / spread, {"parameter": name, "effect": -o.loss(effect), "objective": o.name})
                 for name, effect in zip(parameters, row.tolist(), strict=True)

@@ -29,8 +29,9 @@ class Record:
         if stretch is None or trial.prediction is None or trial.values is None or trial.planned is not None:
             return
         mean, std = trial.prediction.mean, trial.prediction.std
+        values = {name: value for name, value in trial.values.items() if name not in trial.censored}
         stated = zip(self._objectives, stretch, strict=True)
-        self._misses.append([(trial.values[o.name] - mean[o.name]) / (std[o.name] / s) for o, s in stated])
+        self._misses.append([(values.get(o.name, np.nan) - mean[o.name]) / (std[o.name] / s) for o, s in stated])
 
     def stretch(self, prior: float = PRIOR) -> list[float]:
         """By objective, the factor on the model's standard deviations that the record calls for.
@@ -39,5 +40,5 @@ class Record:
             prior: see `PRIOR`, >= 0.
         """
         misses = np.array(self._misses).reshape(-1, len(self._objectives))
-        zero, one = np.zeros(len(misses)), np.ones(len(misses))
-        return [recorded_scale(zero, one, column, prior=prior) for column in misses.T]
+        judged = [column[np.isfinite(column)] for column in misses.T]
+        return [recorded_scale(np.zeros(len(z)), np.ones(len(z)), z, prior=prior) for z in judged]

@@ -63,8 +63,10 @@ class Utility:
 
     @classmethod
     def of(cls, y: torch.Tensor) -> Utility:
-        """Utility after measuring gains y: (n, m) float64."""
-        centre, spread = y.mean(dim=0), y.std(dim=0, correction=0)
+        """Utility after measuring gains y: (n, m) float64, NaN where one was not; each was at least once."""
+        known = [column[column.isfinite()] for column in y.T]
+        centre = torch.stack([column.mean() for column in known])
+        spread = torch.stack([column.std(correction=0) for column in known])
         flat = spread <= 1e-12 * (1 + centre.abs())
         return cls(centre, torch.where(flat, torch.ones_like(spread), spread))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,26 +13,37 @@ import numpy as np
 import torch
 from gpytorch.utils.warnings import NumericalWarning
 
-from matloop.orchestrator.errors import ConfigError, InvalidPoint, SpaceExhausted
+from matloop.orchestrator.earlier import Earlier
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, NoPrediction, SpaceExhausted
 from matloop.orchestrator.options import at_least
-from matloop.orchestrator.protocols import Encodable, Finite, Redrawable, Space, Surrogate, Vectorised, require
+from matloop.orchestrator.protocols import Encodable, Lenient, Redrawable, Space, Surrogate, require
+from matloop.orchestrator.protocols.strategies import Outlook as Ahead
 from matloop.orchestrator.randomness import derive_seed, torch_seed
-from matloop.orchestrator.strategies.advice import stopping
+from matloop.orchestrator.strategies.advice import optimum, stopping
 from matloop.orchestrator.strategies.advice.explanation import Choice, Explainer
+from matloop.orchestrator.strategies.advice.goals import Goal
 from matloop.orchestrator.strategies.advice.prospects import prospects
 from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
-from matloop.orchestrator.strategies.random import Random, Sampler
+from matloop.orchestrator.strategies.modelled import values
+from matloop.orchestrator.strategies.modelled.transfer import WITH_EARLIER, split, transferred, trust
+from matloop.orchestrator.strategies.modelled.values import Limits
+from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
-from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, losses
-from matloop.surrogates.noise import fit
+from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered
+from matloop.surrogates.gaussian_process.gp import GP
+from matloop.surrogates.outputs import fit_each, subset
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
 
 OUTLOOK_CANDIDATES = 160
 """Candidates that the outlook recorded with a proposal is taken over: an ask must not wait for it."""
+
+
+PREDICTED_AT_ONCE = 256
+"""Points whose predictions are computed together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,6 @@ class ModelBased(ABC):
     """
 
     name: str
-    seeks_best = True
     slow = True  # fits take seconds: with several slots, asked on a thread of its own
 
     def __init__(
@@ -66,7 +76,7 @@ class ModelBased(ABC):
         objectives: tuple[Objective, ...],
         surrogate: Surrogate | None,
         initial: int,
-        data: Sequence[Trial],
+        data: Sequence[Trial | Earlier],
         refit_every: int,
         explain: bool,
         seed: int,
@@ -77,71 +87,127 @@ class ModelBased(ABC):
             raise ConfigError(f"{self.name}: expected at least one objective, got none; name one under `objectives`")
         self.space = space
         self.objectives = objectives
+        self.limits = Limits(objectives)
         self.initial = initial
         self.refit_every = refit_every
         self.explain = explain
         self._encoder = require(space, Encodable, self.name)  # type: ignore[type-abstract]
+        told, self.earlier = split(data)
         self._surrogate = surrogate or _default(space)
+        if self.earlier:
+            self.initial = min(initial, WITH_EARLIER)
+            self._surrogate = transferred(self._surrogate, self.earlier, self._encode, objectives)
         self._seed = seed
         self._sampler = Sampler(space)
-        self._start = SpaceFilling(space=space, seed=seed) if _listable(space) else Random(space=space)
+        self._start = SpaceFilling(space=space, seed=seed)
         self._tried = Tried()
         self._answered: list[Trial] = []
         self._fitted: tuple[int, Model] | None = None
         self._record = Record(objectives)
         self._explainer: tuple[Model, int, Explainer] | None = None
-        for trial in data:
+        for trial in told:
             self._check(trial)
             self.tell(trial)
-        if data and not self._answered:
+        if told and not self._answered:
             raise ConfigError(
-                f"{self.name}: none of the {len(data)} trials in `data` has values for "
+                f"{self.name}: none of the {len(told)} trials in `data` has values for "
                 f"{[o.name for o in objectives]}; take data from a study with the same objectives",
                 at="data",
             )
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n points; see `Strategy.ask`."""
-        if len(self._answered) < self.initial:
+        if not self._ready():
             return self._start.ask(n, pending, rng)
         reserved = self._tried.pending(pending)
-        with torch_seed(int(rng.integers(2**63))), _quiet():
+        with torch_seed(int(rng.integers(2**63))), quiet():
             model = self._model()
             if isinstance(model, Redrawable):
                 model = model.redraw(int(rng.integers(2**63)))
             batch = self._propose(n, model, pending, reserved, rng)
             proposals = list(batch.proposals)
-            if self.explain and batch.considered is not None and self._can_look_ahead():
-                places = torch.cat([batch.considered, self._encode(t.point for t in pending)])
-                ahead = self._look_ahead(model, places, 1, most=OUTLOOK_CANDIDATES).as_json()
-                proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead})
+            if self.explain and batch.considered is not None:
+                ahead = self._glance(model, batch.considered, pending)
+                if ahead is not None:
+                    proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead.as_json()})
         if not proposals and not pending:
-            raise exhausted()
+            raise exhausted(self.space)
         return proposals
 
-    def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Outlook | None:
+    def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Ahead | None:
         """What there is still to be had; see `WithOutlook.outlook` and `stopping.outlook`.
 
         Returns:
-            None before the model is asked, with several objectives, or if the strategy does not seek the best.
+            None before the model is asked.
         """
-        if not self._can_look_ahead():
+        goal = self._goal()
+        if goal is None:
             return None
-        with torch_seed(int(rng.integers(2**63))), _quiet():
+        with torch_seed(int(rng.integers(2**63))), quiet():
             model = self._model()
-            order = self._gains()[:, 0].argsort(descending=True, stable=True).tolist()
-            best = [self._answered[i].point for i in order]
+            kept = self.limits.kept(self._answered)
+            gains = self._settled(model)[kept][:, self.limits.goals]
+            worth = goal.score(gains, torch.full_like(gains, 1e-12))
+            best = [self._answered[kept[i]].point for i in worth.argsort(descending=True, stable=True).tolist()]
             nothing = self._tried.pending(())
             candidates = prospects(
-                self.space, model, self._encode, lambda n: self._samples(n, nothing, rng), best, self._tried, rng
+                self.space,
+                subset(model, self.limits.goals),
+                self._encode,
+                lambda n: self._samples(n, nothing, rng),
+                best,
+                self._tried,
+                rng,
+                goal.score,
             )
-            return self._look_ahead(model, candidates, q, delta)
+            return self._look_ahead(model, goal, candidates, q, delta)
+
+    @property
+    def target(self) -> Mapping[str, tuple[float, float]]:
+        """Values that are wanted by objective; see `Predicting.target`."""
+        return {}
+
+    def predict(self, points: Sequence[Point]) -> list[Prediction]:
+        """What the model expects of any points; see `Predicting.predict`."""
+        with self._foresight() as model:
+            parts = torch.split(self._encode(points), PREDICTED_AT_ONCE)
+            return [prediction for part in parts for prediction in self._predict(model, part)]
+
+    def works(self, points: Sequence[Point]) -> list[float] | None:
+        """Probability that experiments work; see `Predicting.works`."""
+        with self._foresight():
+            found = self._works(self._encode(points))
+            return None if found is None else found.tolist()
+
+    def optimum(self, rng: np.random.Generator) -> list[Point]:
+        """Where the model expects the best; see `Predicting.optimum`."""
+        with self._foresight() as model:
+            known = [trial.point for trial in self._answered]
+            return optimum.search(
+                self.space, self._encode, lambda x: optimum.likely(self._merit(model, x), self._works(x)), known, rng
+            )
+
+    @contextmanager
+    def _foresight(self) -> Iterator[Model]:
+        """The model of what was told so far, its random numbers from what was told alone."""
+        count = len(self._answered)
+        if not self._ready():
+            raise NoPrediction(
+                f"expected at least {self.initial} experiments with results before {self.name} predicts, got {count}; "
+                f"tell {self.initial - count} more, or ask for a smaller `initial` in the campaign file"
+            )
+        with torch_seed(derive_seed(self._seed, "predict", count)), quiet():
+            yield self._model()
+
+    def _merit(self, model: Model, x: torch.Tensor) -> torch.Tensor:
+        """(n, k) float64, what is to be as large as possible at (n, d) encoded points: the expected gains."""
+        return optimum.means(model, x)
 
     def tell(self, trial: Trial) -> None:
         """Remember a finished trial; a failed one only so that its point is not tried again."""
         self._start.tell(trial)
         self._tried.add(trial)
-        if trial.values is not None and all(o.name in trial.values for o in self.objectives):
+        if trial.values is not None and any(o.name in trial.values for o in self.objectives):
             self._answered.append(trial)
             self._record.add(trial)
 
@@ -161,8 +227,20 @@ class ModelBased(ABC):
 
     def _fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> Model:
         """The surrogate's model of the first trials, of their noise, too, if it knows what to do with it."""
-        noise = np.array([[t.noise.get(o.name, np.nan) for o in self.objectives] for t in self._answered[: len(x)]])
-        return fit(self._surrogate, x, y, seed, noise)
+        known = self._answered[: len(x)]
+        noise, side = values.noises(known, self.objectives), values.sides(known, self.objectives)
+        process = GP(space=self.space)
+        return fit_each(self._surrogate, x, y, seed, noise, side, process, apart=bool(self.limits))
+
+    def _ready(self) -> bool:
+        """Whether there is enough to fit a model to."""
+        enough = len(self._answered) >= self.initial
+        return enough and values.enough(self._answered[: self._count_fitted()], self.objectives)
+
+    def _settled(self, model: Model) -> torch.Tensor:
+        """(n, m) gains with expectations in place of gaps, and of limits where these say less; see `values.settled`."""
+        places = self._encode(t.point for t in self._answered)
+        return values.settled(model, places, self._gains(), values.sides(self._answered, self.objectives))
 
     def _count_fitted(self) -> int:
         """Number of answered trials that the present model knows."""
@@ -174,11 +252,12 @@ class ModelBased(ABC):
         return torch.as_tensor(self._encoder.encode(list(points)), dtype=torch.float64)
 
     def _gains(self) -> torch.Tensor:
-        """(n, m) float64: the answered trials' values in their units, with the sign that makes larger better.
+        """(n, m) float64: the answered trials' values in their units, with the sign that makes larger better; NaN where
+        one is still to come.
 
         Models are fitted to gains, so that maximising and minimising the negative are the same thing.
         """
-        return torch.as_tensor(-losses(self._answered, self.objectives))
+        return values.gains(self._answered, self.objectives)
 
     def _samples(self, n: int, reserved: Reserved, rng: np.random.Generator) -> list[Point]:
         """Up to n random untried points of the space; `reserved` is left as it is."""
@@ -211,10 +290,12 @@ class ModelBased(ABC):
     ) -> dict[str, Any]:
         """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
         stretch = self._record.stretch()
-        notes = {"origin": self.name, STRETCH: stretch}
+        notes = {"origin": self.name, STRETCH: stretch, **trust(model, self.earlier, self.objectives)}
         if not self.explain:
             return notes
         explanation = self._explainer_of(model)(point, place, choice, feasible)
+        if self.limits:
+            explanation["limits"] = self.limits.chances(model, place)
         intervals = explanation["interval"]
         for o, s in zip(self.objectives, stretch, strict=True):
             low, high = intervals[o.name]
@@ -233,27 +314,51 @@ class ModelBased(ABC):
             self._explainer = model, count, explainer
         return self._explainer[2]
 
-    def _can_look_ahead(self) -> bool:
-        return self.seeks_best and len(self.objectives) == 1 and len(self._answered) >= self.initial
+    def _goal(self) -> Goal | None:
+        """What it seeks; None before the model is asked, or if it seeks to know."""
+        return None
+
+    def _glance(self, model: Model, considered: torch.Tensor, pending: Sequence[Unanswered]) -> Ahead | None:
+        """The outlook that is recorded with a proposal, over what was (c, d) considered for it."""
+        goal = self._goal()
+        if goal is None:
+            return None
+        places = torch.cat([considered, self._encode(t.point for t in pending)])
+        return self._look_ahead(model, goal, places, 1, most=OUTLOOK_CANDIDATES)
 
     def _look_ahead(
-        self, model: Model, x: torch.Tensor, q: int, delta: float | None = None, most: int = CANDIDATES
+        self, model: Model, goal: Goal, x: torch.Tensor, q: int, delta: float | None = None, most: int = CANDIDATES
     ) -> Outlook:
         """Outlook over (c, d) encoded candidates; the draws depend on the answers alone."""
         count = len(self._answered)
+        kept = [self._answered[i] for i in self.limits.kept(self._answered)]
         return outlook(
-            model,
-            known=self._encode(t.point for t in self._answered),
+            subset(model, self.limits.goals),
+            goal=goal,
+            known=self._encode(t.point for t in kept),
             candidates=x,
-            answered=self._answered,
-            objective=self.objectives[0],
-            works=self._works(x),
-            spread=max(1.0, self._record.stretch(stopping.RECORD_PRIOR)[0]),
+            answered=kept,
+            works=self._may_count(model, x),
+            spread=self._caution(self.limits.goals),
             delta=delta,
             q=q,
             most=most,
             seed=derive_seed(self._seed, "outlook", count),
         )
+
+    def _caution(self, outputs: Sequence[int]) -> list[float]:
+        """Of each of these objectives, factor >= 1 by which functions are spread for the predictions that missed."""
+        stretch = self._record.stretch(stopping.RECORD_PRIOR)
+        return [max(1.0, stretch[j]) for j in outputs]
+
+    def _may_count(self, model: Model, x: torch.Tensor) -> torch.Tensor | None:
+        """(c,) probability that the experiment works and keeps all limits; None if nothing speaks against it."""
+        works = self._works(x) if len(x) else None
+        if not self.limits or not len(x):
+            return works
+        with torch.no_grad():
+            kept = self.limits.log_probability(model, x).exp()
+        return kept if works is None else works * kept
 
     def _works(self, x: torch.Tensor) -> torch.Tensor | None:
         """(c,) probability that the experiment works at (c, d) encoded points; None if nothing speaks against it."""
@@ -261,7 +366,10 @@ class ModelBased(ABC):
 
     def _check(self, trial: Trial) -> None:
         try:
-            self.space.check(trial.point)
+            if isinstance(self.space, Lenient):
+                self.space.check_measured(trial.point, outside=True)
+            else:
+                self.space.check(trial.point)
         except InvalidPoint as error:
             raise ConfigError(
                 f"{self.name}: trial {trial.id} of `data` is not a point of this study's space ({error}); "
@@ -276,12 +384,8 @@ def _default(space: Space) -> Surrogate:
     return Blend(space=space)
 
 
-def _listable(space: Any) -> bool:
-    return isinstance(space, Finite | Vectorised)
-
-
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence two libraries' notes that say nothing about the data.
 
     GPyTorch adds jitter to matrices, which near-duplicate points make inevitable; torch mentions once per process that

@@ -272,7 +272,7 @@ def test_a_problem_that_several_studies_share_is_said_once(folder: Path) -> None
 
 
 SPACES = [
-    ("parameters: {x: {type: float, low: 2, high: 1}}", "parameters.x", "expected low < high"),
+    ("parameters: {x: {type: float, low: 2, high: 1}}", "parameters.x", "expected low <= high"),
     ("parameters: {x: {type: float, low: a, high: 1}}", "parameters.x.low", "expected a finite number for low"),
     ("parameters: {x: {type: float, lo: 0, high: 1}}", "parameters.x.lo", "unknown key 'lo'"),
     ("parameters: {x: {type: integer, low: 0, high: 9, step: 2}}", "parameters.x.high", "whole number of steps"),

@@ -147,6 +147,14 @@ def test_a_spread_may_stand_in_the_cell(lab):
     assert "alone" in refused(lab, "heat,base,solvent,cycles,yield\n90 ± 2,0.25,DMF,4,61.5\n")[0].message
 
 
+def test_a_limit_is_a_limit(lab):
+    table = told(lab, "heat;base;solvent;cycles;yield\n90;0,25;DMF;4;<0,1\n91;0,25;DMF;4;> 99 %\n")
+    assert [(r.values, r.censored) for r in table.results] == [
+        ({"yield": 0.1}, {"yield": "below"}),
+        ({"yield": 99.0}, {"yield": "above"}),
+    ]
+
+
 @pytest.mark.parametrize("mark", ["", "n.d.", "NaN", "-", "–", "n/a", "tbd", "?", "#N/A", "N.A.", "#DIV/0!", "None"])
 def test_what_stands_for_nothing_is_not_yet(lab, mark):
     table = told(lab, f"heat,base,solvent,cycles,yield,failed\n90,0.25,DMF,4,{mark},{mark}\n")
