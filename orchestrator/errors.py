@@ -38,6 +38,7 @@ EXTRAS: Mapping[str, str] = {
     "h11": "web",
     "hypothesis": "testing",
     "onnx": "onnx",
+    "openpyxl": "xlsx",
     "pandas": "notebook",
     "pytest": "testing",
     "python_multipart": "web",

@@ -24,6 +24,9 @@ PAGE = 100
 WHO = "matloop-who"
 """Cookie that remembers the visitor's name, so that nobody types it for every result."""
 
+SAID = "matloop-said"
+"""Cookie with what there is to say about the file that was just read; an address could be made by anybody."""
+
 
 class Site:
     """Renders pages for a visitor.
@@ -179,5 +182,11 @@ def _flash(request: Request) -> str:
         "recommended": f"{text.plural(n, 'recommendation').capitalize()} more."
         if n
         else "No recommendation: the strategy waits for results of what is under way.",
-        "imported": f"{text.plural(n, 'result').capitalize()} recorded from the file.",
+        "imported": f"{text.plural(n, 'result').capitalize()} recorded from the file.{_said(request)}",
     }.get(done, "")
+
+
+def _said(request: Request) -> str:
+    """Remarks on the file that was just read."""
+    remarks = unquote(request.cookies.get(SAID, ""))
+    return f" {rendering.sentence(remarks)}" if remarks else ""

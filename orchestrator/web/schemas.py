@@ -248,11 +248,12 @@ class ExperimentOut(BaseModel):
 
 
 class ImportOut(BaseModel):
-    """What a CSV file came to."""
+    """What a file came to."""
 
     recorded: list[int] = Field(description="ids of experiments whose results are new")
     known: list[int] = Field(description="ids of those that were on record already")
     waiting: int = Field(description="rows that have no result yet")
+    remarks: list[str] = Field([], description="what people should know about how the file was read")
 
 
 class DecisionIn(_Strict):
