@@ -46,7 +46,7 @@ LEAST_CHANCE = 0.05
 """Smaller chances are not told apart in words: in `benchmarks/stopping.py` they came true more often than they said."""
 
 RECORD_PRIOR = 10.0
-"""As `record.PRIOR`, for `spread`."""
+"""Predictions that came true exactly as stated, which are added to the record where `spread` is read off it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -248,7 +248,7 @@ class ModelBased(ABC):
             answered=self._answered,
             objective=self.objectives[0],
             works=self._works(x),
-            spread=max(1.0, self._record.stretch(stopping.RECORD_PRIOR)[0]),
+            spread=max(1.0, self._record.spread(stopping.RECORD_PRIOR)[0]),
             delta=delta,
             q=q,
             most=most,
