@@ -7,7 +7,7 @@ greedy batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +27,7 @@ from matloop.orchestrator.strategies.modelled.analytic import InRange
 from matloop.orchestrator.strategies.modelled.candidates import Evaluated, climb, evaluate
 from matloop.orchestrator.strategies.modelled.cost import LEARNED, Cost
 from matloop.orchestrator.strategies.modelled.feasibility import Feasibility, informative
+from matloop.orchestrator.strategies.modelled.levels import Levels
 from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
 from matloop.orchestrator.strategies.modelled.replication import worth_repeating
 from matloop.orchestrator.strategies.modelled.weighting import Weights
@@ -153,6 +154,7 @@ class Bayesian(ModelBased):
         self._cost = None if cost is None else Cost(cost, space=space, budget=cost_budget, seed=seed)
         self._failed: list[tuple[int, Point]] = []
         self._classifier: tuple[int, int, Feasibility] | None = None
+        self._levels = Levels(space) if target is None and len(sought) == 1 else None
         super().__init__(
             space=space,
             objectives=objectives,
@@ -196,7 +198,14 @@ class Bayesian(ModelBased):
         proposals, considered = [], None
         for _ in range(n):
             function = self._function(task, chosen)
-            choice = self._best(task, function, weights, self._candidates(task.merit, reserved, rng), reserved, rng)
+            candidates, known = self._candidates(task.merit, reserved, rng), torch.cat([task.x, chosen])
+            choice, new = None, ""
+            if self._levels is not None and task.kept and self._levels.due(len(task.x), len(chosen)):
+                top = float(task.y[task.kept].max())
+                worth = partial(self._levels.worth_a_look, task.goal, known=known, best=top)
+                choice = self._best(task, function, weights, candidates, reserved, rng, worth)
+                new = "" if choice is None else self._levels.name(choice.x[choice.chosen], known)
+            choice = choice or self._best(task, function, weights, candidates, reserved, rng)
             if choice is None:
                 break
             point, place = choice.points[choice.chosen], choice.x[choice.chosen]
@@ -214,6 +223,7 @@ class Bayesian(ModelBased):
                 feasible = float(weights.feasibility.log_probability(place[None])[0].exp())
             prediction = self._predict(model, place[None])[0]
             reason = self._reason(task, prediction, value, feasible) + self._limits_reason(task, place)
+            reason += f"; first look at {new}" if new else ""
             extra = self._notes(model, point, place, choice, feasible)
             proposals.append(Proposal(point=point, prediction=prediction, reason=reason, extra=extra))
         return Batch(proposals, considered)
@@ -315,12 +325,32 @@ class Bayesian(ModelBased):
         points: list[Point],
         reserved: Reserved,
         rng: np.random.Generator,
+        worth: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> Choice | None:
-        """Untried point with the largest acquisition value, among those that were considered."""
+        """Untried point with the largest acquisition value, among those that were considered.
+
+        Args:
+            function: the acquisition function.
+            weights: what it is weighed by.
+            points: where to look first.
+            reserved: keys of points that may not be chosen.
+            rng: of the search.
+            worth: which of (n, d) encoded points may be chosen, (n,) bool; None for all of them.
+
+        Returns:
+            None if there is none.
+        """
+
+        def score(points: Sequence[Point], x: torch.Tensor) -> torch.Tensor:
+            values = weights.score(function, points, x)
+            return values if worth is None else torch.where(worth(x), values, -torch.inf)
+
+        found = Evaluated(self._encode, score)
+        found.add(points)
+        if worth is not None and not found.values.isfinite().any():
+            return None
         if not points:
             return None
-        found = Evaluated(self._encode, lambda points, x: weights.score(function, points, x))
-        found.add(points)
         if not isinstance(self.space, Finite):
             if isinstance(self.space, Vectorised):
                 starts = found.x[found.leaders(self.restarts)]

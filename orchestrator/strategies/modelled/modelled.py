@@ -435,7 +435,7 @@ class ModelBased(ABC):
 
     def _caution(self, outputs: Sequence[int]) -> list[float]:
         """Of each of these objectives, factor >= 1 by which functions are spread for the predictions that missed."""
-        stretch = self._record.stretch(stopping.RECORD_PRIOR)
+        stretch = self._record.spread(stopping.RECORD_PRIOR)
         return [max(1.0, stretch[j]) for j in outputs]
 
     def _may_count(self, model: Model, x: torch.Tensor) -> torch.Tensor | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -92,4 +91,4 @@ def test_networks_do_not_fit_into_a_table(folder: Path) -> None:
     matloop("recommend", "curve.yaml")
     with pytest.raises(MatloopError, match="does not fit into the cells of a table; use --csv"):
         matloop("export", "runs/curve", "--table", "all.csv")
-    assert not os.path.exists("all.csv")
+    assert not Path("all.csv").exists()
