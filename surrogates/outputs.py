@@ -20,7 +20,7 @@ from botorch.posteriors.gpytorch import GPyTorchPosterior
 from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
 from torch import nn
 
-from matloop.orchestrator.protocols import Featured, Redrawable, Stepped, Surrogate
+from matloop.orchestrator.protocols import ByOutput, Featured, Redrawable, Stepped, Surrogate
 from matloop.surrogates.censored import fit_censored
 from matloop.surrogates.measured import MeasuredEnsemble
 from matloop.surrogates.noise import fit
@@ -65,10 +65,11 @@ def fit_each(
         rows = y[:, j].isfinite().numpy()
         column, known = y[rows][:, j : j + 1], noise[rows][:, j : j + 1]
         side = censored[rows, j]
+        own = surrogate.of_output(j) if isinstance(surrogate, ByOutput) else surrogate
         if side.any():
-            parts.append(fit_censored(surrogate, x[rows], column, seed, known, side, process))
+            parts.append(fit_censored(own, x[rows], column, seed, known, side, process))
         else:
-            parts.append(fit(surrogate, x[rows], column, seed, known))
+            parts.append(fit(own, x[rows], column, seed, known))
     return side_by_side(parts)
 
 

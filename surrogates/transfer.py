@@ -106,6 +106,10 @@ class Transferred:
             outputs.append(self._output(j, data, derive_seed(seed, "output", j)))
         return TransferredModel(outputs).eval()
 
+    def of_output(self, output: int) -> _OneOutput:
+        """See `ByOutput`."""
+        return _OneOutput(self, output)
+
     def _output(self, j: int, data: _Data, seed: int) -> _Output:
         if j not in self._sources:
             self._sources[j] = [found for task in self._tasks if (found := self._source(task, j)) is not None]
@@ -163,6 +167,24 @@ class Transferred:
         shares = SHARES[:, None]
         mixture = np.log((1 - shares) * np.exp(plain - top) + shares * np.exp(corrected - top)).sum(axis=1)
         return float(SHARES[np.argmax(mixture + PRIOR * np.log(SHARES * (1 - SHARES)))])
+
+
+class _OneOutput:
+    """One output of a surrogate that has learned from earlier campaigns."""
+
+    accepts_noise = True
+
+    def __init__(self, whole: Transferred, output: int) -> None:
+        self._whole, self._place = whole, output
+
+    def fit(
+        self, x: torch.Tensor, y: torch.Tensor, seed: int, *, noise: npt.NDArray[np.float64] | None = None
+    ) -> TransferredModel:
+        """As `Transferred.fit` does for this output."""
+        data = _Data(x, y, check_noise(noise, y).numpy())
+        return TransferredModel(
+            [self._whole._output(self._place, data, derive_seed(seed, "output", self._place))]
+        ).eval()
 
 
 def regression(x: Array, y: Array, centre: float, spread: float) -> Array:

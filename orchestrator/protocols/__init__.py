@@ -51,6 +51,7 @@ from matloop.orchestrator.protocols.strategies import (
     maker_of,
 )
 from matloop.orchestrator.protocols.surrogates import (
+    ByOutput,
     DrawsFunctions,
     DrawsModels,
     Featured,
@@ -62,6 +63,7 @@ from matloop.orchestrator.protocols.surrogates import (
 
 __all__ = [
     "Array",
+    "ByOutput",
     "ByPeople",
     "Column",
     "ColumnKind",

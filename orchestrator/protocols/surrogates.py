@@ -51,6 +51,18 @@ class NoiseAware(Protocol):
 
 
 @runtime_checkable
+class ByOutput(Protocol):
+    """A surrogate that knows something else of each output (one that has learned from earlier campaigns).
+
+    Where outputs are fitted apart, it is asked for that of each.
+    """
+
+    def of_output(self, output: int) -> Surrogate:
+        """What fits one output alone, given y (n, 1)."""
+        ...
+
+
+@runtime_checkable
 class Redrawable(Protocol):
     """A model that is a sample of functions (`mc_dropout`), of which every ask had better see another.
 

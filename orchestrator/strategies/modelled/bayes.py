@@ -180,9 +180,11 @@ class Bayesian(ModelBased):
     def _merit(self, model: Model, x: torch.Tensor) -> torch.Tensor:
         if self.acquisition != "target_range":
             return super()._merit(model, x)
-        y, known = self._gains(), self._encode(t.point for t in self._answered)
+        task = self._task(model)
         nothing = self._encode([])
-        function = acquisition("target_range", model, Utility.of(y), known, y, nothing, self.beta, self._interval)
+        function = acquisition(
+            "target_range", task.goal, task.utility, task.x, task.y, nothing, self.beta, self._interval
+        )
         return evaluate(function, x)[:, None]
 
     def _propose(

@@ -184,13 +184,20 @@ class ModelBased(ABC):
         with self._foresight() as model:
             known = [trial.point for trial in self._answered]
             return optimum.search(
-                self.space, self._encode, lambda x: optimum.likely(self._merit(model, x), self._works(x)), known, rng
+                self.space,
+                self._encode,
+                lambda x: optimum.likely(self._merit(model, x), self._may_count(model, x)),
+                known,
+                rng,
             )
 
     @contextmanager
     def _foresight(self) -> Iterator[Model]:
         """The model of what was told so far, its random numbers from what was told alone."""
         count = len(self._answered)
+        if count >= self.initial and not self._ready():
+            lacking = " and ".join(o.name for o in self.objectives if not values.enough(self._answered, (o,)))
+            raise NoPrediction(f"expected at least {values.LEAST} values of {lacking or 'every objective'}; tell more")
         if not self._ready():
             raise NoPrediction(
                 f"expected at least {self.initial} experiments with results before {self.name} predicts, got {count}; "
@@ -201,7 +208,7 @@ class ModelBased(ABC):
 
     def _merit(self, model: Model, x: torch.Tensor) -> torch.Tensor:
         """(n, k) float64, what is to be as large as possible at (n, d) encoded points: the expected gains."""
-        return optimum.means(model, x)
+        return optimum.means(subset(model, self.limits.goals), x)
 
     def tell(self, trial: Trial) -> None:
         """Remember a finished trial; a failed one only so that its point is not tried again."""

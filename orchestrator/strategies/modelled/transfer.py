@@ -11,6 +11,7 @@ import torch
 from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.protocols import Surrogate
 from matloop.orchestrator.trial import Objective, Point, Trial
+from matloop.surrogates.outputs import Apart
 from matloop.surrogates.transfer import Task, Transferred, TransferredModel
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def transferred(
 
 def trust(model: Model, earlier: Sequence[Earlier], objectives: Sequence[Objective]) -> dict[str, Any]:
     """What is recorded with a proposal: by objective, the share of the model that goes by earlier campaigns."""
-    if not earlier or not isinstance(model, TransferredModel):
+    parts: Any = model.parts if isinstance(model, Apart) else [model]
+    if not earlier or not all(isinstance(part, TransferredModel) for part in parts):
         return {}
-    return {"earlier": {o.name: share for o, share in zip(objectives, model.trust, strict=True)}}
+    shares = [share for part in parts for share in part.trust]
+    return {"earlier": {o.name: share for o, share in zip(objectives, shares, strict=True)}}

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.strategies.evolution.evolution import Evolution
 from matloop.orchestrator.strategies.modelled import values
 from matloop.orchestrator.strategies.modelled.active import ActiveLearning
@@ -91,7 +91,8 @@ def test_each_objective_learns_from_what_there_is_of_it(space):
     for j, o in enumerate((YIELD, PURITY)):
         known = [t for t in done if o.name in t.values]
         y = torch.tensor([[t.values[o.name]] for t in known], dtype=torch.float64)
-        alone = GP(space=space).fit(strategy._encode([t.point for t in known]), y, 0)
+        seed = derive_seed(0, "bayesian", len(done))
+            alone = GP(space=space).fit(strategy._encode([t.point for t in known]), y, seed)
         with torch.no_grad():
             found = model.posterior(places).mean[:, j].numpy()
             assert found == pytest.approx(alone.posterior(places).mean[:, 0].numpy(), rel=1e-6)
