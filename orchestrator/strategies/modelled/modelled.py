@@ -183,13 +183,11 @@ class ModelBased(ABC):
         """Where the model expects the best; see `Predicting.optimum`."""
         with self._foresight() as model:
             known = [trial.point for trial in self._answered]
-            return optimum.search(
-                self.space,
-                self._encode,
-                lambda x: optimum.likely(self._merit(model, x), self._may_count(model, x)),
-                known,
-                rng,
-            )
+
+            def merit(x: torch.Tensor) -> torch.Tensor:
+                return optimum.likely(self._merit(model, x), self._may_count(model, x))
+
+            return optimum.search(self.space, self._encode, merit, known, rng)
 
     @contextmanager
     def _foresight(self) -> Iterator[Model]:
