@@ -185,7 +185,7 @@ class Bayesian(ModelBased):
         task = self._task(model)
         nothing = self._encode([])
         function = acquisition(
-            "target_range", task.model, task.utility, task.x, task.y, nothing, self.beta, self._range()
+            "target_range", task.goal, task.utility, task.x, task.y, nothing, self.beta, self._range()
         )
         return evaluate(function, x)[:, None]
 
@@ -211,9 +211,9 @@ class Bayesian(ModelBased):
             point, place = choice.points[choice.chosen], choice.x[choice.chosen]
             value: float | None = float(choice.values[choice.chosen])
             again = self._worth_repeating(task, place, chosen)
-            known = None if again is None else self._conditions.planned(self._answered[again].point)
-            if again is not None and known is not None and key(known) not in reserved:
-                point, place, choice, value = known, task.x[again], None, None
+            repeated = None if again is None else self._conditions.planned(self._answered[again].point)
+            if again is not None and repeated is not None and key(repeated) not in reserved:
+                point, place, choice, value = repeated, task.x[again], None, None
             if choice is not None and considered is None:
                 considered = choice.x
             reserved.add(key(point))
@@ -330,6 +330,7 @@ class Bayesian(ModelBased):
         """Untried point with the largest acquisition value, among those that were considered.
 
         Args:
+            task: what is known and sought.
             function: the acquisition function.
             weights: what it is weighed by.
             points: where to look first.

@@ -224,13 +224,13 @@ class ModelBased(ABC):
     def _foresight(self) -> Iterator[Model]:
         """The model of what was told so far, its random numbers from what was told alone."""
         count = len(self._answered)
+        if count >= self.initial and not self._ready():
+            lacking = " and ".join(o.name for o in self.objectives if not values.enough(self._answered, (o,)))
+            raise NoPrediction(f"expected at least {values.LEAST} values of {lacking or 'every objective'}; tell more")
         if not self._ready():
-            lacking = self.initial - count
-            more = f"tell {lacking} more" if lacking > 0 else "tell what is still missing of some objectives"
             raise NoPrediction(
-                f"expected at least {self.initial} experiments with results before {self.name} predicts, and "
-                f"{values.LEAST} values of every objective, got {count}; {more}, or ask for a smaller `initial` in the "
-                "campaign file"
+                f"expected at least {self.initial} experiments with results before {self.name} predicts, got {count}; "
+                f"tell {self.initial - count} more, or ask for a smaller `initial` in the campaign file"
             )
         with torch_seed(derive_seed(self._seed, "predict", count)), quiet():
             yield self._model()
