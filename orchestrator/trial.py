@@ -287,5 +287,26 @@ def comparable(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def best(trials: Sequence[Trial], objective: Objective) -> Trial | None:
-    """Of the `comparable` trials the one with the smallest loss; the earliest of equals; None if there is none."""
-    return min(comparable(trials), key=lambda t: objective.loss((t.values or {})[objective.name]), default=None)
+    """Of the `comparable` trials the one with the smallest loss; the earliest of equals; None if there is none.
+
+    A point that was measured several times is judged by the mean, not by its luckiest measurement; it is represented by
+    the trial that came closest to that.
+    """
+    ranked = sorted(comparable(trials), key=lambda t: objective.loss((t.values or {})[objective.name]))
+    found: tuple[float, Trial] | None = None
+    for trial in ranked:
+        if found is not None and objective.loss((trial.values or {})[objective.name]) >= found[0]:
+            break  # so are all measurements of the points that come from here on
+        mean, nearest = _mean_loss([t for t in ranked if t.point == trial.point], objective)
+        if found is None or mean < found[0]:
+            found = mean, nearest
+    return None if found is None else found[1]
+
+
+def _mean_loss(repeats: Sequence[Trial], objective: Objective) -> tuple[float, Trial]:
+    """Mean loss of measurements at one point, each by one over its variance if all are known; and the closest one."""
+    found = [objective.loss((t.values or {})[objective.name]) for t in repeats]
+    noises = [t.noise.get(objective.name, 0.0) for t in repeats]
+    weights = [1 / noise**2 if all(noises) else 1.0 for noise in noises]
+    mean = math.fsum(w * loss for w, loss in zip(weights, found, strict=True)) / math.fsum(weights)
+    return mean, min(zip(found, repeats, strict=True), key=lambda pair: abs(pair[0] - mean))[1]

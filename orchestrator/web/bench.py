@@ -14,6 +14,7 @@ from matloop.orchestrator.lab.fields import shown
 from matloop.orchestrator.report import text
 from matloop.orchestrator.report.fronts import front
 from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.strategies.advice.slips import slips
 from matloop.orchestrator.trial import Objective, Trial, best
 from matloop.orchestrator.web import pareto, plots
 from matloop.orchestrator.web.cards import Cards
@@ -67,6 +68,7 @@ def content(service: LabService) -> dict[str, Any]:
         "most": MOST_RECOMMENDED,
         "submission": secrets.token_hex(8),
         "undecided": len(service.lab.undecided()),
+        "doubts": slips(trials, service.lab.objectives),
     }
 
 

@@ -5,7 +5,9 @@ Limits are those of `orchestrator.measurement`, declared so that a client can re
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
@@ -164,6 +166,7 @@ class ExperimentOut(BaseModel):
     explanation: dict[str, Any] | None
     values: dict[str, float] | None
     noise: dict[str, float]
+    doubts: list[str] = Field(description="what looks like a slip of the pen about its values, and what corrects it")
     failure: str
     note: str
     cost: float | None
@@ -179,6 +182,7 @@ class ImportOut(BaseModel):
     recorded: list[int] = Field(description="ids of experiments whose results are new")
     known: list[int] = Field(description="ids of those that were on record already")
     waiting: int = Field(description="rows that have no result yet")
+    doubts: list[str] = Field(description="what looks like a slip of the pen among what is new, and what corrects it")
 
 
 class DecisionIn(_Strict):
@@ -246,7 +250,9 @@ class ErrorOut(BaseModel):
     problems: list[Problem] = []
 
 
-def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
+def experiment(
+    trial: Trial, lab: Lab, amended: set[int], doubts: Mapping[int, Sequence[str]] = MappingProxyType({})
+) -> ExperimentOut:
     """A trial as the interface shows it."""
     spans = {o.name: interval(trial, o.name) for o in lab.objectives}
     return ExperimentOut(
@@ -262,6 +268,7 @@ def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
         explanation=trial.extra.get("explanation"),
         values=dict(trial.values) if trial.values is not None else None,
         noise=dict(trial.noise),
+        doubts=list(doubts.get(trial.id, ())),
         failure=trial.failure.message if trial.failure else "",
         note=str(trial.info.get("note", "")),
         cost=trial.cost,

@@ -236,6 +236,7 @@ class Bayesian(ModelBased):
 
     def _reason(self, prediction: Prediction, value: float | None, utility: Utility, feasible: float | None) -> str:
         caution = "" if feasible is None or feasible > 0.95 else f"; works with a probability of {100 * feasible:.0f} %"
+        caution += self._outcomes().words(self.objectives, self._answered)
         if self.acquisition == "target_range":
             probability = "" if value is None else f" (log of the probability {value:.3g})"
             expected = ", ".join(

@@ -229,8 +229,7 @@ class ModelBased(ABC):
         feasible: float | None = None,
     ) -> dict[str, Any]:
         """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
-        stretch = self._record.stretch()
-        notes = {"origin": self.name, STRETCH: stretch}
+        notes = {"origin": self.name, STRETCH: self._record.stretch()} | self._outcomes().notes(self._answered)
         if not self.explain:
             return notes
         explanation = self._explainer_of(model)(point, place, choice, feasible)
