@@ -59,6 +59,7 @@ class Bayesian(ModelBased):
         cost: str | None = None,
         cost_budget: float | None = None,
         replicate: Literal["never", "auto"] = "never",
+        drift: str | None = None,
         explain: bool = True,
         seed: int = 0,
     ) -> None:
@@ -89,6 +90,8 @@ class Bayesian(ModelBased):
             cost_budget: of cost; as it is spent, cost counts for less, and for nothing in the end. None: it always
                 counts in full.
             replicate: auto measures a known point again where noise hides which one is best.
+            drift: take away what slowly changes between experiments: "order" of the results, "time" at which they came,
+                or a parameter, such as a batch, that recommendations leave as it was in the last experiment.
             explain: record with each proposal why it was made; false saves the time.
             seed: of the fits and the space-filling points.
         """
@@ -122,6 +125,7 @@ class Bayesian(ModelBased):
             refit_every=refit_every,
             explain=explain,
             seed=seed,
+            drift=drift,
         )
 
     def tell(self, trial: Trial) -> None:
@@ -232,7 +236,7 @@ class Bayesian(ModelBased):
         )
 
     def _untried(self, points: Sequence[Point], reserved: Reserved) -> list[Point]:
-        return [p for p in points if (k := key(p)) not in reserved and k not in self._tried]
+        return [p for p in self._now(points) if (k := key(p)) not in reserved and k not in self._tried]
 
     def _reason(self, prediction: Prediction, value: float | None, utility: Utility, feasible: float | None) -> str:
         caution = "" if feasible is None or feasible > 0.95 else f"; works with a probability of {100 * feasible:.0f} %"

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from matloop.orchestrator.strategies.advice.explanation import Choice, Explainer
 from matloop.orchestrator.strategies.advice.prospects import prospects
 from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
+from matloop.orchestrator.strategies.modelled.drift import Drift
 from matloop.orchestrator.strategies.modelled.outcomes import Outcomes
 from matloop.orchestrator.strategies.random import Random, Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
@@ -72,6 +74,7 @@ class ModelBased(ABC):
         refit_every: int,
         explain: bool,
         seed: int,
+        drift: str | None = None,
     ) -> None:
         at_least(2, self.name, initial=initial)
         at_least(1, self.name, refit_every=refit_every)
@@ -82,6 +85,7 @@ class ModelBased(ABC):
         self.initial = initial
         self.refit_every = refit_every
         self.explain = explain
+        self._drift = None if drift is None else Drift(drift, space)
         self._encoder = require(space, Encodable, self.name)  # type: ignore[type-abstract]
         self._surrogate = surrogate or _default(space)
         self._seed = seed
@@ -106,7 +110,8 @@ class ModelBased(ABC):
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n points; see `Strategy.ask`."""
         if len(self._answered) < self.initial:
-            return self._start.ask(n, pending, rng)
+            proposals = self._start.ask(n, pending, rng)
+            return [replace(p, point=now) for p in proposals for now in self._now([p.point])]
         reserved = self._tried.pending(pending)
         with torch_seed(int(rng.integers(2**63))), _quiet():
             model = self._model()
@@ -136,7 +141,13 @@ class ModelBased(ABC):
             best = [self._answered[i].point for i in order]
             nothing = self._tried.pending(())
             candidates = prospects(
-                self.space, model, self._encode, lambda n: self._samples(n, nothing, rng), best, self._tried, rng
+                self.space,
+                model,
+                lambda p: self._encode(self._now(p)),
+                lambda n: self._samples(n, nothing, rng),
+                best,
+                self._tried,
+                rng,
             )
             return self._look_ahead(model, candidates, q, delta)
 
@@ -168,9 +179,9 @@ class ModelBased(ABC):
         if self._outcomes_ is None or self._outcomes_[0] != len(self._answered):
             noise = [[t.noise.get(o.name, np.nan) for o in self.objectives] for t in self._answered]
             x = self._encode(t.point for t in self._answered)
-            found = Outcomes.of(
-                self.objectives, x, self._gains(), torch.tensor(noise, dtype=torch.float64), self._count_fitted()
-            )
+            drift = None if self._drift is None else partial(self._drift.shifts, self._answered)
+            stated = torch.tensor(noise, dtype=torch.float64)
+            found = Outcomes.of(self.objectives, x, self._gains(), stated, self._count_fitted(), drift)
             self._outcomes_ = len(self._answered), found
         return self._outcomes_[1]
 
@@ -193,9 +204,13 @@ class ModelBased(ABC):
     def _samples(self, n: int, reserved: Reserved, rng: np.random.Generator) -> list[Point]:
         """Up to n random untried points of the space; `reserved` is left as it is."""
         try:
-            return self._sampler.draw(n, self._tried, reserved.copy(), rng)
+            return self._now(self._sampler.draw(n, self._tried, reserved.copy(), rng))
         except SpaceExhausted:
             return []
+
+    def _now(self, points: Sequence[Point]) -> list[Point]:
+        """The points as they can be done now; see `Drift.now`."""
+        return list(points) if self._drift is None else self._drift.now(points, self._answered)
 
     def _predict(self, model: Model, x: torch.Tensor) -> list[Prediction]:
         """What the model expects to be measured at (n, d) points."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from matloop.orchestrator.strategies.advice.slips import doubted
-from matloop.orchestrator.strategies.modelled.evidence import Evidence
+from matloop.orchestrator.strategies.modelled.evidence import Array, Evidence
 from matloop.orchestrator.strategies.modelled.scales import Scales
 from matloop.orchestrator.trial import Objective, Trial
 
@@ -40,7 +40,13 @@ class Outcomes:
 
     @classmethod
     def of(
-        cls, objectives: Sequence[Objective], x: torch.Tensor, gains: torch.Tensor, noise: torch.Tensor, fitted: int
+        cls,
+        objectives: Sequence[Objective],
+        x: torch.Tensor,
+        gains: torch.Tensor,
+        noise: torch.Tensor,
+        fitted: int,
+        drift: Callable[[Array, Array], Array] | None = None,
     ) -> Outcomes:
         """Find the scales, and apply them.
 
@@ -50,6 +56,7 @@ class Outcomes:
             gains: (n, m) float64.
             noise: (n, m) float64, standard deviations in the objectives' units; NaN where unknown.
             fitted: rows that the model is fitted to, which decide the scales.
+            drift: of points (n, d) and units (n,), by how much the latter were higher than they would be now.
         """
         believed = torch.stack([_believed(o, x, gains[:, j]) for j, o in enumerate(objectives)], dim=1)
         left_out = believed.isnan() & ~gains.isnan()
@@ -57,6 +64,9 @@ class Outcomes:
         units = scales.units(believed)
         for j in left_out.any(dim=0).nonzero().flatten().tolist():
             units[:, j] = _filled(x, units[:, j])
+        if drift is not None:
+            drifted = [drift(x.numpy(), column.numpy()) for column in units.unbind(dim=1)]
+            units = units - torch.as_tensor(np.stack(drifted, axis=1))
         stated = torch.where(left_out, torch.nan, noise * scales.slope(gains))
         return cls(scales, units, stated, pool(x, units, stated), left_out)
 
