@@ -77,7 +77,7 @@ class Evidence:
         return mean, np.sqrt(sizes[i, j] * left.clip(NOISES[0]))
 
     def part(self, z: Array, kernel: Array) -> tuple[float, Array]:
-        """As `log`, and what a part of the values z (n,) is, whose covariance (n, n) is in the kernel: its mean (n,)."""
+        """As `log`, and what a part of the values z (n,) is, whose covariance (n, n) is `kernel`: its mean (n,)."""
         own = z[self.rows]
         likelihoods, levels, _ = self._likelihoods(own)
         weights = np.exp(likelihoods - likelihoods.max())
