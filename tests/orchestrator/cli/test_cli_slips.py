@@ -100,3 +100,28 @@ def test_a_lab_is_created_with_a_scale(tmp_path):
         assert lab.objectives[0].scale == "log"
     with Lab.create(tmp_path / "b", space=space, objectives={"y": "minimise"}) as lab:
         assert lab.objectives[0].scale == "auto"
+
+
+SCREEN = """\
+name: screen
+studies:
+  catalyst:
+    space:
+      kind: box
+      parameters: {temperature: {type: float, low: 20, high: 150}, loading: {type: float, low: 0.1, high: 10}}
+    driver: manual
+    strategy: {kind: bayesian, initial: 4, candidates: 32, restarts: 2, iterations: 5}
+    objectives: {yield: {direction: maximise, unit: "%"}}
+"""
+
+
+def test_four_yields_of_nothing_stop_no_screen(folder, matloop):
+    Path("screen.yaml").write_text(SCREEN, encoding="utf-8")
+    Path("zero.csv").write_text("temperature,loading,yield\n25,1,0\n50,5,0\n80,2,0\n100,8,0\n", encoding="utf-8")
+    assert matloop("tell", "screen.yaml", "zero.csv")[0] == 0
+    code, out = matloop("recommend", "screen.yaml", "-n", 2, "--csv", "next.csv")
+    assert code == 0 and "2 experiments" in out
+    assert matloop("outlook", "screen.yaml")[0] == 0
+    Path("hit.csv").write_text("temperature,loading,yield\n120,9,3\n", encoding="utf-8")
+    assert "caution" not in matloop("tell", "screen.yaml", "hit.csv")[1]
+    assert matloop("recommend", "screen.yaml")[0] == 0
