@@ -57,9 +57,16 @@ class Drift:
                 at="drift",
             )
 
-    def shifts(self, trials: Sequence[Trial], x: Array, units: Array) -> Array:
-        """By how much each of n results was higher than it would be now; see the function of that name."""
-        return shifts(x[:, self._columns(x.shape[1])], units, self.marks(trials))
+    def shifts(self, trials: Sequence[Trial], x: Array, units: Array, which: npt.NDArray[np.bool_]) -> Array:
+        """By how much each of k results was higher than it would be now; see the function of that name.
+
+        Args:
+            trials: n, the last of which is now.
+            x: (k, d) float64, encoded points.
+            units: (k,) float64.
+            which: (n,) bool, those of the trials that have a result.
+        """
+        return shifts(x[:, self._columns(x.shape[1])], units, self.marks(trials), which)
 
     def _columns(self, d: int) -> list[int]:
         """Of an encoded point, but for those of the batch."""
@@ -86,29 +93,31 @@ class Drift:
         return [{**p, self.by: current} for p in points]
 
 
-def shifts(x: Array, units: Array, marks: Sequence[Any]) -> Array:
-    """By how much each of n results was higher than it would be now.
+def shifts(x: Array, units: Array, marks: Sequence[Any], which: npt.NDArray[np.bool_] | None = None) -> Array:
+    """By how much each of k results was higher than it would be now.
 
     Args:
-        x: (n, d) float64, encoded points; of a batch that is a parameter, without its columns.
-        units: (n,) float64, what was measured, in model units.
+        x: (k, d) float64, encoded points; of a batch that is a parameter, without its columns.
+        units: (k,) float64, what was measured, in model units.
         marks: n, see `Drift.marks`; the last one is now.
+        which: (n,) bool, those of the marks that the results stand at; None for all.
 
     Returns:
-        (n,) float64, in model units.
+        (k,) float64, in model units.
     """
     if len(units) < FEWEST or len(set(marks)) < 2 or not np.ptp(units) > 0:
         return np.zeros(len(units))
+    known = np.arange(len(marks)) if which is None else np.flatnonzero(which)
     kernel = _slow(marks)
     logs, parts = [], []
     for size, prior in SIZES.items():
-        evidence = Evidence(x, added=size * kernel)
-        found, part = evidence.part(units, size * kernel)
+        evidence = Evidence(x, added=size * kernel[np.ix_(known, known)])
+        found, part = evidence.part(units, size * kernel[:, known])
         logs.append(found + np.log(prior))
         parts.append(part)
     weights = np.exp(np.array(logs) - max(logs))
     drift: Array = weights @ np.array(parts) / weights.sum()
-    return drift - drift[-1]
+    return drift[known] - drift[-1]
 
 
 def _slow(marks: Sequence[Any]) -> Array:

@@ -77,11 +77,11 @@ class Evidence:
         return mean, np.sqrt(sizes[i, j] * left.clip(NOISES[0]))
 
     def part(self, z: Array, kernel: Array) -> tuple[float, Array]:
-        """As `log`, and what a part of the values z (n,) is, whose covariance (n, n) is `kernel`: its mean (n,)."""
+        """As `log`, and the mean (k,) of what has the covariance `kernel` (k, n) with a part of the values z (n,)."""
         own = z[self.rows]
         likelihoods, levels, _ = self._likelihoods(own)
         weights = np.exp(likelihoods - likelihoods.max())
-        across, found = kernel[:, self.rows], np.zeros(len(z))
+        across, found = kernel[:, self.rows], np.zeros(len(kernel))
         for i, j in np.argwhere(weights > NEGLIGIBLE):
             values, vectors = self._parts[i]
             solved = vectors @ ((vectors.T @ (own - levels[i, j])) / (values.clip(0.0) + NOISES[j]))

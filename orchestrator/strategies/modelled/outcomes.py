@@ -46,7 +46,7 @@ class Outcomes:
         gains: torch.Tensor,
         noise: torch.Tensor,
         fitted: int,
-        drift: Callable[[Array, Array], Array] | None = None,
+        drift: Callable[..., Array] | None = None,
     ) -> Outcomes:
         """Find the scales, and apply them.
 
@@ -56,17 +56,17 @@ class Outcomes:
             gains: (n, m) float64.
             noise: (n, m) float64, standard deviations in the objectives' units; NaN where unknown.
             fitted: rows that the model is fitted to, which decide the scales.
-            drift: of points (n, d) and units (n,), by how much the latter were higher than they would be now.
+            drift: of points (k, d), units (k,) and which of the n they are, (n,) bool: by how much they were higher
+                than they would be now, (k,).
         """
         believed = torch.stack([_believed(o, x, gains[:, j]) for j, o in enumerate(objectives)], dim=1)
         left_out = believed.isnan() & ~gains.isnan()
         scales = Scales.of(objectives, x[:fitted], believed[:fitted])
         units = scales.units(believed)
         for j in left_out.any(dim=0).nonzero().flatten().tolist():
-            units[:, j] = _filled(x, units[:, j])
+            units[:, j] = _filled(x, units[:, j], left_out[:, j])
         if drift is not None:
-            drifted = [drift(x.numpy(), column.numpy()) for column in units.unbind(dim=1)]
-            units = units - torch.as_tensor(np.stack(drifted, axis=1))
+            units = torch.stack([_as_of_now(x, column, drift) for column in units.unbind(dim=1)], dim=1)
         stated = torch.where(left_out, torch.nan, noise * scales.slope(gains))
         return cls(scales, units, stated, pool(x, units, stated), left_out)
 
@@ -113,13 +113,21 @@ def _refuted(i: int, x: torch.Tensor) -> bool:
     return int((apart <= BESIDE).sum() - 1) + int((apart == 0).sum() - 1) >= 2
 
 
-def _filled(x: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
-    """(n,) units with what the others say in place of NaN."""
-    known = units.isfinite()
-    mean, _ = Evidence(x[known].numpy()).predict(units[known].numpy(), x[~known].numpy())
+def _filled(x: torch.Tensor, units: torch.Tensor, left_out: torch.Tensor) -> torch.Tensor:
+    """(n,) units with what the others say in place of those that are left out; NaN, not measured, stays."""
+    known = units.isfinite() & ~left_out
+    mean, _ = Evidence(x[known].numpy()).predict(units[known].numpy(), x[left_out].numpy())
     filled = units.clone()
-    filled[~known] = torch.as_tensor(mean)
+    filled[left_out] = torch.as_tensor(mean)
     return filled
+
+
+def _as_of_now(x: torch.Tensor, units: torch.Tensor, drift: Callable[..., Array]) -> torch.Tensor:
+    """(n,) units as they would be now; NaN, not measured, stays."""
+    known = units.isfinite().numpy()
+    found = units.clone()
+    found[known] -= torch.as_tensor(drift(x.numpy()[known], units.numpy()[known], known))
+    return found
 
 
 def pool(x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.strategies.modelled.bayes import Bayesian
 from matloop.orchestrator.strategies.modelled.drift import shifts
+from matloop.orchestrator.strategies.modelled.outcomes import Outcomes
 from matloop.orchestrator.trial import Objective, Point, Trial
 from matloop.search_spaces.box import Box
 from matloop.search_spaces.pool import Pool
@@ -56,6 +58,26 @@ def test_without_drift_next_to_nothing_is_taken_away() -> None:
         for marks in ([float(i) for i in range(25)], ["abc"[i % 3] for i in range(25)]):
             assert np.abs(shifts(x, values, marks)).mean() < 0.06 * values.std()
     assert (shifts(x, np.ones(25), marks) == 0).all() and (shifts(x[:3], values[:3], marks[:3]) == 0).all()
+
+
+def test_what_was_not_measured_is_neither_filled_in_nor_in_the_way() -> None:
+    rng = derive("partial")
+    x = torch.as_tensor(rng.random((20, 2)))
+    gains = torch.stack([x[:, 0] + 0.3 * torch.arange(20), 5 + x[:, 1]], dim=1)
+    gains[3, 0], gains[5:9, 1], gains[12, 1] = 4e6, torch.nan, 9e5
+    marks = [float(i) for i in range(20)]
+    unknown = torch.full_like(gains, torch.nan)
+
+    def drift(x: Any, units: Any, which: Any) -> Any:
+        return shifts(x, units, marks, which)
+
+    objectives = (UP, Objective("side", "maximise"))
+    found = Outcomes.of(objectives, x, gains, unknown, 20, drift)
+    assert torch.equal(found.units.isnan(), gains.isnan()) and torch.equal(found.pooled.isnan(), gains.isnan())
+    assert found.left_out.nonzero().tolist() == [[3, 0], [12, 1]]
+    assert float(found.units[:, 0].std()) < 1.0  # neither the slip nor most of the drift, whose spread is 1.7
+    whole = Outcomes.of((UP,), x, gains[:, :1], unknown[:, :1], 20, drift)
+    assert torch.allclose(found.units[:, :1], whole.units)
 
 
 def recommended(seed: int, added: Callable[[int], float], **options: Any) -> float:
