@@ -214,6 +214,10 @@ class MissingExtra(MatloopError):
         super().__init__(f"needs the package {package!r}, which is not installed; run: {remedy}")
 
 
+class DoubtfulValue(UserWarning):
+    """A value that was told, and recorded, looks like a slip of the pen."""
+
+
 class SpaceExhausted(MatloopError):
     """A strategy has tried every point there is; the study ends."""
 

@@ -388,7 +388,8 @@ def best(trials: Sequence[Trial], objective: Objective, limits: Sequence[Objecti
     """Of the `comparable` trials the one with the smallest loss, and of equals the earliest.
 
     What is known to be better than a limit counts as that limit, and goes before a value that equals it; what is only
-    known to be worse than one is never the best.
+    known to be worse than one is never the best. A point that was measured several times is judged by the mean, not by
+    its luckiest measurement; it is represented by the trial that came closest to that.
 
     Args:
         trials: any.
@@ -398,9 +399,30 @@ def best(trials: Sequence[Trial], objective: Objective, limits: Sequence[Objecti
     Returns:
         None if there is none.
     """
-    found = [t for t in rankable(trials, (objective,)) if keeps_limits(t, limits)]
-    return min(found, key=lambda t: _rank(t, objective), default=None)
+    ranked = [t for t in rankable(trials, (objective,)) if keeps_limits(t, limits)]
+    ranked.sort(key=lambda t: _rank(t, objective))
+    found: tuple[tuple[float, bool], Trial] | None = None
+    for trial in ranked:
+        if found is not None and _rank(trial, objective) >= found[0]:
+            break  # so are all measurements of the points that come from here on
+        rank, nearest = _rank(trial, objective), trial
+        if objective.name not in trial.censored:
+            repeats = [t for t in ranked if t.point == trial.point and objective.name not in t.censored]
+            mean, nearest = _mean_loss(repeats, objective)
+            rank = mean, True
+        if found is None or rank < found[0]:
+            found = rank, nearest
+    return None if found is None else found[1]
 
 
 def _rank(trial: Trial, objective: Objective) -> tuple[float, bool]:
     return objective.loss((trial.values or {})[objective.name]), objective.name not in trial.censored
+
+
+def _mean_loss(repeats: Sequence[Trial], objective: Objective) -> tuple[float, Trial]:
+    """Mean loss of measurements at one point, each by one over its variance if all are known; and the closest one."""
+    found = [objective.loss((t.values or {})[objective.name]) for t in repeats]
+    noises = [t.noise.get(objective.name, 0.0) for t in repeats]
+    weights = [1 / noise**2 if all(noises) else 1.0 for noise in noises]
+    mean = math.fsum(w * loss for w, loss in zip(weights, found, strict=True)) / math.fsum(weights)
+    return mean, min(zip(found, repeats, strict=True), key=lambda pair: abs(pair[0] - mean))[1]

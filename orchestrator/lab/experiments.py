@@ -35,6 +35,7 @@ from matloop.orchestrator.loop.study import Study
 from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT
 from matloop.orchestrator.protocols import Guiding, Predicting, Space
 from matloop.orchestrator.randomness import derive_seed
+from matloop.orchestrator.strategies.advice.slips import advice, slips
 from matloop.orchestrator.trial import Objective, Proposal, Trial, missing
 
 T = TypeVar("T")
@@ -269,6 +270,13 @@ class Experiments:
         with self._ledger.guard:
             self._ledger.catch_up()
             return self._review(results, amend, allow_outside)
+
+    def doubts(self) -> dict[int, list[str]]:
+        """What looks like a slip of the pen, by trial: sentences that say why, and what corrects it."""
+        found: dict[int, list[str]] = {}
+        for slip in slips(self.trials(), self.objectives):
+            found.setdefault(slip.trial, []).append(advice(slip, self.directory))
+        return found
 
     def cancel(self, trial_id: int, by: str = "", reason: str = "") -> Trial:
         """Record that a recommendation will not be done; harmless when repeated.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from matloop.orchestrator.composition.files import expanded
-from matloop.orchestrator.errors import MatloopError, Problem, RejectedResults
+from matloop.orchestrator.errors import DoubtfulValue, MatloopError, Problem, RejectedResults
 from matloop.orchestrator.lab.experiments import Experiments
 from matloop.orchestrator.lab.exported import as_csv, as_xlsx
 from matloop.orchestrator.lab.fields import fields_of
@@ -82,7 +82,7 @@ class Lab(Experiments):
             space: `{"kind": …, …}` as in a campaign file, or parameters by name, each
                 `{"type": "float", "low": …, "high": …, "unit": …}` and so on.
             objectives: what is measured: name to "maximise" or "minimise", or to
-                `{"direction": "maximise", "unit": "HV"}`.
+                `{"direction": "maximise", "unit": "HV", "scale": "log"}`.
             strategy: a kind, or `{"kind": …, …}`.
             name: of the campaign; that of the folder if left out.
             seed: of everything random.
@@ -119,6 +119,9 @@ class Lab(Experiments):
     ) -> list[Trial]:
         """Record results; all of them are on the disk when this returns, or none.
 
+        What looks like a slip of the pen is recorded too, with a `DoubtfulValue` warning that says how to correct it;
+        `doubts` has all of them.
+
         Args:
             results: in any order, those on record already are not recorded again; or a DataFrame, see
                 `recommend_frame`, whose rows without a result are passed over.
@@ -144,6 +147,10 @@ class Lab(Experiments):
             for remark in table.remarks:
                 warnings.warn(remark, stacklevel=2)
             recorded = self.record_filled(table, by, amend=amend, allow_outside=allow_outside)
+        doubts = self.doubts() if recorded else {}
+        for entry in recorded:
+            for text in doubts.get(entry.trial.id, ()) if entry.action != "known" else ():
+                warnings.warn(text, DoubtfulValue, stacklevel=2)
         return [entry.trial for entry in recorded]
 
     @property

@@ -86,11 +86,13 @@ def imported(
     if (rows := len(table.results) + table.waiting) > MOST_LINES:
         raise RejectedResults([_too_long(rows, "rows")])
     done = service.lab.record_filled(table, by, amend=amend, allow_outside=allow_outside)
+    doubts = service.lab.doubts() if done else {}
     return ImportOut(
         recorded=[entry.trial.id for entry in done if entry.action != "known"],
         known=[entry.trial.id for entry in done if entry.action == "known"],
         waiting=table.waiting,
         remarks=table.remarks,
+        doubts=[text for entry in done if entry.action != "known" for text in doubts.get(entry.trial.id, ())],
     )
 
 
@@ -141,8 +143,8 @@ def routes(service: LabService) -> APIRouter:
         """Experiments in order: those to do, and those done."""
         wanted = "running" if state == "to do" else state
         found = [t for t in lab.trials() if t.id >= start and (wanted is None or t.state == wanted)]
-        corrected = amended()
-        return [experiment(t, lab, corrected) for t in found[:limit]]
+        corrected, doubts = amended(), lab.doubts()
+        return [experiment(t, lab, corrected, doubts) for t in found[:limit]]
 
     @router.get("/experiments/{id}")
     def one(id: Id) -> ExperimentOut:
@@ -150,7 +152,7 @@ def routes(service: LabService) -> APIRouter:
         found = [t for t in lab.trials() if t.id == id]
         if not found:
             raise HTTPException(404, f"there is no experiment {id}")
-        return experiment(found[0], lab, amended())
+        return experiment(found[0], lab, amended(), lab.doubts())
 
     @router.post("/recommendations", status_code=201)
     async def recommend(wanted: RecommendIn) -> list[ExperimentOut]:
@@ -163,14 +165,14 @@ def routes(service: LabService) -> APIRouter:
     def results(told: ResultsIn) -> list[ExperimentOut]:
         """Record results, all of them or none. What is on record already is not recorded again, so that it is safe to
         repeat a request whose answer was lost; results without a recommendation need a `request` for that."""
-        trials = lab.tell(
+        recorded = lab.record(
             [result.result() for result in told.results],
             told.by,
             amend=told.amend,
             allow_outside=told.allow_outside,
         )
-        corrected = amended()
-        return [experiment(t, lab, corrected) for t in trials]
+        corrected, doubts = amended(), lab.doubts()
+        return [experiment(entry.trial, lab, corrected, doubts) for entry in recorded]
 
     @router.post("/experiments/{id}/cancel")
     def cancel(id: Id, told: CancelIn) -> ExperimentOut:

@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse
 
 from matloop.orchestrator.lab.recommender import MOST_AHEAD
 from matloop.orchestrator.report import text
+from matloop.orchestrator.strategies.advice.slips import slips
 from matloop.orchestrator.trial import missing
 from matloop.orchestrator.web import bench, reference, rendering
 from matloop.orchestrator.web.access import Access
@@ -88,6 +89,7 @@ class Site:
             "experiment.html",
             422 if open else 200,
             card=cards.card(trial),
+            doubts=[slip.text for slip in slips(trials, self.service.lab.objectives) if slip.trial == id],
             timeline=timeline(trial, amendments, cards, self.service.completions(id)),
             missing=[o for o in self.service.lab.objectives if o.name in missing(trial, self.service.lab.objectives)],
             corrections=len(amendments),

@@ -68,7 +68,7 @@ def routes(site: Site, access: Access) -> APIRouter:
             return None
         outside = filled.get("confirm") == "yes"
         try:
-            return lab.tell([result], filled.get("by"), amend=amend, allow_outside=outside)[0]
+            return lab.record([result], filled.get("by"), amend=amend, allow_outside=outside)[0].trial
         except RejectedResults as error:
             filled.object_to(error.problems, service.fields, lab.objectives)
             if not outside and not lab.review([result], amend=amend, allow_outside=True)[1]:

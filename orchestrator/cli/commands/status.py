@@ -25,6 +25,7 @@ from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.ledger.lock import read_holder
 from matloop.orchestrator.report import ending
 from matloop.orchestrator.report.text import SIGNS, compact, outcome
+from matloop.orchestrator.strategies.advice.slips import advice, slips
 from matloop.orchestrator.trial import Objective, Trial, best, comparable, limited, missing
 
 WAITING = 20  # recommendations that are listed
@@ -113,6 +114,9 @@ def page(history: History, writer: str | None, now: float, campaign: Path | str 
         if len(waiting) > WAITING:
             parts.append(Text(f"  and {len(waiting) - WAITING} more"))
     parts += _unfinished(history, config)
+    for name in seen:
+        slipped = slips(history.of(name), objectives_of(history, name))
+        parts += [Text(f"\n{advice(slip, campaign)}", style="yellow") for slip in slipped]
     failures = Counter((t.study, t.failure.cause, t.failure.message) for t in history.trials if t.failure)
     if failures:
         parts.append(Text("\nfailures"))

@@ -70,6 +70,11 @@ def tell(
     new = sum(counts.values()) - counts["known"]
     lead = "nothing was recorded, this is what would be: " if dry_run else "" if new else "nothing new: "
     console.print(f"{file}: {lead}{', '.join(parts) or 'no rows'}", highlight=False, markup=False, soft_wrap=True)
+    if not dry_run and new:
+        doubts = lab.doubts()
+        for entry in recorded:
+            for doubt in doubts.get(entry.trial.id, ()) if entry.action != "known" else ():
+                console.print(f"caution: {doubt}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     return counts
 
 

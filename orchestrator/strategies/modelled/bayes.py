@@ -94,6 +94,7 @@ class Bayesian(ModelBased):
         cost: str | None = None,
         cost_budget: float | None = None,
         replicate: Literal["never", "auto"] = "never",
+        drift: str | None = None,
         explain: bool = True,
         seed: int = 0,
     ) -> None:
@@ -129,6 +130,8 @@ class Bayesian(ModelBased):
             cost_budget: of cost; as it is spent, cost counts for less, and for nothing in the end. None: it always
                 counts in full.
             replicate: auto measures a known point again where noise hides which one is best.
+            drift: take away what slowly changes between experiments: "order" of the results, "time" at which they came,
+                or a parameter, such as a batch, that recommendations leave as it was in the last experiment.
             explain: record with each proposal why it was made; false saves the time.
             seed: of the fits and the space-filling points.
         """
@@ -164,6 +167,7 @@ class Bayesian(ModelBased):
             refit_every=refit_every,
             explain=explain,
             seed=seed,
+            drift=drift,
         )
 
     def tell(self, trial: Trial) -> None:
@@ -369,7 +373,7 @@ class Bayesian(ModelBased):
         )
 
     def _untried(self, points: Sequence[Point], reserved: Reserved) -> list[Point]:
-        return [p for p in points if (k := key(p)) not in reserved and k not in self._tried]
+        return [p for p in self._now(points) if (k := key(p)) not in reserved and k not in self._tried]
 
     def _limits_reason(self, task: Task, place: torch.Tensor) -> str:
         """What is to be said of limits, behind the reason."""
@@ -381,6 +385,7 @@ class Bayesian(ModelBased):
 
     def _reason(self, task: Task, prediction: Prediction, value: float | None, feasible: float | None) -> str:
         caution = "" if feasible is None or feasible > 0.95 else f"; works with a probability of {100 * feasible:.0f} %"
+        caution += self._outcomes().words(self.objectives, self._answered)
         if task.seeking and value is not None:
             chance = 100 * float(np.exp(min(value, 0.0)))
             return (

@@ -27,6 +27,9 @@ DRAWS = 24
 NOISES = np.array([1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 0.05, 0.2, 1.0, 10.0])
 """Variances of the noise that are compared, in those of the function."""
 
+NEGLIGIBLE = 1e-3
+"""Likelihood, as a share of the largest, that does not count in an average."""
+
 SEPARATE = 40
 """Columns up to which each has a length scale of its own."""
 
@@ -36,9 +39,10 @@ class Evidence:
 
     Args:
         x: (n, d) float64, encoded points, n >= 2. Beyond `MOST_ROWS` a random part of them is looked at.
+        added: (n, n) covariance of what is not a function of the points, in variances of the function; None for none.
     """
 
-    def __init__(self, x: Array) -> None:
+    def __init__(self, x: Array, added: Array | None = None) -> None:
         n = len(x)
         self.rows = np.arange(n) if n <= MOST_ROWS else np.sort(derive("evidence", n).permutation(n)[:MOST_ROWS])
         low, high = x.min(axis=0), x.max(axis=0)
@@ -48,7 +52,8 @@ class Evidence:
         d = max(1, int(moves.sum()))
         draws = derive("length scales", d).normal(size=(DRAWS, d if d <= SEPARATE else 1))
         self._scales = np.exp(0.3 + 0.5 * math.log(d) + draws)
-        self._parts = [np.linalg.eigh(self._kernel(self._places, self._places, s)) for s in self._scales]
+        more = 0.0 if added is None else added[np.ix_(self.rows, self.rows)]
+        self._parts = [np.linalg.eigh(self._kernel(self._places, self._places, s) + more) for s in self._scales]
 
     def log(self, z: Array) -> float:
         """Logarithm of the marginal likelihood of values z (n,) up to a constant; level and size are free.
@@ -70,6 +75,18 @@ class Evidence:
         mean = levels[i, j] + across @ inverse @ (own - levels[i, j])
         left = 1 + NOISES[j] - np.einsum("ij,jk,ik->i", across, inverse, across)
         return mean, np.sqrt(sizes[i, j] * left.clip(NOISES[0]))
+
+    def part(self, z: Array, kernel: Array) -> tuple[float, Array]:
+        """As `log`, and the mean (k,) of what has the covariance `kernel` (k, n) with a part of the values z (n,)."""
+        own = z[self.rows]
+        likelihoods, levels, _ = self._likelihoods(own)
+        weights = np.exp(likelihoods - likelihoods.max())
+        across, found = kernel[:, self.rows], np.zeros(len(kernel))
+        for i, j in np.argwhere(weights > NEGLIGIBLE):
+            values, vectors = self._parts[i]
+            solved = vectors @ ((vectors.T @ (own - levels[i, j])) / (values.clip(0.0) + NOISES[j]))
+            found += weights[i, j] * (across @ solved)
+        return self.log(z), found / weights[weights > NEGLIGIBLE].sum()
 
     def _likelihoods(self, z: Array) -> tuple[Array, Array, Array]:
         """Log likelihood, level and variance of the function for each kernel and noise, each (kernels, noises)."""

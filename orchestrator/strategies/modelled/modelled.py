@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
 from matloop.orchestrator.strategies.modelled import values
 from matloop.orchestrator.strategies.modelled.conditions import Conditions
+from matloop.orchestrator.strategies.modelled.drift import Drift
 from matloop.orchestrator.strategies.modelled.outcomes import Outcomes
 from matloop.orchestrator.strategies.modelled.transfer import WITH_EARLIER, split, transferred, trust
 from matloop.orchestrator.strategies.modelled.values import Limits
@@ -93,6 +95,7 @@ class ModelBased(ABC):
         refit_every: int,
         explain: bool,
         seed: int,
+        drift: str | None = None,
     ) -> None:
         at_least(2, self.name, initial=initial)
         at_least(1, self.name, refit_every=refit_every)
@@ -104,6 +107,7 @@ class ModelBased(ABC):
         self.initial = initial
         self.refit_every = refit_every
         self.explain = explain
+        self._drift = None if drift is None else Drift(drift, space)
         self._encoder = require(space, Encodable, self.name)  # type: ignore[type-abstract]
         told, self.earlier = split(data)
         self._surrogate = surrogate or _default(space)
@@ -134,7 +138,8 @@ class ModelBased(ABC):
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n points; see `Strategy.ask`."""
         if not self._ready():
-            return self._start.ask(n, pending, rng)
+            proposals = self._start.ask(n, pending, rng)
+            return [replace(p, point=now) for p in proposals for now in self._now([p.point])]
         reserved = self._tried.pending(pending)
         with torch_seed(int(rng.integers(2**63))), quiet():
             model = self._model()
@@ -184,7 +189,7 @@ class ModelBased(ABC):
             candidates = prospects(
                 self.space,
                 subset(model, self.limits.goals),
-                self._encode,
+                lambda p: self._encode(self._now(p)),
                 lambda n: self._samples(n, nothing, rng),
                 best,
                 self._tried,
@@ -298,7 +303,9 @@ class ModelBased(ABC):
             known = self.objectives  # an earlier campaign is told apart from this one by its values, as they are
             if self.earlier:
                 known = tuple(replace(o, scale="linear") if o.scale == "auto" else o for o in known)
-            self._outcomes_ = len(self._answered), Outcomes.of(known, x, self._gains(), noise, self._count_fitted())
+            drift = None if self._drift is None else partial(self._drift.shifts, self._answered)
+            found = Outcomes.of(known, x, self._gains(), noise, self._count_fitted(), drift)
+            self._outcomes_ = len(self._answered), found
         return self._outcomes_[1]
 
     @property
@@ -326,7 +333,7 @@ class ModelBased(ABC):
     def _samples(self, n: int, reserved: Reserved, rng: np.random.Generator) -> list[Point]:
         """Up to n random untried points of the space; `reserved` is left as it is."""
         try:
-            return self._sampler.draw(n, self._tried, reserved.copy(), rng)
+            return self._now(self._sampler.draw(n, self._tried, reserved.copy(), rng))
         except SpaceExhausted:
             return []
 
@@ -335,6 +342,10 @@ class ModelBased(ABC):
         if not (self._narrowed and isinstance(self.space, Vectorised)):
             return points
         return [self.space.decode(row) for row in self._encode(points).numpy()]
+
+    def _now(self, points: Sequence[Point]) -> list[Point]:
+        """The points as they can be done now; see `Drift.now`."""
+        return list(points) if self._drift is None else self._drift.now(points, self._answered)
 
     def _predict(self, model: Model, x: torch.Tensor) -> list[Prediction]:
         """What the model expects to be measured at (n, d) points."""
@@ -368,8 +379,8 @@ class ModelBased(ABC):
         feasible: float | None = None,
     ) -> dict[str, Any]:
         """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
-        stretch = self._record.stretch()
-        notes = {"origin": self.name, STRETCH: stretch, **trust(model, self.earlier, self.objectives)}
+        notes = {"origin": self.name, STRETCH: self._record.stretch(), **trust(model, self.earlier, self.objectives)}
+        notes |= self._outcomes().notes(self._answered)
         notes |= {"worth": choice.worth} if choice else {}
         if not self.explain:
             return notes

@@ -116,13 +116,6 @@ class Scales:
         found = [getattr(scale, method)(c) for scale, c in zip(self.each, columns, strict=True)]
         return torch.stack(found, dim=-1) if found else values
 
-    def words(self, objectives: Sequence[Objective]) -> str:
-        """Which objectives a model sees on another scale than the linear one; empty if none."""
-        names = [
-            f"{o.name} ({s.warp.name})" for o, s in zip(objectives, self.each, strict=True) if s.warp.name != "linear"
-        ]
-        return f"modelled on another scale: {', '.join(names)}" if names else ""
-
 
 def _suited(objective: Objective, x: torch.Tensor, gains: torch.Tensor) -> Scale:
     sign = 1.0 if objective.direction == "maximise" else -1.0

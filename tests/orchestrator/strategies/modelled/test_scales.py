@@ -352,3 +352,40 @@ def test_the_best_so_far_is_no_lucky_repeat() -> None:
         same = {"x": 5.0, "z": 5.0} if trial.id in (1, 2, 3) else trial.point  # mean 5, luckiest 9
         asked.tell(replace(trial, point=same))
     assert "best so far 6" in asked.ask(1, (), derive("ask"))[0].reason
+
+
+def test_a_process_with_repeats_is_the_process_of_their_means_with_less_noise() -> None:
+    rng, sigma = derive("repeats"), 0.2
+    x, rows = torch.as_tensor(rng.random((6, 2))), torch.tensor([0, 1, 1, 1, 2, 3, 3, 4, 5])
+    y = torch.sin(4 * x[rows, :1]) + sigma * torch.as_tensor(rng.normal(size=(9, 1)))
+    model = GP().fit(x[rows], y, 0, noise=np.full((9, 1), sigma))
+    places = torch.as_tensor(rng.random((5, 2)))
+    scale, shift = float(model.outcome_transform.stdvs), float(model.outcome_transform.means)
+
+    def kernel(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return scale**2 * model.covar_module(model.transform_inputs(a), model.transform_inputs(b)).to_dense().detach()
+
+    level = shift + scale * float(model.mean_module.constant.detach())
+    means = torch.stack([y[rows == i, 0].mean() for i in range(6)])
+    known = kernel(x, x) + torch.diag(sigma**2 / torch.bincount(rows))
+    across = kernel(places, x) @ torch.linalg.inv(known)
+    found = model.posterior(places)
+    assert torch.allclose(found.mean[:, 0], level + across @ (means - level), atol=1e-6)
+    assert torch.allclose(
+        found.distribution.covariance_matrix, kernel(places, places) - across @ kernel(x, places), atol=1e-6
+    )
+
+
+def test_repeats_say_how_large_the_noise_is() -> None:
+    space, rng = square(), derive("pairs")
+    points = [space.sample(rng) for _ in range(14)]
+    for sigma in (0.05, 0.5):
+        asked = strategy(UP, explain=False, surrogate=GP(space=space))
+        values = [math.sin(p["x"] / 2) + sigma * float(rng.normal()) for p in points for _ in range(3)]
+        for i, value in enumerate(values):
+            asked.tell(replace(trials([value])[0], id=i, point=points[i // 3]))
+        model = asked._model()
+        x = torch.as_tensor(space.encode(points[:1]))
+        noise = (model.posterior(x, observation_noise=True).variance - model.posterior(x).variance).sqrt()
+        within = np.sqrt(np.mean(np.array(values).reshape(14, 3).var(axis=1, ddof=1)))
+        assert float(noise.detach()) == pytest.approx(within, rel=0.25)
