@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.protocols import Column
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Array, Column
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.pool import Pool
 
@@ -35,6 +35,26 @@ class Described:
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the column, unless the point is one of the candidates."""
         self._pool.check(point)
+
+    def encode(self, points: Sequence[Point]) -> Array:
+        """(n, d) float64."""
+        raise NotImplementedError
+
+    def knows(self, point: Point) -> bool:
+        """Whether `encode` has a place for the point."""
+        try:
+            self.encode([point])
+        except InvalidPoint:
+            return False
+        return True
+
+    @staticmethod
+    def _place(places: Mapping[str, int], column: str, point: Point) -> int:
+        """Row of what a point names."""
+        name = str(point.get(column, ""))
+        if name not in places:
+            raise InvalidPoint(f"expected {column} to be one of the candidates, got {name!r}; list it again", at=column)
+        return places[name]
 
     @property
     def dimension(self) -> int:
