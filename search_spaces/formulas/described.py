@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.protocols import Allowed, Array, Column
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.narrowing.listed import ListedPart, around
@@ -50,6 +50,22 @@ class Described(ABC):
     @abstractmethod
     def encode(self, points: Sequence[Point]) -> Array:
         """(n, d) float64."""
+
+    def knows(self, point: Point) -> bool:
+        """Whether `encode` has a place for the point."""
+        try:
+            self.encode([point])
+        except InvalidPoint:
+            return False
+        return True
+
+    @staticmethod
+    def _place(places: Mapping[str, int], column: str, point: Point) -> int:
+        """Row of what a point names."""
+        name = str(point.get(column, ""))
+        if name not in places:
+            raise InvalidPoint(f"expected {column} to be one of the candidates, got {name!r}; list it again", at=column)
+        return places[name]
 
     @property
     def dimension(self) -> int:
