@@ -1,4 +1,4 @@
-"""Tables from the command line: Excel files out and in, options for what a table does not say, a record told."""
+"""Tables from the command line: Excel files, options for what a table does not say, a record that is told."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def test_an_excel_file_goes_out_and_comes_back(folder: Path) -> None:
     said = matloop("tell", "furnace.yaml", "next.xlsx")
     assert "next.xlsx: n.d. was taken for not yet determined: row 3" in said
     assert "next.xlsx: 1 recorded, 1 row without a result" in said
-    trial = read(folder / "runs/Furnace/ledger.db").trials[0]
+    trial = read(folder / "runs/furnace/ledger.db").trials[0]
     assert (trial.values, trial.noise, trial.planned) == ({"hardness": 412.5}, {"hardness": 3.0}, None)
     with pytest.raises(MatloopError, match=r"next\.xlsx is already there"):
         matloop("recommend", "furnace.yaml", "--csv", "new.csv", "--xlsx", "next.xlsx")
-    assert not (folder / "new.csv").exists() and len(read(folder / "runs/Furnace/ledger.db").trials) == 2
+    assert not (folder / "new.csv").exists() and len(read(folder / "runs/furnace/ledger.db").trials) == 2
 
 
 def test_options_say_what_a_table_does_not(folder: Path) -> None:
@@ -58,7 +58,7 @@ def test_options_say_what_a_table_does_not(folder: Path) -> None:
         matloop("tell", "furnace.yaml", "old.csv", "--ignore-columns")
     said = matloop("tell", "furnace.yaml", "old.csv", "--ignore-columns", "--decimal", "comma")
     assert "passed over columns that are not known: who" in said
-    assert read(folder / "runs/Furnace/ledger.db").trials[0].values == {"hardness": 1200.0}
+    assert read(folder / "runs/furnace/ledger.db").trials[0].values == {"hardness": 1200.0}
 
 
 @pytest.mark.parametrize("form", ["csv", "xlsx"])
@@ -69,16 +69,16 @@ def test_a_record_is_exported_as_a_table_that_is_told(folder: Path, form: str) -
     matloop("tell", "furnace.yaml", "old.csv")
     matloop("recommend", "furnace.yaml")
     matloop("cancel", "furnace.yaml", 2)
-    said = matloop("export", "runs/Furnace", "--table", f"all.{form}")
+    said = matloop("export", "runs/furnace", "--table", f"all.{form}")
     assert f"2 experiments → all.{form}; 1 without a result of their own left out" in said
     assert "nothing new: 2 on record already" in matloop("tell", "furnace.yaml", f"all.{form}")
     assert "2 recorded that nobody had recommended" in matloop(
         "tell", "furnace.yaml", f"all.{form}", "--dir", folder / "another"
     )
-    told, first = (read(folder / name / "ledger.db").trials for name in ("another", "runs/Furnace"))
+    told, first = (read(folder / name / "ledger.db").trials for name in ("another", "runs/furnace"))
     assert [(t.point, t.values) for t in told] == [(t.point, t.values) for t in first[:2]]
     with pytest.raises(MatloopError, match=r"ends in \.csv or \.xlsx"):
-        matloop("export", "runs/Furnace", "--table", "all.ods")
+        matloop("export", "runs/furnace", "--table", "all.ods")
 
 
 def test_networks_do_not_fit_into_a_table(folder: Path) -> None:
@@ -91,4 +91,4 @@ def test_networks_do_not_fit_into_a_table(folder: Path) -> None:
     matloop("recommend", "curve.yaml")
     with pytest.raises(MatloopError, match="does not fit into the cells of a table; use --csv"):
         matloop("export", "runs/curve", "--table", "all.csv")
-    assert not Path("all.csv").exists()
+    assert not (folder / "all.csv").exists()
