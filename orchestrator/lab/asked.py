@@ -32,6 +32,8 @@ def read(content: bytes, layout: Layout, source: str = "") -> list[dict[str, Any
     place = next((i for i, row in enumerate(cells) if any(cell.strip() for cell in row)), None)
     problems: list[Problem] = []
     columns = {} if place is None else _columns(cells[place], layout, problems, place + 1)
+    if problems:
+        raise RejectedPoints(problems, source=source)
     points: list[dict[str, Any]] = []
     for row, texts in enumerate(cells[(place or 0) + 1 :], (place or 0) + 2):
         point = _point(row, texts, columns, layout, problems, comma=delimiter == ";")
