@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from matloop.orchestrator.strategies.modelled.analytic import log_between
+from matloop.orchestrator.strategies.modelled.analytic import log_within
 from matloop.orchestrator.strategies.modelled.covariance import moments
+from matloop.orchestrator.strategies.modelled.scales import Scales
 from matloop.orchestrator.trial import Objective, Trial, keeps_limits, losses
 from matloop.surrogates.outputs import subset
 
@@ -84,6 +86,13 @@ class Limits:
             rows.append(sorted([-o.loss(low), -o.loss(high)]))
         self.low, self.high = torch.tensor(rows, dtype=torch.float64).reshape(-1, 2).T
 
+    def on(self, scales: Scales) -> Limits:
+        """The same in the units of models that see the objectives on these scales."""
+        found = copy.copy(self)
+        ends = scales.some(self.outputs).limits(torch.stack([self.low, self.high]))
+        found.low, found.high = ends.unbind(dim=0)
+        return found
+
     def __bool__(self) -> bool:
         return bool(self.outputs)
 
@@ -99,8 +108,7 @@ class Limits:
             x: (n, d) float64.
         """
         mean, variance = moments(subset(model, self.outputs), x.unsqueeze(1), None, self.low)
-        std = variance.sqrt()
-        return log_between((self.low - mean) / std, (self.high - mean) / std)
+        return log_within(self.low, self.high, mean, variance)
 
     def log_probability(self, model: Model, x: torch.Tensor) -> torch.Tensor:
         """(n,) the same of all of them at once, outputs being independent."""
