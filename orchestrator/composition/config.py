@@ -180,8 +180,16 @@ class Config(_Section):
         Args:
             recorded: what `matloop.orchestrator.composition.build.validate` made of the file.
             path: where the file was; relative paths start at its folder.
+
+        Raises:
+            ConfigError: what is on record does not make a campaign, as of another program or version.
         """
-        config = cls.model_validate({key: value for key, value in recorded.items() if key != "files"})
+        try:
+            config = cls.model_validate({key: value for key, value in recorded.items() if key != "files"})
+        except ValidationError as error:
+            raise ConfigError(
+                f"what is on record does not make a campaign: {expectation(error.errors()[0])}"
+            ) from error
         config._source = Source.silent(path)
         return config
 

@@ -33,7 +33,7 @@ CERTAIN = 0.95
 """Probability that an experiment works above which nothing is said of it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Best:
     """Where the best is.
 
@@ -98,7 +98,7 @@ class Best:
         found = pandas.DataFrame([[row.get(name) for name in names] for row in cells], columns=names)
         return found.astype({"trial": "Int64"}).set_index("where")
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.text
 
     def _repr_html_(self) -> str:

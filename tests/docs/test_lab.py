@@ -107,4 +107,4 @@ def test_the_notebook(tmp_path):
     history = read(folder / "ledger.db")
     assert len(history.finished) >= 12 and any(t.prediction for t in history.trials)
     images = [o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert len(images) == 3
+    assert len(images) == 5
