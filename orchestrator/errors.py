@@ -38,6 +38,7 @@ EXTRAS: Mapping[str, str] = {
     "h11": "web",
     "hypothesis": "testing",
     "onnx": "onnx",
+    "openpyxl": "xlsx",
     "pandas": "notebook",
     "pytest": "testing",
     "python_multipart": "web",
@@ -211,6 +212,10 @@ class MissingExtra(MatloopError):
     def __init__(self, package: str) -> None:
         remedy = f"pip install 'matloop[{EXTRAS[package]}]'"
         super().__init__(f"needs the package {package!r}, which is not installed; run: {remedy}")
+
+
+class DoubtfulValue(UserWarning):
+    """A value that was told, and recorded, looks like a slip of the pen."""
 
 
 class SpaceExhausted(MatloopError):

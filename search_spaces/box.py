@@ -169,7 +169,7 @@ class Box:
                 else:
                     longer += [{**point, parameter.name: parameter.value(i)} for i in range(parameter.values)]
             points = longer
-        return points
+        return points if len(points) <= most else None
 
     @property
     def dimension(self) -> int:

@@ -131,7 +131,8 @@ class Builder:
             elif known and known.unit and given.unit not in (None, known.unit):
                 problems.append((at / "unit").problem(f"the driver measures in {known.unit!r}, got {given.unit!r}"))
             unit = given.unit if given.unit is not None else known.unit if known else ""
-            objectives.append(given.objective(name, unit))
+            scale = given.scale or (known.scale if known else "auto")
+            objectives.append(given.objective(name, unit, scale))
         if not goals(objectives) and not problems:
             names = ", ".join(asked)
             problems.append(
@@ -227,7 +228,7 @@ class Builder:
         if role not in ("space", "driver"):
             injected["objectives"] = self.objectives(study)
         elif role == "driver" and (asked := self.config.studies[study].objectives):
-            injected["objectives"] = tuple(o.objective(n, o.unit or "") for n, o in asked.items())
+            injected["objectives"] = tuple(o.objective(n, o.unit or "", o.scale or "auto") for n, o in asked.items())
         return injected
 
     def _told_of(self, study: str) -> list[str]:

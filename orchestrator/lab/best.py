@@ -20,7 +20,7 @@ from matloop.orchestrator.report import text
 from matloop.orchestrator.report.forecast import Forecast, forecasts
 from matloop.orchestrator.report.inputs import inputs_of
 from matloop.orchestrator.report.order import Order
-from matloop.orchestrator.trial import Objective, Point, Trial, goals, rankable
+from matloop.orchestrator.trial import Objective, Point, Trial, goals, limited, rankable
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -47,6 +47,7 @@ class Best:
             several objectives a front; empty without a model.
         reason: why there is nothing from the model; empty if there is.
         units: of the inputs.
+        within: objectives whose limits are kept by all of these.
     """
 
     objectives: tuple[Objective, ...]
@@ -56,6 +57,7 @@ class Best:
     expected: tuple[Forecast, ...] = ()
     reason: str = ""
     units: Mapping[str, str] = field(default_factory=dict)
+    within: tuple[Objective, ...] = ()
 
     @property
     def text(self) -> str:
@@ -126,6 +128,7 @@ def best(lab: Experiments, n: int = 1) -> Best:
         objectives=objectives,
         target=order.target,
         measured=tuple(measured[i] for i in leading),
+        within=limited(objectives),
         units={one.name: one.unit for one in inputs_of(lab.space)},
     )
     rng = derive(lab.config.seed, lab.parts.study, "best", len(measured))
@@ -146,17 +149,18 @@ def best(lab: Experiments, n: int = 1) -> Best:
 
 def sentences(found: Best) -> list[str]:
     """What is to be said, a line each."""
-    if not found.measured:
+    limits = " and ".join(f"{text.name(o)} {o.limits}" for o in found.within)
+    if not found.measured and not limits:
         return ["nothing has been measured yet"]
-    lines = []
-    if len(goals(found.objectives)) > 1 and not found.target:
+    lines = [f"within the limits: {limits}"] if found.measured and limits else []
+    if not found.measured:
+        lines.append(f"no experiment is known to have {limits}")
+    elif len(goals(found.objectives)) > 1 and not found.target:
         ids = ", ".join(str(t.id) for t in found.measured)
         lines.append(f"no other experiment beats these in all objectives: {ids}")
     else:
         noun = "nearest to the target" if found.target else "best measured"
-        lines += [
-            f"{noun}: {_values(found, t.values or {})} (trial {t.id}: {_point(found, t.point)})" for t in found.measured
-        ]
+        lines += [f"{noun}: {_values(found, t)} (trial {t.id}: {_point(found, t.point)})" for t in found.measured]
     if found.likely and [t.id for t, _ in found.likely] != [t.id for t in found.measured]:
         what = ", ".join(f"trial {t.id} ({_forecast(found, one)})" for t, one in found.likely)
         lines.append(f"by the model, which allows for noise: {what}")
@@ -165,8 +169,9 @@ def sentences(found: Best) -> list[str]:
     return lines + ([f"nothing from the model: {found.reason}"] if found.reason else [])
 
 
-def _values(found: Best, values: Mapping[str, float]) -> str:
-    return ", ".join(f"{text.name(o)} {text.value(o, values[o.name])}" for o in found.objectives if o.name in values)
+def _values(found: Best, trial: Trial) -> str:
+    told = [(o, text.measured(o, trial)) for o in found.objectives]
+    return ", ".join(f"{text.name(o)} {written}" for o, written in told if written)
 
 
 def _forecast(found: Best, one: Forecast) -> str:

@@ -15,11 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from matloop.orchestrator.composition import build
+from matloop.orchestrator.composition import build, environment
+from matloop.orchestrator.composition.changes.change import Change
+from matloop.orchestrator.composition.changes.judge import Judge
 from matloop.orchestrator.composition.config import Config
 from matloop.orchestrator.errors import MatloopError, Problem, RejectedResults
 from matloop.orchestrator.lab.fields import fields_of
-from matloop.orchestrator.lab.people import parts, parts_as_before, record, study_of_people
+from matloop.orchestrator.lab.people import parts, parts_as_before, study_of_people
 from matloop.orchestrator.lab.recommender import Recommender
 from matloop.orchestrator.lab.results import Entry, Recorded, Result, require_text
 from matloop.orchestrator.lab.rules import Rules
@@ -33,6 +35,7 @@ from matloop.orchestrator.loop.study import Study
 from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT
 from matloop.orchestrator.protocols import Guiding, Predicting, Space
 from matloop.orchestrator.randomness import derive_seed
+from matloop.orchestrator.strategies.advice.slips import advice, slips
 from matloop.orchestrator.trial import Objective, Proposal, Trial, missing
 
 T = TypeVar("T")
@@ -57,10 +60,11 @@ class Experiments:
         directory: folder of the campaign, with its ledger.
         parts: name, space, driver and objectives of the study.
         rules: what results must fulfil.
+        changes: what the campaign file has changed since the last session, accepted.
 
     Raises:
         ConfigError: the campaign is wrong, or no such study is measured by people.
-        ConfigChanged: it differs from what the ledger was started with, with the diff.
+        ConfigChanged: it differs from what the ledger was started with, or has to say more; names each change.
         LedgerLocked: another process, such as `matloop run`, is writing for long.
     """
 
@@ -79,6 +83,7 @@ class Experiments:
         self._clock = clock
         self._store = ArtifactStore(directory / "artifacts")
         self._asking = threading.Lock()
+        self.changes: list[Change] = []
         self._ledger = SharedLedger(directory / "ledger.db", clock=clock, wait_s=wait_s)
         try:
             before = None if accept_changes else parts_as_before(config, self._ledger.history, self._store, study)
@@ -100,7 +105,8 @@ class Experiments:
     def _validate(self, study: str | None, accept_changes: bool) -> str:
         studies, resolved = build.validate(self.config)
         name = study_of_people(studies, study)
-        self._ledger.join(resolved, record(self.config), accept_change=accept_changes)
+        judge = Judge(self.config, self.directory, accept=accept_changes, say=self.changes.extend)
+        self._ledger.join(resolved, environment.record(self.config), judge=judge)
         return name
 
     @cached_property
@@ -241,7 +247,7 @@ class Experiments:
             results: in any order; those on record already are not recorded again.
             by: who reports.
             amend: let a different result take the place of a recorded one; the record keeps both.
-            allow_outside: take values outside the plausible ranges.
+            allow_outside: take values outside the plausible ranges, and points outside the space.
 
         Returns:
             The finished trials, in the order of the results.
@@ -264,6 +270,13 @@ class Experiments:
         with self._ledger.guard:
             self._ledger.catch_up()
             return self._review(results, amend, allow_outside)
+
+    def doubts(self) -> dict[int, list[str]]:
+        """What looks like a slip of the pen, by trial: sentences that say why, and what corrects it."""
+        found: dict[int, list[str]] = {}
+        for slip in slips(self.trials(), self.objectives):
+            found.setdefault(slip.trial, []).append(advice(slip, self.directory))
+        return found
 
     def cancel(self, trial_id: int, by: str = "", reason: str = "") -> Trial:
         """Record that a recommendation will not be done; harmless when repeated.

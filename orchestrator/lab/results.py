@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -29,6 +29,7 @@ class Result:
         values: measured value by objective, in its unit; those that are still to come are told later, in a result of
             the same trial. None if the experiment failed. A text such as "< 0.1" is a number and a side.
         noise: standard deviation of the measurement by objective, same unit.
+        readings: single readings by objective, same unit, of which `values` has the mean; kept with the result.
         censored: by objective, whether the true value lies `below` or `above` the one told, which is then a limit of
             what can be measured.
         failure: why there are no values, in a person's words.
@@ -43,6 +44,7 @@ class Result:
     point: Mapping[str, Any] | None = None
     values: Mapping[str, float | str] | None = None
     noise: Mapping[str, float] = field(default_factory=dict)
+    readings: Mapping[str, Sequence[float]] = field(default_factory=dict)
     censored: Mapping[str, Side] = field(default_factory=dict)
     failure: str = ""
     note: str = ""
@@ -91,15 +93,20 @@ class Result:
             failure=failure,
             noise=_numbers(self.noise),
             censored=dict(self.censored),
-            info={
-                **({"note": self.note} if self.note else {}),
-                **({"conditions": _numbers(self.conditions)} if self.conditions else {}),
-            },
+            info=self._info(),
             cost=None if self.cost is None else float(self.cost),
             started_at=started_at,
             finished_at=finished_at,
             worker=by,
         )
+
+    def _info(self) -> dict[str, Any]:
+        info: dict[str, Any] = {"note": self.note} if self.note else {}
+        if self.readings:
+            info["readings"] = {name: list(map(float, found)) for name, found in self.readings.items()}
+        if self.conditions:
+            info["conditions"] = _numbers(self.conditions)
+        return info
 
     def with_values_of(self, before: Trial) -> Result:
         """With the values on record of those objectives that this does not speak of."""
@@ -110,6 +117,7 @@ class Result:
             values={**kept, **told},
             noise={**{name: std for name, std in before.noise.items() if name in kept}, **self.noise},
             censored={**{name: side for name, side in before.censored.items() if name in kept}, **self.censored},
+            readings={**{name: found for name, found in readings_of(before).items() if name in kept}, **self.readings},
         )
 
     def _completing(self, before: Trial) -> Result:
@@ -142,6 +150,12 @@ class Recorded(NamedTuple):
 
     trial: Trial
     action: Action
+
+
+def readings_of(trial: Trial) -> Mapping[str, Sequence[float]]:
+    """Single readings that are on record, by objective."""
+    found = trial.info.get("readings")
+    return found if isinstance(found, Mapping) else {}
 
 
 def joined(note: str, later: str) -> str:

@@ -228,6 +228,15 @@ class Rules:
     def _outside(self, objective: Objective, values: Mapping[str, Any]) -> list[Problem]:
         """What is wrong with a value that is not plausible."""
         name, unit = objective.name, f" {objective.unit}" if objective.unit else ""
+        if objective.scale == "log" and values[name] <= 0:
+            return [
+                Problem(
+                    f"expected a number > 0 on a logarithmic scale, got {values[name]:g}",
+                    ("values", name),
+                    remedy="tell the least that can be measured, or let the model take half the smallest value",
+                    command="--allow-outside",
+                )
+            ]
         low, high = self.ranges.get(name, (-math.inf, math.inf))
         if low <= values[name] <= high:
             return []

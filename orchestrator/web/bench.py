@@ -14,6 +14,7 @@ from matloop.orchestrator.lab.fields import shown
 from matloop.orchestrator.report import text
 from matloop.orchestrator.report.fronts import front
 from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.strategies.advice.slips import slips
 from matloop.orchestrator.trial import Objective, Trial, best, goals, keeps_limits, limited, missing
 from matloop.orchestrator.web import asking, pareto, plots
 from matloop.orchestrator.web.cards import Cards
@@ -72,6 +73,7 @@ def content(service: LabService) -> dict[str, Any]:
         "shared": range(2, asking.MOST_SHARED + 1),
         "submission": secrets.token_hex(8),
         "undecided": len(service.lab.undecided()),
+        "doubts": slips(trials, service.lab.objectives),
     }
 
 

@@ -5,7 +5,9 @@ Limits are those of `orchestrator.measurement`, declared so that a client can re
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
@@ -129,7 +131,9 @@ class ResultsIn(_Strict):
     results: list[ResultIn] = Field(min_length=1, max_length=MOST_RESULTS, description="in any order")
     by: Name = Field("", description="who reports them")
     amend: bool = Field(False, description="let a different result take the place of a recorded one")
-    allow_outside: bool = Field(False, description="take values outside the plausible ranges")
+    allow_outside: bool = Field(
+        False, description="take values outside the plausible ranges, and inputs outside the space"
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -235,6 +239,7 @@ class ExperimentOut(BaseModel):
         description="whether all limits are kept; null if there are none, or not yet known"
     )
     noise: dict[str, float]
+    doubts: list[str] = Field(description="what looks like a slip of the pen about its values, and what corrects it")
     failure: str
     note: str
     cost: float | None
@@ -246,11 +251,13 @@ class ExperimentOut(BaseModel):
 
 
 class ImportOut(BaseModel):
-    """What a CSV file came to."""
+    """What a file came to."""
 
     recorded: list[int] = Field(description="ids of experiments whose results are new")
     known: list[int] = Field(description="ids of those that were on record already")
     waiting: int = Field(description="rows that have no result yet")
+    remarks: list[str] = Field([], description="what people should know about how the file was read")
+    doubts: list[str] = Field(description="what looks like a slip of the pen among what is new, and what corrects it")
 
 
 class DecisionIn(_Strict):
@@ -371,7 +378,9 @@ def described(objective: Objective) -> dict[str, Any]:
     return told | {name: value for name, value in limits.items() if value is not None}
 
 
-def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
+def experiment(
+    trial: Trial, lab: Lab, amended: set[int], doubts: Mapping[int, Sequence[str]] = MappingProxyType({})
+) -> ExperimentOut:
     """A trial as the interface shows it."""
     spans = {o.name: interval(trial, o.name) for o in lab.objectives}
     return ExperimentOut(
@@ -391,6 +400,7 @@ def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
         missing=missing(trial, lab.objectives),
         keeps_limits=keeps_limits(trial, lab.objectives) if trial.values and limited(lab.objectives) else None,
         noise=dict(trial.noise),
+        doubts=list(doubts.get(trial.id, ())),
         failure=trial.failure.message if trial.failure else "",
         note=str(trial.info.get("note", "")),
         cost=trial.cost,

@@ -40,6 +40,14 @@ class Entrance:
         """Whether all constraints hold."""
         return all(constraint.violation(point) == 0 for constraint in self._constraints)
 
+    def equations(self, points: Sequence[Point], rng: np.random.Generator) -> tuple[Constraint, ...]:
+        """Constraints that small changes of numbers always break, at a tenth of some allowed points at least."""
+        return tuple(
+            constraint
+            for constraint in self._constraints
+            if sum(self._slider.is_tight(constraint, point, rng) for point in points) >= len(points) / 10
+        )
+
     def slide(self, point: Point) -> dict[str, Any]:
         """Where sliding down the violations ends, rounded to steps and few components; it need not be allowed.
 

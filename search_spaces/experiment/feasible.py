@@ -43,9 +43,6 @@ APART = 12
 SLIDES = 16
 """Steps of a walk that has to slide back onto the region after each; a quarter of it between two of many draws."""
 
-MOBILE = 0.05
-"""Share of moves that must stay inside for a walk to get anywhere without."""
-
 NEXT = 3
 """Anchors that a vector outside is drawn to."""
 
@@ -85,10 +82,11 @@ class Feasible:
         if not self._anchors:
             raise ConfigError(self._none(held), at="constraints")
         self._codes = product.encode(self._anchors)
-        self._thin = False
+        self._equations: tuple[Constraint, ...] = ()
         if self.share < RARE and self._every is None:
-            self._thin = self._spread(max(WALK, 6 * product.dimension), rng) <= MOBILE
-            if self._thin:
+            self._spread(max(WALK, 6 * product.dimension), rng)
+            self._equations = self._entrance.equations(self._anchors, rng)
+            if self._equations:
                 self._spread(SLIDES, rng)
 
     def holds(self, point: Point) -> bool:
@@ -105,7 +103,7 @@ class Feasible:
 
         Exactly so where they hold for at least 2 % of the space. Elsewhere, of a space with few points, any of the
         allowed ones. Else an anchor walks by moves that are as likely as their reverse and stay inside, which comes
-        close to it; where hardly any move does, as on an equation, each slides back.
+        close to it; a move that leaves nothing but equations slides back.
         """
         if self.share >= RARE:
             for _ in range(math.ceil(20 / self.share)):
@@ -114,7 +112,7 @@ class Feasible:
                     return point
         if self._every:
             return dict(self._every[int(rng.integers(len(self._every)))])
-        steps = SLIDES if self._thin else max(WALK, 5 * self._product.dimension)
+        steps = SLIDES if self._equations else max(WALK, 5 * self._product.dimension)
         return self._walk(self._anchors[int(rng.integers(len(self._anchors)))], steps, rng)
 
     def draw(self, n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -125,7 +123,7 @@ class Feasible:
             return held + [self.sample(rng) for _ in range(n - len(held))]
         if self._every:
             return [self.sample(rng) for _ in range(n)]
-        first, later = (SLIDES, SLIDES // 4) if self._thin else (WALK, APART)
+        first, later = (SLIDES, SLIDES // 4) if self._equations else (WALK, APART)
         walkers = [self._walk(anchor, first, rng) for anchor in self._anchors]
         found = list(walkers)
         while len(found) < n:
@@ -191,20 +189,17 @@ class Feasible:
             f"point down the violations: there is none, or it is hard to find; {alone}"
         )
 
-    def _spread(self, sweeps: int, rng: np.random.Generator) -> float:
-        """Let the anchors walk from where they came in all over the region; the share of moves that stay inside.
+    def _spread(self, sweeps: int, rng: np.random.Generator) -> None:
+        """Let the anchors walk from where they came in all over the region.
 
         Half of the moves are along differences of two others, which take after the region's shape (ter Braak,
         Statistics and Computing 16 (2006) 239).
         """
-        moves = 0
         for _ in range(sweeps):
             for i, anchor in enumerate(self._anchors):
                 moved = self._step(anchor, np.delete(self._codes, i, axis=0), rng)
                 if moved is not None:
                     self._anchors[i], self._codes[i] = moved, self._product.encode([moved])[0]
-                    moves += 1
-        return moves / (sweeps * len(self._anchors))
 
     def _walk(self, current: Point, steps: int, rng: np.random.Generator) -> dict[str, Any]:
         current = dict(current)
@@ -220,19 +215,26 @@ class Feasible:
         share = rng.uniform(-1, 1)
         x = self._product.encode([point])[0] + share * (codes[i] - codes[j])
         lower, upper = self._product.bounds
-        if (x < lower).any() or (x > upper).any():  # reflected, a move along a line would not be like its reverse
+        outside = (x < lower) | (x > upper)
+        if outside.any() and not self._equations:  # reflected, a move along a line would not be like its reverse
             return None
+        x = np.where(outside, np.clip(np.where(x < lower, 2 * lower - x, 2 * upper - x), lower, upper), x)
         return self._inside(self._product.decode(x))
 
     def _inside(self, moved: dict[str, Any]) -> dict[str, Any] | None:
-        """A moved point if it is allowed, or could be made so where that is the only way."""
-        if not self.holds(moved) and self._thin:
+        """A moved point if it is allowed, or could be made so if only equations do not hold; else None.
+
+        Slid back over a boundary, points would crowd there.
+        """
+        violated = [constraint for constraint in self._constraints if constraint.violation(moved) > 0]
+        if violated and all(constraint in self._equations for constraint in violated):
             moved = self._entrance.slide(moved)
-        return moved if self.holds(moved) else None
+            violated = [] if self.holds(moved) else violated
+        return None if violated else moved
 
     def _within_reach(self, slid: dict[str, Any], x: Array) -> list[dict[str, Any]]:
         """Allowed points on the way from a vector to the next anchors, and by random changes from where it slid to."""
         nearest = self._codes[np.argsort(((self._codes - x) ** 2).sum(axis=1), kind="stable")[:NEXT]]
-        found = [self._entrance.towards(x, code, slide=self._thin) for code in nearest]
+        found = [self._entrance.towards(x, code, slide=bool(self._equations)) for code in nearest]
         descended = self._entrance.descend(slid, derive("near"))
         return found + ([descended] if descended is not None else [])

@@ -145,6 +145,52 @@ class TestConditionalBox(SpaceContract):
         return Box(parameters=CONDITIONAL)
 
 
+FIXED = {
+    "a": {"type": "float", "low": 0, "high": 0},
+    "b": {"type": "float", "low": 20, "high": 20, "log": True},
+    "c": {"type": "float", "low": 2.5, "high": 2.5, "step": 0.5},
+    "d": {"type": "integer", "low": 7, "high": 7},
+    "e": {"type": "categorical", "choices": ["argon"]},
+    "f": {"type": "ordinal", "choices": [3]},
+    "g": {"type": "categorical", "descriptors": {"DMF": [36.7, 0.92]}},
+    "free": {"type": "float", "low": 0, "high": 1},
+    "i": {"type": "float", "low": -4, "high": -4, "when": {"d": 7}},
+}
+ONLY = {"a": 0.0, "b": 20.0, "c": 2.5, "d": 7, "e": "argon", "f": 3, "g": "DMF", "i": -4.0}
+
+
+class TestBoxWithFixedValues(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return Box(parameters=FIXED)
+
+
+def test_low_equal_to_high_fixes_a_value():
+    box, rng = Box(parameters=FIXED), np.random.default_rng(0)
+    points = [*box.draw(9, rng), box.mutate(box.sample(rng), rng), box.decode(rng.random(9)), box.decode(np.ones(9))]
+    for point in points:
+        assert {name: value for name, value in point.items() if name != "free"} == ONLY
+    for name, value in (("a", 1e-9), ("b", 20.1), ("d", 8)):
+        with pytest.raises(InvalidPoint, match=name):
+            box.check({**points[0], name: value})
+    box = Box(parameters={name: options for name, options in FIXED.items() if name != "free"})
+    assert box.fixed and box.listed(1) == [ONLY] and box.mutate(ONLY, rng) == ONLY
+
+
+def test_a_box_of_few_points_is_listed():
+    assert Box(parameters=CONDITIONAL).listed(10**6) is None  # some of it is continuous
+    small = {
+        "a": {"type": "integer", "low": 1, "high": 7, "step": 2},
+        "b": {"type": "float", "low": 0, "high": 0.3, "step": 0.1, "when": {"a": [3, 5]}},
+        "c": {"type": "ordinal", "choices": [1, 10], "when": {"a": 5}},
+    }
+    box = Box(parameters=small)
+    points = box.listed(14)
+    assert points is not None and len(points) == 1 + 4 + 4 * 2 + 1
+    assert box.listed(13) is None
+    assert {"a": 5, "b": 0.3, "c": 10} in points
+
+
 def test_a_box_is_never_listed():
     assert not isinstance(Box(parameters={"a": {"type": "integer", "low": 0, "high": 1}}), Finite)
 

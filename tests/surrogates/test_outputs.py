@@ -17,6 +17,7 @@ from matloop.surrogates.gaussian_process.gp import GP
 from matloop.surrogates.networks.dropout import MCDropout
 from matloop.surrogates.networks.ensemble import Ensemble
 from matloop.surrogates.outputs import fit_each, side_by_side, subset
+from matloop.surrogates.transfer import Task, Transferred
 
 N = 24
 FAMILIES = {
@@ -122,3 +123,17 @@ def test_one_choice_for_each_output_is_remembered(monkeypatch):
     for _ in range(3):
         fit(auto, x, with_gaps(y))
     assert len(decided) == 3
+
+
+def test_earlier_campaigns_are_known_by_output():
+    """Where outputs are fitted apart, each still learns from the earlier results of its own."""
+    x, y = data(3)
+    earlier = Task(x, y)
+    few, told = data(4)
+    gaps = told[:6].clone()
+    gaps[0, 1] = torch.nan
+    family = Transferred(GP(), [earlier])
+    whole, apart = family.fit(few[:6], gaps, 7), fit(family, few[:6], gaps)
+    with torch.no_grad():
+        assert torch.allclose(apart.posterior(few).mean, whole.posterior(few).mean, rtol=1e-6)
+    assert [part.trust[0] for part in apart.parts] == whole.trust

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,6 +59,7 @@ def recommend(
     *,
     campaign: Path,
     csv: Path | None,
+    xlsx: Path | None = None,
     by: str,
     wishes: Mapping[str, Any],
     console: Console,
@@ -69,26 +71,31 @@ def recommend(
         campaign: what was opened.
         number: how many new ones; None for those that wait.
         csv: file to write; never overwritten, since somebody may have filled it in.
+        xlsx: the same as an Excel file.
         by: who asks.
         wishes: see `Lab.recommend`.
         console: where they are printed.
 
     Raises:
         MatloopError: the file is there already, or see `Lab.recommend`.
+        MissingExtra: openpyxl is not installed, and an Excel file is wanted.
     """
-    out = _fresh(csv) if csv else None
-    try:
+    if xlsx:
+        lab.write_xlsx([])  # before anything is recommended
+    files = [(file, write) for file, write in ((csv, lab.write_csv), (xlsx, lab.write_xlsx)) if file]
+    with ExitStack() as undo:
+        outs = []
+        for file, _ in files:
+            outs.append(_fresh(file))
+            undo.callback(file.unlink)
+            undo.callback(outs[-1].close)  # first of the two
         trials = lab.pending() if number is None else lab.recommend(number, by, **wishes)
-        if out:
-            out.write(lab.write_csv(trials))
-    except BaseException:
-        if out and csv:
-            out.close()
-            csv.unlink()
-        raise
-    finally:
-        if out:
-            out.close()
+        for (_, write), out in zip(files, outs, strict=True):
+            out.write(write(trials))
+            out.flush()
+        undo.pop_all()
+    for out in outs:
+        out.close()
     if not trials:
         waits = "no recommendation waits for a result" if number is None else "the strategy waits for results first"
         console.print(f"nothing to show: {waits}")
@@ -98,8 +105,8 @@ def recommend(
         console.print(f"{outlook['text']}\n", highlight=False, markup=False)
     if lab.instructions:
         console.print(lab.instructions, highlight=False, markup=False)
-    if csv:
-        message = f"{text.plural(len(trials), 'experiment')} → {csv}; fill it in, then: matloop tell {campaign} {csv}"
+    for file, _ in files:
+        message = f"{text.plural(len(trials), 'experiment')} → {file}; fill it in, then: matloop tell {campaign} {file}"
         console.print(message, highlight=False, markup=False, soft_wrap=True)
     return trials
 

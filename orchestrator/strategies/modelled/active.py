@@ -10,6 +10,7 @@ closed form. The features of a network are clustered around what is known
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -193,7 +194,7 @@ class ActiveLearning(ModelBased):
             self._criterion(self._rule(model), model, x, waiting),
             q,
             answered=self._answered,
-            objectives=self.objectives,
+            objectives=self._named(),
             caution=self._caution(range(len(self.objectives))),
         )
 
@@ -211,6 +212,13 @@ class ActiveLearning(ModelBased):
 
     def _variances(self, model: Model, x: torch.Tensor, pending: list[Point], measure: Measure) -> Variances:
         unseen = self._encode([t.point for t in self._answered[self._count_fitted() :]] + pending)
-        gains = self._gains()
-        spread = torch.stack([column[column.isfinite()].var(correction=0) for column in gains.T])
-        return Variances(model, x, unseen, measure=measure, spread=spread, objectives=self.objectives)
+        units = self._outcomes().units
+        spread = torch.stack([column[column.isfinite()].var(correction=0) for column in units.T])
+        return Variances(model, x, unseen, measure=measure, spread=spread, objectives=self._named())
+
+    def _named(self) -> list[Objective]:
+        """The objectives, with the unit in which the model is uncertain of them."""
+        return [
+            o if scale.plain else replace(o, unit=f"on the scale of the model, {scale.warp.name}")
+            for o, scale in zip(self.objectives, self._outcomes().scales.each, strict=True)
+        ]

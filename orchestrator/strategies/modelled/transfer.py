@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.protocols import Surrogate
+from matloop.orchestrator.strategies.modelled.scales import Scales
 from matloop.orchestrator.trial import Objective, Point, Trial
 from matloop.surrogates.transfer import Task, Transferred, TransferredModel
 
@@ -31,11 +33,13 @@ def transferred(
     encode: Callable[[Sequence[Point]], torch.Tensor],
     objectives: Sequence[Objective],
 ) -> Transferred:
-    """The surrogate with what earlier campaigns measured, as gains."""
+    """The surrogate with what earlier campaigns measured: gains, or their logarithms where an objective asks for it."""
     tasks = []
+    known = [replace(o, scale="linear") if o.scale == "auto" else o for o in objectives]
     for one in earlier:
-        gains = [[-o.loss((t.values or {}).get(o.name, np.nan)) for o in objectives] for t in one.trials]
-        tasks.append(Task(encode([t.point for t in one.trials]), torch.tensor(gains, dtype=torch.float64)))
+        rows = [[-o.loss((t.values or {}).get(o.name, np.nan)) for o in objectives] for t in one.trials]
+        x, gains = encode([t.point for t in one.trials]), torch.tensor(rows, dtype=torch.float64)
+        tasks.append(Task(x, Scales.of(known, x, gains).units(gains)))
     return Transferred(surrogate, tasks)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from matloop.orchestrator.cli import main as cli
+from matloop.orchestrator.lab import Lab, Result
 from matloop.orchestrator.ledger.ledger import read
 from tests.orchestrator.lab.files import furnace
 
@@ -216,3 +217,52 @@ def test_recommend_for_what_is_measured_today(folder, matloop):
     assert trial.conditions == {"humidity": 57.0} and trial.planned is None and "humidity" not in trial.point
     code, _, err = matloop("recommend", "furnace.yaml", "--fixed", "humidity=55")
     assert code == 1 and "humidity is measured and not set" in " ".join(err.split())
+
+
+def modelled(folder: Path) -> Path:
+    """A furnace whose model knows enough."""
+    file = furnace(folder, "{kind: bayesian, surrogate: gp, initial: 4}")
+    with Lab.open(file) as lab:
+        points = [
+            {"temperature": t, "hours": 4, "gas": gas} for t in (610.0, 750.0, 850.0, 990.0) for gas in ("argon", "air")
+        ]
+        lab.tell([Result(point=p, values={"hardness": 400 - (p["temperature"] - 800) ** 2 / 200}) for p in points])
+    return file
+
+
+def test_predict_a_table_and_write_another(folder, matloop):
+    modelled(folder)
+    points = folder / "points.csv"
+    points.write_text("gas;temperature (°C);hours\nair;800,0;4\nargon;1100;4\n", encoding="utf-8")
+    code, out, err = matloop("predict", "furnace.yaml", "points.csv", "--csv", "out.csv")
+    assert code == 0, err
+    assert "temperature above 1000 °C" in out and "2 predictions → out.csv" in out and "hardness (HV)" in out
+    titles, first, second = (folder / "out.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert titles == (
+        "temperature (°C),hours (h),gas,hardness predicted (HV),hardness low (HV),hardness high (HV),outside"
+    )
+    assert first.startswith("800,4,air,39") and first.endswith(",") and second.endswith("temperature above 1000 °C")
+    code, _, err = matloop("predict", "furnace.yaml", "points.csv", "--csv", "out.csv")
+    assert code == 1 and "out.csv is already there" in err
+    (folder / "out.csv").rename(folder / "again.csv")
+    code, again, _ = matloop("predict", "furnace.yaml", "again.csv")
+    assert code == 0 and again in out, "its own table is read, too"
+
+
+def test_predict_says_what_is_missing(folder, matloop):
+    points = folder / "points.csv"
+    points.write_text("gas,temperature\nair,800\n", encoding="utf-8")
+    code, _, err = matloop("predict", "furnace.yaml", "points.csv")
+    assert code == 1 and "no campaign has been run" in err
+    modelled(folder)
+    code, _, err = matloop("predict", "furnace.yaml", "points.csv")
+    assert code == 1 and "1 problem in points.csv; nothing was predicted" in err and "got none for hours (h)" in err
+    code, _, err = matloop("predict", "furnace.yaml", "gone.csv")
+    assert code == 1 and "cannot read gone.csv" in err
+
+
+def test_best_in_lines(folder, matloop):
+    modelled(folder)
+    code, out, _ = matloop("best", "furnace.yaml", "-n", 2)
+    assert code == 0 and out.count("best measured: hardness 388 HV (trial") == 2
+    assert "the model expects hardness" in out and "(90 %:" in out

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+from scipy.stats import kstest
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.search_spaces.experiment.space import Experiment
@@ -20,16 +21,15 @@ def curve(*constraints, **parameters):
     return Experiment(parameters=parameters or dict.fromkeys("ab", TEN), constraints=list(constraints))
 
 
-def quantiles(space, name, n=120):
-    points = space.draw(n, np.random.default_rng(0))
-    for point in points:
-        space.check(point)
-    return np.quantile([point[name] for point in points], [0.05, 0.5, 0.95])
-
-
-def test_a_product_is_filled_from_end_to_end():
-    low, middle, high = quantiles(curve("a * b == 12"), "a")
-    assert low < 1.7 and 2.6 < middle < 4.6 and high > 7.5  # half of the length is where a < sqrt(12) = 3.46
+@pytest.mark.parametrize("others", [{}, {"c": TEN, "d": TEN}], ids=["alone", "beside others"])
+def test_a_product_is_filled_evenly_along_its_curve(others):
+    space = curve("a * b == 12", a=TEN, b=TEN, **others)
+    points = space.draw(400, np.random.default_rng(0))
+    places = np.linspace(1.2, 10, 20_001)
+    length = np.concatenate([[0], np.cumsum(np.hypot(np.diff(places), np.diff(12 / places)))])
+    shares = np.interp([point["a"] for point in points], places, length / length[-1])
+    assert kstest(shares, "uniform").statistic < 0.12
+    assert (shares < 1e-6).mean() < 0.02 and (shares > 1 - 1e-6).mean() < 0.02  # not piled up at the ends
 
 
 def test_of_a_product_in_steps_the_other_factor_follows():

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.strategies.evolution.evolution import Evolution
 from matloop.orchestrator.strategies.modelled import values
 from matloop.orchestrator.strategies.modelled.active import ActiveLearning
@@ -91,7 +91,8 @@ def test_each_objective_learns_from_what_there_is_of_it(space):
     for j, o in enumerate((YIELD, PURITY)):
         known = [t for t in done if o.name in t.values]
         y = torch.tensor([[t.values[o.name]] for t in known], dtype=torch.float64)
-        alone = GP(space=space).fit(strategy._encode([t.point for t in known]), y, 0)
+        seed = derive_seed(0, "bayesian", len(done))
+        alone = GP(space=space).fit(strategy._encode([t.point for t in known]), y, seed)
         with torch.no_grad():
             found = model.posterior(places).mean[:, j].numpy()
             assert found == pytest.approx(alone.posterior(places).mean[:, 0].numpy(), rel=1e-6)
@@ -254,6 +255,14 @@ def test_until_a_limit_is_kept_the_likeliest_to_keep_it_is_sought():
     assert proposal.point["a"] < 0.2 and "likeliest to keep purity at least 98.99" in proposal.reason
     assert proposal.extra["explanation"]["acquisition"]["name"] == "limits"
     assert strategy.outlook(derive("o", 1)) is None
+
+
+def test_a_range_that_is_open_on_a_side_is_climbed_by_gradients():
+    """What lies infinitely far off has no gradient; it was NaN once, which ended the ask."""
+    strategy = bayesian((YIELD,), target={"yield": (85.0, math.inf)})
+    tell(strategy, 8, some("yield"))
+    (proposal,) = strategy.ask(1, [], derive("x", 1))
+    assert process(**proposal.point)["yield"] > 80
 
 
 @pytest.mark.parametrize("kind", ["auto", "ucb", "log_nei", "thompson"])
