@@ -194,7 +194,8 @@ def chance(strategy: Bayesian, pool: Pool, told: Sequence[Trial], untried: Array
     with torch_seed(len(told)), torch.no_grad():
         model = strategy._model()
         models = averaged(model, len(told)) if variant == "averaged" else [model]
-        best, others = stopping.draw(models, known, rest[stopping.promising(model, rest, 200)])
+        drawn = stopping.draw(models, known, rest[stopping.promising(model, rest, 200)])
+        best, others = map(strategy._outcomes().scales.each[0].gains, drawn)
     return float((Best(best, others).gains().amax(dim=1) >= delta).double().mean())
 
 

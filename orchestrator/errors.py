@@ -6,8 +6,9 @@ MatloopError
 │   │   └── ConfigChanged  it differs from the one that the ledger was started with: carries the diff
 │   ├── InvalidPoint       a point does not belong to its space
 │   ├── InvalidResult      a driver returned something that is not a measurement
-│   └── RejectedResults    results told by people do not fit: lists every problem by row and column
-│       └── RejectedPoints points to be predicted do not fit: likewise
+│   ├── RejectedResults    results told by people do not fit: lists every problem by row and column
+│   │   └── RejectedPoints points to be predicted do not fit: likewise
+│   └── ImpossibleWish     what is wished of the next experiments cannot be fulfilled: names the inputs
 ├── MissingExtra           an optional package is not installed: names the extra
 ├── SpaceExhausted         a strategy has tried every point there is
 ├── NoPrediction           a strategy has no model to predict with, or not enough results for it yet
@@ -37,6 +38,7 @@ EXTRAS: Mapping[str, str] = {
     "h11": "web",
     "hypothesis": "testing",
     "onnx": "onnx",
+    "openpyxl": "xlsx",
     "pandas": "notebook",
     "pytest": "testing",
     "python_multipart": "web",
@@ -200,12 +202,20 @@ class RejectedPoints(RejectedResults):
     consequence = "nothing was predicted"
 
 
+class ImpossibleWish(Refused):
+    """What is wished of the next experiments cannot be fulfilled; nothing was recorded. Places are inputs."""
+
+
 class MissingExtra(MatloopError):
     """An optional package, one of `EXTRAS`, is not installed."""
 
     def __init__(self, package: str) -> None:
         remedy = f"pip install 'matloop[{EXTRAS[package]}]'"
         super().__init__(f"needs the package {package!r}, which is not installed; run: {remedy}")
+
+
+class DoubtfulValue(UserWarning):
+    """A value that was told, and recorded, looks like a slip of the pen."""
 
 
 class SpaceExhausted(MatloopError):

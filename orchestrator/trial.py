@@ -13,8 +13,16 @@ import numpy.typing as npt
 
 from matloop.orchestrator.workplace import Workplace
 
+Z90 = 1.6448536269514722
+"""Standard deviations about the mean that hold 90 % of a normal variable."""
+
+FARTHEST = 40.0
+"""Standard deviations that a measurement is said to be off, at most."""
+
 Point = Mapping[str, Any]
 """What may be tried: a JSON-able mapping (a genome, a composition, a latent vector, a scan position)."""
+
+Scale = Literal["auto", "linear", "log"]
 
 State = Literal["running", "answered", "failed", "cancelled"]
 
@@ -35,6 +43,7 @@ class Objective:
         name: key of the value in `Trial.values`.
         direction: said here once; everything that compares trials uses `loss`.
         unit: for people, e.g. "eV/atom"; empty if dimensionless.
+        scale: on which models see its values: as they are, by their logarithm, or whichever scale the values bear out.
         at_least, at_most: limits that its value has to keep for a trial to count as a success; None where there is
             none.
         sought: whether better values are sought. If not, it only has to keep its limits, and `direction` is the one
@@ -44,6 +53,7 @@ class Objective:
     name: str
     direction: Literal["minimise", "maximise"] = "minimise"
     unit: str = ""
+    scale: Scale = "auto"
     at_least: float | None = None
     at_most: float | None = None
     sought: bool = True
@@ -85,12 +95,45 @@ class Prediction:
     """What a model expected of a point, recorded before the point was measured.
 
     Attributes:
-        mean: expected value by objective name, in the objective's unit.
-        std: standard deviation by objective name, same unit, > 0; empty if the model gives none.
+        mean: expected value by objective name, in the objective's unit; where values are modelled on another scale, the
+            median, which does not depend on the scale.
+        std: standard deviation by objective name, same unit, > 0; empty if the model gives none. Where the two sides
+            differ, half the width that holds 68 % of measurements.
+        interval: lowest and highest value between which 90 % of measurements are expected, by objective name, same
+            unit, as much being left out below as above; empty if it is the normal one about the mean.
     """
 
     mean: Mapping[str, float]
     std: Mapping[str, float] = field(default_factory=dict)
+    interval: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def bounds(self, name: str) -> tuple[float, float] | None:
+        """Between which 90 % of measurements of that objective are expected; None if the model did not say."""
+        if name in self.interval:
+            return self.interval[name]
+        if name not in self.std or name not in self.mean:
+            return None
+        return self.mean[name] - Z90 * self.std[name], self.mean[name] + Z90 * self.std[name]
+
+    def deviation(self, name: str, value: float) -> float | None:
+        """How far off a measured value is, in standard deviations; None if the model did not say how sure it was.
+
+        It is ±1.645 exactly at the bounds, 0 at the mean, and in between and beyond what a normal variable on a shifted
+        logarithmic scale through these three would be, within ±`FARTHEST`.
+        """
+        bounds = self.bounds(name)
+        if bounds is None:
+            return None
+        above, below, off = bounds[1] - self.mean[name], self.mean[name] - bounds[0], value - self.mean[name]
+        if not (above > 0 and below > 0):
+            return 0.0 if off == 0 else math.copysign(FARTHEST, off)
+        bend = math.log(above / below)
+        if abs(bend) < 1e-6:
+            found = Z90 * off / above
+        else:
+            share = off * math.expm1(bend) / above
+            found = Z90 * math.log1p(share) / bend if share > -1 else math.copysign(math.inf, off)
+        return max(-FARTHEST, min(FARTHEST, found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +292,12 @@ class Trial:
         return None if self.workplace is None else self.workplace.folder
 
     @property
+    def conditions(self) -> Mapping[str, float]:
+        """What nobody sets and somebody has read, such as the humidity, by name: `info["conditions"]`."""
+        found = self.info.get("conditions", {})
+        return found if isinstance(found, Mapping) else {}
+
+    @property
     def was_done(self) -> bool:
         """Whether it has been evaluated, and has had its cost, even if its result was set aside later."""
         return self.state != "running" and self.started_at is not None
@@ -339,7 +388,8 @@ def best(trials: Sequence[Trial], objective: Objective, limits: Sequence[Objecti
     """Of the `comparable` trials the one with the smallest loss, and of equals the earliest.
 
     What is known to be better than a limit counts as that limit, and goes before a value that equals it; what is only
-    known to be worse than one is never the best.
+    known to be worse than one is never the best. A point that was measured several times is judged by the mean, not by
+    its luckiest measurement; it is represented by the trial that came closest to that.
 
     Args:
         trials: any.
@@ -349,9 +399,30 @@ def best(trials: Sequence[Trial], objective: Objective, limits: Sequence[Objecti
     Returns:
         None if there is none.
     """
-    found = [t for t in rankable(trials, (objective,)) if keeps_limits(t, limits)]
-    return min(found, key=lambda t: _rank(t, objective), default=None)
+    ranked = [t for t in rankable(trials, (objective,)) if keeps_limits(t, limits)]
+    ranked.sort(key=lambda t: _rank(t, objective))
+    found: tuple[tuple[float, bool], Trial] | None = None
+    for trial in ranked:
+        if found is not None and _rank(trial, objective) >= found[0]:
+            break  # so are all measurements of the points that come from here on
+        rank, nearest = _rank(trial, objective), trial
+        if objective.name not in trial.censored:
+            repeats = [t for t in ranked if t.point == trial.point and objective.name not in t.censored]
+            mean, nearest = _mean_loss(repeats, objective)
+            rank = mean, True
+        if found is None or rank < found[0]:
+            found = rank, nearest
+    return None if found is None else found[1]
 
 
 def _rank(trial: Trial, objective: Objective) -> tuple[float, bool]:
     return objective.loss((trial.values or {})[objective.name]), objective.name not in trial.censored
+
+
+def _mean_loss(repeats: Sequence[Trial], objective: Objective) -> tuple[float, Trial]:
+    """Mean loss of measurements at one point, each by one over its variance if all are known; and the closest one."""
+    found = [objective.loss((t.values or {})[objective.name]) for t in repeats]
+    noises = [t.noise.get(objective.name, 0.0) for t in repeats]
+    weights = [1 / noise**2 if all(noises) else 1.0 for noise in noises]
+    mean = math.fsum(w * loss for w, loss in zip(weights, found, strict=True)) / math.fsum(weights)
+    return mean, min(zip(found, repeats, strict=True), key=lambda pair: abs(pair[0] - mean))[1]

@@ -29,7 +29,7 @@ from linear_operator.operators import ZeroLinearOperator
 from torch import nn
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.protocols import Space
+from matloop.orchestrator.protocols import Finite, Space
 from matloop.orchestrator.randomness import derive_seed
 from matloop.surrogates.checks import check_data
 from matloop.surrogates.forest import Forest, ForestModel
@@ -51,17 +51,23 @@ class Blend:
 
     accepts_noise = True
 
-    def __init__(self, *, space: Space | None = None, trees: int = 60, prior: float = 2.0) -> None:
+    def __init__(
+        self, *, space: Space | None = None, trees: int = 60, prior: float = 2.0, earned: bool | None = None
+    ) -> None:
         """Set up the family.
 
         Args:
             space: where the points come from; see `matloop.surrogates.gaussian_process.gp`.
             trees: how many, >= 2.
             prior: pull towards equal shares, in held-out rows for each, >= 0.
+            earned: whether trees get a share only where held-out data say so beyond doubt, and none before. None: in a
+                space that is not a list. There the best point is sought by gradients, which steps spoil; a list is
+                gone through, and two opinions on each of its points do better than one.
         """
         if not prior >= 0:
             raise ConfigError(f"expected prior >= 0, got {prior}", at="prior")
         self.prior = prior
+        self.earned = (space is not None and not isinstance(space, Finite)) if earned is None else earned
         self._process, self._forest = GP(space=space), Forest(trees=trees)
         self._refitted = GP(space=space, max_iterations=40, subset=150, draws=4, starts=1)
         self._weighed: dict[bytes, float] = {}
@@ -101,7 +107,9 @@ class Blend:
             forest = self._forest.fit(x, y, derive_seed("shares", n))
             while len(self._weighed) >= REMEMBERED:
                 self._weighed.pop(next(iter(self._weighed)))
-            self._weighed[key] = share_of_trees(self._refitted, forest, x, y, noise, self.prior)
+            self._weighed[key] = share_of_trees(
+                self._refitted, forest, x, y, noise, prior=self.prior, earned=self.earned
+            )
         return self._weighed[key]
 
 
@@ -112,7 +120,10 @@ class BlendModel(Model):
         shares: weight of the trees, by output.
     """
 
-    stepped = True  # by the trees, to which gradients are blind
+    @property
+    def stepped(self) -> bool:
+        """Whether trees have a share: gradients are blind to their steps."""
+        return any(self.shares)
 
     def __init__(self, pairs: list[tuple[Any, ForestModel]], shares: list[float]) -> None:
         super().__init__()
@@ -147,6 +158,9 @@ class BlendModel(Model):
     def _output(self, j: int, x: torch.Tensor, measured: bool) -> MultivariateNormal:
         process, forest = self.pairs[j]
         smooth = process.posterior(x, observation_noise=measured)
+        if not self.shares[j]:
+            alone: MultivariateNormal = smooth.distribution
+            return alone
         stepped: Any = forest.posterior(x)
         share, count = self.shares[j], stepped.values.shape[-3]
         gap = (stepped.mean - smooth.mean)[..., 0]  # (b, q)

@@ -65,7 +65,7 @@ def fit_each(
         rows = y[:, j].isfinite().numpy()
         column, known = y[rows][:, j : j + 1], noise[rows][:, j : j + 1]
         side = censored[rows, j]
-        own = surrogate.of_output(j) if isinstance(surrogate, ByOutput) else surrogate
+        own = surrogate.output(j) if isinstance(surrogate, ByOutput) else surrogate
         if side.any():
             parts.append(fit_censored(own, x[rows], column, seed, known, side, process))
         else:

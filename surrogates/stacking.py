@@ -28,12 +28,22 @@ FOLDS = 5
 LEAST_ROWS = 6
 """Fewer say nothing: both models have equal shares."""
 
+SURE = 2.0
+"""Standard errors."""
+
 MOST_ROWS = 300
 """Rows that are enough to tell."""
 
 
 def share_of_trees(
-    family: GP, forest: ForestModel, x: torch.Tensor, y: torch.Tensor, noise: Array | None, prior: float
+    family: GP,
+    forest: ForestModel,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    noise: Array | None,
+    *,
+    prior: float,
+    earned: bool,
 ) -> float:
     """Weight of the trees that makes the held-out data most probable.
 
@@ -44,16 +54,18 @@ def share_of_trees(
         y: (n, 1) float64.
         noise: (n, 1) float64, standard deviations of the measurements; None or NaN where unknown.
         prior: pull towards equal shares, in held-out rows for each, >= 0.
+        earned: whether trees get nothing unless the mixture is surely better than the process alone.
     """
     rows = forest.held_out.rows
     if len(rows) < LEAST_ROWS:
-        return 0.5
+        return 0.0 if earned else 0.5
     if len(rows) > MOST_ROWS:
         rows = np.sort(derive("stacking", len(rows)).permutation(rows)[:MOST_ROWS])
     by_trees = of_trees(forest, y.numpy()[:, 0])
     kept = np.isin(forest.held_out.rows, rows)
     by_process = of_process(family, x[rows], y[rows], None if noise is None else noise[rows])
-    return weigh(by_process, by_trees[kept], prior)
+    share = weigh(by_process, by_trees[kept], prior)
+    return 0.0 if earned and not surely_better(by_process, by_trees[kept], share) else share
 
 
 def weigh(by_process: Array, by_trees: Array, prior: float) -> float:
@@ -62,6 +74,12 @@ def weigh(by_process: Array, by_trees: Array, prior: float) -> float:
     weights = SHARES[:, None]
     mixture = np.log((1 - weights) * np.exp(by_process - top) + weights * np.exp(by_trees - top)).sum(axis=1)
     return float(SHARES[np.argmax(mixture + prior * np.log(SHARES * (1 - SHARES)))])
+
+
+def surely_better(by_process: Array, by_trees: Array, share: float) -> bool:
+    """Whether the mixture beats the process alone by more than `SURE` standard errors in (n,) log densities."""
+    gain = np.logaddexp(np.log1p(-share) + by_process, np.log(share) + by_trees) - by_process
+    return bool(gain.mean() > SURE * gain.std(ddof=1) / np.sqrt(len(gain)))
 
 
 def of_trees(forest: ForestModel, y: Array) -> Array:

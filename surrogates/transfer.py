@@ -86,6 +86,13 @@ class Transferred:
         self._surrogate, self._tasks = surrogate, tuple(tasks)
         self._sources: dict[int, list[_Source]] = {}
         self._weights: dict[int, tuple[bytes, float]] = {}
+        self._apart: dict[int, Transferred] = {}
+
+    def output(self, j: int) -> Transferred:
+        """The same for output j alone; see `ByOutput`."""
+        if j not in self._apart:
+            self._apart[j] = Transferred(self._surrogate, [Task(task.x, task.y[:, j : j + 1]) for task in self._tasks])
+        return self._apart[j]
 
     def fit(
         self, x: torch.Tensor, y: torch.Tensor, seed: int, *, noise: npt.NDArray[np.float64] | None = None
@@ -105,10 +112,6 @@ class Transferred:
             data = _Data(x[rows], y[rows, j : j + 1], spread[rows.numpy(), j : j + 1])
             outputs.append(self._output(j, data, derive_seed(seed, "output", j)))
         return TransferredModel(outputs).eval()
-
-    def of_output(self, output: int) -> _OneOutput:
-        """See `ByOutput`."""
-        return _OneOutput(self, output)
 
     def _output(self, j: int, data: _Data, seed: int) -> _Output:
         if j not in self._sources:
@@ -167,24 +170,6 @@ class Transferred:
         shares = SHARES[:, None]
         mixture = np.log((1 - shares) * np.exp(plain - top) + shares * np.exp(corrected - top)).sum(axis=1)
         return float(SHARES[np.argmax(mixture + PRIOR * np.log(SHARES * (1 - SHARES)))])
-
-
-class _OneOutput:
-    """One output of a surrogate that has learned from earlier campaigns."""
-
-    accepts_noise = True
-
-    def __init__(self, whole: Transferred, output: int) -> None:
-        self._whole, self._place = whole, output
-
-    def fit(
-        self, x: torch.Tensor, y: torch.Tensor, seed: int, *, noise: npt.NDArray[np.float64] | None = None
-    ) -> TransferredModel:
-        """As `Transferred.fit` does for this output."""
-        data = _Data(x, y, check_noise(noise, y).numpy())
-        return TransferredModel(
-            [self._whole._output(self._place, data, derive_seed(seed, "output", self._place))]
-        ).eval()
 
 
 def regression(x: Array, y: Array, centre: float, spread: float) -> Array:

@@ -131,7 +131,8 @@ class Builder:
             elif known and known.unit and given.unit not in (None, known.unit):
                 problems.append((at / "unit").problem(f"the driver measures in {known.unit!r}, got {given.unit!r}"))
             unit = given.unit if given.unit is not None else known.unit if known else ""
-            objectives.append(given.objective(name, unit))
+            scale = given.scale or (known.scale if known else "auto")
+            objectives.append(given.objective(name, unit, scale))
         if not goals(objectives) and not problems:
             names = ", ".join(asked)
             problems.append(
@@ -147,6 +148,10 @@ class Builder:
         """Surrogate of a study's strategy, a new one at each call."""
         surrogate: Surrogate = self._component("surrogate", *self.origin(study, "strategy", "surrogate"), study)
         return surrogate
+
+    def strategy(self, study: str) -> Any:
+        """Strategy of a study, a new one at each call."""
+        return self._strategy(study, "strategy")
 
     def _strategy(self, study: str, key: str) -> Any:
         return self._component("strategy", *self.origin(study, key), study)
@@ -223,7 +228,7 @@ class Builder:
         if role not in ("space", "driver"):
             injected["objectives"] = self.objectives(study)
         elif role == "driver" and (asked := self.config.studies[study].objectives):
-            injected["objectives"] = tuple(o.objective(n, o.unit or "") for n, o in asked.items())
+            injected["objectives"] = tuple(o.objective(n, o.unit or "", o.scale or "auto") for n, o in asked.items())
         return injected
 
     def _told_of(self, study: str) -> list[str]:
@@ -351,6 +356,21 @@ def surrogate_for(
     config = Config.from_record(recorded, path)
     parts = builder(config, history, store)
     return parts.surrogate(study), parts.space(study)
+
+
+def strategy_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> tuple[Any, Space]:
+    """A study's strategy, told all that is on record, and its space, built again from what the ledger recorded.
+
+    Raises:
+        ConfigError: something that the campaign needs is gone.
+        MissingExtra: an optional package is no longer installed.
+    """
+    path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
+    parts = builder(Config.from_record(recorded, path), history, store)
+    strategy = parts.strategy(study)
+    for trial in history.told(study):
+        strategy.tell(trial)
+    return strategy, parts.space(study)
 
 
 @contextmanager

@@ -51,10 +51,12 @@ class _Section(BaseModel):
 
 
 class ObjectiveConfig(_Section):
-    """Direction, unit and limits of one measured quantity; without a direction, it only has to keep its limits."""
+    """Direction, unit, scale and limits of a measured quantity; without a direction it only has to keep its limits."""
 
     direction: Literal["minimise", "maximise"] | None = None
     unit: str | None = None
+    unit_before: str | None = None
+    scale: Literal["auto", "linear", "log"] | None = None
     at_least: Annotated[float, Field(allow_inf_nan=False)] | None = None
     at_most: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
@@ -69,9 +71,9 @@ class ObjectiveConfig(_Section):
             raise PydanticCustomError("objective", f"expected at_least below at_most, got {low:g} and {high:g}")
         return self
 
-    def objective(self, name: str, unit: str) -> Objective:
+    def objective(self, name: str, unit: str, scale: str) -> Objective:
         """As the strategies take it."""
-        return objective(name, {**self.model_dump(), "unit": unit})
+        return objective(name, {**self.model_dump(), "unit": unit, "scale": scale})
 
     @classmethod
     def record(cls, given: Objective) -> dict[str, Any]:
@@ -79,7 +81,7 @@ class ObjectiveConfig(_Section):
         limits = {"at_least": given.at_least, "at_most": given.at_most}
         direction = given.direction if given.sought else None
         kept = {key: limit for key, limit in limits.items() if limit is not None}
-        return {"direction": direction, "unit": given.unit, **kept}
+        return {"direction": direction, "unit": given.unit, "scale": given.scale, **kept}
 
 
 class BudgetConfig(_Section):
@@ -178,8 +180,16 @@ class Config(_Section):
         Args:
             recorded: what `matloop.orchestrator.composition.build.validate` made of the file.
             path: where the file was; relative paths start at its folder.
+
+        Raises:
+            ConfigError: what is on record does not make a campaign, as of another program or version.
         """
-        config = cls.model_validate({key: value for key, value in recorded.items() if key != "files"})
+        try:
+            config = cls.model_validate({key: value for key, value in recorded.items() if key != "files"})
+        except ValidationError as error:
+            raise ConfigError(
+                f"what is on record does not make a campaign: {expectation(error.errors()[0])}"
+            ) from error
         config._source = Source.silent(path)
         return config
 

@@ -201,12 +201,13 @@ def _units(space: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _translated(trial: Trial, inputs: _Inputs, objectives: Sequence[Objective]) -> Trial | None:
-    values = {o.name: (trial.values or {})[o.name] for o in objectives if o.name in (trial.values or {})}
+    told = {name: value for name, value in (trial.values or {}).items() if name not in trial.censored}
+    values = {o.name: told[o.name] for o in objectives if o.name in told}
     point = inputs(trial.point) if values else None
     if point is None:
         return None
     noise = {name: trial.noise[name] for name in values if name in trial.noise}
-    return replace(trial, point=point, values=values, noise=noise, prediction=None, planned=None, extra={})
+    return replace(trial, point=point, values=values, noise=noise, censored={}, prediction=None, planned=None, extra={})
 
 
 def _plain(unit: str) -> str:

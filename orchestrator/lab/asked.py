@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-import csv
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from matloop.orchestrator import spreadsheets
 from matloop.orchestrator.errors import Problem, RejectedPoints
-from matloop.orchestrator.lab.filled import _choice, _split, _text
+from matloop.orchestrator.lab.columns import Columns, titles_of
+from matloop.orchestrator.lab.contents import contents
+from matloop.orchestrator.lab.missing import is_missing
+from matloop.orchestrator.lab.numbers import TwoNumbers
 from matloop.orchestrator.lab.predictions import MOST
+from matloop.orchestrator.lab.sheets import Cell, NoTable, Reading
+from matloop.orchestrator.lab.sheets import read as read_sheet
 from matloop.orchestrator.lab.tables import Layout
 
 
-def read(content: bytes, layout: Layout, source: str = "") -> list[dict[str, Any]]:
-    """Points of a CSV file as spreadsheet programs write them, one a row; rows without any input are passed over.
+def read(content: bytes, layout: Layout, source: str = "", how: Reading | None = None) -> list[dict[str, Any]]:
+    """Points of a file as spreadsheet programs write it, one a row; rows without any input are passed over.
 
     Args:
-        content: of the file.
+        content: of the file, CSV or Excel; read as tables of results are, see `matloop.orchestrator.lab.filled`.
         layout: what its columns are called; those of results and predictions are passed over.
         source: name of the file for messages.
+        how: what the file does not say itself.
 
     Raises:
         RejectedPoints: every problem by row, from 1, and title.
+        MissingExtra: it is an Excel file, and openpyxl is not installed.
     """
+    how = how or Reading()
     try:
-        delimiter, cells = _split(_text(content), layout)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise RejectedPoints([Problem(f"expected a table in CSV format, got {error}", (1,))], source=source) from error
-    place = next((i for i, row in enumerate(cells) if any(cell.strip() for cell in row)), None)
-    problems: list[Problem] = []
-    columns = {} if place is None else _columns(cells[place], layout, problems, place + 1)
-    points: list[dict[str, Any]] = []
-    for row, texts in enumerate(cells[(place or 0) + 1 :], (place or 0) + 2):
-        point = _point(row, texts, columns, layout, problems, comma=delimiter == ";")
-        if point:
-            points.append(point)
+        table = contents(read_sheet(content, titles_of(layout), how), layout, how)
+    except NoTable as error:
+        raise RejectedPoints([Problem(str(error), (1,))], source=source) from error
+    problems = [*table.problems]
+    if not problems:
+        problems += _missing(table.columns, layout, table.rows[0][0] - 1 if table.rows else 1)
+    points = []
+    if not problems:
+        points = [point for row, cells in table.rows if (point := _point(row, cells, table.columns, layout, problems))]
     if not points and not problems:
         names = ", ".join(f.name for f in layout.fields)
         problems.append(Problem(f"expected a table with titles ({names}) and a point in each row, got none", (1,)))
@@ -47,47 +50,37 @@ def read(content: bytes, layout: Layout, source: str = "") -> list[dict[str, Any
     return points
 
 
-def _columns(titles: Sequence[str], layout: Layout, problems: list[Problem], row: int) -> dict[str, int]:
-    """Places of the inputs by name; all that are needed must be there."""
-    found: dict[str, int] = {}
-    for i, content in enumerate(titles):
-        title = " ".join(unicodedata.normalize("NFC", spreadsheets.read(content.strip())).split())
-        if not title or title.startswith("#"):
-            continue
-        try:
-            name, _ = layout.find(title)
-        except ValueError as error:
-            problems.append(Problem(str(error), (row, title)))
-            continue
-        if name in found:
-            problems.append(Problem("expected each column once, got it twice; remove one", (row, title)))
-        found[name] = i
-    inputs = {f.name: found[f.name] for f in layout.fields if f.name in found}
-    needed = [f.name for f in layout.fields if f.default is None and not f.when]
-    missing = [name for name in needed if name not in inputs]
-    if missing and not problems:
-        text = f"expected a column for each input, got none for {', '.join(map(layout.title, missing))}"
-        problems.append(Problem(text, (row,), remedy="add what is missing, with the value that it is to have"))
-    return inputs
+def _missing(columns: Columns, layout: Layout, row: int) -> list[Problem]:
+    """Inputs without a column, of those that every point needs."""
+    needed = [f.name for f in layout.fields if f.default is None and not f.when and not f.uncontrolled]
+    missing = [name for name in needed if name not in columns.places]
+    if not missing:
+        return []
+    text = f"expected a column for each input, got none for {', '.join(map(layout.title, missing))}"
+    return [Problem(text, (row,), remedy="add what is missing, with the value that it is to have")]
 
 
 def _point(
-    row: int, texts: Sequence[str], columns: Mapping[str, int], layout: Layout, problems: list[Problem], *, comma: bool
+    row: int, cells: Sequence[Cell], columns: Columns, layout: Layout, problems: list[Problem]
 ) -> dict[str, Any]:
     """The inputs in a row that are not empty."""
     point: dict[str, Any] = {}
     for field in layout.fields:
-        place = columns.get(field.name, len(texts))
-        text = texts[place].strip() if place < len(texts) else ""
-        if not text:
+        place = columns.places.get(field.name, len(cells))
+        cell = cells[place] if place < len(cells) else ""
+        if isinstance(cell, str) and is_missing(cell) and cell not in map(str, field.choices):
             continue
-        if comma and text.count(",") == 1 and "." not in text:  # with semicolons between cells it is a decimal one
-            text = text.replace(",", ".")
         try:
-            point[field.name] = _choice(field, text) if field.choices else field.read(text)
+            point[field.name] = field.read(cell, columns.marks[place])
+        except TwoNumbers as error:
+            problems.append(Problem(str(error), (row, columns.titles[place]), command="--decimal"))
         except ValueError as error:
-            problems.append(Problem(str(error), (row, layout.title(field.name))))
-    absent = [f.name for f in layout.fields if f.name not in point and f.default is None and f.applies(point)]
+            problems.append(Problem(str(error), (row, columns.titles[place])))
+    absent = [
+        f.name
+        for f in layout.fields
+        if f.name not in point and f.default is None and not f.uncontrolled and f.applies(point)
+    ]
     if point and absent and not any(problem.row == row for problem in problems):
         problems += [Problem("expected a value, got none", (row, layout.title(name))) for name in absent]
     return point

@@ -10,17 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from matloop.orchestrator.errors import MatloopError, MissingExtra, NoPrediction
 from matloop.orchestrator.lab.experiments import Experiments
 from matloop.orchestrator.lab.fields import shown
 from matloop.orchestrator.lab.results import same
 from matloop.orchestrator.protocols import Predicting
 from matloop.orchestrator.randomness import derive
-from matloop.orchestrator.report import statistics, text
+from matloop.orchestrator.report import text
 from matloop.orchestrator.report.forecast import Forecast, forecasts
 from matloop.orchestrator.report.inputs import inputs_of
+from matloop.orchestrator.report.order import Order
 from matloop.orchestrator.trial import Objective, Point, Trial, goals, limited, rankable
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ CERTAIN = 0.95
 """Probability that an experiment works above which nothing is said of it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Best:
     """Where the best is.
 
@@ -99,7 +98,7 @@ class Best:
         found = pandas.DataFrame([[row.get(name) for name in names] for row in cells], columns=names)
         return found.astype({"trial": "Int64"}).set_index("where")
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.text
 
     def _repr_html_(self) -> str:
@@ -123,7 +122,7 @@ def best(lab: Experiments, n: int = 1) -> Best:
     objectives, trials = lab.objectives, lab.trials()
     measured = rankable(trials, objectives)
     strategy = lab.study.strategy
-    order = Order(objectives, strategy.target if isinstance(strategy, Predicting) else {}, n)
+    order = Order(goals(objectives), strategy.target if isinstance(strategy, Predicting) else {}, n)
     leading = order([t.values or {} for t in measured])
     found = Best(
         objectives=objectives,
@@ -146,38 +145,6 @@ def best(lab: Experiments, n: int = 1) -> Best:
     once = [i for i, t in enumerate(measured) if not any(same(t.point, u.point) for u in measured[:i])]
     likely = [once[i] for i in order([known[i].mean for i in once])]
     return replace(found, likely=tuple((measured[i], known[i]) for i in likely), expected=tuple(expected))
-
-
-class Order:
-    """Which of some values are the best.
-
-    Args:
-        objectives: by those of which that are sought they are compared.
-        target: lowest and highest value wanted, by objective; empty where the best are sought.
-        n: how many are wanted of one objective, or near a target.
-    """
-
-    def __init__(self, objectives: Sequence[Objective], target: Mapping[str, tuple[float, float]], n: int) -> None:
-        self.objectives, self.target, self.n = goals(objectives), dict(target), n
-
-    def __call__(self, values: Sequence[Mapping[str, float]]) -> list[int]:
-        """Indices of the best, best first."""
-        if not values:
-            return []
-        if self.target:
-            return np.argsort(self._off(values), kind="stable")[: self.n].tolist()
-        losses = np.array([[o.loss(one[o.name]) for o in self.objectives] for one in values])
-        if len(self.objectives) > 1:
-            return statistics.front(losses).tolist()
-        return np.argsort(losses[:, 0], kind="stable")[: self.n].tolist()
-
-    def _off(self, values: Sequence[Mapping[str, float]]) -> np.typing.NDArray[np.float64]:
-        """(n,) distance to the target, each objective in spreads of its values."""
-        total = np.zeros(len(values))
-        for name, (low, high) in self.target.items():
-            column = np.array([one[name] for one in values])
-            total += np.maximum(np.maximum(low - column, column - high), 0.0) / (column.std() or 1.0)
-        return total
 
 
 def sentences(found: Best) -> list[str]:

@@ -12,6 +12,8 @@ from markupsafe import escape
 
 from matloop.orchestrator.errors import MissingExtra
 from matloop.orchestrator.lab.filled import Filled, read_cells
+from matloop.orchestrator.lab.numbers import Typed
+from matloop.orchestrator.lab.sheets import Cell, Reading, Sheet
 from matloop.orchestrator.lab.tables import (
     COST,
     FAILED,
@@ -76,13 +78,14 @@ def history(trials: Sequence[Trial], layout: Layout) -> DataFrame:
     return frame
 
 
-def filled(frame: DataFrame, layout: Layout, trials: Sequence[Trial]) -> Filled:
+def filled(frame: DataFrame, layout: Layout, trials: Sequence[Trial], how: Reading | None = None) -> Filled:
     """Results from a DataFrame with the columns of `recommended`; rows are numbered from 0."""
-    if frame.index.name == TRIAL:
+    if frame.index.name in layout.known() and frame.index.name not in frame.columns:
         frame = frame.reset_index()
     titles = [str(column) for column in frame.columns]
-    cells = [[_written(value) for value in row] for row in frame.itertuples(index=False, name=None)]
-    table = read_cells([titles, *cells], layout, {trial.id: trial for trial in trials}, first=-1)
+    cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    sheet = Sheet(rows=[titles, *cells], first=-1, searched=1)
+    table = read_cells(sheet, layout, {trial.id: trial for trial in trials}, how)
     table.problems = [replace(problem, place=(max(problem.row, 0), *problem.place[1:])) for problem in table.problems]
     return table
 
@@ -117,6 +120,7 @@ def _row(trial: Trial, layout: Layout) -> dict[str, Any]:
         TRIAL: trial.id,
         "state": "pending" if trial.state == "running" else trial.state,
         **trial.point,
+        **trial.conditions,
         "failed": trial.failure.message if trial.failure else "",
         "note": trial.info.get("note", ""),
         "cost": trial.cost,
@@ -146,13 +150,20 @@ def _time(unix_s: float | None) -> datetime | None:
     return None if unix_s is None else datetime.fromtimestamp(unix_s, tz=UTC)
 
 
-def _written(value: Any) -> str:
-    """A cell as text, exactly; empty for what pandas takes for missing."""
+def _cell(value: Any) -> Cell:
+    """A cell, exactly; empty for what pandas takes for missing."""
     if hasattr(value, "item"):
         value = value.item()
-    if value is None or value is _pandas().NA or (isinstance(value, float) and math.isnan(value)):
+    if (
+        value is None
+        or value is _pandas().NA
+        or value is _pandas().NaT
+        or (isinstance(value, float) and math.isnan(value))
+    ):
         return ""
-    return repr(value) if isinstance(value, float) else str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return Typed(value)
+    return str(value).strip()
 
 
 def _shown(value: Any) -> str:

@@ -72,7 +72,7 @@ def objections(
     ]
     for field in fields:
         if field.name not in point:
-            if field.applies(point):
+            if field.applies(point) and not field.uncontrolled:
                 text = f"expected a value of {field.name}, got none"
                 problems.append(Problem(text, (row, field.name), remedy=f"add {field.name} to every point"))
         elif text := _objection(field, point[field.name], done.get(field.name, ())):
@@ -107,7 +107,7 @@ def points_of(frame: DataFrame, fields: Sequence[Field]) -> list[dict[str, Any]]
         MatloopError: a column of an input is missing.
     """
     names = [f.name for f in fields if f.name in frame.columns]
-    needed = [f.name for f in fields if f.default is None and not f.when]
+    needed = [f.name for f in fields if f.default is None and not f.when and not f.uncontrolled]
     if missing := [name for name in needed if name not in names]:
         raise MatloopError(
             f"expected a column for each input ({', '.join(needed)}), got none for {', '.join(missing)}; add what is "

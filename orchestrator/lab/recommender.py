@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
+
 from matloop.orchestrator.errors import InvalidPoint, MatloopError, NoPrediction
+from matloop.orchestrator.lab.asking import Asking
+from matloop.orchestrator.lab.wishes import Wishes
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.pending import Pending
 from matloop.orchestrator.ledger.shared import SharedLedger
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.study import Plan, Study
 from matloop.orchestrator.measurement import is_number
-from matloop.orchestrator.protocols import Predicting, Recalling, WithOutlook
+from matloop.orchestrator.protocols import Batching, Predicting, Recalling, WithOutlook
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Proposal, Trial, limited
 
@@ -43,17 +47,22 @@ class Recommender:
         self._version = self._now()
         self._told = 0
 
-    def ask(self, n: int) -> tuple[int, list[Proposal]]:
-        """The number of the ask, and at most n proposals within the budget.
+    def ask(self, n: int, wishes: Wishes | None = None) -> tuple[int, list[Proposal]]:
+        """The number of the ask, and at most n proposals within the budget that fulfil the wishes.
 
         Raises:
-            MatloopError: the budget is spent, or the strategy has a bug.
+            ImpossibleWish: nothing does, or all that does was tried.
+            MatloopError: the budget is spent, or the strategy has a bug or takes no wishes.
         """
+        wishes = (wishes or Wishes()).among(self._limits)
         number, pending = self._update()
         allowed = self._allowed(n)
         rng = derive(self._seed, self.study.name, "strategy", number)
         with self._calling("ask"):
-            proposals = self.strategy.ask(allowed, pending, rng)[:allowed]
+            if wishes:
+                proposals = self._asking(pending, rng)(allowed, wishes)
+            else:
+                proposals = self.strategy.ask(allowed, pending, rng)[:allowed]
         for proposal in proposals:
             self._check(proposal)
         return number, proposals
@@ -71,6 +80,17 @@ class Recommender:
         with self._calling("outlook"):
             found = self.strategy.outlook(rng, delta=delta, q=q)
         return {} if found is None else dict(found.as_json())
+
+    @property
+    def _limits(self) -> Mapping[str, int]:
+        """What every batch has in common, by the study's driver."""
+        driver = self.study.driver
+        return driver.batch if isinstance(driver, Batching) else {}
+
+    def _asking(self, pending: Pending, rng: np.random.Generator) -> Asking:
+        with self._ledger.guard:
+            trials = self._ledger.history.of(self.study.name)
+        return Asking(self.study.space, self.strategy, trials=trials, pending=pending, rng=rng)
 
     def foresee(self, ask: Callable[[Predicting], T]) -> T:
         """What the strategy, told every result, answers to a question; nothing is recorded.

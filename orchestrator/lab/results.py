@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -29,11 +29,13 @@ class Result:
         values: measured value by objective, in its unit; those that are still to come are told later, in a result of
             the same trial. None if the experiment failed. A text such as "< 0.1" is a number and a side.
         noise: standard deviation of the measurement by objective, same unit.
+        readings: single readings by objective, same unit, of which `values` has the mean; kept with the result.
         censored: by objective, whether the true value lies `below` or `above` the one told, which is then a limit of
             what can be measured.
         failure: why there are no values, in a person's words.
         note: anything worth keeping.
         cost: in the study's own unit.
+        conditions: inputs that are measured and not set, such as the humidity, by name; they may stand in `point`, too.
         request: any text that is new for every result without a recommendation; told again with the same one, it is
             not recorded again.
     """
@@ -42,11 +44,22 @@ class Result:
     point: Mapping[str, Any] | None = None
     values: Mapping[str, float | str] | None = None
     noise: Mapping[str, float] = field(default_factory=dict)
+    readings: Mapping[str, Sequence[float]] = field(default_factory=dict)
     censored: Mapping[str, Side] = field(default_factory=dict)
     failure: str = ""
     note: str = ""
     cost: float | None = None
     request: str = ""
+    conditions: Mapping[str, float] = field(default_factory=dict)
+
+    def apart(self, names: Collection[str]) -> Result:
+        """The same with those inputs of the point that nobody sets among the conditions."""
+        if not names or not isinstance(self.point, Mapping):
+            return self
+        said = {name: value for name, value in self.point.items() if name in names}
+        rest = {name: value for name, value in self.point.items() if name not in names}
+        point = None if not rest and self.trial is not None else rest
+        return replace(self, point=point, conditions={**self.conditions, **said}) if said else self
 
     def plain(self) -> Result:
         """The same with numbers for texts such as "< 0.1"; what is no such text stays as it is."""
@@ -80,12 +93,20 @@ class Result:
             failure=failure,
             noise=_numbers(self.noise),
             censored=dict(self.censored),
-            info={"note": self.note} if self.note else {},
+            info=self._info(),
             cost=None if self.cost is None else float(self.cost),
             started_at=started_at,
             finished_at=finished_at,
             worker=by,
         )
+
+    def _info(self) -> dict[str, Any]:
+        info: dict[str, Any] = {"note": self.note} if self.note else {}
+        if self.readings:
+            info["readings"] = {name: list(map(float, found)) for name, found in self.readings.items()}
+        if self.conditions:
+            info["conditions"] = _numbers(self.conditions)
+        return info
 
     def with_values_of(self, before: Trial) -> Result:
         """With the values on record of those objectives that this does not speak of."""
@@ -96,6 +117,7 @@ class Result:
             values={**kept, **told},
             noise={**{name: std for name, std in before.noise.items() if name in kept}, **self.noise},
             censored={**{name: side for name, side in before.censored.items() if name in kept}, **self.censored},
+            readings={**{name: found for name, found in readings_of(before).items() if name in kept}, **self.readings},
         )
 
     def _completing(self, before: Trial) -> Result:
@@ -103,6 +125,7 @@ class Result:
         return replace(
             self.with_values_of(before),
             noise={**before.noise, **self.noise},
+            conditions={**before.conditions, **self.conditions},
             note=joined(before.info.get("note", ""), self.note),
             cost=before.cost if self.cost is None else self.cost,
         )
@@ -127,6 +150,12 @@ class Recorded(NamedTuple):
 
     trial: Trial
     action: Action
+
+
+def readings_of(trial: Trial) -> Mapping[str, Sequence[float]]:
+    """Single readings that are on record, by objective."""
+    found = trial.info.get("readings")
+    return found if isinstance(found, Mapping) else {}
 
 
 def joined(note: str, later: str) -> str:

@@ -11,16 +11,18 @@ from matloop.orchestrator.errors import InvalidPoint, Problem
 from matloop.orchestrator.lab.results import Entry, Result, contains, same
 from matloop.orchestrator.lab.tables import NOISE
 from matloop.orchestrator.measurement import (
+    LARGEST,
     LONGEST_NAME,
     LONGEST_TEXT,
     check_censored,
     check_cost,
     check_text,
     check_values,
+    is_number,
     shown,
     storable,
 )
-from matloop.orchestrator.protocols import Lenient, Space
+from matloop.orchestrator.protocols import Lenient, Situated, Space
 from matloop.orchestrator.report.text import SIGNS
 from matloop.orchestrator.trial import Objective, Side, Trial
 
@@ -66,7 +68,7 @@ class Rules:
         entries, problems = [], []
         seen: set[object] = set()
         taken: set[int] = set()
-        for row, result in enumerate(each.plain() for each in results):
+        for row, result in enumerate(each.plain().apart(self._conditions) for each in results):
             again = reported.get(result.request)
             found = self._faults(result, allow_outside, again is not None and same(again.point, result.point))
             if not found:
@@ -121,6 +123,7 @@ class Rules:
         if not differences:
             return Entry(result, "completed" if new else "known", trial, None if new else deviation)
         if amend:
+            result = replace(result, conditions={**trial.conditions, **result.conditions})
             if trial.state == "answered" and result.values is not None:
                 result = result.with_values_of(trial)
             return Entry(result, "amended", trial, deviation)
@@ -158,10 +161,23 @@ class Rules:
             faults.append(Problem(f"expected the number of a trial, got {result.trial!r}", ("trial",)))
         for field, longest in (("failure", LONGEST_TEXT), ("note", LONGEST_TEXT), ("request", LONGEST_NAME)):
             faults += check_text(getattr(result, field), field, longest=longest)
-        faults += check_cost(result.cost)
+        faults += [*check_cost(result.cost), *self._condition_faults(result.conditions)]
         if result.point is not None and not known:
             faults += self._point_faults(result.point, allow_outside)
         return faults or self._value_faults(result, allow_outside)
+
+    @property
+    def _conditions(self) -> tuple[str, ...]:
+        """What nobody sets, and results may say."""
+        return tuple(c.name for c in self.space.conditions) if isinstance(self.space, Situated) else ()
+
+    def _condition_faults(self, conditions: Mapping[str, Any]) -> list[Problem]:
+        unknown = [name for name in conditions if name not in self._conditions]
+        odd = [name for name, value in conditions.items() if not is_number(value) or abs(value) > LARGEST]
+        return [
+            *(Problem(f"expected conditions that the space names, got {name!r}", ("point", name)) for name in unknown),
+            *(Problem(f"expected a number, got {conditions[name]!r}", ("point", name)) for name in odd),
+        ]
 
     def _point_faults(self, point: Mapping[str, Any], allow_outside: bool) -> list[Problem]:
         if not isinstance(point, Mapping) or not all(isinstance(key, str) for key in point):
@@ -212,6 +228,15 @@ class Rules:
     def _outside(self, objective: Objective, values: Mapping[str, Any]) -> list[Problem]:
         """What is wrong with a value that is not plausible."""
         name, unit = objective.name, f" {objective.unit}" if objective.unit else ""
+        if objective.scale == "log" and values[name] <= 0:
+            return [
+                Problem(
+                    f"expected a number > 0 on a logarithmic scale, got {values[name]:g}",
+                    ("values", name),
+                    remedy="tell the least that can be measured, or let the model take half the smallest value",
+                    command="--allow-outside",
+                )
+            ]
         low, high = self.ranges.get(name, (-math.inf, math.inf))
         if low <= values[name] <= high:
             return []
@@ -271,6 +296,9 @@ def _differences(
         found.append(("cost", str(result.cost), str(trial.cost)))
     if result.note and not new and not contains(trial.info.get("note", ""), result.note):
         found.append(("note", repr(result.note), repr(trial.info.get("note", ""))))
+    for name, value in result.conditions.items():
+        if not same(trial.conditions.get(name), value) and not (new and name not in trial.conditions):
+            found.append((name, f"{float(value):.7g}", str(trial.conditions.get(name, "none"))))
     if not same(point, trial.point):
         changed = [k for k in dict.fromkeys([*point, *trial.point]) if not same(point.get(k), trial.point.get(k))]
         found.append((changed[0], str(point.get(changed[0])), str(trial.point.get(changed[0]))))

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from matloop.orchestrator.errors import NoPrediction, RejectedPoints
-from matloop.orchestrator.lab.best import Order
 from matloop.orchestrator.lab.experiments import Experiments
 from matloop.orchestrator.lab.fields import fields_of
 from matloop.orchestrator.lab.predictions import completed, objections
 from matloop.orchestrator.protocols import Predicting
+from matloop.orchestrator.report import order
 from matloop.orchestrator.report.forecast import forecasts
 from matloop.orchestrator.report.response import Responses, Slice
-from matloop.orchestrator.trial import Objective, Point, comparable
+from matloop.orchestrator.trial import Objective, Point
 
 T = TypeVar("T")
 
@@ -76,12 +76,10 @@ def centre(lab: Experiments, strategy: Predicting, objective: Objective) -> Poin
     Raises:
         NoPrediction: nothing has been measured.
     """
-    measured = [t for t in comparable(lab.trials()) if objective.name in (t.values or {})]
-    target = {name: span for name, span in strategy.target.items() if name == objective.name}
-    order = Order((objective,), target, 1)([t.values or {} for t in measured])
-    if not order:
+    point = order.centre(lab.trials(), objective, strategy.target)
+    if point is None:
         raise NoPrediction("expected a measured experiment to look around from, got none; give a point with `at`")
-    return measured[order[0]].point
+    return point
 
 
 def _point(lab: Experiments, at: Mapping[str, Any]) -> Point:

@@ -388,6 +388,7 @@ def objective(name: str, recorded: Mapping[str, Any]) -> Objective:
         name,
         direction or ("maximise" if most is None and least is not None else "minimise"),
         recorded.get("unit") or "",
+        recorded.get("scale") or "auto",
         at_least=least,
         at_most=most,
         sought=direction is not None or (least is None and most is None),

@@ -5,6 +5,7 @@ docstring says who offers it and what happens without. All of them can be import
 """
 
 from matloop.orchestrator.protocols.drivers import (
+    Batching,
     ByPeople,
     ContinuingDriver,
     Driver,
@@ -18,10 +19,13 @@ from matloop.orchestrator.protocols.drivers import (
 )
 from matloop.orchestrator.protocols.executors import WithGrace, WithQueue, WithSlots
 from matloop.orchestrator.protocols.spaces import (
+    Allowed,
     Array,
+    Between,
     Column,
     ColumnKind,
     Composed,
+    Condition,
     Countable,
     Drawing,
     Encodable,
@@ -29,17 +33,20 @@ from matloop.orchestrator.protocols.spaces import (
     Finite,
     Labelled,
     Lenient,
+    Narrowable,
     Parameter,
     Parametric,
     Parts,
     Past,
     Recalling,
     Rendering,
+    Situated,
     Space,
     Vectorised,
     require,
 )
 from matloop.orchestrator.protocols.strategies import (
+    AsksWithin,
     Predicting,
     Slow,
     Strategy,
@@ -62,12 +69,17 @@ from matloop.orchestrator.protocols.surrogates import (
 )
 
 __all__ = [
+    "Allowed",
     "Array",
+    "AsksWithin",
+    "Batching",
+    "Between",
     "ByOutput",
     "ByPeople",
     "Column",
     "ColumnKind",
     "Composed",
+    "Condition",
     "ContinuingDriver",
     "Countable",
     "Drawing",
@@ -83,6 +95,7 @@ __all__ = [
     "Keeping",
     "Labelled",
     "Lenient",
+    "Narrowable",
     "NoiseAware",
     "Parameter",
     "Parametric",
@@ -92,6 +105,7 @@ __all__ = [
     "Recalling",
     "Redrawable",
     "Rendering",
+    "Situated",
     "Slow",
     "Space",
     "Stepped",

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from matloop.orchestrator.protocols.spaces import Space
 from matloop.orchestrator.trial import Point, Prediction, Proposal, Trial, Unanswered
 
 
@@ -70,6 +71,23 @@ class WithMaker(Protocol):
 
     def maker(self) -> Callable[[], Strategy] | None:
         """Picklable; makes the strategy anew, told nothing; or None."""
+        ...
+
+
+@runtime_checkable
+class AsksWithin(Protocol):
+    """A strategy that can propose from a part of its space (bayesian, active_learning, space_filling, random).
+
+    Without, people cannot say what they wish of the next experiments.
+    """
+
+    def ask_within(
+        self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator, part: Space
+    ) -> list[Proposal]:
+        """As `Strategy.ask`, with points of a part of the space alone; what was learnt elsewhere counts as always.
+
+        `Proposal.extra["worth"]` may say what each adds to the batch; larger is better.
+        """
         ...
 
 

@@ -52,13 +52,13 @@ class NoiseAware(Protocol):
 
 @runtime_checkable
 class ByOutput(Protocol):
-    """A surrogate that knows something else of each output (one that has learned from earlier campaigns).
+    """A surrogate with something of its own for each output (`Transferred`), for where outputs are fitted apart.
 
-    Where outputs are fitted apart, it is asked for that of each.
+    Any other is the same for every output.
     """
 
-    def of_output(self, output: int) -> Surrogate:
-        """What fits one output alone, given y (n, 1)."""
+    def output(self, j: int) -> Surrogate:
+        """The surrogate of output j alone."""
         ...
 
 

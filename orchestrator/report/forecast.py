@@ -9,8 +9,7 @@ from typing import Any
 from matloop.orchestrator.errors import InvalidPoint
 from matloop.orchestrator.protocols import Lenient, Predicting, Space
 from matloop.orchestrator.report.inputs import inputs_of
-from matloop.orchestrator.report.interval import Z90
-from matloop.orchestrator.trial import Objective, Point, Prediction
+from matloop.orchestrator.trial import Objective, Point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ def forecasts(
         Forecast(
             point=point,
             mean={o.name: prediction.mean[o.name] for o in objectives if o.name in prediction.mean},
-            interval={o.name: span for o in objectives if (span := _span(prediction, o.name)) is not None},
+            interval={o.name: span for o in objectives if (span := prediction.bounds(o.name)) is not None},
             works=None if works is None else works[i],
             outside=outside(point),
         )
@@ -91,11 +90,3 @@ class Outside:
 
     def _of(self, name: str, value: Any) -> str:
         return self._inputs[name].outside(value) if name in self._inputs else ""
-
-
-def _span(prediction: Prediction, objective: str) -> tuple[float, float] | None:
-    """Where 90 % of measurements are expected to lie; None if the model does not say."""
-    if objective not in prediction.std:
-        return None
-    mean, half = prediction.mean[objective], Z90 * prediction.std[objective]
-    return mean - half, mean + half

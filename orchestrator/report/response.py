@@ -20,7 +20,7 @@ import numpy.typing as npt
 from matloop.orchestrator.errors import InvalidPoint, MatloopError
 from matloop.orchestrator.protocols import Column, Composed, Encodable, Finite, Labelled, Space, Vectorised
 from matloop.orchestrator.report.forecast import Forecast
-from matloop.orchestrator.report.inputs import Input, inputs_of
+from matloop.orchestrator.report.inputs import Input, inputs_of, is_number
 from matloop.orchestrator.trial import Point, Trial, comparable
 
 Array = npt.NDArray[np.float64]
@@ -76,6 +76,20 @@ class Slice:
     shape: tuple[int, ...]
     near: tuple[Near, ...]
 
+    @property
+    def greyed(self) -> npt.NDArray[np.bool_]:
+        """(n,) bool: what is drawn as not to be planned; nothing where all of it is, as around a point outside."""
+        allowed = np.array(self.allowed, dtype=bool)
+        return ~allowed if allowed.any() else np.zeros(len(allowed), dtype=bool)
+
+    @property
+    def influence(self) -> float:
+        """Range of the expected values in spreads of a measurement's expectation, the largest of all objectives."""
+        return max(
+            float(np.ptp(self.mean(name)) / max(np.ptp(self.bounds(name), axis=0).mean(), 1e-300))
+            for name in self.forecasts[0].mean
+        )
+
     def values(self, axis: int) -> list[Any]:
         """Value of one of the inputs at each of the points."""
         return [point[self.inputs[axis].name] for point in self.points]
@@ -119,7 +133,7 @@ class Responses:
             MatloopError: there is no such input, or it is not part of the point.
         """
         one = self._input(name, at)
-        values = places(one, PLACES)
+        values = places(one, PLACES, at[name])
         return self._slice((one,), at, [self._moved(at, {name: value}) for value in values], (len(values),))
 
     def plane(self, first: str, second: str, at: Point) -> Slice:
@@ -136,7 +150,7 @@ class Responses:
                 )
         if first == second:
             raise MatloopError(f"expected two different inputs, got {first!r} twice; name another one")
-        columns = [places(one, SIDE) for one in pair]
+        columns = [places(one, SIDE, at[one.name]) for one in pair]
         points = [self._moved(at, {first: a, second: b}) for a in columns[0] for b in columns[1]]
         return self._slice(pair, at, points, (len(columns[0]), len(columns[1])))
 
@@ -263,12 +277,31 @@ class Responses:
         )
 
 
-def places(one: Input, count: int) -> list[Any]:
-    """Values of an input from one end to the other: all of its choices, or so many numbers evenly on its scale."""
+def telling(lines: Sequence[Slice]) -> tuple[str, str] | None:
+    """The two numbers along whose slices the expected values change most; None if there are not two."""
+    numbers = [cut for cut in lines if cut.inputs[0].kind != "choice" and len(cut.points) > 1]
+    order = sorted(range(len(numbers)), key=lambda i: -numbers[i].influence)[:2]
+    if len(order) < 2:
+        return None
+    first, second = (numbers[i].inputs[0].name for i in sorted(order))
+    return first, second
+
+
+def places(one: Input, count: int, reach: Any = None) -> list[Any]:
+    """Values of an input from one end to the other: all of its choices, or so many numbers evenly on its scale.
+
+    Args:
+        one: it.
+        count: of numbers.
+        reach: a value that is to be among them even if it lies beyond the range.
+    """
     if one.kind == "choice":
-        return list(one.choices)
+        return [*one.choices, *([reach] if reach is not None and one.outside(reach) else [])]
+    low, high = one.low, one.high
+    if is_number(reach) and (reach > 0 or not one.log):
+        low, high = min(low, float(reach)), max(high, float(reach))
     spaced = np.geomspace if one.log else np.linspace
-    values: Array = np.clip(spaced(one.low, one.high, count), one.low, one.high)
+    values: Array = np.clip(spaced(low, high, count), low, high)
     if one.whole:
         return [int(value) for value in dict.fromkeys(np.round(values).tolist())]
     return [float(value) for value in values]

@@ -28,8 +28,17 @@ class Random:
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n random points; see `Strategy.ask`."""
+        return self._ask(self._sampler, n, pending, rng)
+
+    def ask_within(
+        self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator, part: Space
+    ) -> list[Proposal]:
+        """The same from a part of the space; see `AsksWithin.ask_within`."""
+        return self._ask(Sampler(part), n, pending, rng)
+
+    def _ask(self, sampler: Sampler, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         reserved = self._tried.pending(pending)
-        points = self._sampler.draw(n, self._tried, reserved, rng)
+        points = sampler.draw(n, self._tried, reserved, rng)
         if not points and not pending:
             raise exhausted(self._space)
         return [Proposal(point=p, reason="random sample", extra={"origin": "random"}) for p in points]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from matloop.orchestrator.protocols import Array
 
 CENTRAL = 0.25
-"""Share of the points, the most central ones, of which the first chosen is any: all seeds would begin alike otherwise."""
+"""Share of the points, the most central ones, of which the first is any: all seeds would begin alike otherwise."""
 
 CHUNK = 2**21
 """Distances held at once."""

@@ -14,9 +14,11 @@ from matloop.orchestrator.lab.fields import shown
 from matloop.orchestrator.report import text
 from matloop.orchestrator.report.fronts import front
 from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.strategies.advice.slips import slips
 from matloop.orchestrator.trial import Objective, Trial, best, goals, keeps_limits, limited, missing
-from matloop.orchestrator.web import pareto, plots
+from matloop.orchestrator.web import asking, pareto, plots
 from matloop.orchestrator.web.cards import Cards
+from matloop.orchestrator.web.places import places
 from matloop.orchestrator.web.schemas import MOST_RECOMMENDED
 from matloop.orchestrator.web.service import LabService
 
@@ -63,11 +65,15 @@ def content(service: LabService) -> dict[str, Any]:
         "instructions": service.lab.instructions,
         "causes": causes(trials),
         "outlook": outlook(service.outlook(), service.lab.objectives[0]),
+        "places": places(service.best(), cards.line),
         "figures": _figures(service, trials, finished),
         "recent": [cards.card(t, strips=False) for t in latest],
         "most": MOST_RECOMMENDED,
+        "wishes": [(field, asking.names(field, i)) for i, field in enumerate(service.fields)],
+        "shared": range(2, asking.MOST_SHARED + 1),
         "submission": secrets.token_hex(8),
         "undecided": len(service.lab.undecided()),
+        "doubts": slips(trials, service.lab.objectives),
     }
 
 

@@ -107,7 +107,7 @@ class Cards:
         """One experiment; without `strips` it has no drawings, for long lists."""
         return Card(
             trial=trial,
-            inputs=self.inputs(trial.point, trial.planned),
+            inputs=self.inputs({**trial.point, **trial.conditions}, _situated(trial.planned, trial)),
             outcomes=[self._outcome(trial, objective, strips) for objective in self.objectives],
             why=self._why(trial.extra.get("explanation")),
             marks=self.marks(trial),
@@ -240,3 +240,8 @@ class Cards:
 def moment(unix_s: float) -> datetime:
     """Unix time in s as UTC."""
     return datetime.fromtimestamp(unix_s, tz=UTC)
+
+
+def _situated(point: Point | None, trial: Trial) -> Point | None:
+    """A point with the conditions that it was measured under."""
+    return point if point is None else {**point, **trial.conditions}

@@ -61,6 +61,11 @@ class Filled:
             name.startswith(prefix) and text for name, text in self.texts.items()
         )
 
+    @property
+    def wishes(self) -> bool:
+        """Whether anything is wished in the form that asks for recommendations."""
+        return any(map(self.mentions, ("from.", "to.", "choice.", "batch.", "around", "within", "vary.")))
+
     def line(self, name: str, longest: int = LONGEST_TEXT) -> str:
         """Text of a field, with an objection if it is none that can be stored."""
         value = self.get(name)
@@ -150,6 +155,14 @@ def _measured(
     return values, noise, censored
 
 
+def point(filled: Filled, fields: Sequence[Field], planned: Mapping[str, Any]) -> dict[str, Any]:
+    """The point that a form tells, objections noted; where it says nothing, what was planned.
+
+    A choice that brings other inputs with it asks for their values, and leaves out those that no longer apply.
+    """
+    return _point(filled, fields, planned)
+
+
 def _point(filled: Filled, fields: Sequence[Field], planned: Mapping[str, Any]) -> dict[str, Any]:
     """What was done: what the form says, and where it says nothing, what was planned."""
     point = {}
@@ -166,6 +179,11 @@ def _point(filled: Filled, fields: Sequence[Field], planned: Mapping[str, Any]) 
             point[one.name] = one.default
     active = {one.name for one in fields if one.applies(point)}
     for one in fields:
-        if one.name not in point and one.name in active and f"point.{one.name}" not in filled.problems:
+        if (
+            one.name not in point
+            and one.name in active
+            and not one.uncontrolled
+            and f"point.{one.name}" not in filled.problems
+        ):
             filled.problems[f"point.{one.name}"] = "expected a value"
     return {name: value for name, value in point.items() if name in active or filled.get(f"point.{name}")}

@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse
 
 from matloop.orchestrator.lab.recommender import MOST_AHEAD
 from matloop.orchestrator.report import text
+from matloop.orchestrator.strategies.advice.slips import slips
 from matloop.orchestrator.trial import missing
 from matloop.orchestrator.web import bench, reference, rendering
 from matloop.orchestrator.web.access import Access
@@ -23,6 +24,9 @@ PAGE = 100
 
 WHO = "matloop-who"
 """Cookie that remembers the visitor's name, so that nobody types it for every result."""
+
+SAID = "matloop-said"
+"""Cookie with what there is to say about the file that was just read; an address could be made by anybody."""
 
 
 class Site:
@@ -85,6 +89,7 @@ class Site:
             "experiment.html",
             422 if open else 200,
             card=cards.card(trial),
+            doubts=[slip.text for slip in slips(trials, self.service.lab.objectives) if slip.trial == id],
             timeline=timeline(trial, amendments, cards, self.service.completions(id)),
             missing=[o for o in self.service.lab.objectives if o.name in missing(trial, self.service.lab.objectives)],
             corrections=len(amendments),
@@ -179,5 +184,11 @@ def _flash(request: Request) -> str:
         "recommended": f"{text.plural(n, 'recommendation').capitalize()} more."
         if n
         else "No recommendation: the strategy waits for results of what is under way.",
-        "imported": f"{text.plural(n, 'result').capitalize()} recorded from the file.",
+        "imported": f"{text.plural(n, 'result').capitalize()} recorded from the file.{_said(request)}",
     }.get(done, "")
+
+
+def _said(request: Request) -> str:
+    """Remarks on the file that was just read."""
+    remarks = unquote(request.cookies.get(SAID, ""))
+    return f" {rendering.sentence(remarks)}" if remarks else ""

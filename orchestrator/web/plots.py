@@ -61,7 +61,13 @@ def predictions(finished: Sequence[Trial], objective: Objective) -> tuple[Markup
     Only trials that were done as planned count, because what was predicted was the plan.
     """
     rows = [
-        (t, t.prediction.mean[objective.name], t.prediction.std.get(objective.name, np.nan), t.values[objective.name])
+        (
+            t,
+            t.prediction.mean[objective.name],
+            t.prediction.std.get(objective.name, np.nan),
+            t.values[objective.name],
+            *(t.prediction.bounds(objective.name) or (np.nan, np.nan)),
+        )
         for t in finished
         if t.values
         and t.planned is None
@@ -72,13 +78,14 @@ def predictions(finished: Sequence[Trial], objective: Objective) -> tuple[Markup
     ]
     if len(rows) < 3:
         return None
-    mean, std, measured = (np.array(column, dtype=np.float64) for column in list(zip(*rows, strict=True))[1:])
-    known = np.isfinite(std) & (std > 0)
+    columns = list(zip(*rows, strict=True))[1:]
+    mean, std, measured, lowest, highest = (np.array(column, dtype=np.float64) for column in columns)
+    known = np.isfinite(lowest) & (highest > lowest)
     low, high = (float(f(np.concatenate([mean, measured]))) for f in (np.min, np.max))
-    half = 1.645 * np.where(known, std, 0.0)
+    lowest, highest = np.where(known, lowest, mean), np.where(known, highest, mean)
     least, most = (
-        max(float((mean - half).min()), 1.5 * low - 0.5 * high),
-        min(float((mean + half).max()), 1.5 * high - 0.5 * low),
+        max(float(lowest.min()), 1.5 * low - 0.5 * high),
+        min(float(highest.max()), 1.5 * high - 0.5 * low),
     )
     canvas = Canvas(WIDTH, HEIGHT, f"{text.name(objective)} predicted and measured", "predictions")
     x, y = padded(low, high, 48, WIDTH - 10), padded(min(low, least), max(high, most), HEIGHT - 42, 26, 0.03)
@@ -88,23 +95,23 @@ def predictions(finished: Sequence[Trial], objective: Objective) -> tuple[Markup
         statistics.thin(measured - mean, POINTS // 2), statistics.even(len(rows), POINTS // 2)
     ).tolist():
         if known[i]:
-            canvas.line(x(measured[i]), y(mean[i] - half[i]), x(measured[i]), y(mean[i] + half[i]), "interval")
+            canvas.line(x(measured[i]), y(lowest[i]), x(measured[i]), y(highest[i]), "interval")
         tip = (
             f"experiment {rows[i][0].id}: predicted {text.spread(mean[i], std[i])}, measured {text.number(measured[i])}"
         )
         canvas.dot(x(measured[i]), y(mean[i]), 4.5, "dot", tip=tip, link=link(rows[i][0]))
-    return canvas.markup(), _verdict(mean, std, measured, known)
+    return canvas.markup(), _verdict(np.abs(measured - mean), ((lowest <= measured) & (measured <= highest))[known])
 
 
-def _verdict(
-    mean: statistics.Array, std: statistics.Array, measured: statistics.Array, known: np.typing.NDArray[np.bool_]
-) -> str:
-    error = text.number(float(np.abs(measured - mean).mean()))
-    sentence = f"{text.plural(len(mean), 'prediction')}, each made before its measurement; mean error {error}."
-    n = int(known.sum())
+def _verdict(errors: statistics.Array, inside: np.typing.NDArray[np.bool_]) -> str:
+    """From the error of each prediction, and of those with an interval whether it held."""
+    sentence = (
+        f"{text.plural(len(errors), 'prediction')}, each made before its measurement; "
+        f"mean error {text.number(float(errors.mean()))}."
+    )
+    n, held = len(inside), int(inside.sum())
     if n < 5:
         return sentence
-    held = int(np.sum(statistics.levels((measured - mean)[known] / std[known]) <= 0.9))
     low, high = statistics.wilson(held, n)
     if low <= 0.9 <= high:
         judged = "as promised, as far as so few can tell" if n < 50 else "as promised"

@@ -5,7 +5,9 @@ Limits are those of `orchestrator.measurement`, declared so that a client can re
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
@@ -86,6 +88,9 @@ Input = Annotated[
         }
     ),
 ]
+Setting = Annotated[
+    bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | Number | Text, Field(description="value of an input")
+]
 Experiment = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -126,7 +131,9 @@ class ResultsIn(_Strict):
     results: list[ResultIn] = Field(min_length=1, max_length=MOST_RESULTS, description="in any order")
     by: Name = Field("", description="who reports them")
     amend: bool = Field(False, description="let a different result take the place of a recorded one")
-    allow_outside: bool = Field(False, description="take values outside the plausible ranges")
+    allow_outside: bool = Field(
+        False, description="take values outside the plausible ranges, and inputs outside the space"
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -141,13 +148,44 @@ class ResultsIn(_Strict):
     )
 
 
+class Ends(_Strict):
+    """A range; an end that is left out is that of the input."""
+
+    low: Number | None = None
+    high: Number | None = None
+
+
 class RecommendIn(_Strict):
-    """How many recommendations are wanted."""
+    """How many recommendations are wanted, and what is wished of them."""
 
     n: int = Field(1, ge=1, le=MOST_RECOMMENDED, description="how many")
     by: Name = Field("", description="who asks")
+    fixed: dict[Key, Ends | Annotated[list[Setting], Field(min_length=1, max_length=1000)] | Setting] = Field(
+        {}, description="what inputs may be for once: a value, several, or a range", max_length=1000
+    )
+    around: Experiment | None = Field(None, description="id of an experiment whose neighbourhood alone is meant")
+    within: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="how far from it, as a share of each range; a tenth if left out"
+    )
+    vary: list[Key] = Field([], description="inputs that are free in spite of `around`", max_length=1000)
+    same: list[Key] = Field([], description="inputs with one value in all of these experiments", max_length=1000)
+    at_most: dict[Key, Annotated[int, Field(ge=1, le=MOST_RECOMMENDED)]] = Field(
+        {}, description="most different values of inputs in these experiments", max_length=1000
+    )
 
-    model_config = ConfigDict(json_schema_extra={"example": {"n": 2, "by": "Ana"}})
+    given: dict[Key, Number] = Field(
+        {}, description="today's values of inputs that are measured and not set", max_length=1000
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"n": 2, "by": "Ana", "fixed": {"temperature": 800, "gas": ["argon", "nitrogen"]}}
+        }
+    )
+
+    def wishes(self) -> dict[str, Any]:
+        """As `Lab.recommend` takes them."""
+        return self.model_dump(exclude={"n", "by"}, exclude_none=True)
 
 
 class PointsIn(_Strict):
@@ -185,6 +223,7 @@ class ExperimentOut(BaseModel):
     state: Literal["to do", "answered", "failed", "cancelled"]
     point: dict[str, Any] = Field(description="what was done, or is to be done")
     planned: dict[str, Any] | None = Field(description="what had been recommended, where something else was done")
+    conditions: dict[str, float] = Field(description="what was measured of the inputs that nobody sets")
     own: bool = Field(description="reported without having been recommended")
     amended: bool = Field(description="its result was corrected, or set aside: then it is cancelled")
     prediction: dict[str, float] | None = Field(description="expected values, as of before the measurement")
@@ -200,21 +239,25 @@ class ExperimentOut(BaseModel):
         description="whether all limits are kept; null if there are none, or not yet known"
     )
     noise: dict[str, float]
+    doubts: list[str] = Field(description="what looks like a slip of the pen about its values, and what corrects it")
     failure: str
     note: str
     cost: float | None
     by: str
     asked_by: str
+    wish: dict[str, Any] | None = Field(description="what was wished of it when it was asked for")
     proposed_at: datetime
     finished_at: datetime | None
 
 
 class ImportOut(BaseModel):
-    """What a CSV file came to."""
+    """What a file came to."""
 
     recorded: list[int] = Field(description="ids of experiments whose results are new")
     known: list[int] = Field(description="ids of those that were on record already")
     waiting: int = Field(description="rows that have no result yet")
+    remarks: list[str] = Field([], description="what people should know about how the file was read")
+    doubts: list[str] = Field(description="what looks like a slip of the pen among what is new, and what corrects it")
 
 
 class DecisionIn(_Strict):
@@ -335,7 +378,9 @@ def described(objective: Objective) -> dict[str, Any]:
     return told | {name: value for name, value in limits.items() if value is not None}
 
 
-def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
+def experiment(
+    trial: Trial, lab: Lab, amended: set[int], doubts: Mapping[int, Sequence[str]] = MappingProxyType({})
+) -> ExperimentOut:
     """A trial as the interface shows it."""
     spans = {o.name: interval(trial, o.name) for o in lab.objectives}
     return ExperimentOut(
@@ -343,6 +388,7 @@ def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
         state="to do" if trial.state == "running" else trial.state,
         point=dict(trial.point),
         planned=dict(trial.planned) if trial.planned is not None else None,
+        conditions=dict(trial.conditions),
         own=trial.extra.get("origin") == "reported",
         amended=trial.id in amended,
         prediction=dict(trial.prediction.mean) if trial.prediction else None,
@@ -354,11 +400,13 @@ def experiment(trial: Trial, lab: Lab, amended: set[int]) -> ExperimentOut:
         missing=missing(trial, lab.objectives),
         keeps_limits=keeps_limits(trial, lab.objectives) if trial.values and limited(lab.objectives) else None,
         noise=dict(trial.noise),
+        doubts=list(doubts.get(trial.id, ())),
         failure=trial.failure.message if trial.failure else "",
         note=str(trial.info.get("note", "")),
         cost=trial.cost,
         by=trial.worker,
         asked_by=str(trial.extra.get("asked_by", "")),
+        wish=trial.extra.get("wish"),
         proposed_at=datetime.fromtimestamp(trial.proposed_at, UTC),
         finished_at=datetime.fromtimestamp(trial.finished_at, UTC) if trial.finished_at is not None else None,
     )

@@ -12,6 +12,7 @@ from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.lab import Lab
 from matloop.orchestrator.lab.best import Best
 from matloop.orchestrator.lab.fields import fields_of
+from matloop.orchestrator.lab.wishes import Wishes
 from matloop.orchestrator.ledger.history import Amendment, Completion
 from matloop.orchestrator.trial import Trial
 from matloop.orchestrator.web.latest import Latest
@@ -71,13 +72,13 @@ class LabService:
         """Values of an experiment that came later than its first, in order."""
         return [told for told in list(self.lab.history.completions) if told.trial == id]
 
-    async def recommend(self, n: int, by: str) -> list[Trial]:
+    async def recommend(self, n: int, by: str, wishes: Wishes) -> list[Trial]:
         """As `Lab.recommend`, without keeping the server waiting.
 
         Raises:
             Busy: too many wait already.
         """
-        return await self._queued("recommendations", MOST_REQUESTS, self.lab.recommend, n, by)
+        return await self._queued("recommendations", MOST_REQUESTS, self.lab.recommend_as, wishes, n, by)
 
     async def outlook_for(self, delta: float | None, q: int) -> Mapping[str, Any]:
         """As `Lab.outlook`, for a difference and a number of experiments of somebody's choice, likewise.

@@ -40,6 +40,14 @@ class Entrance:
         """Whether all constraints hold."""
         return all(constraint.violation(point) == 0 for constraint in self._constraints)
 
+    def equations(self, points: Sequence[Point], rng: np.random.Generator) -> tuple[Constraint, ...]:
+        """Constraints that small changes of numbers always break, at a tenth of some allowed points at least."""
+        return tuple(
+            constraint
+            for constraint in self._constraints
+            if sum(self._slider.is_tight(constraint, point, rng) for point in points) >= len(points) / 10
+        )
+
     def slide(self, point: Point) -> dict[str, Any]:
         """Where sliding down the violations ends, rounded to steps and few components; it need not be allowed.
 
@@ -68,17 +76,17 @@ class Entrance:
                 current, energy = candidate, lower
         return current if energy == 0 else None
 
-    def towards(self, x: Array, anchor: Array) -> dict[str, Any]:
+    def towards(self, x: Array, anchor: Array, *, slide: bool) -> dict[str, Any]:
         """The first allowed point found by halving the way from a vector outside to an allowed one.
 
-        Where that first point is as far as the allowed one, as it is on equations, a slide from the way may be nearer.
+        Where a way enters only at its end, as it does on equations, slides from it may lead to a nearer one.
         """
         outside, inside = 0.0, 1.0
         best = self._product.decode(anchor)
         for _ in range(HALVINGS):
             middle = (outside + inside) / 2
             point = self._product.decode(x + middle * (anchor - x))
-            if not self.holds(point) and inside == 1.0:
+            if slide and inside == 1.0 and not self.holds(point):
                 point = self.slide(point)
             if self.holds(point):
                 best, inside = point, middle
@@ -87,7 +95,7 @@ class Entrance:
         return best
 
     def pull(self, point: dict[str, Any], x: Array) -> dict[str, Any]:
-        """An allowed point that is nearer to a (d,) vector outside than this one, if steps along the border lead to it."""
+        """An allowed point nearer to a (d,) vector outside than this one, if steps along the border lead to it."""
         code = self._product.encode([point])[0]
         share = 0.5
         for _ in range(PULLS):

@@ -25,8 +25,14 @@ ANCHORS = 48
 RARE = 0.02
 """Share of allowed points below which draws are walks rather than trials and errors."""
 
+SCARCE = 0.2
+"""Share below which all points are tried, of a space that has few."""
+
 LISTED = 20_000
-"""Points of a space at most that are all tried where allowed ones are rare."""
+"""Points that are few."""
+
+TRIES = 100
+"""Random points from which a way inside is looked for before the constraints are refused."""
 
 WALK = 60
 """Steps of a walk, or five for each dimension if these are more."""
@@ -36,9 +42,6 @@ APART = 12
 
 SLIDES = 16
 """Steps of a walk that has to slide back onto the region after each; a quarter of it between two of many draws."""
-
-MOBILE = 0.05
-"""Share of moves that must stay inside for a walk to get anywhere without."""
 
 NEXT = 3
 """Anchors that a vector outside is drawn to."""
@@ -69,19 +72,21 @@ class Feasible:
         held = violations == 0
         allowed = [point for point, holds in zip(draws, held.all(axis=1), strict=True) if holds]
         self.share = len(allowed) / SURVEY
-        self._every = self.listed(LISTED) if self.share < RARE else None
+        self._every = self.listed(LISTED) if self.share < SCARCE else None
+        self._every_codes = product.encode(self._every or ())
         self._anchors = self._every[:] if self._every else allowed
-        rng.shuffle(self._anchors)  # type: ignore[arg-type]
+        rng.shuffle(self._anchors)
         self._anchors = self._anchors[:ANCHORS]
         if self.share < RARE and self._every is None:
             self._search(draws, rng)
         if not self._anchors:
             raise ConfigError(self._none(held), at="constraints")
         self._codes = product.encode(self._anchors)
-        self._thin = False
+        self._equations: tuple[Constraint, ...] = ()
         if self.share < RARE and self._every is None:
-            self._thin = self._spread(max(WALK, 6 * product.dimension), rng) <= MOBILE
-            if self._thin:
+            self._spread(max(WALK, 6 * product.dimension), rng)
+            self._equations = self._entrance.equations(self._anchors, rng)
+            if self._equations:
                 self._spread(SLIDES, rng)
 
     def holds(self, point: Point) -> bool:
@@ -98,7 +103,7 @@ class Feasible:
 
         Exactly so where they hold for at least 2 % of the space. Elsewhere, of a space with few points, any of the
         allowed ones. Else an anchor walks by moves that are as likely as their reverse and stay inside, which comes
-        close to it; where hardly any move does, as on an equation, each slides back.
+        close to it; a move that leaves nothing but equations slides back.
         """
         if self.share >= RARE:
             for _ in range(math.ceil(20 / self.share)):
@@ -107,14 +112,18 @@ class Feasible:
                     return point
         if self._every:
             return dict(self._every[int(rng.integers(len(self._every)))])
-        steps = SLIDES if self._thin else max(WALK, 5 * self._product.dimension)
+        steps = SLIDES if self._equations else max(WALK, 5 * self._product.dimension)
         return self._walk(self._anchors[int(rng.integers(len(self._anchors)))], steps, rng)
 
     def draw(self, n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
         """n draws like those of `sample`; where these are walks, one walk gives several, some steps apart."""
-        if self.share >= RARE or self._every:
+        if self.share >= RARE:
+            some = self._product.draw(math.ceil(1.2 * n / self.share), rng)
+            held = [point for point in some if self.holds(point)][:n]
+            return held + [self.sample(rng) for _ in range(n - len(held))]
+        if self._every:
             return [self.sample(rng) for _ in range(n)]
-        first, later = (SLIDES, SLIDES // 4) if self._thin else (WALK, APART)
+        first, later = (SLIDES, SLIDES // 4) if self._equations else (WALK, APART)
         walkers = [self._walk(anchor, first, rng) for anchor in self._anchors]
         found = list(walkers)
         while len(found) < n:
@@ -125,17 +134,20 @@ class Feasible:
     def near(self, x: Array) -> dict[str, Any]:
         """An allowed point near (d,) float64: the nearest of the product, if that violates nothing.
 
-        Else where sliding down the violations ends. If that is not allowed once rounded to steps and few components:
-        the nearest of where random changes lead from there, and where straight lines to the next anchors first enter.
-        Then each parameter and mixture returns to where it was, if the constraints let it, and steps along the border
-        lead nearer.
+        Else the nearest allowed one, of a space with few. Of others, where sliding down the violations ends. If that is
+        not allowed once rounded to steps and few components: the nearest of where random changes lead from there, and
+        where straight lines to the next anchors first enter. Then each parameter and mixture returns to where it was,
+        if the constraints let it, and steps along the border lead nearer.
         """
         point = self._product.decode(x)
         if self.holds(point):
             return point
+        if self._every:
+            return dict(self._every[int(np.argmin(((self._every_codes - x) ** 2).sum(axis=1)))])
         found = self._entrance.slide(point)
         if not self.holds(found):
-            found = self._nearest(self._within_reach(found, x), x)
+            reached = self._within_reach(found, x)
+            found = reached[int(np.argmin(((self._product.encode(reached) - x) ** 2).sum(axis=1)))]
         return self._entrance.pull(self._entrance.restore(found, point), x)
 
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
@@ -160,8 +172,8 @@ class Feasible:
         return self.near(self._product.encode([child])[0])
 
     def _search(self, draws: Sequence[Point], rng: np.random.Generator) -> None:
-        """Fill up the anchors with what random points slide to; from all draws if none was found from the first."""
-        for number, point in enumerate(draws):
+        """Fill up the anchors with what random points slide to; from more of them if none was found from the first."""
+        for number, point in enumerate(draws[:TRIES]):
             if len(self._anchors) == ANCHORS or (number >= ANCHORS and self._anchors):
                 return
             if (found := self._entrance.enter(point, rng)) is not None:
@@ -173,24 +185,21 @@ class Feasible:
         if self._every is not None:
             return f"expected a point at which all constraints hold, none of all that the space has does; {alone}"
         return (
-            f"found no point at which all constraints hold in {SURVEY} tries, each a random point and the way from it "
-            f"down the violations, so there is none or it is hard to find; {alone}"
+            f"found no point at which all constraints hold in {SURVEY + TRIES} tries, {TRIES} of them from a random "
+            f"point down the violations: there is none, or it is hard to find; {alone}"
         )
 
-    def _spread(self, sweeps: int, rng: np.random.Generator) -> float:
-        """Let the anchors walk from where they came in all over the region; the share of moves that stay inside.
+    def _spread(self, sweeps: int, rng: np.random.Generator) -> None:
+        """Let the anchors walk from where they came in all over the region.
 
         Half of the moves are along differences of two others, which take after the region's shape (ter Braak,
         Statistics and Computing 16 (2006) 239).
         """
-        moves = 0
         for _ in range(sweeps):
             for i, anchor in enumerate(self._anchors):
                 moved = self._step(anchor, np.delete(self._codes, i, axis=0), rng)
                 if moved is not None:
                     self._anchors[i], self._codes[i] = moved, self._product.encode([moved])[0]
-                    moves += 1
-        return moves / (sweeps * len(self._anchors))
 
     def _walk(self, current: Point, steps: int, rng: np.random.Generator) -> dict[str, Any]:
         current = dict(current)
@@ -203,27 +212,29 @@ class Feasible:
         if rng.random() < 0.5 or len(codes) < 2:
             return self._inside(self._product.mutate(point, rng))
         i, j = rng.integers(len(codes), size=2)
-        share = rng.uniform(-1, 1) * rng.random()
+        share = rng.uniform(-1, 1)
         x = self._product.encode([point])[0] + share * (codes[i] - codes[j])
         lower, upper = self._product.bounds
-        if (x < lower).any() or (x > upper).any():  # reflected, a move along a line would not be like its reverse
+        outside = (x < lower) | (x > upper)
+        if outside.any() and not self._equations:  # reflected, a move along a line would not be like its reverse
             return None
+        x = np.where(outside, np.clip(np.where(x < lower, 2 * lower - x, 2 * upper - x), lower, upper), x)
         return self._inside(self._product.decode(x))
 
     def _inside(self, moved: dict[str, Any]) -> dict[str, Any] | None:
-        """A moved point if it is allowed, or could be made so where that is the only way."""
-        if not self.holds(moved) and self._thin:
+        """A moved point if it is allowed, or could be made so if only equations do not hold; else None.
+
+        Slid back over a boundary, points would crowd there.
+        """
+        violated = [constraint for constraint in self._constraints if constraint.violation(moved) > 0]
+        if violated and all(constraint in self._equations for constraint in violated):
             moved = self._entrance.slide(moved)
-        return moved if self.holds(moved) else None
+            violated = [] if self.holds(moved) else violated
+        return None if violated else moved
 
     def _within_reach(self, slid: dict[str, Any], x: Array) -> list[dict[str, Any]]:
         """Allowed points on the way from a vector to the next anchors, and by random changes from where it slid to."""
-        if self._every:
-            return self._every
         nearest = self._codes[np.argsort(((self._codes - x) ** 2).sum(axis=1), kind="stable")[:NEXT]]
-        found = [self._entrance.towards(x, code) for code in nearest]
+        found = [self._entrance.towards(x, code, slide=bool(self._equations)) for code in nearest]
         descended = self._entrance.descend(slid, derive("near"))
         return found + ([descended] if descended is not None else [])
-
-    def _nearest(self, points: Sequence[dict[str, Any]], x: Array) -> dict[str, Any]:
-        return dict(points[int(np.argmin(((self._product.encode(points) - x) ** 2).sum(axis=1)))])

@@ -16,6 +16,12 @@ from matloop.search_spaces.experiment.product import Product
 STEPS = 60
 """Slides at most."""
 
+CLOSE = 8
+"""Places close by at which an equation is told from an inequality: at the border of one, half of them are inside."""
+
+NEAR = 1e-4
+"""Of a range: how close."""
+
 PROBE = 1e-6
 """Of a range: the step by which slopes are estimated."""
 
@@ -50,13 +56,15 @@ class Slider:
         for parameter in product.box.parameters if product.box else ():
             if parameter.coding is None:
                 self._ranges[parameter.name] = parameter.low, parameter.high
-            if parameter.step:
+            if parameter.step or parameter.fixed:
                 self._stepped.add(parameter.name)
         self._mixtures: dict[str, Mixture] = {}
         for mixture in product.mixtures:
             for name in mixture.components:
                 self._mixtures[name] = mixture
                 self._ranges[name] = 0.0, mixture.total
+                if mixture.step is not None:
+                    self._stepped.add(name)
 
     def slide(self, point: Point, *, within: bool = False) -> Point:
         """A point near this one that violates less, most often nothing.
@@ -84,6 +92,22 @@ class Slider:
                 least, most = rooms[mixture]
                 values |= zip(mixture.components, project(amounts, least, most, mixture.total).tolist(), strict=True)
         return values
+
+    def is_tight(self, constraint: Constraint, point: Point, rng: np.random.Generator) -> bool:
+        """Whether a constraint that holds at a point holds at none of some places close by."""
+        names = [
+            name for name in constraint.names if name in point and name in self._ranges and name not in self._stepped
+        ]
+        if not names:
+            return False
+        for _ in range(CLOSE):
+            moved = dict(point)
+            for name, step in zip(names, rng.normal(0.0, NEAR, len(names)).tolist(), strict=True):
+                low, high = self._ranges[name]
+                moved[name] += step * (high - low)
+            if constraint.violation(moved) == 0:
+                return False
+        return True
 
     def _slope(self, constraint: Constraint, values: Point, still: set[str]) -> tuple[float, dict[str, float]] | None:
         """How far to go, and in which direction, in shares of the ranges; None where there is no slope."""

@@ -24,7 +24,7 @@ def test_the_guide(tmp_path):
     commands = [c for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL) for c in split(block)]
     serving = [c for c in commands if c.startswith("matloop ")]
     asking = [c for c in commands if c.startswith("curl ")]
-    assert len(serving) == 2 and len(asking) == 9 and len(commands) == 11
+    assert len(serving) == 2 and len(asking) == 10 and len(commands) == 12
     for command in serving:
         assert f"matloop serve {name}" in command
     server = Server(tmp_path / name, *serving[1].split()[3:], directory=None)
@@ -35,7 +35,8 @@ def test_the_guide(tmp_path):
     assert answers[0]["counts"]["to do"] == 0 and [e["id"] for e in answers[2]] == [0, 1, 2]
     assert [e["state"] for e in answers[4]] == ["answered", "failed", "answered"]
     assert answers[5]["state"] == "cancelled" and answers[6] == {}
-    assert answers[8] == {"recorded": [], "known": [], "waiting": 0}
+    assert answers[7]["measured"][0]["values"] == {"yield": 61.5} and answers[7]["expected"] == []
+    assert answers[9] == {"recorded": [], "known": [], "waiting": 0}
     assert len(read(tmp_path / "runs" / "furnace" / "ledger.db").trials) == 4
 
 

@@ -266,3 +266,17 @@ def test_spaces_with_a_past_say_so(tmp_path):
     assert isinstance(box, Recalling) and isinstance(Pool(points=[{"a": 1}]), Recalling)
     assert isinstance(Experiment(parameters={"x": {"type": "float", "low": 0, "high": 1}}), Recalling)
     assert not box.knows({"x": "warm"})
+
+
+def test_a_formula_that_is_no_candidate_any_more_is_still_known():
+    pytest.importorskip("pymatgen")
+    from matloop.search_spaces.formulas.space import Formulas
+
+    past = on_record({"formula": "Al2O3"}, {"formula": "Fe2O3"}, {"formula": "??"})
+    before, after = Formulas(formulas=["Fe2O3", "TiO2"]), Formulas(formulas=["Fe2O3", "TiO2"], past=past)
+    points = [{"formula": "Fe2O3"}, {"formula": "TiO2"}]
+    assert np.array_equal(before.encode(points), after.encode(points))
+    assert len(np.unique(after.encode([*points, {"formula": "Al2O3"}]), axis=0)) == 3
+    assert [point["formula"] for point in after.points] == ["Fe2O3", "TiO2"]
+    with pytest.raises(InvalidPoint, match="formula to be one of the candidates, got 'Al2O3'; list it again"):
+        before.encode([{"formula": "Al2O3"}])

@@ -14,6 +14,7 @@ from rich.text import Text
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.lab import Lab, asked, predictions
 from matloop.orchestrator.lab.fields import shown
+from matloop.orchestrator.lab.sheets import Reading
 from matloop.orchestrator.lab.tables import cell
 from matloop.orchestrator.report import text
 from matloop.orchestrator.report.forecast import Forecast
@@ -23,12 +24,15 @@ SHOWN = 50
 """Points on the screen; a file has all of them."""
 
 
-def predict(lab: Lab, points: Path, *, csv: Path | None, console: Console) -> list[Forecast]:
+def predict(
+    lab: Lab, points: Path, how: Reading | None = None, *, csv: Path | None, console: Console
+) -> list[Forecast]:
     """Predict the points in a table, show them, and write them to a file if one is named.
 
     Args:
         lab: open.
         points: table with a row for each, as `recommend --csv` writes it; only the inputs are read.
+        how: what the table does not say itself.
         csv: file to write; never overwritten.
         console: where they are printed.
 
@@ -38,10 +42,10 @@ def predict(lab: Lab, points: Path, *, csv: Path | None, console: Console) -> li
     try:
         content = points.read_bytes()
     except OSError as error:
-        raise MatloopError(f"cannot read {points}: {error.strerror}; give a table in CSV format") from error
+        raise MatloopError(f"cannot read {points}: {error.strerror}; give a table, CSV or Excel") from error
     if csv is not None and csv.exists():
         raise MatloopError(f"{csv} is already there and is not overwritten; choose another name")
-    found = lab.forecast(asked.read(content, lab.layout, source=str(points)))
+    found = lab.forecast(asked.read(content, lab.layout, source=str(points), how=how))
     console.print(page(found[:SHOWN], lab))
     if len(found) > SHOWN:
         console.print(f"… and {len(found) - SHOWN:,} more" + ("" if csv else "; write all of them with --csv FILE"))

@@ -12,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from matloop.orchestrator.cli.changes import since_opened
 from matloop.orchestrator.cli.progress import duration, per_time, quantity
 from matloop.orchestrator.composition.config import load
 from matloop.orchestrator.composition.files import campaign_file, expanded
@@ -24,6 +25,7 @@ from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.ledger.lock import read_holder
 from matloop.orchestrator.report import ending
 from matloop.orchestrator.report.text import SIGNS, compact, outcome
+from matloop.orchestrator.strategies.advice.slips import advice, slips
 from matloop.orchestrator.trial import Objective, Trial, best, comparable, limited, missing
 
 WAITING = 20  # recommendations that are listed
@@ -62,9 +64,11 @@ def recorded(directory: Path) -> Path:
 
 
 def show(directory: Path, console: Console) -> None:
-    """Print the state of a campaign."""
+    """Print the state of a campaign, and what its file would change if it was opened now."""
     history = read(directory / "ledger.db")
     console.print(page(history, holder(directory), time.time(), directory))
+    for line in since_opened(directory, history):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if history.damage:
         console.print(Text(f"\n{damaged(history, directory)}", style="bold red"), soft_wrap=True)
 
@@ -110,6 +114,9 @@ def page(history: History, writer: str | None, now: float, campaign: Path | str 
         if len(waiting) > WAITING:
             parts.append(Text(f"  and {len(waiting) - WAITING} more"))
     parts += _unfinished(history, config)
+    for name in seen:
+        slipped = slips(history.of(name), objectives_of(history, name))
+        parts += [Text(f"\n{advice(slip, campaign)}", style="yellow") for slip in slipped]
     failures = Counter((t.study, t.failure.cause, t.failure.message) for t in history.trials if t.failure)
     if failures:
         parts.append(Text("\nfailures"))

@@ -16,6 +16,8 @@ from matloop.orchestrator.trial import Objective, Trial
 if TYPE_CHECKING:
     from botorch.models.model import Model
 
+    from matloop.orchestrator.strategies.modelled.scales import Scale
+
 LEAST_CHANCE = 0.05
 """Smaller chances are not told apart in words: in `benchmarks/stopping.py` they came true more often than they said."""
 
@@ -52,9 +54,15 @@ class Goal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Highest:
-    """The best value of one objective; gains are in its unit."""
+    """The best value of one objective; gains are in its unit.
+
+    Attributes:
+        objective: which one.
+        scale: between the model's units and gains; None where they are the same.
+    """
 
     objective: Objective
+    scale: Scale | None = None
 
     @property
     def name(self) -> str:
@@ -68,7 +76,7 @@ class Highest:
 
     def worth(self, known: torch.Tensor, others: torch.Tensor) -> Best:
         """See `Goal`."""
-        return Best(known, others)
+        return Best(known, others) if self.scale is None else Best(self.scale.gains(known), self.scale.gains(others))
 
     def least(self, model: Model, known: torch.Tensor, answered: Sequence[Trial]) -> float:
         """Standard deviation of a measurement around the truth, but at least 1 % of the range of the values."""
@@ -78,7 +86,15 @@ class Highest:
             noise = float((measured.variance - function.variance).clamp_min(0.0).sqrt().max())
         name = self.objective.name
         values = [t.values[name] for t in answered if t.values is not None and name in t.values] or [0.0]
-        return max(noise, 0.01 * (max(values) - min(values)), 1e-12 * max(1.0, *(abs(v) for v in values)))
+        least = max(noise, 0.01 * (max(values) - min(values)), 1e-12 * max(1.0, *(abs(v) for v in values)))
+        if self.scale is None or self.scale.plain:
+            return least
+        gains = torch.tensor([-self.objective.loss(v) for v in values], dtype=torch.float64)
+        units = self.scale.units(gains)
+        top, span = units.max(), float(units.max() - units.min())
+        best = float(self.scale.gains(top))
+        grown = float(self.scale.gains(top + max(noise, 0.01 * span, 1e-12))) - best
+        return max(grown, 1e-12 * abs(best), 1e-300)
 
     def text(self, probability: float, delta: float, gain: float, q: int) -> str:
         """See `Goal`."""
@@ -91,10 +107,10 @@ class Highest:
 
 @dataclass(frozen=True, slots=True)
 class Tradeoff:
-    """The front of several objectives; gains are shares of the hypervolume that is dominated so far.
+    """The front of several objectives, as models see them; gains are shares of the hypervolume dominated so far.
 
     Attributes:
-        reference: (m,) float64, gains that are worth nothing any more.
+        reference: (m,) float64, gains, as models see them, that are worth nothing any more.
     """
 
     reference: torch.Tensor
@@ -138,7 +154,7 @@ class Target:
     """Values within a range; each point within counts one.
 
     Attributes:
-        interval: (2, m) float64, lowest and highest gain, infinite where open.
+        interval: (2, m) float64, lowest and highest gain as models see it, infinite where open.
     """
 
     interval: torch.Tensor

@@ -36,6 +36,7 @@ from matloop.orchestrator.trial import Trial
 if TYPE_CHECKING:
     from botorch.models.model import Model
 
+
 MODELS = 32
 """Models with other hyperparameters, if the fitted one can draw them."""
 
@@ -49,7 +50,7 @@ MEASURED, CANDIDATES = 128, 320
 """Most points of each kind that functions are drawn at: those with the highest plausible values."""
 
 RECORD_PRIOR = 10.0
-"""As `record.PRIOR`, for `spread`."""
+"""Predictions that came true exactly as stated, which are added to the record where `spread` is read off it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

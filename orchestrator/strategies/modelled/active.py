@@ -10,6 +10,7 @@ closed form. The features of a network are clustered around what is known
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -25,6 +26,7 @@ from matloop.orchestrator.strategies.advice.lesson import Lesson, lesson, nothin
 from matloop.orchestrator.strategies.modelled.clusters import Clusters, embedding
 from matloop.orchestrator.strategies.modelled.modelled import OUTLOOK_CANDIDATES, Batch, ModelBased, quiet
 from matloop.orchestrator.strategies.modelled.variances import Measure, Variances
+from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.tried import Reserved
 from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered
 
@@ -127,17 +129,19 @@ class ActiveLearning(ModelBased):
         points = self._samples(self.candidates or most, reserved, rng)
         if not points:
             return Batch(())
-        x = self._encode(points)
+        everywhere = self._everywhere(points, rng) if name == "integrated_variance" else []
+        x = self._encode([*points, *everywhere])
         criterion = self._criterion(name, model, x, [t.point for t in pending])
         picks: list[int] = []
         reasons: list[str] = []
         extras: list[dict[str, Any]] = []
         for _ in range(min(n, len(points))):
             score = criterion.score()
-            score[picks] = -torch.inf
+            score[picks] = score[len(points) :] = -torch.inf
             best = int(score.argmax())
             reasons.append(criterion.reason(best))
-            choice = Choice(name=name, points=points, x=x, values=score, chosen=best, logarithmic=False)
+            among = slice(len(points))
+            choice = Choice(name=name, points=points, x=x[among], values=score[among], chosen=best, logarithmic=False)
             extras.append(self._notes(model, points[best], x[best], choice))
             picks.append(best)
             criterion.add(best)
@@ -147,6 +151,12 @@ class ActiveLearning(ModelBased):
             for i, prediction, reason, extra in zip(picks, predictions, reasons, extras, strict=True)
         ]
         return Batch(proposals, x)
+
+    def _everywhere(self, points: Sequence[Point], rng: np.random.Generator) -> list[Point]:
+        """Where the model has to be good besides these candidates: the whole space, if they are from a part of it."""
+        if not self._narrowed:
+            return []
+        return Sampler(self._whole).draw(len(points), self._tried, self._tried.pending(()), rng)
 
     def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Lesson | None:
         """How uncertain the model is over the space, and how much less so after q more measurements.
@@ -184,7 +194,7 @@ class ActiveLearning(ModelBased):
             self._criterion(self._rule(model), model, x, waiting),
             q,
             answered=self._answered,
-            objectives=self.objectives,
+            objectives=self._named(),
             caution=self._caution(range(len(self.objectives))),
         )
 
@@ -202,6 +212,13 @@ class ActiveLearning(ModelBased):
 
     def _variances(self, model: Model, x: torch.Tensor, pending: list[Point], measure: Measure) -> Variances:
         unseen = self._encode([t.point for t in self._answered[self._count_fitted() :]] + pending)
-        gains = self._gains()
-        spread = torch.stack([column[column.isfinite()].var(correction=0) for column in gains.T])
-        return Variances(model, x, unseen, measure=measure, spread=spread, objectives=self.objectives)
+        units = self._outcomes().units
+        spread = torch.stack([column[column.isfinite()].var(correction=0) for column in units.T])
+        return Variances(model, x, unseen, measure=measure, spread=spread, objectives=self._named())
+
+    def _named(self) -> list[Objective]:
+        """The objectives, with the unit in which the model is uncertain of them."""
+        return [
+            o if scale.plain else replace(o, unit=f"on the scale of the model, {scale.warp.name}")
+            for o, scale in zip(self.objectives, self._outcomes().scales.each, strict=True)
+        ]

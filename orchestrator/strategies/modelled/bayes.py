@@ -7,7 +7,7 @@ greedy batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -27,11 +27,12 @@ from matloop.orchestrator.strategies.modelled.analytic import InRange
 from matloop.orchestrator.strategies.modelled.candidates import Evaluated, climb, evaluate
 from matloop.orchestrator.strategies.modelled.cost import LEARNED, Cost
 from matloop.orchestrator.strategies.modelled.feasibility import Feasibility, informative
+from matloop.orchestrator.strategies.modelled.levels import Levels
 from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
 from matloop.orchestrator.strategies.modelled.replication import worth_repeating
 from matloop.orchestrator.strategies.modelled.weighting import Weights
 from matloop.orchestrator.strategies.tried import Reserved, key
-from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, best, goals, limited
+from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered, goals, limited
 from matloop.surrogates.outputs import subset
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Bayesian(ModelBased):
         cost: str | None = None,
         cost_budget: float | None = None,
         replicate: Literal["never", "auto"] = "never",
+        drift: str | None = None,
         explain: bool = True,
         seed: int = 0,
     ) -> None:
@@ -128,6 +130,8 @@ class Bayesian(ModelBased):
             cost_budget: of cost; as it is spent, cost counts for less, and for nothing in the end. None: it always
                 counts in full.
             replicate: auto measures a known point again where noise hides which one is best.
+            drift: take away what slowly changes between experiments: "order" of the results, "time" at which they came,
+                or a parameter, such as a batch, that recommendations leave as it was in the last experiment.
             explain: record with each proposal why it was made; false saves the time.
             seed: of the fits and the space-filling points.
         """
@@ -153,6 +157,7 @@ class Bayesian(ModelBased):
         self._cost = None if cost is None else Cost(cost, space=space, budget=cost_budget, seed=seed)
         self._failed: list[tuple[int, Point]] = []
         self._classifier: tuple[int, int, Feasibility] | None = None
+        self._levels = Levels(space) if target is None and len(sought) == 1 else None
         super().__init__(
             space=space,
             objectives=objectives,
@@ -162,6 +167,7 @@ class Bayesian(ModelBased):
             refit_every=refit_every,
             explain=explain,
             seed=seed,
+            drift=drift,
         )
 
     def tell(self, trial: Trial) -> None:
@@ -183,7 +189,7 @@ class Bayesian(ModelBased):
         task = self._task(model)
         nothing = self._encode([])
         function = acquisition(
-            "target_range", task.goal, task.utility, task.x, task.y, nothing, self.beta, self._interval
+            "target_range", task.goal, task.utility, task.x, task.y, nothing, self.beta, self._range()
         )
         return evaluate(function, x)[:, None]
 
@@ -196,14 +202,22 @@ class Bayesian(ModelBased):
         proposals, considered = [], None
         for _ in range(n):
             function = self._function(task, chosen)
-            choice = self._best(task, function, weights, self._candidates(task.merit, reserved, rng), reserved, rng)
+            candidates, known = self._candidates(task.merit, reserved, rng), torch.cat([task.x, chosen])
+            choice, new = None, ""
+            if self._levels is not None and task.kept and self._levels.due(len(task.x), len(chosen)):
+                top = float(task.y[task.kept].max())
+                worth = partial(self._levels.worth_a_look, task.goal, known=known, best=top)
+                choice = self._best(task, function, weights, candidates, reserved, rng, worth)
+                new = "" if choice is None else self._levels.name(choice.x[choice.chosen], known)
+            choice = choice or self._best(task, function, weights, candidates, reserved, rng)
             if choice is None:
                 break
             point, place = choice.points[choice.chosen], choice.x[choice.chosen]
             value: float | None = float(choice.values[choice.chosen])
             again = self._worth_repeating(task, place, chosen)
-            if again is not None and key(self._answered[again].point) not in reserved:
-                point, place, choice, value = self._answered[again].point, task.x[again], None, None
+            repeated = None if again is None else self._conditions.planned(self._answered[again].point)
+            if again is not None and repeated is not None and key(repeated) not in reserved:
+                point, place, choice, value = repeated, task.x[again], None, None
             if choice is not None and considered is None:
                 considered = choice.x
             reserved.add(key(point))
@@ -213,6 +227,7 @@ class Bayesian(ModelBased):
                 feasible = float(weights.feasibility.log_probability(place[None])[0].exp())
             prediction = self._predict(model, place[None])[0]
             reason = self._reason(task, prediction, value, feasible) + self._limits_reason(task, place)
+            reason += f"; first look at {new}" if new else ""
             extra = self._notes(model, point, place, choice, feasible)
             proposals.append(Proposal(point=point, prediction=prediction, reason=reason, extra=extra))
         return Batch(proposals, considered)
@@ -221,11 +236,11 @@ class Bayesian(ModelBased):
         """What is known and sought, for the choice of a batch."""
         x, y = self._encode(t.point for t in self._answered), self._settled(model)
         wanted, kept = self.limits.goals, self.limits.kept(self._answered)
-        utility = Utility.of(self._gains()[:, wanted])
+        utility = Utility.of(self._outcomes().units[:, wanted])
         merit = utility(y[:, wanted]).sum(dim=1)
         if self.limits:
             with torch.no_grad():
-                chance = self.limits.log_probability(model, x)
+                chance = self._bounds.log_probability(model, x)
             inside = torch.zeros(len(x), dtype=torch.bool)
             inside[kept] = True
             span = float(merit.max() - merit.min()) + 1.0
@@ -237,23 +252,24 @@ class Bayesian(ModelBased):
         if task.seeking:
             outcome = subset(task.model, self.limits.outputs)
             waiting = chosen if len(chosen) else None
-            return InRange(outcome, low=self.limits.low, high=self.limits.high, pending=waiting)
+            return InRange(outcome, low=self._bounds.low, high=self._bounds.high, pending=waiting)
         x, y = task.x[task.kept], task.y[task.kept]
-        return acquisition(self.acquisition, task.goal, task.utility, x, y, chosen, self.beta, self._interval)
+        return acquisition(self.acquisition, task.goal, task.utility, x, y, chosen, self.beta, self._range())
 
     def _worth_repeating(self, task: Task, place: torch.Tensor, chosen: torch.Tensor) -> int | None:
-        """Index of the answered trial that is better measured again; None if there is none."""
-        if self.replicate != "auto" or task.seeking:
+        """Index of the answered trial to repeat, of those whose points may still be proposed; None if there is none."""
+        inside = [i for i in task.kept if self._is_inside(self._answered[i].point)]
+        if self.replicate != "auto" or task.seeking or not inside:
             return None
-        again = worth_repeating(task.goal, task.x[task.kept], place, chosen)
-        return None if again is None else task.kept[again]
+        again = worth_repeating(task.goal, task.x[inside], place, chosen)
+        return None if again is None else inside[again]
 
     def _weights(self, task: Task) -> Weights:
         logarithmic = task.seeking or self.acquisition.startswith("log_") or self.acquisition == "target_range"
         classifier = self._feasibility() if self.feasibility and self._failed else None
         weights = Weights(logarithmic, float(task.utility(task.y).min()), classifier)
         if self.limits and not task.seeking:
-            weights = replace(weights, kept=partial(self.limits.log_probability, task.model))
+            weights = replace(weights, kept=partial(self._bounds.log_probability, task.model))
         if self._cost is None:
             return weights
         cost, learned = self._cost.logarithm(self._encode), self._cost.source == LEARNED
@@ -266,7 +282,7 @@ class Bayesian(ModelBased):
             story = [(float(i), True, t.point) for i, t in enumerate(self._answered)]
             story += [(i - 0.5, False, p) for i, p in self._failed]  # before the answer that came next
             story.sort(key=lambda event: event[0])
-            bounds = np.asarray(self.space.bounds) if isinstance(self.space, Vectorised) else None
+            bounds = np.asarray(self._whole.bounds) if isinstance(self._whole, Vectorised) else None
             x = self._encode([p for *_, p in story]).numpy()
             self._classifier = *counts, Feasibility(x, [worked for _, worked, _ in story], bounds)
         return self._classifier[2]
@@ -275,11 +291,18 @@ class Bayesian(ModelBased):
         kept = self.limits.kept(self._answered)
         if not self._ready() or not kept:
             return None
-        if self._interval is not None:
-            return Target(self._interval)
+        if (wanted := self._range()) is not None:
+            return Target(wanted)
         if len(self.limits.goals) > 1:
             return Tradeoff.of(self._settled(self._model())[kept][:, self.limits.goals])
-        return Highest(self.objectives[self.limits.goals[0]])
+        first = self.limits.goals[0]
+        return Highest(self.objectives[first], self._outcomes().scales.each[first])
+
+    def _range(self) -> torch.Tensor | None:
+        """(2, m) lowest and highest value wanted of what is sought, in model units; None if there is no target."""
+        if self._interval is None:
+            return None
+        return self._outcomes().scales.some(self.limits.goals).limits(self._interval)
 
     def _works(self, x: torch.Tensor) -> torch.Tensor | None:
         if not (self.feasibility and self._failed):
@@ -293,7 +316,7 @@ class Bayesian(ModelBased):
         points = self._samples(self.candidates, reserved, rng)
         if isinstance(self.space, Evolvable):
             order = merit.argsort(descending=True, stable=True)[:LEADERS].tolist()
-            parents = [self._answered[i].point for i in order]
+            parents = self._inside([self._conditions.planned(self._answered[i].point) for i in order])
             mutants = [self.space.mutate(parents[i % len(parents)], rng) for i in range(self.candidates)]
             points += self._untried(mutants, reserved)
         return points
@@ -306,12 +329,33 @@ class Bayesian(ModelBased):
         points: list[Point],
         reserved: Reserved,
         rng: np.random.Generator,
+        worth: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> Choice | None:
-        """Untried point with the largest acquisition value, among those that were considered."""
+        """Untried point with the largest acquisition value, among those that were considered.
+
+        Args:
+            task: what is known and sought.
+            function: the acquisition function.
+            weights: what it is weighed by.
+            points: where to look first.
+            reserved: keys of points that may not be chosen.
+            rng: of the search.
+            worth: which of (n, d) encoded points may be chosen, (n,) bool; None for all of them.
+
+        Returns:
+            None if there is none.
+        """
+
+        def score(points: Sequence[Point], x: torch.Tensor) -> torch.Tensor:
+            values = weights.score(function, points, x)
+            return values if worth is None else torch.where(worth(x), values, -torch.inf)
+
+        found = Evaluated(self._encode, score)
+        found.add(points)
+        if worth is not None and not found.values.isfinite().any():
+            return None
         if not points:
             return None
-        found = Evaluated(self._encode, lambda points, x: weights.score(function, points, x))
-        found.add(points)
         if not isinstance(self.space, Finite):
             if isinstance(self.space, Vectorised):
                 starts = found.x[found.leaders(self.restarts)]
@@ -329,18 +373,19 @@ class Bayesian(ModelBased):
         )
 
     def _untried(self, points: Sequence[Point], reserved: Reserved) -> list[Point]:
-        return [p for p in points if (k := key(p)) not in reserved and k not in self._tried]
+        return [p for p in self._now(points) if (k := key(p)) not in reserved and k not in self._tried]
 
     def _limits_reason(self, task: Task, place: torch.Tensor) -> str:
         """What is to be said of limits, behind the reason."""
         if not self.limits or task.seeking:
             return ""
-        chances = self.limits.chances(task.model, place)
+        chances = self._bounds.chances(task.model, place)
         told = (f"{o.name} {o.limits} ({100 * chances[o.name]:.0f} %)" for o in limited(self.objectives))
         return f"; chance to keep {', '.join(told)}"
 
     def _reason(self, task: Task, prediction: Prediction, value: float | None, feasible: float | None) -> str:
         caution = "" if feasible is None or feasible > 0.95 else f"; works with a probability of {100 * feasible:.0f} %"
+        caution += self._outcomes().words(self.objectives, self._answered)
         if task.seeking and value is not None:
             chance = 100 * float(np.exp(min(value, 0.0)))
             return (
@@ -354,16 +399,20 @@ class Bayesian(ModelBased):
             return f"predicted {expected}; likeliest to lie in the target range{probability}{caution}"
         if len(self.limits.goals) > 1:
             return f"expected to enlarge the dominated hypervolume most (log of the increase {value:.3g}){caution}"
-        goal = self.objectives[self.limits.goals[0]]
+        goal, scale = self.objectives[self.limits.goals[0]], self._outcomes().scales.each[self.limits.goals[0]]
         name, unit = goal.name, goal.unit and " " + goal.unit
-        found = best(self._answered, goal, self.objectives)
-        so_far = "" if found is None else f", best so far {(found.values or {})[name]:.4g}{unit}"
+        top = torch.tensor(-torch.inf, dtype=torch.float64)
+        if task.kept:
+            top = self._outcomes().pooled[task.kept, self.limits.goals[0]].nan_to_num(nan=-torch.inf).max()
+        reached = float(scale.gains(top))
+        so_far = f", best so far {-goal.loss(reached):.4g}{unit}" if bool(top.isfinite()) else ""
         expected = f"predicted {prediction.mean[name]:.4g} ± {prediction.std[name]:.2g}{so_far}"
         if value is None:
             return f"{expected}; measured again, since noise hides whether it is the best"
         match self.acquisition:
             case "log_ei" | "log_nei":
-                size = "" if self._cost else f" {float(np.exp(value) * task.utility.spread[0]):.2g}{unit}"
+                better = float(scale.gains(top + np.exp(value) * task.utility.spread[0])) - reached
+                size = f" {better:.2g}{unit}" if bool(top.isfinite()) and not self._cost else ""
                 per = " per unit of cost is largest" if self._cost else ""
                 return f"{expected}; expected improvement{size}{per}{caution}"
             case "ucb":

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,16 @@ from gpytorch.utils.warnings import NumericalWarning
 from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, NoPrediction, SpaceExhausted
 from matloop.orchestrator.options import at_least
-from matloop.orchestrator.protocols import Encodable, Lenient, Redrawable, Space, Surrogate, require
+from matloop.orchestrator.protocols import (
+    Encodable,
+    Lenient,
+    Redrawable,
+    Situated,
+    Space,
+    Surrogate,
+    Vectorised,
+    require,
+)
 from matloop.orchestrator.protocols.strategies import Outlook as Ahead
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.orchestrator.strategies.advice import optimum, stopping
@@ -26,14 +36,19 @@ from matloop.orchestrator.strategies.advice.prospects import prospects
 from matloop.orchestrator.strategies.advice.record import STRETCH, Record
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
 from matloop.orchestrator.strategies.modelled import values
+from matloop.orchestrator.strategies.modelled.conditions import Conditions
+from matloop.orchestrator.strategies.modelled.drift import Drift
+from matloop.orchestrator.strategies.modelled.outcomes import Outcomes
 from matloop.orchestrator.strategies.modelled.transfer import WITH_EARLIER, split, transferred, trust
 from matloop.orchestrator.strategies.modelled.values import Limits
 from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
+from matloop.orchestrator.strategies.spread import Spread
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
 from matloop.orchestrator.trial import Objective, Point, Prediction, Proposal, Trial, Unanswered
 from matloop.surrogates.gaussian_process.gp import GP
 from matloop.surrogates.outputs import fit_each, subset
+from matloop.surrogates.uncertainty.interval import interval
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
@@ -80,17 +95,19 @@ class ModelBased(ABC):
         refit_every: int,
         explain: bool,
         seed: int,
+        drift: str | None = None,
     ) -> None:
         at_least(2, self.name, initial=initial)
         at_least(1, self.name, refit_every=refit_every)
         if not objectives:
             raise ConfigError(f"{self.name}: expected at least one objective, got none; name one under `objectives`")
-        self.space = space
+        self.space = self._whole = space
         self.objectives = objectives
         self.limits = Limits(objectives)
         self.initial = initial
         self.refit_every = refit_every
         self.explain = explain
+        self._drift = None if drift is None else Drift(drift, space)
         self._encoder = require(space, Encodable, self.name)  # type: ignore[type-abstract]
         told, self.earlier = split(data)
         self._surrogate = surrogate or _default(space)
@@ -99,11 +116,14 @@ class ModelBased(ABC):
             self._surrogate = transferred(self._surrogate, self.earlier, self._encode, objectives)
         self._seed = seed
         self._sampler = Sampler(space)
-        self._start = SpaceFilling(space=space, seed=seed)
+        self._start: SpaceFilling | Spread = SpaceFilling(space=space, seed=seed)
         self._tried = Tried()
+        self._part: Any = None  # of the space, while one is asked for
+        self._conditions = Conditions(space)
         self._answered: list[Trial] = []
         self._fitted: tuple[int, Model] | None = None
         self._record = Record(objectives)
+        self._outcomes_: tuple[int, Outcomes] | None = None
         self._explainer: tuple[Model, int, Explainer] | None = None
         for trial in told:
             self._check(trial)
@@ -118,7 +138,8 @@ class ModelBased(ABC):
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n points; see `Strategy.ask`."""
         if not self._ready():
-            return self._start.ask(n, pending, rng)
+            proposals = self._start.ask(n, pending, rng)
+            return [replace(p, point=now) for p in proposals for now in self._now([p.point])]
         reserved = self._tried.pending(pending)
         with torch_seed(int(rng.integers(2**63))), quiet():
             model = self._model()
@@ -126,13 +147,27 @@ class ModelBased(ABC):
                 model = model.redraw(int(rng.integers(2**63)))
             batch = self._propose(n, model, pending, reserved, rng)
             proposals = list(batch.proposals)
-            if self.explain and batch.considered is not None:
+            if self.explain and batch.considered is not None and not self._narrowed:
                 ahead = self._glance(model, batch.considered, pending)
                 if ahead is not None:
                     proposals[0] = replace(proposals[0], extra={**proposals[0].extra, "outlook": ahead.as_json()})
         if not proposals and not pending:
             raise exhausted(self.space)
-        return proposals
+        return self._conditions.noted(proposals, self._given)
+
+    def ask_within(
+        self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator, part: Space
+    ) -> list[Proposal]:
+        """Propose from a part of the space, by a model of all that was measured; see `AsksWithin.ask_within`."""
+        sampler, start = self._sampler, self._start
+        known = [trial.point for trial in self._answered]
+        self._sampler, self._start = Sampler(part), Spread(part, known, self._tried)
+        self.space = self._part = part
+        try:
+            return self.ask(n, pending, rng)
+        finally:
+            self.space, self._part = self._whole, None
+            self._sampler, self._start = sampler, start
 
     def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Ahead | None:
         """What there is still to be had; see `WithOutlook.outlook` and `stopping.outlook`.
@@ -148,12 +183,13 @@ class ModelBased(ABC):
             kept = self.limits.kept(self._answered)
             gains = self._settled(model)[kept][:, self.limits.goals]
             worth = goal.score(gains, torch.full_like(gains, 1e-12))
-            best = [self._answered[kept[i]].point for i in worth.argsort(descending=True, stable=True).tolist()]
+            points = [self._conditions.planned(self._answered[i].point) for i in kept]
+            best = [points[i] for i in worth.argsort(descending=True, stable=True).tolist()]
             nothing = self._tried.pending(())
             candidates = prospects(
                 self.space,
                 subset(model, self.limits.goals),
-                self._encode,
+                lambda p: self._encode(self._now(p)),
                 lambda n: self._samples(n, nothing, rng),
                 best,
                 self._tried,
@@ -182,7 +218,7 @@ class ModelBased(ABC):
     def optimum(self, rng: np.random.Generator) -> list[Point]:
         """Where the model expects the best; see `Predicting.optimum`."""
         with self._foresight() as model:
-            known = [trial.point for trial in self._answered]
+            known = [self._conditions.planned(trial.point) for trial in self._answered]
 
             def merit(x: torch.Tensor) -> torch.Tensor:
                 return optimum.likely(self._merit(model, x), self._may_count(model, x))
@@ -210,10 +246,11 @@ class ModelBased(ABC):
 
     def tell(self, trial: Trial) -> None:
         """Remember a finished trial; a failed one only so that its point is not tried again."""
+        assert not isinstance(self._start, Spread)  # that is there for an ask alone
         self._start.tell(trial)
         self._tried.add(trial)
         if trial.values is not None and any(o.name in trial.values for o in self.objectives):
-            self._answered.append(trial)
+            self._answered.append(self._conditions.tell(trial))
             self._record.add(trial)
 
     @abstractmethod
@@ -225,17 +262,28 @@ class ModelBased(ABC):
     def _model(self) -> Model:
         """Model of the answered trials at the last count at which a fit was due."""
         count = self._count_fitted()
+        self._meet(count)
         if self._fitted is None or self._fitted[0] != count:
-            x, y = self._encode(t.point for t in self._answered[:count]), self._gains()[:count]
-            self._fitted = count, self._fit(x, y, derive_seed(self._seed, self.name, count))
+            x, outcomes = self._encode(t.point for t in self._answered[:count]), self._outcomes()
+            self._fitted = count, self._fit(x, outcomes, derive_seed(self._seed, self.name, count))
         return self._fitted[1]
 
-    def _fit(self, x: torch.Tensor, y: torch.Tensor, seed: int) -> Model:
+    def _meet(self, count: int) -> None:
+        """Take the conditions that are asked for, or what the first results say is usual, for those of today."""
+        if not self._conditions.names:
+            return
+        if self._fitted is None or self._fitted[0] != count:
+            self._answered = self._conditions.complete(count)
+        whole = self._whole if self._part is None else self._part
+        self.space = self._conditions.placed(whole, self._given)
+        self._encoder = self._conditions.placed(self._whole, self._given)
+
+    def _fit(self, x: torch.Tensor, outcomes: Outcomes, seed: int) -> Model:
         """The surrogate's model of the first trials, of their noise, too, if it knows what to do with it."""
-        known = self._answered[: len(x)]
-        noise, side = values.noises(known, self.objectives), values.sides(known, self.objectives)
-        process = GP(space=self.space)
-        return fit_each(self._surrogate, x, y, seed, noise, side, process, apart=bool(self.limits))
+        count, process = len(x), GP(space=self._whole)
+        side = values.sides(self._answered[:count], self.objectives)
+        units, noise = outcomes.units[:count], outcomes.noise[:count].numpy()
+        return fit_each(self._surrogate, x, units, seed, noise, side, process, apart=bool(self.limits))
 
     def _ready(self) -> bool:
         """Whether there is enough to fit a model to."""
@@ -243,9 +291,27 @@ class ModelBased(ABC):
         return enough and values.enough(self._answered[: self._count_fitted()], self.objectives)
 
     def _settled(self, model: Model) -> torch.Tensor:
-        """(n, m) gains with expectations in place of gaps, and of limits where these say less; see `values.settled`."""
+        """(n, m) model units, repeats pooled, expectations in place of gaps, and of limits where these say less."""
         places = self._encode(t.point for t in self._answered)
-        return values.settled(model, places, self._gains(), values.sides(self._answered, self.objectives))
+        return values.settled(model, places, self._outcomes().pooled, values.sides(self._answered, self.objectives))
+
+    def _outcomes(self) -> Outcomes:
+        """What the answered trials' values are to the present model, on the scales that it was fitted on."""
+        if self._outcomes_ is None or self._outcomes_[0] != len(self._answered):
+            x = self._encode(t.point for t in self._answered)
+            noise = torch.as_tensor(values.noises(self._answered, self.objectives))
+            known = self.objectives  # an earlier campaign is told apart from this one by its values, as they are
+            if self.earlier:
+                known = tuple(replace(o, scale="linear") if o.scale == "auto" else o for o in known)
+            drift = None if self._drift is None else partial(self._drift.shifts, self._answered)
+            found = Outcomes.of(known, x, self._gains(), noise, self._count_fitted(), drift)
+            self._outcomes_ = len(self._answered), found
+        return self._outcomes_[1]
+
+    @property
+    def _bounds(self) -> Limits:
+        """The limits of outcomes, as the model sees them."""
+        return self.limits.on(self._outcomes().scales)
 
     def _count_fitted(self) -> int:
         """Number of answered trials that the present model knows."""
@@ -267,23 +333,42 @@ class ModelBased(ABC):
     def _samples(self, n: int, reserved: Reserved, rng: np.random.Generator) -> list[Point]:
         """Up to n random untried points of the space; `reserved` is left as it is."""
         try:
-            return self._sampler.draw(n, self._tried, reserved.copy(), rng)
+            return self._now(self._sampler.draw(n, self._tried, reserved.copy(), rng))
         except SpaceExhausted:
             return []
 
+    def _inside(self, points: list[Point]) -> list[Point]:
+        """The points; while a part of the space is asked for, its points next to them."""
+        if not (self._narrowed and isinstance(self.space, Vectorised)):
+            return points
+        return [self.space.decode(row) for row in self._encode(points).numpy()]
+
+    def _now(self, points: Sequence[Point]) -> list[Point]:
+        """The points as they can be done now; see `Drift.now`."""
+        return list(points) if self._drift is None else self._drift.now(points, self._answered)
+
     def _predict(self, model: Model, x: torch.Tensor) -> list[Prediction]:
         """What the model expects to be measured at (n, d) points."""
+        stretch, back = torch.tensor(self._record.stretch()), self._outcomes().scales.gains
         with torch.no_grad():
             posterior: Any = model.posterior(x.unsqueeze(1), observation_noise=True)
-            means, stds = posterior.mean[:, 0].tolist(), posterior.variance.clamp_min(1e-300).sqrt()[:, 0].tolist()
-        stretch = self._record.stretch()
-        return [
-            Prediction(
-                mean={o.name: -o.loss(value) for o, value in zip(self.objectives, mean, strict=True)},
-                std={o.name: s * value for o, value, s in zip(self.objectives, std, stretch, strict=True)},
-            )
-            for mean, std in zip(means, stds, strict=True)
-        ]
+            mean, std = posterior.mean[:, 0], stretch * posterior.variance.clamp_min(1e-300).sqrt()[:, 0]
+            bounds = interval(model, x)
+        middle, half = bounds.mean(dim=0), stretch * (bounds[1] - bounds[0]) / 2
+        rows = torch.stack(
+            [back(mean), (back(mean + std) - back(mean - std)) / 2, back(middle - half), back(middle + half)]
+        )
+        return [self._prediction(*row) for row in rows.movedim(0, 1).tolist()]
+
+    def _prediction(self, mean: list[float], std: list[float], low: list[float], high: list[float]) -> Prediction:
+        """From gains, m of each."""
+        names, signs = [o.name for o in self.objectives], [-o.loss(1.0) for o in self.objectives]
+        ends = [sorted((sign * a, sign * b)) for sign, a, b in zip(signs, low, high, strict=True)]
+        return Prediction(
+            mean={name: sign * v for name, sign, v in zip(names, signs, mean, strict=True)},
+            std=dict(zip(names, std, strict=True)),
+            interval={name: (a, b) for name, (a, b) in zip(names, ends, strict=True)},
+        )
 
     def _notes(
         self,
@@ -294,19 +379,16 @@ class ModelBased(ABC):
         feasible: float | None = None,
     ) -> dict[str, Any]:
         """What is recorded with a proposal: whose it is, how its prediction was stretched, and why it was made."""
-        stretch = self._record.stretch()
-        notes = {"origin": self.name, STRETCH: stretch, **trust(model, self.earlier, self.objectives)}
+        notes = {"origin": self.name, STRETCH: self._record.stretch(), **trust(model, self.earlier, self.objectives)}
+        notes |= self._outcomes().notes(self._answered)
+        notes |= {"worth": choice.worth} if choice else {}
         if not self.explain:
             return notes
         explanation = self._explainer_of(model)(point, place, choice, feasible)
         if self.limits:
-            explanation["limits"] = self.limits.chances(model, place)
-        intervals = explanation["interval"]
-        for o, s in zip(self.objectives, stretch, strict=True):
-            low, high = intervals[o.name]
-            centre, half = (low + high) / 2, s * (high - low) / 2
-            intervals[o.name] = [centre - half, centre + half]
-        return {**notes, "explanation": explanation}
+            explanation["limits"] = self._bounds.chances(model, place)
+        intervals = {name: list(ends) for name, ends in self._predict(model, place[None])[0].interval.items()}
+        return {**notes, "explanation": {**explanation, "interval": intervals}}
 
     def _explainer_of(self, model: Model) -> Explainer:
         """Made anew when the model or the answers have changed."""
@@ -314,10 +396,21 @@ class ModelBased(ABC):
         if self._explainer is None or self._explainer[0] is not model or self._explainer[1] != count:
             x = self._encode(t.point for t in self._answered)
             explainer = Explainer(
-                space=self.space, model=model, x=x, answered=list(self._answered), objectives=self.objectives
-            )
+                space=self.space, model=model, x=x, answered=list(self._answered), objectives=self.objectives,
+                gains=self._outcomes().scales.gains,
+            )  # fmt: skip
             self._explainer = model, count, explainer
         return self._explainer[2]
+
+    @property
+    def _narrowed(self) -> bool:
+        """Whether a part of the space is asked for."""
+        return self._part is not None and self._part is not self._whole
+
+    @property
+    def _given(self) -> Mapping[str, float]:
+        """Conditions that are asked for."""
+        return self._part.given if isinstance(self._part, Situated) else {}
 
     def _goal(self) -> Goal | None:
         """What it seeks; None before the model is asked, or if it seeks to know."""
@@ -353,7 +446,7 @@ class ModelBased(ABC):
 
     def _caution(self, outputs: Sequence[int]) -> list[float]:
         """Of each of these objectives, factor >= 1 by which functions are spread for the predictions that missed."""
-        stretch = self._record.stretch(stopping.RECORD_PRIOR)
+        stretch = self._record.spread(stopping.RECORD_PRIOR)
         return [max(1.0, stretch[j]) for j in outputs]
 
     def _may_count(self, model: Model, x: torch.Tensor) -> torch.Tensor | None:
@@ -362,12 +455,20 @@ class ModelBased(ABC):
         if not self.limits or not len(x):
             return works
         with torch.no_grad():
-            kept = self.limits.log_probability(model, x).exp()
+            kept = self._bounds.log_probability(model, x).exp()
         return kept if works is None else works * kept
 
     def _works(self, x: torch.Tensor) -> torch.Tensor | None:
         """(c,) probability that the experiment works at (c, d) encoded points; None if nothing speaks against it."""
         return None
+
+    def _is_inside(self, point: Point) -> bool:
+        """Whether a point may be proposed: what was measured may lie outside the space."""
+        try:
+            self.space.check(point)
+        except InvalidPoint:
+            return False
+        return True
 
     def _check(self, trial: Trial) -> None:
         try:

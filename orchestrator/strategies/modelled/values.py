@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import torch
 
 from matloop.orchestrator.strategies.modelled.analytic import log_within
 from matloop.orchestrator.strategies.modelled.covariance import moments
+from matloop.orchestrator.strategies.modelled.scales import Scales
 from matloop.orchestrator.trial import Objective, Trial, keeps_limits, losses
 from matloop.surrogates.outputs import subset
 
@@ -83,6 +85,13 @@ class Limits:
             high = math.inf if o.at_most is None else o.at_most
             rows.append(sorted([-o.loss(low), -o.loss(high)]))
         self.low, self.high = torch.tensor(rows, dtype=torch.float64).reshape(-1, 2).T
+
+    def on(self, scales: Scales) -> Limits:
+        """The same in the units of models that see the objectives on these scales."""
+        found = copy.copy(self)
+        ends = scales.some(self.outputs).limits(torch.stack([self.low, self.high]))
+        found.low, found.high = ends.unbind(dim=0)
+        return found
 
     def __bool__(self) -> bool:
         return bool(self.outputs)

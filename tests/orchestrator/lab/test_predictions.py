@@ -193,7 +193,8 @@ def test_a_table_is_read_as_recommend_wrote_it(lab):
         ("temperature,gas\n700,\n", (2, "gas"), "expected a value, got none"),
         ("temperature,gas,temperature\n700,air,1\n", (1, "temperature"), "each column once"),
         ("temperature,gas,wind\n700,air,1\n", (1, "wind"), "there is no such column"),
-        ("", (1, ""), "expected a table with titles"),
+        ("", (1, ""), "expected titles and rows, got an empty table"),
+        ("temperature,gas\n", (1, ""), "expected a table with titles"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_placed(lab, table, place, text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from matloop.orchestrator.lab import Lab, Result
@@ -108,3 +109,54 @@ def test_too_many_at_once_are_asked_to_come_back(empty, monkeypatch):
     answer = empty.post("/api/predict", json={"points": [{"temperature": 400, "solvent": "water", "hours": 3}]})
     assert answer.status_code == 503 and "retry-after" in answer.headers
     assert empty.post("/api/recommendations", json={"n": 1}).status_code == 201
+
+
+def test_the_page_answers_what_would_you_expect(lab, client):
+    page = client.get("/predict").text
+    assert "What would you expect at" in page and "Leave empty what is as in the best" in page
+    assert page.count('<svg class="plot slice"') == 2, "x and gas"
+    assert (
+        'role="img" aria-label="expected yield by x: lowest' in page and "air as in the best" in page
+    ) or "argon as" in page
+    asked = client.get("/predict", params={"point.x": "12,5 h", "point.gas": "argon"}).text
+    (one,) = lab.forecast([{"x": 12.5, "gas": "argon"}])
+    assert f"{one.mean['yield']:.1f}" in asked and "An extrapolation: x above 10 h." in asked
+    assert 'value="12,5 h"' in asked and "style=" not in asked
+
+
+def test_what_is_wrong_with_the_form_is_said_beside_the_field(client):
+    answer = client.get("/predict", params={"point.x": "hot"})
+    assert answer.status_code == 422 and 'id="p-1-problem"' in answer.text and "expected a number" in answer.text
+    assert "<svg" not in answer.text.partition("Around it")[2]
+
+
+def test_the_page_says_why_there_is_nothing(empty):
+    page = empty.get("/predict")
+    assert page.status_code == 200 and "has no model that predicts" in page.text
+
+
+def test_the_bench_says_where_the_best_is(lab, client):
+    for _ in range(600):
+        page = client.get("/").text
+        if "Where the best is" in page:
+            break
+        client.get("/api/best")  # behind what the bench has set going, in the same queue
+    assert "the model expects" in page and 'href="/predict"' in page and "best measured" in page
+
+
+def test_maps_are_of_the_inputs_that_are_asked_for(visit, tmp_path):
+    space = {
+        "kind": "experiment",
+        "parameters": {name: {"type": "float", "low": 1, "high": 100, "log": name == "b"} for name in ("a", "b", "c")},
+        "mixtures": {"m": {"components": ["F", "G", "H"], "total": 1}},
+        "constraints": ["a + b <= 120"],
+    }
+    lab = Lab.create(tmp_path / "map", space=space, objectives={"y": "minimise"}, strategy=STRATEGY)
+    rng = np.random.default_rng(0)
+    points = [lab.space.sample(rng) for _ in range(8)]
+    lab.tell([Result(point=p, values={"y": p["a"] + p["F"]}) for p in points])
+    visitor = Visitor(visit()._portal, lab, OPEN)
+    page = visitor.get("/predict", params={"x": "a", "y": "b"}).text
+    assert page.count('class="plot slice map"') == 2 and "<h3>A and b</h3>" in page and "<h3>F, G and H</h3>" in page
+    assert 'class="forbidden"' in page and all(f'class="h{i}"' in page for i in (0, 8))
+    visitor.close()

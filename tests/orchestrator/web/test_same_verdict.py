@@ -118,7 +118,7 @@ WAYS: dict[str, Callable[[Told, Lab, Visitor], bool]] = {
 }
 ALL = tuple(WAYS)
 WITH_TYPES = ("driver", "python", "rest")
-"""A CSV file has text only, and an empty cell is one that is not given."""
+"""A CSV file has text only; a cell that is empty, or says NaN, is one that is not given."""
 
 GOOD = {
     "a float": (told(61.5), ALL),
@@ -137,9 +137,9 @@ GOOD = {
     "a list": (told([61.5]), ("driver",)),  # which is not thrown away for its wrapping; people can be asked
 }
 BAD = {
-    "NaN": (told(math.nan), ALL),
+    "NaN": (told(math.nan), WITH_TYPES),
     "infinity": (told(-math.inf), ALL),
-    "NaN of numpy's": (told(np.float64("nan")), ALL),
+    "NaN of numpy's": (told(np.float64("nan")), WITH_TYPES),
     "too large": (told(1.01e100), ALL),
     "an integer beyond floats": (told(10**400), ALL),
     "true": (told(True), ALL),
@@ -155,13 +155,13 @@ BAD = {
     "a limit that is no number": (told("> much"), ALL),
     "a name that is none": (told(values={"yield": 61.5, 7: 2}), ALL),
     "negative noise": (told(noise={"yield": -0.1}), ALL),
-    "NaN as noise": (told(noise={"impurity": math.nan}), ALL),
+    "NaN as noise": (told(noise={"impurity": math.nan}), WITH_TYPES),
     "infinite noise": (told(noise={"yield": math.inf}), ALL),
     "true as noise": (told(noise={"yield": True}), ALL),
     "None as noise": (told(noise={"yield": None}), WITH_TYPES),
     "noise of nothing that is measured": (told(noise={"yeild": 0.1}), ALL),
     "a negative cost": (told(cost=-1), ALL),
-    "NaN as cost": (told(cost=math.nan), ALL),
+    "NaN as cost": (told(cost=math.nan), WITH_TYPES),
     "infinite cost": (told(cost=math.inf), ALL),
     "true as cost": (told(cost=True), ALL),
     "text as cost": (told(cost="dear"), ALL),
