@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
+from matloop.orchestrator.protocols import Past
 from matloop.search_spaces.choices import Choices
 from matloop.search_spaces.parameter import Parameter, finite, suggest
+from matloop.search_spaces.recorded import before, earlier, former, reach, renamed
 from matloop.search_spaces.table import read_table
 
-_NUMBER = ("type", "low", "high", "log", "step", "unit", "when")
+_ALL = ("type", "unit", "when", "before", "unit_before")
+_NUMBER = (*_ALL, "low", "high", "log", "step")
 _KEYS = {
-    "float": _NUMBER,
+    "float": (*_NUMBER, "digits"),
     "integer": _NUMBER,
-    "categorical": ("type", "choices", "descriptors", "unit", "when"),
-    "ordinal": ("type", "choices", "log", "unit", "when"),
+    "categorical": (*_ALL, "choices", "descriptors", "renamed"),
+    "ordinal": (*_ALL, "choices", "log", "renamed"),
 }
+
+_PLAIN = (str, int, float, bool)
 
 Rows = Mapping[Any, Mapping[str, float]]
 """Choice to descriptor to value."""
@@ -27,17 +33,23 @@ Rows = Mapping[Any, Mapping[str, float]]
 FINEST = 1e-9
 """Least step, and least range, as a share of the larger end: finer ones a float does not tell apart reliably."""
 
+MOST_DIGITS = 12
+"""Significant digits that can be asked for: of more, arithmetic leaves traces."""
+
 LARGEST = {"float": 1e100, "integer": 2**53}
 """Magnitudes beyond which arithmetic would overflow, or a float not hold every integer."""
 
 
-def read_parameters(parameters: Mapping[str, Any], files: Sequence[Path]) -> tuple[Parameter, ...]:
+def read_parameters(
+    parameters: Mapping[str, Any], files: Sequence[Path], past: Past | None = None
+) -> tuple[Parameter, ...]:
     """Check the options of all parameters.
 
     Args:
         parameters: name to options, as `Box` describes them.
         files: tables of descriptors: the first column has the name of a categorical parameter and lists its choices,
             the others are descriptors.
+        past: what is on record.
 
     Raises:
         ConfigError: names the parameter or the file, and what to change.
@@ -58,9 +70,10 @@ def read_parameters(parameters: Mapping[str, Any], files: Sequence[Path]) -> tup
             )
         tables[name] = rows
     known: dict[str, Parameter] = {}
+    past = past or Past()
     for name, options in parameters.items():
         with inside("parameters", name):
-            known[name] = read_parameter(name, options, known, tuple(parameters), tables)
+            known[name] = read_parameter(name, options, known, tuple(parameters), tables, past)
         if name in tables and not (isinstance(options, Mapping) and options.get("type") == "categorical"):
             raise ConfigError(
                 f"expected parameter {name!r}, which has descriptors, to be categorical; change its type",
@@ -88,6 +101,7 @@ def read_parameter(
     earlier: Mapping[str, Parameter],
     names: Sequence[str],
     tables: Mapping[str, Rows],
+    past: Past,
 ) -> Parameter:
     """Check one parameter's options.
 
@@ -97,6 +111,7 @@ def read_parameter(
         earlier: parameters that it may depend on.
         names: of all parameters, for messages.
         tables: parameter to choice to descriptor to value, of those whose descriptors come from a file.
+        past: what is on record.
 
     Raises:
         ConfigError: names the parameter and what to change.
@@ -121,21 +136,24 @@ def read_parameter(
     if not isinstance(options.get("log", False), bool):
         raise ConfigError(f"expected log: true or false for parameter {name!r}, got {options['log']!r}", at="log")
     log = bool(options.get("log", False))
-    if kind == "ordinal":
-        coding = Choices.in_order(name, _choices(name, options.get("choices")), log=log)
-        return Parameter(name=name, type="categorical", coding=coding, unit=unit, when=when)
-    if kind == "categorical":
-        coding = _categorical(name, options, tables.get(name))
-        return Parameter(name=name, type=kind, coding=coding, unit=unit, when=when)
-    low, high = _range(name, kind, options)
-    step = _step(name, kind, low, high, options)
-    return Parameter(name=name, type=kind, low=low, high=high, log=log, step=step, unit=unit, when=when)
+    read_unit(f"parameter {name!r}", options.get("unit_before"), at="unit_before")
+    if kind in ("ordinal", "categorical"):
+        coding = (_ordinal if kind == "ordinal" else _categorical)(name, options, tables.get(name), past)
+        parameter = Parameter(name=name, type="categorical", coding=coding, unit=unit, when=when)
+    else:
+        low, high = _range(name, kind, options)
+        step = _step(name, kind, low, high, options)
+        span = reach(low, past.values(name), log) if low == high else 1.0
+        ends: dict[str, Any] = {"low": low, "high": high, "log": log, "step": step, "reach": span}
+        digits = _digits(name, (low, high), options)
+        parameter = Parameter(name=name, type=kind, **ends, digits=digits, unit=unit, when=when)
+    return replace(parameter, before=before(parameter, options.get("before")))
 
 
-def read_unit(owner: str, unit: Any) -> str:
+def read_unit(owner: str, unit: Any, at: str = "unit") -> str:
     """Unit as text; empty for None, and numbers such as 1 are let through."""
     if unit is not None and (isinstance(unit, bool) or not isinstance(unit, str | int | float)):
-        raise ConfigError(f"expected unit of {owner} to be a text such as 'mg/l', got {unit!r}; quote it", at="unit")
+        raise ConfigError(f"expected {at} of {owner} to be a text such as 'mg/l', got {unit!r}; quote it", at=at)
     return "" if unit is None else str(unit).strip()
 
 
@@ -155,9 +173,9 @@ def _range(name: str, kind: str, options: Mapping[str, Any]) -> tuple[float, flo
             )
         ends.append(int(value) if kind == "integer" else float(value))
     low, high = ends
-    if low >= high:
-        raise ConfigError(f"expected low < high for parameter {name!r}, got {low} and {high}; swap or widen them")
-    if high - low < FINEST * max(abs(low), abs(high)):
+    if low > high:
+        raise ConfigError(f"expected low <= high for parameter {name!r}, got {low} and {high}; swap them")
+    if 0 < high - low < FINEST * max(abs(low), abs(high)):
         raise ConfigError(
             f"expected a range of parameter {name!r} that numbers of this size can resolve, got {low!r} to {high!r}; "
             "write it as the difference from a reference"
@@ -201,10 +219,43 @@ def _step(name: str, kind: str, low: float, high: float, options: Mapping[str, A
     return int(step) if kind == "integer" else float(step)
 
 
-def _categorical(name: str, options: Mapping[str, Any], table: Rows | None) -> Choices:
+def _digits(name: str, ends: Sequence[float], options: Mapping[str, Any]) -> int:
+    """Significant digits, 0 if all."""
+    digits = options.get("digits")
+    if digits is None:
+        return 0
+    if isinstance(digits, bool) or not isinstance(digits, int) or not 1 <= digits <= MOST_DIGITS:
+        raise ConfigError(
+            f"expected digits of parameter {name!r}: significant digits, 1 to {MOST_DIGITS}, got {digits!r}",
+            at="digits",
+        )
+    if options.get("step") is not None:
+        raise ConfigError(f"expected either step or digits for parameter {name!r}, got both; remove one", at="digits")
+    for key, end in zip(("low", "high"), ends, strict=True):
+        nearest = float(f"{end:.{digits - 1}e}")
+        if not math.isclose(nearest, end, rel_tol=1e-12):
+            raise ConfigError(
+                f"expected {key} of parameter {name!r} with {digits} significant digits, got {end!r}; "
+                f"{nearest!r} would be",
+                at=key,
+            )
+    return digits
+
+
+def _ordinal(name: str, options: Mapping[str, Any], table: Rows | None, past: Past) -> Choices:
+    values = _choices(name, options.get("choices"))
+    orders = [list(o["choices"]) for o in earlier(name, past) if isinstance(o.get("choices"), list | tuple)]
+    names = renamed(name, options, values)
+    return Choices.in_order(name, values, log=bool(options.get("log")), earlier=orders, renamed=names)
+
+
+def _categorical(name: str, options: Mapping[str, Any], table: Rows | None, past: Past) -> Choices:
     inline = options.get("descriptors")
     if inline is None and table is None:
-        return Choices.unordered(name, _choices(name, options.get("choices")))
+        values = _choices(name, options.get("choices"))
+        new_names = renamed(name, options, values)
+        seen = [*past.values(name), *([options["before"]] if isinstance(options.get("before"), _PLAIN) else [])]
+        return Choices.unordered(name, values, former(seen, values, new_names), renamed=new_names)
     if inline is not None and table is not None:
         raise ConfigError(
             f"expected descriptors of parameter {name!r} either here or in a file, got both; remove one",
@@ -221,7 +272,24 @@ def _categorical(name: str, options: Mapping[str, Any], table: Rows | None) -> C
             )
     choices = _choices(name, listed)
     names = list(rows[choices[0]])
-    return Choices.described(name, {choice: list(rows[choice].values()) for choice in choices}, names)
+    new_names = renamed(name, options, choices)
+    known = {**_known_descriptors(name, past), **rows}
+    gone = [
+        (value, [known[value][label] for label in names])
+        for value in former(past.values(name), choices, new_names)
+        if value in known and known[value].keys() == set(names)
+    ]
+    described = {choice: list(rows[choice].values()) for choice in choices}
+    return Choices.described(name, described, names, gone, renamed=new_names)
+
+
+def _known_descriptors(name: str, past: Past) -> dict[Any, Mapping[str, float]]:
+    """Descriptors that earlier sessions gave in the campaign file; the latest of each choice."""
+    known: dict[Any, Mapping[str, float]] = {}
+    for options in earlier(name, past):
+        if options.get("type") == "categorical" and options.get("descriptors"):
+            known |= _rows(name, options["descriptors"])
+    return known
 
 
 def _rows(name: str, inline: Any) -> Rows:
@@ -258,8 +326,7 @@ def _rows(name: str, inline: Any) -> Rows:
 
 
 def _choices(name: str, choices: Any) -> tuple[Any, ...]:
-    plain = (str, int, float, bool)
-    if not isinstance(choices, list | tuple) or not choices or not all(isinstance(c, plain) for c in choices):
+    if not isinstance(choices, list | tuple) or not choices or not all(isinstance(c, _PLAIN) for c in choices):
         raise ConfigError(
             f"expected choices: a list of texts or numbers for parameter {name!r}, got {choices!r}", at="choices"
         )

@@ -19,6 +19,7 @@ from matloop.orchestrator.trial import Point
 from matloop.search_spaces.choices import Choices
 
 _STEP = 0.1  # standard deviation of a mutated number, as a share of its range
+_OFF_DIGITS = 1e-12  # of a value: what arithmetic leaves
 _OFF_GRID = 1e-6  # of a step: what files and people round away
 
 
@@ -32,9 +33,12 @@ class Parameter:
         low, high: ends of the range, both included; 0 and 0 for a categorical one.
         log: whether its scale is logarithmic.
         step: distance of neighbouring values; 0 for a continuous one.
+        digits: significant digits of values that can be set; 0 for all that there are.
+        reach: of a fixed one (low = high): distance on its scale that counts as a range.
         coding: choices of a categorical one, and their encoding.
         unit: for people.
         when: values of earlier parameters, by name, that all must hold for this one to be part of a point.
+        before: value that experiments had which do not say, since it was no parameter then; None if there are none.
     """
 
     name: str
@@ -43,9 +47,12 @@ class Parameter:
     high: float = 0.0
     log: bool = False
     step: float = 0.0
+    digits: int = 0
+    reach: float = 1.0
     coding: Choices | None = None
     unit: str = ""
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    before: Any = None
 
     @property
     def choices(self) -> tuple[Any, ...]:
@@ -53,14 +60,35 @@ class Parameter:
         return self.coding.values if self.coding else ()
 
     @property
+    def fixed(self) -> bool:
+        """Whether it has one value only."""
+        return len(self.coding.values) == 1 if self.coding else self.low == self.high
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """What each column of an encoded value stands for."""
         return self.coding.columns if self.coding else (Column(self.name, "number"),)
 
     @property
+    def bounds(self) -> Array:
+        """(2, w) float64: lowest and highest number in each column of what may be planned."""
+        return self.coding.bounds if self.coding else np.array([[0.0], [0.0 if self.low == self.high else 1.0]])
+
+    @property
     def width(self) -> int:
         """Number of columns in an encoded point."""
         return len(self.columns)
+
+    @property
+    def values(self) -> int | None:
+        """How many values it may have; None if it is continuous."""
+        if self.coding:
+            return len(self.choices)
+        return round((self.high - self.low) / self.step) + 1 if self.step else 1 if self.fixed else None
+
+    def value(self, i: int) -> Any:
+        """The i-th of its values, from 0."""
+        return self.choices[i] if self.coding else self._at(i) if self.step else self.low
 
     def active(self, point: Point) -> bool:
         """Whether the parameter belongs to a point with these earlier values."""
@@ -80,10 +108,23 @@ class Parameter:
                     f"{self._at(round(place)):g} is the nearest",
                     at=self.name,
                 )
+        if self.digits and not math.isclose(value, self.snap(value), rel_tol=_OFF_DIGITS):
+            raise InvalidPoint(
+                f"expected {self.name} with {self.digits} significant digits, got {value!r}; "
+                f"{self.snap(value)!r} is the nearest",
+                at=self.name,
+            )
 
-    def check_measured(self, value: Any) -> None:
-        """As `check`, for what was really done: values between steps may be measured, though not proposed."""
-        if self.coding:
+    def check_measured(self, value: Any, *, outside: bool = False) -> None:
+        """As `check`, for what was really done: values between steps may be measured, though not proposed.
+
+        Args:
+            value: of the parameter.
+            outside: whether it may also be any number that the scale can take, or another choice than those of today.
+        """
+        if outside:
+            self._check_known(value)
+        elif self.coding:
             if value not in self.coding:
                 text = f"expected {self.name} to be one of {list(self.choices)}, got {value!r}"
                 raise InvalidPoint(text, at=self.name)
@@ -92,46 +133,90 @@ class Parameter:
             text = f"expected {self.name} to be {word} in [{self.low:g}, {self.high:g}], got {value!r}"
             raise InvalidPoint(text, at=self.name)
 
+    def _check_known(self, value: Any) -> None:
+        """Raise InvalidPoint unless the value has a place on the scale, inside the range or outside."""
+        if self.coding:
+            return self.coding.check_known(value)
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool) and finite(value)
+        if not number:
+            raise InvalidPoint(f"expected {self.name} to be a number, got {value!r}", at=self.name)
+        if self.log and value <= 0:
+            raise InvalidPoint(
+                f"expected {self.name} to be more than 0, since its scale is logarithmic, got {value!r}; "
+                "give the amount that cannot be told from none, or take log: true out of the campaign file",
+                at=self.name,
+            )
+
     def snap(self, value: Any) -> Any:
-        """What can be planned nearest to a value: itself, or the nearest step."""
-        return self._at(round((value - self.low) / self.step)) if self.step else value
+        """What can be planned nearest to a value: itself, or the nearest step or end of the range."""
+        if self.step:
+            return self._at(round((value - self.low) / self.step))
+        inside = value if self.low <= value <= self.high else self.low if value < self.low else self.high
+        return min(max(float(f"{inside:.{self.digits - 1}e}"), self.low), self.high) if self.digits else inside
+
+    def beside(self, value: Any, side: int) -> Any:
+        """The next value below (-1) or above (1) one that may be planned; the same at the end, or if there is none."""
+        if self.step:
+            return self._at(round((value - self.low) / self.step) + side)
+        if not self.digits or value == 0:
+            return value
+        return self.snap(value + side * 10.0 ** (math.floor(math.log10(abs(value))) - self.digits + 1))
+
+    def plan(self, value: Any, rng: np.random.Generator) -> Any:
+        """As `snap`, for choices too: in the place of one that is not to be had any more, one like it or any other."""
+        return self.coding.plan(value, rng) if self.coding else self.snap(value)
 
     def to_unit(self, value: Any) -> list[float]:
-        """Columns of a value, each in [0, 1]; every value on a grid has a share of the same length on its scale."""
+        """Columns of a value; every value on a grid has a share of the same length on its scale.
+
+        Those of what may be planned are in [0, 1]. A number outside the range has its place below 0 or above 1.
+
+        Raises:
+            InvalidPoint: it has no place: a text for a number, a number <= 0 on a logarithmic scale, an unknown choice.
+        """
         if self.coding:
             return self.coding.encode(value)
+        if not (type(value) is float and self.low <= value <= self.high):
+            self._check_known(value)
         low, high = self._ends()
         u = (self._scale(float(value)) - low) / (high - low)
-        return [min(max(u, 0.0), 1.0)]
+        return [min(max(u, 0.0), 1.0) if self.low <= value <= self.high else u]  # of what is inside, rounding alone
 
     def from_unit(self, columns: Array) -> Any:
         """Nearest value to columns within [0, 1]."""
         if self.coding:
             return self.coding.decode(columns)
+        if self.low == self.high:
+            return self.low
         low, high = self._ends()
         scaled = low + float(columns[0]) * (high - low)
         value = math.exp(scaled) if self.log else scaled
-        if self.step:
-            return self._at(round((value - self.low) / self.step))
-        return min(max(value, self.low), self.high)
+        return self.snap(value)
 
     def neutral(self) -> list[float]:
         """Columns that stand for "not part of the point": the middle, and no choice more than another."""
         return self.coding.neutral() if self.coding else [0.5]
+
+    def quantile(self, u: float) -> Any:
+        """The value below which a share u of `sample`'s lie, u in [0, 1); choices in their order."""
+        return self.choices[int(u * len(self.choices))] if self.coding else self.from_unit(np.array([u]))
 
     def sample(self, rng: np.random.Generator) -> Any:
         """Uniform on the parameter's own scale."""
         return self.coding.sample(rng) if self.coding else self.from_unit(rng.random(1))
 
     def mutate(self, value: Any, rng: np.random.Generator) -> Any:
-        """Another choice, or a number a normal step away that is reflected at the ends of the range."""
+        """Another choice, or a number a normal step away that is reflected at the ends of the range.
+
+        From a number outside it sets out at the nearest end.
+        """
         if self.coding:
             return self.coding.mutate(value, rng, _STEP)
-        u = abs(self.to_unit(value)[0] + rng.normal(0.0, _STEP)) % 2.0
+        u = abs(min(max(self.to_unit(value)[0], 0.0), 1.0) + rng.normal(0.0, _STEP)) % 2.0
         moved = self.from_unit(np.array([min(u, 2.0 - u)]))
-        if self.step and moved == value:
+        if (self.step or self.digits) and moved == value:
             up = value <= self.low or (value < self.high and rng.random() < 0.5)
-            return self._at(round((value - self.low) / self.step) + (1 if up else -1))
+            return self.beside(value, 1 if up else -1)
         return moved
 
     def _at(self, place: int) -> Any:
@@ -143,7 +228,12 @@ class Parameter:
         return min(float(exact), self.high)
 
     def _ends(self) -> tuple[float, float]:
+        if self.low == self.high:
+            return self._scale(self.low), self._scale(self.low) + self.reach
         margin = self.step / 2
+        if self.fixed and not margin:  # the one value stands in the middle of a range of its own size
+            middle = self._scale(self.low)
+            return middle - (abs(middle) or 1.0) / 2, middle + (abs(middle) or 1.0) / 2
         return self._scale(self.low - margin), self._scale(self.high + margin)
 
     def _scale(self, value: float) -> float:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
-from matloop.orchestrator.protocols import Array, Column
+from matloop.orchestrator.protocols import Allowed, Array, Column, Past
 from matloop.orchestrator.trial import Point
-from matloop.search_spaces.parameter import suggest
+from matloop.search_spaces.choices import is_number
+from matloop.search_spaces.narrowing.listed import ListedPart, around
+from matloop.search_spaces.parameter import finite, suggest
 from matloop.search_spaces.table import Columns, read_header, read_table
 
 
@@ -29,6 +31,10 @@ class Pool:
         inputs: columns that make up a point; None for all.
         features: columns that a model sees in place of the inputs, such as descriptors of a molecule that the point
             only names; inputs may be among them. None for the inputs.
+        former: CSV file, with the same columns, of candidates that are not to be had any more: a model that sees
+            features goes on knowing them. Without features that needs no file.
+        before: values of inputs that experiments had which do not say, since these were no inputs then.
+        past: what is on record; filled in by matloop. Levels of a category that no candidate has any more are encoded.
 
     Raises:
         ConfigError: no rows, an unknown column, a missing cell, with its row and column, or rows with the same inputs
@@ -42,6 +48,9 @@ class Pool:
         csv: Path | None = None,
         inputs: list[str] | None = None,
         features: list[str] | None = None,
+        former: Path | None = None,
+        before: dict[str, Any] | None = None,
+        past: Past | None = None,
     ) -> None:
         if (points is None) == (csv is None):
             raise ConfigError(
@@ -61,8 +70,18 @@ class Pool:
         kept = sorted(first.values())
         self._rows = {rows[i]: place for place, i in enumerate(kept)}
         self._points = tuple(dict(zip(self.inputs, rows[i], strict=True)) for i in kept)
-        self._columns = [_Column(name, [table[name][i] for i in kept]) for name in self.inputs]
+        past, self._before = past or Past(), before or {}
+        for name, value in self._before.items():
+            if name not in self.inputs or not isinstance(value, str | int | float):
+                raise ConfigError(
+                    f"expected before: {{input: value}} for inputs out of {self.inputs}, got {name!r}: {value!r}",
+                    at=("before", name),
+                )
+        seen = {name: [*past.values(name), *([before[name]] if before and name in before else [])] for name in known}
+        self._columns = [_Column(name, [table[name][i] for i in kept], seen[name]) for name in self.inputs]
         self._features = None if chosen is None else [_Column(name, [table[name][i] for i in kept]) for name in chosen]
+        if former is not None:
+            self._remember(Path(former), needed)
         for name in chosen or ():
             for i, row in enumerate(rows):
                 if table[name][i] != table[name][first[row]]:
@@ -72,6 +91,19 @@ class Pool:
                         f"{table[name][i]!r}; correct it, or make {name!r} an input",
                         at="features",
                     )
+
+    def _remember(self, former: Path, needed: Sequence[str]) -> None:
+        """Take over the features of candidates that are not to be had any more."""
+        if self._features is None:
+            raise ConfigError("expected former together with features, got it alone; leave it out", at="former")
+        with inside("former"):
+            table = read_table(former, needed)
+        count = len(self._points)
+        for row in zip(*(table[name] for name in self.inputs), strict=True):
+            self._rows.setdefault(row, count)
+            count += 1
+        for column in self._features:
+            column.extend(table[column.name], at=("former",))
 
     @property
     def points(self) -> Sequence[Point]:
@@ -87,26 +119,40 @@ class Pool:
         self._check_names(point)
         for column in self._columns:
             column.check(point[column.name])
-        if tuple(point[name] for name in self.inputs) not in self._rows:
+        if self._place(point) is None:
             raise InvalidPoint(
                 f"expected one of the {len(self._points)} candidates, got {dict(point)}; take a listed row"
             )
 
-    def check_measured(self, point: Point) -> None:
-        """As `check`, for what was really done: numbers may be any within the range of their column.
+    def check_measured(self, point: Point, *, outside: bool = False) -> None:
+        """As `check`, for what was really done: numbers may be any within the range of their column, or outside.
 
-        With `features` only candidates are accepted, since nothing is known of the features of other points.
+        With `features` only candidates are accepted, and outside the former ones, since nothing is known of the
+        features of other points.
         """
-        if self._features is not None:
+        if self._features is not None and not (outside and self.knows(point)):
             return self.check(point)
         self._check_names(point)
         for column in self._columns:
-            column.check_measured(point[column.name])
+            column.check_measured(point[column.name], outside=outside)
 
-    def _check_names(self, point: Point) -> None:
+    def knows(self, point: Point) -> bool:
+        """Whether `encode` has a place for the point."""
+        try:
+            self.encode([point])
+        except (InvalidPoint, TypeError):
+            return False
+        return True
+
+    def _place(self, point: Point) -> int | None:
+        """Of a candidate in the table."""
+        place = self._rows.get(tuple(point[name] for name in self.inputs))
+        return place if place is not None and place < len(self._points) else None
+
+    def _check_names(self, point: Point, *, surplus: bool = False) -> None:
         if not isinstance(point, Mapping):
             raise InvalidPoint(f"expected a mapping with {self.inputs}, got {point!r}")
-        for name in point:
+        for name in () if surplus else point:
             if name not in self.inputs:
                 raise InvalidPoint(f"unknown column {name!r}; {suggest(name, self.inputs)}", at=str(name))
         for name in self.inputs:
@@ -124,17 +170,46 @@ class Pool:
         return tuple(
             Column(column.name, "number") if column.numeric else Column(column.name, "category", str(level))
             for column in self._encoded
-            for level in ([""] if column.numeric else column.known)
+            for level in ([""] if column.numeric else column.places)
         )
 
     def encode(self, points: Sequence[Point]) -> Array:
-        """(n, d) float64 in [0, 1]: numbers by the range of their column (0 if constant), categories one-hot."""
+        """(n, d) float64: numbers by the range of their column (0 if constant), categories one-hot.
+
+        Candidates are within [0, 1]. What was measured outside has its place there, and is never moved.
+
+        Raises:
+            InvalidPoint: it has none: a text among numbers, a level that nobody has met, or a point without features.
+        """
         if not points:
             return np.zeros((0, self.dimension))
+        points = [{**self._before, **point} for point in points] if self._before else points
+        for point in points:
+            self._check_names(point, surplus=True)
         if self._features is None:
             return np.hstack([column.encode([point[column.name] for point in points]) for column in self._columns])
-        places = [self._rows[tuple(point[name] for name in self.inputs)] for point in points]
+        places = []
+        for point in points:
+            place = self._rows.get(tuple(point[name] for name in self.inputs))
+            if place is None:
+                raise InvalidPoint(
+                    f"expected one of the candidates, whose features are known, got {dict(point)}; "
+                    "list it in a file of `former` candidates"
+                )
+            places.append(place)
         return np.hstack([column.encode([column.values[i] for i in places]) for column in self._features])
+
+    def narrowed(self, allowed: Mapping[str, Allowed]) -> ListedPart:
+        """The candidates with allowed values; see `matloop.orchestrator.protocols.Narrowable`."""
+        return ListedPart(self, allowed)
+
+    def around(self, point: Point, within: float, free: Collection[str]) -> dict[str, Allowed]:
+        """The neighbourhood of a point; see `matloop.orchestrator.protocols.Narrowable`.
+
+        With `features`, texts are not kept: those count as near that the features say are most alike.
+        """
+        texts = [column.name for column in self._columns if not column.numeric]
+        return around(self, texts if self._features else (), point, within, free)
 
     @property
     def _encoded(self) -> list[_Column]:
@@ -144,14 +219,26 @@ class Pool:
 class _Column:
     """Values of one input or feature, and how they become numbers."""
 
-    def __init__(self, name: str, values: Sequence[Any]) -> None:
+    def __init__(self, name: str, values: Sequence[Any], seen: Sequence[Any] = ()) -> None:
         self.name = name
-        self.values = values
+        self.values = list(values)
         self.known = {value: value for value in values}
-        self.numeric = all(_is_number(value) for value in values)
-        self.width = 1 if self.numeric else len(self.known)
+        self.numeric = all(is_number(value) for value in values)
         self.low, self.high = (float(min(values)), float(max(values))) if self.numeric else (0.0, 0.0)
-        self.places = {value: i for i, value in enumerate(self.known)}
+        self.places = {value: i for i, value in enumerate(dict.fromkeys([*self.known, *seen]))}
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return 1 if self.numeric else len(self.places)
+
+    def extend(self, values: Sequence[Any], at: Sequence[str]) -> None:
+        """Take over values of what is no candidate any more."""
+        for value in values:
+            if self.numeric and not is_number(value):
+                raise ConfigError(f"expected numbers in column {self.name!r}, got {value!r}; correct it", at=at)
+            self.places.setdefault(value, len(self.places))
+        self.values += values
 
     def check(self, value: Any) -> None:
         try:  # 1 and true are equal to Python
@@ -162,14 +249,19 @@ class _Column:
             some = ", ".join(repr(v) for v in list(self.known)[:5]) + (", …" if len(self.known) > 5 else "")
             raise InvalidPoint(f"expected {self.name} to be one of {some}, got {value!r}", at=self.name)
 
-    def check_measured(self, value: Any) -> None:
+    def check_measured(self, value: Any, *, outside: bool = False) -> None:
         if not self.numeric:
-            self.check(value)
-        elif not _is_number(value) or not self.low <= value <= self.high:
+            if not (outside and isinstance(value, str | int | float) and value != ""):
+                self.check(value)
+        elif not (is_number(value) and finite(value) and (outside or self.low <= value <= self.high)):
             text = f"expected {self.name} to be {self.low:g} to {self.high:g}, got {value!r}"
             raise InvalidPoint(text, at=self.name)
 
     def encode(self, values: Sequence[Any]) -> Array:
+        for value in values:
+            if not (is_number(value) if self.numeric else value in self.places):
+                word = "a number" if self.numeric else f"one of {list(self.places)[:5]}"
+                raise InvalidPoint(f"expected {self.name} to be {word}, got {value!r}", at=self.name)
         if self.numeric:
             span = self.high - self.low
             scaled = (np.array(values, dtype=np.float64) - self.low) / (span or 1.0)
@@ -216,7 +308,3 @@ def _chosen(option: str, names: Sequence[str] | None, columns: Sequence[str]) ->
     if names is not None and (not names or len(set(names)) < len(names)):
         raise ConfigError(f"expected {option}: different columns out of {list(columns)}, got {list(names)}", at=option)
     return list(columns if names is None else names)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -40,6 +40,9 @@ SUITED: Mapping[str, tuple[int, float]] = {
 }
 """Fewest and most rows for which each is considered: exact processes cost the rows cubed, networks need some data."""
 
+REMEMBERED = 16
+"""Decisions that are kept: each output may have one of its own."""
+
 MOST = 2000
 """Rows on which a decision is made at most."""
 
@@ -70,7 +73,7 @@ class Auto:
         at_least(2, folds=folds)
         self.folds = folds
         self._families: dict[str, Surrogate] = {name: families[name](space=space) for name in candidates}
-        self._decided: tuple[bytes, tuple[str, str]] | None = None
+        self._decided: dict[bytes, tuple[str, str]] = {}
 
     def fit(
         self, x: torch.Tensor, y: torch.Tensor, seed: int, *, noise: npt.NDArray[np.float64] | None = None
@@ -101,9 +104,11 @@ class Auto:
         """Family, and why; remembered, since it follows from the first rows alone."""
         n = milestone(len(x))
         key = hashlib.sha256(b"".join(a[:n].tobytes() for a in (x.numpy(), y.numpy(), spread))).digest()
-        if self._decided is None or self._decided[0] != key:
-            self._decided = key, self._decide(x[:n], y[:n], spread[:n])
-        return self._decided[1]
+        if key not in self._decided:
+            while len(self._decided) >= REMEMBERED:
+                del self._decided[next(iter(self._decided))]
+            self._decided[key] = self._decide(x[:n], y[:n], spread[:n])
+        return self._decided[key]
 
     def _decide(self, x: torch.Tensor, y: torch.Tensor, spread: npt.NDArray[np.float64]) -> tuple[str, str]:
         n = len(x)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from matloop.orchestrator.composition.config import Config
@@ -13,6 +15,11 @@ RECORDED_PACKAGES = (
     *("matloop", "numpy", "scipy", "torch", "botorch", "gpytorch", "scikit-learn", "deap", "optuna", "pymatgen"),
     *("mpi4py", "pydantic", "torcwa"),
 )
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file's content."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def record(config: Config) -> dict[str, Any]:
@@ -25,6 +32,7 @@ def record(config: Config) -> dict[str, Any]:
             packages[name] = "not installed"
     return {
         "campaign_file": str(config.path.resolve()),
+        "campaign_sha256": digest(config.path),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),

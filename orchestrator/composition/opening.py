@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matloop.orchestrator.composition import build, environment, executors
+from matloop.orchestrator.composition.changes.change import Change
+from matloop.orchestrator.composition.changes.judge import Judge
 from matloop.orchestrator.composition.config import Config, load, references
 from matloop.orchestrator.composition.places import directory_of
 from matloop.orchestrator.errors import ConfigError
@@ -29,6 +31,7 @@ class Opened:
         directory: of its results.
         people: studies that people measure.
         waiting: studies that build on one of these which has no results yet.
+        changes: what the campaign file has changed since the last session, accepted.
     """
 
     campaign: Campaign
@@ -36,6 +39,7 @@ class Opened:
     directory: Path
     people: Sequence[str]
     waiting: Sequence[str]
+    changes: Sequence[Change] = ()
 
 
 @contextmanager
@@ -84,11 +88,12 @@ def opened(
         people = [study.name for study in studies if by_people(study)]
         if len(people) == len(studies):
             raise ConfigError(f"there is nothing to run: {invitation(people, file)}")
+        changes: list[Change] = []
         with Ledger.open(
             directory / "ledger.db",
             config=resolved,
             environment=environment.record(config),
-            accept_change=accept_changes,
+            judge=Judge(config, directory, accept=accept_changes, say=changes.extend),
         ) as ledger:
             waiting = waiting_for_people(config, people, ledger.history)
             campaign = Campaign(
@@ -100,7 +105,7 @@ def opened(
                 stop=stop,
                 patience_s=config.executor.outage_s,
             )
-            yield Opened(campaign, config, directory, people, waiting)
+            yield Opened(campaign, config, directory, people, waiting, changes)
             ledger.close(campaign.outcome or "opened only")
 
 

@@ -7,7 +7,7 @@ built, and impossible shapes found, before anything has been measured.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,9 +17,9 @@ import numpy.typing as npt
 from matloop.orchestrator.errors import MatloopError, OutOfReach
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
-from matloop.orchestrator.protocols import Encodable, Rendering, Space, require
+from matloop.orchestrator.protocols import Encodable, Past, Rendering, Space, require
 from matloop.orchestrator.randomness import derive
-from matloop.orchestrator.trial import Objective, Point, Trial, best, comparable
+from matloop.orchestrator.trial import Objective, Point, Trial, best, comparable, complete
 
 REHEARSED = 32  # random points in a made-up data set
 
@@ -42,6 +42,14 @@ class Outcomes(Protocol):
         """An .npz file: `x` (n, *shape) float32 network inputs, `y` (n, m) float64 values, `names` (m,)."""
         ...
 
+    def past(self, study: str, others: Sequence[str]) -> Past:
+        """What a study, and others whose trials its strategy is told of, have on record."""
+        ...
+
+    def known_files(self) -> Mapping[str, str]:
+        """What was recorded of the files that the campaign names when it was last opened, by their place in it."""
+        ...
+
 
 class Recorded:
     """Outcomes read from the ledger's history."""
@@ -55,7 +63,8 @@ class Recorded:
         Raises:
             MatloopError: no trial of the study was answered.
         """
-        found = best(self.history.of(study), self.describe(study)[1][0])
+        objectives = self.describe(study)[1]
+        found = best(self.history.of(study), objectives[0], objectives)
         if found is None:
             raise MatloopError(f"study {study!r} has no answered trial to take the best of; see `matloop status`")
         return found.point
@@ -63,6 +72,21 @@ class Recorded:
     def trials(self, study: str) -> tuple[Trial, ...]:
         """See `Outcomes`."""
         return tuple(self.history.told(study))
+
+    def past(self, study: str, others: Sequence[str]) -> Past:
+        """See `Outcomes`."""
+        history, names = self.history, (study, *others)
+
+        def points() -> Iterator[Point]:
+            return (trial.point for trial in history.trials if trial.study in names)
+
+        configs = (session.config.get("studies", {}).get(study, {}) for session in history.sessions)
+        return Past(points, [config["space"] for config in configs if config.get("space")])
+
+    def known_files(self) -> Mapping[str, str]:
+        """See `Outcomes`."""
+        found: Mapping[str, str] = self.history.sessions[-1].config.get("files", {}) if self.history.sessions else {}
+        return found
 
     def dataset(self, study: str) -> Path:
         """See `Outcomes`; rows are in order of proposal, so that the same answers give the same file.
@@ -72,7 +96,7 @@ class Recorded:
             OutOfReach: the artifact store cannot be written.
         """
         space, objectives = self.describe(study)
-        answered = comparable(self.history.of(study))
+        answered = [t for t in comparable(self.history.of(study)) if complete(t, objectives)]
         if not answered:
             raise MatloopError(f"study {study!r} has no answered trial to make a data set of; see `matloop status`")
         y = [[(t.values or {})[o.name] for o in objectives] for t in answered]
@@ -104,6 +128,14 @@ class Rehearsal:
     def trials(self, study: str) -> tuple[Trial, ...]:
         """See `Outcomes`; none, as before any measurement."""
         return ()
+
+    def past(self, study: str, others: Sequence[str]) -> Past:
+        """See `Outcomes`; none, as before any measurement."""
+        return Past()
+
+    def known_files(self) -> Mapping[str, str]:
+        """See `Outcomes`; none, as before the first session."""
+        return {}
 
     def dataset(self, study: str) -> Path:
         """See `Outcomes`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,19 +53,13 @@ def parts(config: Config, history: History, store: ArtifactStore, study: str) ->
 def parts_as_before(config: Config, history: History, store: ArtifactStore, study: str | None) -> Parts | None:
     """Parts of the study if nothing has changed since the last time; None if all has to be looked at anew."""
     last = history.sessions[-1] if history.sessions else None
-    if last is None or last.environment != record(config):
+    if last is None or last.environment != environment.record(config):
         return None
     names = [name for name, part in last.config["studies"].items() if part["driver"].get("kind") == "manual"]
     if study not in names and (study is not None or len(names) != 1):
         return None
     found = parts(config, history, store, study or names[0])
     return found if found.files.items() <= last.config["files"].items() else None
-
-
-def record(config: Config) -> dict[str, Any]:
-    """What the ledger is written with: machine, versions and campaign file."""
-    digest = hashlib.sha256(config.path.read_bytes()).hexdigest()
-    return {**environment.record(config), "campaign_sha256": digest}
 
 
 def study_of_people(studies: Sequence[Study], wanted: str | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from matloop.orchestrator.plain import as_recorded
 
 
-def _appeared(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def appeared(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """What the campaign was, had the files been there that have come since: what was absent can have shaped nothing."""
     files = {**after.get("files", {}), **before.get("files", {})}
     return {**before, "files": files} if files else dict(before)
@@ -30,7 +30,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Unified diff of the identities; empty if they agree."""
-    before = _appeared(before, after)
+    before = appeared(before, after)
     if identity(before) == identity(after):
         return ""
     old, new = (json.dumps(identity(c), indent=2, ensure_ascii=False).splitlines() for c in (before, after))

@@ -22,7 +22,7 @@ from matloop.orchestrator.ledger.lock import WriterLock
 from matloop.orchestrator.ledger.reading import open_to_read
 from matloop.orchestrator.ledger.salvage import salvage
 from matloop.orchestrator.ledger.trials import Trials
-from matloop.orchestrator.ledger.writer import Writer
+from matloop.orchestrator.ledger.writer import Judge, Writer
 
 BUSY_MS = 3000
 """How long one commit waits for a lock where somebody does the waiting: signals are not heard meanwhile."""
@@ -56,6 +56,7 @@ class Ledger(Writer):
         config: Mapping[str, Any],
         environment: Mapping[str, Any],
         accept_change: bool = False,
+        judge: Judge | None = None,
         clock: Callable[[], float] | None = None,
     ) -> Self:
         """Open for writing, create if absent, and begin a session.
@@ -65,6 +66,7 @@ class Ledger(Writer):
             config: the resolved campaign; compared by `identity` with that of the last session.
             environment: versions and machine, for the record.
             accept_change: go on although the campaign has changed.
+            judge: decides in place of `accept_change` whether the session may begin.
             clock: see `Ledger`.
 
         Raises:
@@ -75,7 +77,7 @@ class Ledger(Writer):
         """
         ledger = cls(path, clock=clock)
         try:
-            ledger._begin(config, environment, accept_change=accept_change)
+            ledger._begin(config, environment, accept_change=accept_change, judge=judge)
             ledger.commit()
         except BaseException:
             ledger._release()

@@ -14,7 +14,7 @@ from matloop.orchestrator.errors import LedgerError
 from matloop.orchestrator.ledger.disk import make_folder
 from matloop.orchestrator.ledger.file import trouble
 from matloop.orchestrator.ledger.lock import WriterLock
-from matloop.orchestrator.ledger.writer import Writer
+from matloop.orchestrator.ledger.writer import Judge, Writer
 from matloop.orchestrator.plain import as_recorded
 
 WAIT_S = 30.0
@@ -38,7 +38,14 @@ class SharedLedger(Writer):
         with WriterLock(path, wait_s=wait_s):
             super().__init__(path, clock=clock, keep=True, busy_s=wait_s)
 
-    def join(self, config: Mapping[str, Any], environment: Mapping[str, Any], *, accept_change: bool = False) -> None:
+    def join(
+        self,
+        config: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        *,
+        accept_change: bool = False,
+        judge: Judge | None = None,
+    ) -> None:
         """Say with what the ledger is written to from here on; a new session only where that is new.
 
         Raises:
@@ -48,7 +55,7 @@ class SharedLedger(Writer):
             last = self.history.sessions[-1] if self.history.sessions else None
             if last and last.config == as_recorded(config) and last.environment == as_recorded(environment):
                 return
-            self._begin(config, environment, accept_change=accept_change)
+            self._begin(config, environment, accept_change=accept_change, judge=judge)
             self._append("closed", body={"reason": "waiting for results"})
 
     @contextmanager

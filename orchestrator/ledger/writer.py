@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,16 @@ from matloop.orchestrator.ledger.file import (
     rows,
     trouble,
 )
-from matloop.orchestrator.ledger.history import Event, Verdict, advance, replay
+from matloop.orchestrator.ledger.history import Event, History, Verdict, advance, replay
 from matloop.orchestrator.ledger.identity import difference
 from matloop.orchestrator.plain import DEEPEST, to_json, writable_json
 from matloop.orchestrator.trial import Answer, Point, Proposal, Trial
 
 LOOK_S = 0.1
 """How often it is looked whether the file is still in its place, s: each look lets other threads take the processor."""
+
+Judge = Callable[[History, Mapping[str, Any]], None]
+"""Is given the record and the resolved campaign of a session that is to begin; raises ConfigChanged if it may not."""
 
 _DEEPEST = DEEPEST + 10
 """Of a body, which has a level or two around the values that were looked at when they came."""
@@ -108,6 +111,8 @@ class Writer:
         }
         if proposal.prediction:
             body["prediction"] = {"mean": proposal.prediction.mean, "std": proposal.prediction.std}
+            if proposal.prediction.interval:
+                body["prediction"]["interval"] = proposal.prediction.interval
         for name in ("reason", "parents", "extra", "inputs"):
             if value := getattr(proposal, name):
                 body[name] = value
@@ -158,6 +163,23 @@ class Writer:
         if by or reason:
             body["amendment"] = {"by": by, "reason": reason}
         self._append("amended", trial.study, trial.id, body)
+        return self.history.trials[trial.id]
+
+    def complete(self, trial: Trial, answer: Answer, *, names: Sequence[str], by: str, request: str = "") -> Trial:
+        """Record values of an answered trial that were still to come.
+
+        Args:
+            trial: one that is answered.
+            answer: its whole result as it is now.
+            names: of the values that are told now.
+            by: who measured them.
+            request: see `matloop.orchestrator.lab.results.Result`.
+        """
+        point = trial.point if trial.planned is not None or trial.ask < 0 else None
+        completion: dict[str, Any] = {"by": by, "names": list(names)}
+        if request:
+            completion["request"] = request
+        self._append("completed", trial.study, trial.id, _result(answer, point) | {"completion": completion})
         return self.history.trials[trial.id]
 
     def void(self, trial: Trial, *, at: float, worker: str, reason: str) -> Trial:
@@ -262,14 +284,24 @@ class Writer:
                 size = min(size, len(self._buffer))
         return len(self._buffer)
 
-    def _begin(self, config: Mapping[str, Any], environment: Mapping[str, Any], *, accept_change: bool) -> None:
+    def _begin(
+        self, config: Mapping[str, Any], environment: Mapping[str, Any], *, accept_change: bool, judge: Judge | None
+    ) -> None:
         """Append the beginning of a session.
+
+        Args:
+            config: the resolved campaign.
+            environment: versions and machine.
+            accept_change: go on although the campaign has changed.
+            judge: decides in place of `accept_change`.
 
         Raises:
             ConfigChanged: the campaign differs from that of the last session, with the diff.
         """
         sessions = self.history.sessions
-        if sessions and not accept_change and (diff := difference(sessions[-1].config, config)):
+        if judge is not None:
+            judge(self.history, config)
+        elif sessions and not accept_change and (diff := difference(sessions[-1].config, config)):
             raise ConfigChanged(
                 f"the campaign differs from the one that {self.path} was started with:\n{diff}\n"
                 "undo the change, choose another folder (--dir), or accept it (--accept-changes)"
@@ -370,7 +402,7 @@ def _result(answer: Answer, point: Point | None) -> dict[str, Any]:
         "finished_at": answer.finished_at,
         "worker": answer.worker,
     }
-    for name in ("values", "noise", "info", "artifacts"):
+    for name in ("values", "noise", "censored", "info", "artifacts"):
         if value := getattr(answer, name):
             body[name] = value
     if answer.cost is not None:

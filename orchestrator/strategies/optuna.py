@@ -19,13 +19,17 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.options import without_limits
 from matloop.orchestrator.protocols import Parameter, Parametric, Space, Vectorised, require
 from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted, key
-from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, losses
+from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, losses, missing
 
 RETRIES = 20
 """Points drawn from the sampler in search of an untried one."""
+
+ROUNDING = 1e-9
+"""By how much a coordinate may be outside its bounds for arithmetic alone."""
 
 UNSUITABLE = ("QMCSampler", "PartialFixedSampler", "GridSampler")
 """Samplers that keep state outside the trials, wrap another sampler, or bring a grid of their own."""
@@ -35,7 +39,9 @@ class OptunaSampler:
     """Proposes what an Optuna sampler suggests after the trials told so far.
 
     The sampler is made anew for each ask and sees failed trials as failed and pending ones as running. Losses are
-    given to it, so that it always minimises. What it notes on its trials travels in `Proposal.extra["optuna"]`.
+    given to it, so that it always minimises. What it notes on its trials travels in `Proposal.extra["optuna"]`. Optuna
+    knows no place outside its distributions: what was measured outside the space is left out, and integers between
+    steps are given to it as the nearest.
 
     Args:
         space: a box of named parameters, which the sampler gets as such, or any Vectorised space, coordinate by
@@ -64,6 +70,8 @@ class OptunaSampler:
             if isinstance(space, Parametric)
             else _Coordinates(require(space, Vectorised, "optuna"))  # type: ignore[type-abstract]
         )
+        without_limits("optuna", objectives)
+        self._space = space
         self._objectives = objectives
         self._name, self._options, self._repeats = sampler, dict(options or {}), repeats
         self._random = Sampler(space)
@@ -79,19 +87,23 @@ class OptunaSampler:
                 sampler=self._make(int(rng.integers(2**31))), directions=["minimize"] * len(self._objectives)
             )
             for trial in (*self._told, *(self._running(t) for t in pending)):
-                study.add_trial(trial)
+                if trial is not None:
+                    study.add_trial(trial)
             proposals = [self._propose(study, reserved, rng) for _ in range(n)]
         found = [proposal for proposal in proposals if proposal is not None]
         if not found and not pending:
-            raise exhausted()
+            raise exhausted(self._space)
         return found
 
     def tell(self, trial: Trial) -> None:
         """Take the trial into the history that the sampler sees; one that was cancelled never was in it."""
         self._tried.add(trial)
-        if trial.state == "cancelled":
+        if trial.state == "cancelled" or missing(trial, self._objectives):
             return
-        params, distributions = self._parameters.describe(trial.point)
+        described = self._parameters.describe(trial.point)
+        if described is None:
+            return
+        params, distributions = described
         failed = trial.values is None
         finished = create_trial(
             state=TrialState.FAIL if failed else TrialState.COMPLETE,
@@ -120,8 +132,11 @@ class OptunaSampler:
         reason = f"random sample: Optuna's {self._name} suggested only tried points"
         return Proposal(point=points[0], reason=reason, extra={"origin": "random"}) if points else None
 
-    def _running(self, trial: Unanswered) -> FrozenTrial:
-        params, distributions = self._parameters.describe(trial.point)
+    def _running(self, trial: Unanswered) -> FrozenTrial | None:
+        described = self._parameters.describe(trial.point)
+        if described is None:
+            return None
+        params, distributions = described
         return create_trial(
             state=TrialState.RUNNING,
             params=params,
@@ -157,6 +172,9 @@ class _Finished(FrozenTrial):
         return _Finished(self)
 
 
+Described = tuple[dict[str, Any], dict[str, BaseDistribution]]
+
+
 class _Parameters(Protocol):
     """How points look to Optuna."""
 
@@ -164,8 +182,8 @@ class _Parameters(Protocol):
         """Let the sampler fill in a point."""
         ...
 
-    def describe(self, point: Point) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-        """Values and distributions of a point, as `suggest` would have left them."""
+    def describe(self, point: Point) -> Described | None:
+        """Values and distributions of a point, as `suggest` would have left them; None outside the space."""
         ...
 
 
@@ -195,16 +213,27 @@ class _Named:
                 point[parameter.name] = parameter.choices[value] if categorical else parameter.snap(value)
         return point
 
-    def describe(self, point: Point) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-        active = [(p, d) for p, d in self._parameters if p.name in point]
-        return {p.name: self._value(p, point[p.name]) for p, _ in active}, {p.name: d for p, d in active}
+    def describe(self, point: Point) -> Described | None:
+        values: dict[str, Any] = {}
+        for parameter, _ in self._parameters:
+            if parameter.name in point:
+                value = self._value(parameter, point[parameter.name])
+                if value is None:
+                    return None
+                values[parameter.name] = value
+            elif parameter.active(point):  # it was no parameter yet
+                return None
+        return values, {p.name: d for p, d in self._parameters if p.name in values}
 
     @staticmethod
     def _value(parameter: Parameter, value: Any) -> Any:
-        if parameter.type != "categorical":
-            return parameter.snap(value) if parameter.type == "integer" else value
-        same = [isinstance(c, bool) == isinstance(value, bool) and c == value for c in parameter.choices]
-        return same.index(True)
+        """As Optuna has it; None outside."""
+        if parameter.type == "categorical":
+            same = [isinstance(c, bool) == isinstance(value, bool) and c == value for c in parameter.choices]
+            return same.index(True) if True in same else None
+        if not (isinstance(value, int | float) and parameter.low <= value <= parameter.high):
+            return None
+        return parameter.snap(value) if parameter.type == "integer" else value
 
 
 class _Coordinates:
@@ -221,8 +250,11 @@ class _Coordinates:
         x = [_suggest(trial, name, distribution) for name, distribution in self._distributions.items()]
         return self._space.decode(np.array(x, dtype=np.float64))
 
-    def describe(self, point: Point) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-        x = np.clip(self._space.encode([point])[0], *self._bounds)
+    def describe(self, point: Point) -> Described | None:
+        encoded = self._space.encode([point])[0]
+        x = np.clip(encoded, *self._bounds)
+        if np.abs(x - encoded).max() > ROUNDING:
+            return None
         return dict(zip(self._distributions, x.tolist(), strict=True)), dict(self._distributions)
 
 

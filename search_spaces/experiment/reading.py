@@ -6,19 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Past
+from matloop.search_spaces.experiment.former import totals_of
 from matloop.search_spaces.experiment.mixture import Mixture
 from matloop.search_spaces.options import read_unit
 from matloop.search_spaces.parameter import finite, suggest
 
-OPTIONS = ("components", "total", "at_most", "at_least", "minimum", "step", "limits", "unit")
+OPTIONS = ("components", "total", "at_most", "at_least", "minimum", "step", "limits", "unit", "before", "unit_before")
 
 
-def read_mixture(name: str, options: Any) -> Mixture:
+def read_mixture(name: str, options: Any, past: Past | None = None) -> Mixture:
     """Check the options of one mixture.
 
     Args:
         name: of the mixture.
         options: keyword arguments of `Mixture`, from a campaign file.
+        past: what is on record.
 
     Raises:
         ConfigError: names the mixture and what to change.
@@ -49,6 +52,7 @@ def read_mixture(name: str, options: Any) -> Mixture:
             raise ConfigError(f"expected {key} of mixture {name!r} to be a whole number >= 1, got {value!r}", at=key)
     given = {key: value for key, value in options.items() if value is not None}
     given["unit"] = read_unit(f"mixture {name!r}", options.get("unit"))
+    read_unit(f"mixture {name!r}", given.pop("unit_before", None), at="unit_before")
     if given.get("at_least", 1) > min(given.get("at_most", len(components)), len(components)):
         raise ConfigError(
             f"expected at_least of mixture {name!r} to be no more than at_most and the {len(components)} components, "
@@ -83,6 +87,16 @@ def read_mixture(name: str, options: Any) -> Mixture:
                 f"0 <= least <= most, got {pair!r}",
                 at=("limits", component),
             )
+    before = given.get("before", {})
+    if not isinstance(before, Mapping) or not all(
+        component in components and _is_number(amount) and amount >= 0 for component, amount in before.items()
+    ):
+        raise ConfigError(
+            f"expected before of mixture {name!r}: {{component: amount}}, for components out of {list(components)}, "
+            f"got {before!r}",
+            at="before",
+        )
+    given["totals"] = [total for total in totals_of(components, past or Past()) if total != given.get("total", 1.0)]
     return Mixture(name, **given)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
-from matloop.orchestrator.protocols import Array, Column
+from matloop.orchestrator.protocols import Allowed, Array, Column, Past
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.box import Box
+from matloop.search_spaces.conditions import Condition
 from matloop.search_spaces.experiment.expression import Expression
 from matloop.search_spaces.experiment.feasible import Feasible
 from matloop.search_spaces.experiment.mixture import Mixture
@@ -35,6 +38,8 @@ class Experiment:
             parameter which is not part of a point (`when`) does not apply to it.
         descriptors: CSV files with descriptors of choices; see `Box`.
         folder: where modules are looked for; filled in by matloop.
+        past: what is on record; filled in by matloop. Choices and components that are not to be had any more are
+            encoded, and nothing else gives them.
 
     Raises:
         ConfigError: names what is wrong, and what to change; also if no point is allowed.
@@ -48,11 +53,12 @@ class Experiment:
         constraints: list[str] | None = None,
         descriptors: list[Path] | None = None,
         folder: Path | None = None,
+        past: Past | None = None,
     ) -> None:
         if descriptors and not parameters:
             raise ConfigError("expected parameters that the files in descriptors describe, got none", at="descriptors")
-        box = Box(parameters=parameters, descriptors=descriptors) if parameters else None
-        self.product = Product(box, _mixtures(mixtures or {}))
+        box = Box(parameters=parameters, descriptors=descriptors, past=past) if parameters else None
+        self.product = Product(box, _mixtures(mixtures or {}, past), past)
         known: dict[str, Sequence[Any]] = dict.fromkeys(self.product.names, ())
         known |= {parameter.name: parameter.choices for parameter in box.parameters} if box else {}
         if isinstance(constraints, str):
@@ -74,6 +80,14 @@ class Experiment:
         """A point: each parameter uniform on its scale, each mixture as `Mixture.sample`, given the constraints."""
         return self._feasible.sample(rng) if self._feasible else self.product.sample(rng)
 
+    def draw(self, n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+        """n points, each distributed as those of `sample`; together more even, and cheaper where constraints cost."""
+        return self._feasible.draw(n, rng) if self._feasible else self.product.draw(n, rng)
+
+    def listed(self, most: int) -> list[dict[str, Any]] | None:
+        """Every point, each once; None if there are more than `most`, not counting constraints."""
+        return self._feasible.listed(most) if self._feasible else self.product.listed(most)
+
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the keys, for a value that is not allowed and for a constraint that fails."""
         self.product.check(point)
@@ -83,12 +97,20 @@ class Experiment:
                 named = ", ".join(f"{name}={point[name]!r}" for name in names)
                 raise InvalidPoint(f"expected {constraint.text}, got {named}; change one of them", at=names[:1])
 
-    def check_measured(self, point: Point) -> None:
+    def check_measured(self, point: Point, *, outside: bool = False) -> None:
         """As `check`, for what was really done: between steps, near the total of a mixture, whatever the constraints.
 
-        Such a point can be learnt from; it would not be proposed.
+        Such a point can be learnt from; it would not be proposed. Outside ranges and totals, if that is said.
         """
-        self.product.check_measured(point)
+        self.product.check_measured(point, outside=outside)
+
+    def knows(self, point: Point) -> bool:
+        """Whether `encode` has a place for the point."""
+        try:
+            self.encode([point])
+        except InvalidPoint:
+            return False
+        return True
 
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A changed copy that is allowed."""
@@ -116,23 +138,56 @@ class Experiment:
         return self.product.bounds
 
     def encode(self, points: Sequence[Point]) -> Array:
-        """(n, d) float64: parameters as a `Box` encodes them, mixtures as the shares of their components."""
+        """(n, d) float64: parameters as a `Box` encodes them, mixtures as the shares of their components.
+
+        What was measured outside has its place there, and is never moved.
+
+        Raises:
+            InvalidPoint: a value has no place, see `Box.encode`.
+        """
         return self.product.encode(points)
 
     def decode(self, x: Array) -> dict[str, Any]:
         """The nearest point to (d,) float64; where that is not allowed, an allowed one near it."""
         return self._feasible.near(np.asarray(x, dtype=np.float64)) if self._feasible else self.product.decode(x)
 
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What is measured and never set; see `matloop.orchestrator.protocols.Situated`."""
+        return self.product.box.conditions if self.product.box else ()
+
+    @property
+    def given(self) -> Mapping[str, float]:
+        """Conditions that hold for points that do not say."""
+        return self.product.box.given if self.product.box else {}
+
+    def at(self, given: Mapping[str, float], ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})) -> Self:
+        """The same under conditions; see `matloop.orchestrator.protocols.Situated`."""
+        part = copy(self)
+        part.product = self.product.at(given, ranges)
+        return part
+
+    def narrowed(self, allowed: Mapping[str, Allowed]) -> Self:
+        """The part with allowed values where the constraints hold; see `matloop.orchestrator.protocols.Narrowable`."""
+        part = copy(self)
+        part.product = self.product.narrowed(allowed)
+        part._feasible = Feasible(part.product, self.constraints) if self.constraints else None
+        return part
+
+    def around(self, point: Point, within: float, free: Collection[str]) -> dict[str, Allowed]:
+        """The neighbourhood of a point; see `matloop.orchestrator.protocols.Narrowable`."""
+        return self.product.around(point, within, free)
+
     def _planned(self, point: Point) -> Point:
         """What can be planned nearest to a point, which may have come out between the steps."""
         return point if self.product.contains(point) else self.decode(self.encode([point])[0])
 
 
-def _mixtures(mixtures: dict[str, dict[str, Any]]) -> list[Mixture]:
+def _mixtures(mixtures: dict[str, dict[str, Any]], past: Past | None) -> list[Mixture]:
     read = []
     for name, options in mixtures.items():
         with inside("mixtures", name):
-            read.append(read_mixture(name, options))
+            read.append(read_mixture(name, options, past))
     return read
 
 

@@ -69,8 +69,12 @@ class Crystals(Described):
         )
 
     def encode(self, points: Sequence[Point]) -> Array:
-        """(n, d) float64: features with mean 0 and standard deviation 1 over the pool."""
-        codes: Array = self._codes[[self._places[point["crystal"]] for point in points]]
+        """(n, d) float64: features with mean 0 and standard deviation 1 over the pool.
+
+        Raises:
+            InvalidPoint: a structure is no candidate, so that nothing is known of it.
+        """
+        codes: Array = self._codes[[self._place(self._places, "crystal", point) for point in points]]
         return codes
 
 

@@ -133,9 +133,11 @@ class GP:
         return Task(x, low, span, z, centre, scale, variances, columns, self.kernel, objectives)
 
     def _scaling(self, x: torch.Tensor, columns: Columns) -> tuple[torch.Tensor, torch.Tensor]:
-        """(d,) low end and width of each column; columns of categories stay as they are."""
-        known = self._bounds is not None and self._bounds.shape[1] == x.shape[1]
-        low, high = torch.as_tensor(self._bounds) if known else torch.stack([x.amin(dim=0), x.amax(dim=0)])
+        """(d,) low end and width of each column, of what was measured beyond the space too; categories stay."""
+        low, high = x.amin(dim=0), x.amax(dim=0)
+        if self._bounds is not None and self._bounds.shape[1] == x.shape[1]:
+            lowest, highest = torch.as_tensor(self._bounds)
+            low, high = torch.minimum(low, lowest), torch.maximum(high, highest)
         span = torch.where(high - low > 1e-8, high - low, torch.ones_like(low))
         category = torch.as_tensor(columns.category)
         return low.masked_fill(category, 0.0), span.masked_fill(category, 1.0)

@@ -8,7 +8,7 @@ guess does not say so.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gpytorch
@@ -50,6 +50,7 @@ class Task:
         columns: what the d columns are.
         kernel: of the numbers.
         objectives: of the hyperparameters, one per output.
+        usual: (n,) bool, rows that are as noisy as a new measurement is expected to be; None for all.
     """
 
     x: torch.Tensor
@@ -62,6 +63,7 @@ class Task:
     columns: Columns
     kernel: str
     objectives: Sequence[Objective]
+    usual: torch.Tensor | None = None
 
     def unit(self, x: torch.Tensor) -> torch.Tensor:
         """Encoded points, scaled."""
@@ -84,6 +86,14 @@ class Process(Model):
             _Output(places, task.z[j], task.variances[j], Covariance(task.columns, task.kernel, sets), sets)
             for j, sets in enumerate(found)
         ]
+        if task.usual is not None:
+            self.expect_noise_of(task.usual)
+
+    def expect_noise_of(self, usual: torch.Tensor) -> None:
+        """Let a new measurement be as noisy as these rows, (n,) bool of which one is true at least."""
+        self.task = replace(self.task, usual=usual)
+        for one in self.outputs:
+            one.expect_noise_of(usual)
 
     @property
     def num_outputs(self) -> int:
@@ -184,6 +194,10 @@ class _Output:
         self.weights = torch.cholesky_solve(rest, self.factor)[..., 0]  # (s, n)
         self._ones = torch.cholesky_solve(torch.ones_like(rest), self.factor)[..., 0]  # (s, n)
         self._noises, self._z = noises, torch.as_tensor(z)
+
+    def expect_noise_of(self, usual: torch.Tensor) -> None:
+        """See `Process`."""
+        self.noise = self._noises[:, usual].mean(dim=1)
 
     def mean(self, u: torch.Tensor) -> torch.Tensor:
         """(b) x q x d -> s x (b) x q."""

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from matloop.orchestrator.cli.changes import show
 from matloop.orchestrator.cli.commands.status import recorded
+from matloop.orchestrator.cli.terminal import console
 from matloop.orchestrator.composition import build
 from matloop.orchestrator.composition.places import has_record
 from matloop.orchestrator.lab import Lab
@@ -39,4 +41,5 @@ def opened(
             study_of_people(build.validate(config)[0], study)  # so that a wrong campaign leaves nothing behind
             begin.print(f"beginning a new record in {folder}", highlight=False, markup=False, soft_wrap=True)
     with Lab(config, directory=folder, study=study, accept_changes=accept_changes) as lab:
+        show(lab.changes, begin or console())
         yield lab

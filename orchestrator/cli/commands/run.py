@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from matloop.orchestrator.cli.changes import show
 from matloop.orchestrator.cli.progress import observer
 from matloop.orchestrator.composition.opening import Opened, invitation, opened
 from matloop.orchestrator.loop.stop import Stop
@@ -40,6 +41,7 @@ def run(file: Path, *, directory: Path | None, accept_changes: bool, console: Co
         if found is None:
             return "served"
         console.print(f"{found.config.name} → {found.directory}", highlight=False, markup=False)
+        show(found.changes, console)
         before = len(found.campaign.history.finished)
         try:
             with observer(console) as progress:

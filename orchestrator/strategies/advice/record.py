@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from matloop.orchestrator.trial import Objective, Trial
+from matloop.orchestrator.trial import Objective, Prediction, Trial
 from matloop.surrogates.uncertainty.calibration import covering_scale, recorded_scale
 
 STRETCH = "stretch"
@@ -32,9 +32,17 @@ class Record:
         stretch = trial.extra.get(STRETCH)
         if stretch is None or trial.prediction is None or trial.values is None or trial.planned is not None:
             return
-        mean, std = trial.prediction.mean, trial.prediction.std
         stated = zip(self._objectives, stretch, strict=True)
-        self._misses.append([(trial.values[o.name] - mean[o.name]) / (std[o.name] / s) for o, s in stated])
+        values = {name: value for name, value in trial.values.items() if name not in trial.censored}
+        misses = [(self._miss(trial.prediction, o.name, values.get(o.name)), s) for o, s in stated]
+        self._misses.append([miss * s for miss, s in misses])
+
+    @staticmethod
+    def _miss(prediction: Prediction, name: str, value: float | None) -> float:
+        """In standard deviations as stated; NaN where nothing was measured, 0 where nothing was stated."""
+        if value is None:
+            return np.nan
+        return prediction.deviation(name, value) or 0.0
 
     def stretch(self) -> list[float]:
         """By objective, the factor on the model's standard deviations with which its 90 % intervals would have held."""
@@ -50,5 +58,6 @@ class Record:
         return [recorded_scale(np.zeros(len(c)), np.ones(len(c)), c, prior=prior) for c in columns]
 
     def _columns(self) -> list[npt.NDArray[np.float64]]:
-        """(n,) misses of each objective."""
-        return list(np.array(self._misses).reshape(-1, len(self._objectives)).T)
+        """(n,) misses of each objective, where it was measured."""
+        misses = np.array(self._misses).reshape(-1, len(self._objectives))
+        return [column[np.isfinite(column)] for column in misses.T]

@@ -48,10 +48,12 @@ class Feasibility:
         Args:
             x: (n, d) float64, encoded points, in order of time; n >= 1.
             worked: which of them succeeded; not all.
-            bounds: (2, d) that scale the columns; None for the range of the points.
+            bounds: (2, d) that scale the columns, with what was measured beyond; None for the range of the points.
         """
         x, labels = x[-LATEST:], np.where(worked, 1.0, 0.0)[-LATEST:]
-        low, high = (x.min(axis=0), x.max(axis=0)) if bounds is None else bounds
+        low, high = x.min(axis=0), x.max(axis=0)
+        if bounds is not None:
+            low, high = np.minimum(bounds[0], low), np.maximum(bounds[1], high)
         self._low, self._span = low, np.where(high > low, high - low, 1.0)
         self._x = (x - low) / self._span
         successes, failures = labels.sum() + PRIOR_COUNTS[0], (1 - labels).sum() + PRIOR_COUNTS[1]

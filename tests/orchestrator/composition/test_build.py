@@ -137,8 +137,8 @@ def test_options_and_injection(folder: Path) -> None:
     assert 0 <= guess.seed < 2**31
     assert resolved["files"] == {"studies.one.strategy.table": hashlib.sha256(b"a,b\n").hexdigest()}
     assert resolved["studies"]["one"]["objectives"] == {
-        "length": {"direction": "minimise", "unit": "m"},
-        "mass": {"direction": "maximise", "unit": ""},
+        "length": {"direction": "minimise", "unit": "m", "scale": "auto"},
+        "mass": {"direction": "maximise", "unit": "", "scale": "auto"},
     }
     assert resolved["studies"]["one"]["driver"] == {"kind": "parts_for_build:Ruler"}
     json.dumps(resolved)
@@ -272,7 +272,7 @@ def test_a_problem_that_several_studies_share_is_said_once(folder: Path) -> None
 
 
 SPACES = [
-    ("parameters: {x: {type: float, low: 2, high: 1}}", "parameters.x", "expected low < high"),
+    ("parameters: {x: {type: float, low: 2, high: 1}}", "parameters.x", "expected low <= high"),
     ("parameters: {x: {type: float, low: a, high: 1}}", "parameters.x.low", "expected a finite number for low"),
     ("parameters: {x: {type: float, lo: 0, high: 1}}", "parameters.x.lo", "unknown key 'lo'"),
     ("parameters: {x: {type: integer, low: 0, high: 9, step: 2}}", "parameters.x.high", "whole number of steps"),

@@ -154,3 +154,17 @@ def test_the_version_changes_with_every_event(client, lab):
     first = client.get("/api/version").json()
     lab.recommend(1)  # by another client
     assert client.get("/api/version").json() != first
+
+
+def test_an_input_outside_the_space_has_to_be_confirmed(client, lab):
+    point = dict(recommend(client)[0]["point"])
+    name = next(key for key, value in point.items() if isinstance(value, float))
+    point[name] = 1e6
+    body = {"results": [{"point": point, "values": {"yield": 5}, "request": "odd"}]}
+    refused = client.post("/api/results", json=body)
+    assert refused.status_code == 422 and "confirm that it is right" in refused.text
+    assert client.post("/api/results", json={**body, "allow_outside": True}).status_code == 200
+    assert lab.trials()[-1].point == point
+    recommend(client)
+    for page in ("/", "/history", "/experiments/1", "/outlook"):
+        assert client.get(page).status_code == 200
