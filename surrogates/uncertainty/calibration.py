@@ -150,7 +150,7 @@ def recorded_scale(mean: Array, std: Array, y: Array, *, prior: float = 10.0) ->
     return float(np.sqrt((prior + squares) / (prior + len(y))))
 
 
-def covering_scale(misses: Array, *, share: float = 0.9, prior: float = 20.0) -> float:
+def covering_scale(misses: Array, *, share: float = 0.9, prior: float = 10.0) -> float:
     """Least factor on standard deviations with which `share` of the recorded predictions would have held.
 
     Of intervals, that is what counts: residuals have heavier tails than a Gaussian, and a factor by their mean square

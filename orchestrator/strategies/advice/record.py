@@ -13,7 +13,7 @@ from matloop.surrogates.uncertainty.calibration import covering_scale, recorded_
 STRETCH = "stretch"
 """Key in `Trial.extra` of the factor, by objective, that the model's standard deviation was multiplied by."""
 
-PRIOR = 20.0
+PRIOR = 10.0
 """Predictions that came true exactly as stated, which are added to the record, so that few misses change little."""
 
 SHARE = 0.9

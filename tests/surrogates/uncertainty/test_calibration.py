@@ -110,6 +110,6 @@ def test_covering_intervals_hold_their_share_whatever_the_tails_and_few_misses_c
         factor = covering_scale(misses)
         assert np.mean(np.abs(misses) <= 1.6449 * factor) == pytest.approx(0.9, abs=0.01)
     assert covering_scale(np.zeros(0)) == 1.0
-    assert covering_scale(np.array([50.0])) < 1.3
+    assert covering_scale(np.array([50.0])) < 1.7
     assert 0.6 < covering_scale(np.zeros(10)) < 1.0
     assert covering_scale(np.full(30, 4.0)) == pytest.approx(4.0 / 1.6449, rel=1e-3)
