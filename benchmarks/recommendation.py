@@ -31,7 +31,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,11 @@ from experiments.methods import METHODS
 from experiments.peer import PYTHON
 from experiments.pools import TABLES, load
 from experiments.replay import Run, replay
-from experiments.scores import Score, score
+from experiments.scores import LOOKS, Score, score
 from rich.console import Console
 from rich.table import Table as RichTable
 
-BUDGETS = {"CrossedBarrel": 200}
+BUDGETS = {"CrossedBarrel": 200, "DirectArylation": 200, "BuchwaldHartwig": 100}
 BUDGET = 100
 VERSION = 1
 """Of the simulation; results of another version are not reused."""
@@ -137,7 +137,7 @@ def pools(arguments: argparse.Namespace, results: Results, console: Console) -> 
                 figures.setdefault(dataset, {})[method] = score(runs, load(dataset, arguments.data))
     for dataset, by_method in figures.items():
         console.print(_table(dataset, by_method))
-    kept = ("af50", "af80", "ef_max", "seconds_per_ask", "coverage90", "memory_mb", "seeds")
+    kept = [field.name for field in fields(Score)]
     return {
         dataset: {method: {name: asdict(found)[name] for name in kept} for method, found in by_method.items()}
         for dataset, by_method in figures.items()
@@ -146,14 +146,16 @@ def pools(arguments: argparse.Namespace, results: Results, console: Console) -> 
 
 def _table(dataset: str, by_method: dict[str, Score]) -> RichTable:
     table = RichTable(title=dataset)
-    for heading in ("method", "AF at 50 %", "AF at 80 %", "EF max", "s per ask", "MB", "90 % holds", "seeds"):
+    looks = [f"short after {i}" for i in LOOKS]
+    for heading in ("method", "AF at 50 %", "AF at 80 %", "EF max", *looks, "s per ask", "MB", "90 % holds", "seeds"):
         table.add_column(heading, justify="left" if heading == "method" else "right")
     for method, found in by_method.items():
         table.add_row(
             method,
             _with_error(found.af50, found.error50),
             _with_error(found.af80, found.error80),
-            f"{found.ef_max:.2f}",
+            _with_error(found.ef_max, None),
+            *(_with_error(found.shortfall[str(i)], found.shortfall_error[str(i)]) for i in LOOKS),
             f"{found.seconds_per_ask:.3f}",
             f"{found.memory_mb:.0f}",
             "–" if found.coverage90 is None else f"{100 * found.coverage90:.1f} %",

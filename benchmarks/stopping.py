@@ -50,6 +50,7 @@ from matloop.orchestrator.protocols import Array
 from matloop.orchestrator.randomness import derive, torch_seed
 from matloop.orchestrator.report.statistics import wilson
 from matloop.orchestrator.strategies.advice import stopping
+from matloop.orchestrator.strategies.advice.worth import Best
 from matloop.orchestrator.strategies.modelled.bayes import Bayesian
 from matloop.orchestrator.trial import Objective, Trial
 from matloop.search_spaces.pool import Pool
@@ -193,8 +194,9 @@ def chance(strategy: Bayesian, pool: Pool, told: Sequence[Trial], untried: Array
     with torch_seed(len(told)), torch.no_grad():
         model = strategy._model()
         models = averaged(model, len(told)) if variant == "averaged" else [model]
-        best, others = stopping.draw(models, known, rest[stopping.promising(model, rest, 200)])
-    return float((others.amax(dim=1) >= best + delta).double().mean())
+        drawn = stopping.draw(models, known, rest[stopping.promising(model, rest, 200)])
+        best, others = map(strategy._outcomes().scales.each[0].gains, drawn)
+    return float((Best(best, others).gains().amax(dim=1) >= delta).double().mean())
 
 
 def averaged(model: Any, seed: int) -> Sequence[Any]:

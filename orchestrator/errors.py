@@ -6,9 +6,12 @@ MatloopError
 │   │   └── ConfigChanged  it differs from the one that the ledger was started with: carries the diff
 │   ├── InvalidPoint       a point does not belong to its space
 │   ├── InvalidResult      a driver returned something that is not a measurement
-│   └── RejectedResults    results told by people do not fit: lists every problem by row and column
+│   ├── RejectedResults    results told by people do not fit: lists every problem by row and column
+│   │   └── RejectedPoints points to be predicted do not fit: likewise
+│   └── ImpossibleWish     what is wished of the next experiments cannot be fulfilled: names the inputs
 ├── MissingExtra           an optional package is not installed: names the extra
 ├── SpaceExhausted         a strategy has tried every point there is
+├── NoPrediction           a strategy has no model to predict with, or not enough results for it yet
 ├── StrategyStalled        a strategy proposes nothing although nothing is running
 ├── WorkerCrashed          the process that was evaluating a trial died: says how
 ├── WorkerLost             a worker is gone or given up, and with it the trial that it was evaluating
@@ -35,6 +38,7 @@ EXTRAS: Mapping[str, str] = {
     "h11": "web",
     "hypothesis": "testing",
     "onnx": "onnx",
+    "openpyxl": "xlsx",
     "pandas": "notebook",
     "pytest": "testing",
     "python_multipart": "web",
@@ -172,6 +176,8 @@ class InvalidResult(Refused, ValueError):
 class RejectedResults(Refused, ValueError):
     """Results told by people do not fit; none of them was recorded. Places are a row and a column."""
 
+    consequence = "nothing was recorded"
+
     def __init__(self, problems: Sequence[Problem], source: str = "") -> None:
         super().__init__(problems=problems)
         self.source = source
@@ -184,10 +190,20 @@ class RejectedResults(Refused, ValueError):
     def summary(self) -> str:
         """How many problems there are, in one line."""
         found = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        return f"{found}{f' in {self.source}' if self.source else ''}; nothing was recorded"
+        return f"{found}{f' in {self.source}' if self.source else ''}; {self.consequence}"
 
     def __reduce__(self) -> tuple[type[RejectedResults], tuple[Sequence[Problem], str]]:
         return type(self), (self.problems, self.source)
+
+
+class RejectedPoints(RejectedResults):
+    """Points to be predicted do not fit; none of them was. Places are a row and a column."""
+
+    consequence = "nothing was predicted"
+
+
+class ImpossibleWish(Refused):
+    """What is wished of the next experiments cannot be fulfilled; nothing was recorded. Places are inputs."""
 
 
 class MissingExtra(MatloopError):
@@ -198,8 +214,16 @@ class MissingExtra(MatloopError):
         super().__init__(f"needs the package {package!r}, which is not installed; run: {remedy}")
 
 
+class DoubtfulValue(UserWarning):
+    """A value that was told, and recorded, looks like a slip of the pen."""
+
+
 class SpaceExhausted(MatloopError):
     """A strategy has tried every point there is; the study ends."""
+
+
+class NoPrediction(MatloopError):
+    """A strategy has no model that could predict, or not enough results for it yet; says which."""
 
 
 class StrategyStalled(MatloopError):

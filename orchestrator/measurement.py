@@ -17,6 +17,7 @@ import numpy as np
 
 from matloop.orchestrator.errors import Problem
 from matloop.orchestrator.plain import to_json
+from matloop.orchestrator.trial import Side
 
 LARGEST = 1e100
 """Of a measured number: what is larger is a slip in any unit, and its square would break models and drawings."""
@@ -114,8 +115,15 @@ def is_number(value: object) -> bool:
     return found is not None and math.isfinite(found)
 
 
-def check_values(values: object, noise: object, objectives: Sequence[str]) -> list[Problem]:
-    """What is wrong with measured values and their standard deviations."""
+def check_values(values: object, noise: object, objectives: Sequence[str], *, partial: bool = False) -> list[Problem]:
+    """What is wrong with measured values and their standard deviations.
+
+    Args:
+        values: by name.
+        noise: by name.
+        objectives: names of what is measured.
+        partial: whether some values, but not all, may still be to come.
+    """
     problems = [*check_names("values", values), *check_names("noise", noise)]
     if problems:
         return problems
@@ -127,7 +135,12 @@ def check_values(values: object, noise: object, objectives: Sequence[str]) -> li
         if name not in known
     ]
     for name in objectives:
-        problems += check_value(values[name], name) if name in values else [missing(name, values)]
+        if name in values:
+            problems += check_value(values[name], name)
+        elif not (partial and known.intersection(values)):
+            problems.append(missing(name, values))
+        elif name in noise:
+            problems.append(Problem(f"expected the value of {name} as well, got its noise alone", ("noise", name)))
         if name in noise:
             problems += check_noise(noise[name], name)
     return problems
@@ -139,6 +152,32 @@ def check_value(value: object, name: str) -> list[Problem]:
         return []
     text = f"expected a finite number, at most {LARGEST:g}, got {shown(value)}"
     return [Problem(text, ("values", name), remedy="report a failure where nothing was measured")]
+
+
+def check_censored(censored: object, values: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with what is said of values of which only a limit is known."""
+    if problems := check_names("censored", censored):
+        return problems
+    assert isinstance(censored, Mapping)
+    return [
+        Problem(f"expected below or above, of a value that is told, got {shown(side)}", ("censored", name))
+        for name, side in censored.items()
+        if side not in ("below", "above") or name not in values
+    ]
+
+
+def limit(written: str) -> tuple[str, Side | None]:
+    """A measurement as people write it, without the sign that makes it a limit, and the side of the true value.
+
+    "< 0.1", "≤0.1", "<= 0.1" are below 0.1 (and "< 0.1 %" below "0.1 %"); "> 99", "≥99", ">= 99" above 99. What is left
+    is still text.
+    """
+    bare = written.strip()
+    for side, signs in (("below", ("<=", "=<", "≤", "⩽", "＜", "<")), ("above", (">=", "=>", "≥", "⩾", "＞", ">"))):
+        for sign in signs:
+            if bare.startswith(sign):
+                return bare[len(sign) :].strip(), side  # type: ignore[return-value]
+    return bare, None
 
 
 def check_noise(value: object, name: str) -> list[Problem]:

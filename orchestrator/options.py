@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from matloop.orchestrator.errors import ConfigError, Problem
+from matloop.orchestrator.trial import Objective, limited
 
 
 def at_least(least: int, user: str = "", /, **options: float | None) -> None:
@@ -23,3 +26,16 @@ def at_least(least: int, user: str = "", /, **options: float | None) -> None:
     ]
     if problems:
         raise ConfigError(problems=problems)
+
+
+def without_limits(user: str, objectives: Sequence[Objective]) -> None:
+    """Refuse objectives with limits, for a strategy that compares results without regard to them.
+
+    Raises:
+        ConfigError: there are such.
+    """
+    if found := limited(objectives):
+        raise ConfigError(
+            f"{user}: expected objectives without limits, got {', '.join(f'{o.name} {o.limits}' for o in found)}; "
+            "use the strategy bayesian, which learns where they are kept"
+        )

@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*\Z"
-_FORMULA = rf"['\"]*(?!{_NUMBER})[=+\-@＝＋－＠\t\r\n]"
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)? *\Z"
+_FORMULA = rf"(?!{_NUMBER})['\"]*[=+\-@＝＋－＠\t\r\n]"
 _BEGINNING = r"(?<![^;\t\r\n])"
 _BARE = re.compile(rf"{_BEGINNING}(?={_FORMULA})")
 _MARKED = re.compile(rf"{_BEGINNING}'(?={_FORMULA})")

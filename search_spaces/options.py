@@ -19,7 +19,7 @@ from matloop.search_spaces.table import read_table
 _ALL = ("type", "unit", "when", "before", "unit_before")
 _NUMBER = (*_ALL, "low", "high", "log", "step")
 _KEYS = {
-    "float": _NUMBER,
+    "float": (*_NUMBER, "digits"),
     "integer": _NUMBER,
     "categorical": (*_ALL, "choices", "descriptors", "renamed"),
     "ordinal": (*_ALL, "choices", "log", "renamed"),
@@ -32,6 +32,9 @@ Rows = Mapping[Any, Mapping[str, float]]
 
 FINEST = 1e-9
 """Least step, and least range, as a share of the larger end: finer ones a float does not tell apart reliably."""
+
+MOST_DIGITS = 12
+"""Significant digits that can be asked for: of more, arithmetic leaves traces."""
 
 LARGEST = {"float": 1e100, "integer": 2**53}
 """Magnitudes beyond which arithmetic would overflow, or a float not hold every integer."""
@@ -141,9 +144,9 @@ def read_parameter(
         low, high = _range(name, kind, options)
         step = _step(name, kind, low, high, options)
         span = reach(low, past.values(name), log) if low == high else 1.0
-        parameter = Parameter(
-            name=name, type=kind, low=low, high=high, log=log, step=step, reach=span, unit=unit, when=when
-        )
+        ends: dict[str, Any] = {"low": low, "high": high, "log": log, "step": step, "reach": span}
+        digits = _digits(name, (low, high), options)
+        parameter = Parameter(name=name, type=kind, **ends, digits=digits, unit=unit, when=when)
     return replace(parameter, before=before(parameter, options.get("before")))
 
 
@@ -214,6 +217,29 @@ def _step(name: str, kind: str, low: float, high: float, options: Mapping[str, A
             at="high",
         )
     return int(step) if kind == "integer" else float(step)
+
+
+def _digits(name: str, ends: Sequence[float], options: Mapping[str, Any]) -> int:
+    """Significant digits, 0 if all."""
+    digits = options.get("digits")
+    if digits is None:
+        return 0
+    if isinstance(digits, bool) or not isinstance(digits, int) or not 1 <= digits <= MOST_DIGITS:
+        raise ConfigError(
+            f"expected digits of parameter {name!r}: significant digits, 1 to {MOST_DIGITS}, got {digits!r}",
+            at="digits",
+        )
+    if options.get("step") is not None:
+        raise ConfigError(f"expected either step or digits for parameter {name!r}, got both; remove one", at="digits")
+    for key, end in zip(("low", "high"), ends, strict=True):
+        nearest = float(f"{end:.{digits - 1}e}")
+        if not math.isclose(nearest, end, rel_tol=1e-12):
+            raise ConfigError(
+                f"expected {key} of parameter {name!r} with {digits} significant digits, got {end!r}; "
+                f"{nearest!r} would be",
+                at=key,
+            )
+    return digits
 
 
 def _ordinal(name: str, options: Mapping[str, Any], table: Rows | None, past: Past) -> Choices:

@@ -19,6 +19,7 @@ from matloop.orchestrator.trial import Point
 from matloop.search_spaces.choices import Choices
 
 _STEP = 0.1  # standard deviation of a mutated number, as a share of its range
+_OFF_DIGITS = 1e-12  # of a value: what arithmetic leaves
 _OFF_GRID = 1e-6  # of a step: what files and people round away
 
 
@@ -32,6 +33,7 @@ class Parameter:
         low, high: ends of the range, both included; 0 and 0 for a categorical one.
         log: whether its scale is logarithmic.
         step: distance of neighbouring values; 0 for a continuous one.
+        digits: significant digits of values that can be set; 0 for all that there are.
         reach: of a fixed one (low = high): distance on its scale that counts as a range.
         coding: choices of a categorical one, and their encoding.
         unit: for people.
@@ -45,6 +47,7 @@ class Parameter:
     high: float = 0.0
     log: bool = False
     step: float = 0.0
+    digits: int = 0
     reach: float = 1.0
     coding: Choices | None = None
     unit: str = ""
@@ -76,6 +79,17 @@ class Parameter:
         """Number of columns in an encoded point."""
         return len(self.columns)
 
+    @property
+    def values(self) -> int | None:
+        """How many values it may have; None if it is continuous."""
+        if self.coding:
+            return len(self.choices)
+        return round((self.high - self.low) / self.step) + 1 if self.step else 1 if self.fixed else None
+
+    def value(self, i: int) -> Any:
+        """The i-th of its values, from 0."""
+        return self.choices[i] if self.coding else self._at(i) if self.step else self.low
+
     def active(self, point: Point) -> bool:
         """Whether the parameter belongs to a point with these earlier values."""
         return all(other in point and among(point[other], values) for other, values in self.when.items())
@@ -94,6 +108,12 @@ class Parameter:
                     f"{self._at(round(place)):g} is the nearest",
                     at=self.name,
                 )
+        if self.digits and not math.isclose(value, self.snap(value), rel_tol=_OFF_DIGITS):
+            raise InvalidPoint(
+                f"expected {self.name} with {self.digits} significant digits, got {value!r}; "
+                f"{self.snap(value)!r} is the nearest",
+                at=self.name,
+            )
 
     def check_measured(self, value: Any, *, outside: bool = False) -> None:
         """As `check`, for what was really done: values between steps may be measured, though not proposed.
@@ -131,7 +151,16 @@ class Parameter:
         """What can be planned nearest to a value: itself, or the nearest step or end of the range."""
         if self.step:
             return self._at(round((value - self.low) / self.step))
-        return value if self.low <= value <= self.high else self.low if value < self.low else self.high
+        inside = value if self.low <= value <= self.high else self.low if value < self.low else self.high
+        return min(max(float(f"{inside:.{self.digits - 1}e}"), self.low), self.high) if self.digits else inside
+
+    def beside(self, value: Any, side: int) -> Any:
+        """The next value below (-1) or above (1) one that may be planned; the same at the end, or if there is none."""
+        if self.step:
+            return self._at(round((value - self.low) / self.step) + side)
+        if not self.digits or value == 0:
+            return value
+        return self.snap(value + side * 10.0 ** (math.floor(math.log10(abs(value))) - self.digits + 1))
 
     def plan(self, value: Any, rng: np.random.Generator) -> Any:
         """As `snap`, for choices too: in the place of one that is not to be had any more, one like it or any other."""
@@ -162,13 +191,15 @@ class Parameter:
         low, high = self._ends()
         scaled = low + float(columns[0]) * (high - low)
         value = math.exp(scaled) if self.log else scaled
-        if self.step:
-            return self._at(round((value - self.low) / self.step))
-        return min(max(value, self.low), self.high)
+        return self.snap(value)
 
     def neutral(self) -> list[float]:
         """Columns that stand for "not part of the point": the middle, and no choice more than another."""
         return self.coding.neutral() if self.coding else [0.5]
+
+    def quantile(self, u: float) -> Any:
+        """The value below which a share u of `sample`'s lie, u in [0, 1); choices in their order."""
+        return self.choices[int(u * len(self.choices))] if self.coding else self.from_unit(np.array([u]))
 
     def sample(self, rng: np.random.Generator) -> Any:
         """Uniform on the parameter's own scale."""
@@ -183,9 +214,9 @@ class Parameter:
             return self.coding.mutate(value, rng, _STEP)
         u = abs(min(max(self.to_unit(value)[0], 0.0), 1.0) + rng.normal(0.0, _STEP)) % 2.0
         moved = self.from_unit(np.array([min(u, 2.0 - u)]))
-        if self.step and moved == value:
+        if (self.step or self.digits) and moved == value:
             up = value <= self.low or (value < self.high and rng.random() < 0.5)
-            return self._at(round((value - self.low) / self.step) + (1 if up else -1))
+            return self.beside(value, 1 if up else -1)
         return moved
 
     def _at(self, place: int) -> Any:
@@ -200,6 +231,9 @@ class Parameter:
         if self.low == self.high:
             return self._scale(self.low), self._scale(self.low) + self.reach
         margin = self.step / 2
+        if self.fixed and not margin:  # the one value stands in the middle of a range of its own size
+            middle = self._scale(self.low)
+            return middle - (abs(middle) or 1.0) / 2, middle + (abs(middle) or 1.0) / 2
         return self._scale(self.low - margin), self._scale(self.high + margin)
 
     def _scale(self, value: float) -> float:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
-from matloop.orchestrator.protocols import Array, Column, Past
+from matloop.orchestrator.protocols import Allowed, Array, Column, Past
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.choices import is_number
+from matloop.search_spaces.narrowing.listed import ListedPart, around
 from matloop.search_spaces.parameter import finite, suggest
 from matloop.search_spaces.table import Columns, read_header, read_table
 
@@ -197,6 +198,18 @@ class Pool:
                 )
             places.append(place)
         return np.hstack([column.encode([column.values[i] for i in places]) for column in self._features])
+
+    def narrowed(self, allowed: Mapping[str, Allowed]) -> ListedPart:
+        """The candidates with allowed values; see `matloop.orchestrator.protocols.Narrowable`."""
+        return ListedPart(self, allowed)
+
+    def around(self, point: Point, within: float, free: Collection[str]) -> dict[str, Allowed]:
+        """The neighbourhood of a point; see `matloop.orchestrator.protocols.Narrowable`.
+
+        With `features`, texts are not kept: those count as near that the features say are most alike.
+        """
+        texts = [column.name for column in self._columns if not column.numeric]
+        return around(self, texts if self._features else (), point, within, free)
 
     @property
     def _encoded(self) -> list[_Column]:

@@ -25,6 +25,7 @@ from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.surrogates.blend import Blend
 from matloop.surrogates.checks import check_data, check_noise
 from matloop.surrogates.gaussian_process.gp import GP
+from matloop.surrogates.milestones import milestone
 from matloop.surrogates.networks.dropout import MCDropout
 from matloop.surrogates.networks.ensemble import Ensemble
 from matloop.surrogates.noise import fit
@@ -39,8 +40,8 @@ SUITED: Mapping[str, tuple[int, float]] = {
 }
 """Fewest and most rows for which each is considered: exact processes cost the rows cubed, networks need some data."""
 
-GROWTH = 1.25
-"""Factor by which the data grow between two decisions."""
+REMEMBERED = 16
+"""Decisions that are kept: each output may have one of its own."""
 
 MOST = 2000
 """Rows on which a decision is made at most."""
@@ -72,7 +73,7 @@ class Auto:
         at_least(2, folds=folds)
         self.folds = folds
         self._families: dict[str, Surrogate] = {name: families[name](space=space) for name in candidates}
-        self._decided: tuple[bytes, tuple[str, str]] | None = None
+        self._decided: dict[bytes, tuple[str, str]] = {}
 
     def fit(
         self, x: torch.Tensor, y: torch.Tensor, seed: int, *, noise: npt.NDArray[np.float64] | None = None
@@ -103,9 +104,11 @@ class Auto:
         """Family, and why; remembered, since it follows from the first rows alone."""
         n = milestone(len(x))
         key = hashlib.sha256(b"".join(a[:n].tobytes() for a in (x.numpy(), y.numpy(), spread))).digest()
-        if self._decided is None or self._decided[0] != key:
-            self._decided = key, self._decide(x[:n], y[:n], spread[:n])
-        return self._decided[1]
+        if key not in self._decided:
+            while len(self._decided) >= REMEMBERED:
+                del self._decided[next(iter(self._decided))]
+            self._decided[key] = self._decide(x[:n], y[:n], spread[:n])
+        return self._decided[key]
 
     def _decide(self, x: torch.Tensor, y: torch.Tensor, spread: npt.NDArray[np.float64]) -> tuple[str, str]:
         n = len(x)
@@ -142,11 +145,3 @@ class Auto:
             density = -0.5 * ((y[out] - mean) ** 2 / variance + (2 * math.pi * variance / unit**2).log())
             found[out] = density.sum(dim=1).numpy()
         return found
-
-
-def milestone(n: int) -> int:
-    """Largest size up to n at which a decision is made: each is a quarter more than the one before."""
-    size = 1
-    while (larger := max(size + 1, int(size * GROWTH))) <= n:
-        size = larger
-    return size

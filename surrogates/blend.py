@@ -2,21 +2,21 @@
 
 Processes in a laboratory are smooth in places and have cliffs in others (a print fails, a phase changes). The process
 is the better model of the one, trees of the other, and which one a new problem is nobody knows beforehand. Both are
-fitted; their weights maximise the probability of the data when held out (stacking of predictive distributions: leave
-one out for the process in closed form, out of bag for the trees), with a prior for equal shares.
+fitted; their weights maximise the probability of the data when held out (`stacking` beside this file).
 
 The posterior is the Gaussian with the mean and covariance of the mixture, so that every acquisition function works.
 Where the two disagree its variance says so.
 
-References:
-    Yao, Vehtari, Simpson & Gelman, Bayesian Analysis 13 (2018) 917: stacking.
-    Rasmussen & Williams 2006, eq. 5.12: leave one out.
+The weights follow from the first so many rows, and are taken anew when these have grown by a quarter: refits cost, and
+a resumed study must weigh as it did before.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+import gpytorch
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -24,22 +24,26 @@ from botorch.acquisition.objective import PosteriorTransform
 from botorch.models.model import Model
 from botorch.posteriors.gpytorch import GPyTorchPosterior
 from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
+from linear_operator import to_linear_operator
+from linear_operator.operators import ZeroLinearOperator
 from torch import nn
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.protocols import Space
+from matloop.orchestrator.protocols import Finite, Space
 from matloop.orchestrator.randomness import derive_seed
 from matloop.surrogates.checks import check_data
 from matloop.surrogates.forest import Forest, ForestModel
 from matloop.surrogates.gaussian_process.gp import GP
+from matloop.surrogates.milestones import milestone
+from matloop.surrogates.stacking import share_of_trees
 
 Array = npt.NDArray[np.float64]
 
 JITTER = 1e-8
 """Added to the diagonal of covariances, relative to its mean."""
 
-SHARES = np.linspace(0.02, 0.98, 49)
-"""Weights of the trees that are compared."""
+REMEMBERED = 16
+"""Weights that are remembered, for several objectives and their changes of the data."""
 
 
 class Blend:
@@ -47,18 +51,26 @@ class Blend:
 
     accepts_noise = True
 
-    def __init__(self, *, space: Space | None = None, trees: int = 60, prior: float = 2.0) -> None:
+    def __init__(
+        self, *, space: Space | None = None, trees: int = 60, prior: float = 2.0, earned: bool | None = None
+    ) -> None:
         """Set up the family.
 
         Args:
             space: where the points come from; see `matloop.surrogates.gaussian_process.gp`.
             trees: how many, >= 2.
             prior: pull towards equal shares, in held-out rows for each, >= 0.
+            earned: whether trees get a share only where held-out data say so beyond doubt, and none before. None: in a
+                space that is not a list. There the best point is sought by gradients, which steps spoil; a list is
+                gone through, and two opinions on each of its points do better than one.
         """
         if not prior >= 0:
             raise ConfigError(f"expected prior >= 0, got {prior}", at="prior")
         self.prior = prior
+        self.earned = (space is not None and not isinstance(space, Finite)) if earned is None else earned
         self._process, self._forest = GP(space=space), Forest(trees=trees)
+        self._refitted = GP(space=space, max_iterations=40, subset=150, draws=4, starts=1)
+        self._weighed: dict[bytes, float] = {}
 
     def fit(
         self, x: torch.Tensor, y: torch.Tensor, seed: int, *, noise: npt.NDArray[np.float64] | None = None
@@ -78,12 +90,27 @@ class Blend:
         x, y = check_data(x, y)
         pairs, shares = [], []
         for j in range(y.shape[1]):
-            column = y[:, j : j + 1]
-            process = self._process.fit(x, column, seed, noise=None if noise is None else noise[:, j : j + 1])
+            column, spread = y[:, j : j + 1], None if noise is None else noise[:, j : j + 1]
+            process = self._process.fit(x, column, seed, noise=spread)
             forest = self._forest.fit(x, column, derive_seed(seed, "output", j))
             pairs.append((process, forest))
-            shares.append(_share(process, forest, x, column, self.prior))
+            shares.append(self._share(x, column, spread))
         return BlendModel(pairs, shares).eval()
+
+    def _share(self, x: torch.Tensor, y: torch.Tensor, noise: Array | None) -> float:
+        """Weight of the trees; remembered, since it follows from the first rows alone."""
+        n = milestone(len(x))
+        x, y, noise = x[:n], y[:n], None if noise is None else np.ascontiguousarray(noise[:n])
+        parts = [x.numpy(), y.numpy().copy(), *([] if noise is None else [noise])]
+        key = hashlib.sha256(b"".join(part.tobytes() for part in parts)).digest()
+        if key not in self._weighed:
+            forest = self._forest.fit(x, y, derive_seed("shares", n))
+            while len(self._weighed) >= REMEMBERED:
+                self._weighed.pop(next(iter(self._weighed)))
+            self._weighed[key] = share_of_trees(
+                self._refitted, forest, x, y, noise, prior=self.prior, earned=self.earned
+            )
+        return self._weighed[key]
 
 
 class BlendModel(Model):
@@ -93,7 +120,10 @@ class BlendModel(Model):
         shares: weight of the trees, by output.
     """
 
-    stepped = True  # by the trees, to which gradients are blind
+    @property
+    def stepped(self) -> bool:
+        """Whether trees have a share: gradients are blind to their steps."""
+        return any(self.shares)
 
     def __init__(self, pairs: list[tuple[Any, ForestModel]], shares: list[float]) -> None:
         super().__init__()
@@ -128,9 +158,15 @@ class BlendModel(Model):
     def _output(self, j: int, x: torch.Tensor, measured: bool) -> MultivariateNormal:
         process, forest = self.pairs[j]
         smooth = process.posterior(x, observation_noise=measured)
+        if not self.shares[j]:
+            alone: MultivariateNormal = smooth.distribution
+            return alone
         stepped: Any = forest.posterior(x)
         share, count = self.shares[j], stepped.values.shape[-3]
         gap = (stepped.mean - smooth.mean)[..., 0]  # (b, q)
+        mean = smooth.mean[..., 0] + share * gap
+        if gpytorch.settings.skip_posterior_variances.on():
+            return MultivariateNormal(mean, ZeroLinearOperator(*mean.shape, mean.shape[-1], dtype=mean.dtype))
         votes = (stepped.values - stepped.mean.unsqueeze(-3))[..., 0]  # (b, s, q)
         covariance = (
             (1 - share) * smooth.distribution.covariance_matrix
@@ -141,7 +177,7 @@ class BlendModel(Model):
             covariance = covariance + share * float(forest.noise[0]) ** 2 * torch.eye(x.shape[-2]).to(x)
         scale = covariance.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None]
         covariance = covariance + JITTER * scale * torch.eye(x.shape[-2]).to(x)
-        return MultivariateNormal(smooth.mean[..., 0] + share * gap, covariance)
+        return MultivariateNormal(mean, to_linear_operator(covariance))
 
     def draw_function(self) -> Any:
         """One function drawn from the mixture: a path of the process or a tree, by torch's generator.
@@ -149,61 +185,15 @@ class BlendModel(Model):
         Returns:
             (n, d) -> (n, m).
         """
-        from botorch.sampling.pathwise import draw_matheron_paths
-
         drawn = []
         for j, share in enumerate(self.shares):
             if float(torch.rand(())) < share:
                 tree = int(torch.randint(2**31, ()))
                 drawn.append(_tree(self.pairs[j][1], tree))
             else:
-                path = draw_matheron_paths(self.pairs[j][0], torch.Size([1]))
-                drawn.append(lambda x, path=path: path(x).reshape(-1, 1))
+                drawn.append(self.pairs[j][0].draw_function())
         return lambda x: torch.cat([function(x) for function in drawn], dim=1)
 
 
 def _tree(forest: Any, index: int) -> Any:
     return lambda x: forest(x.unsqueeze(0))[0, index % len(forest._trees)]
-
-
-def _share(process: Any, forest: ForestModel, x: torch.Tensor, y: torch.Tensor, prior: float) -> float:
-    """Weight of the trees that makes the held-out data most probable.
-
-    Args:
-        process: single-output GP of the data.
-        forest: single-output trees of the data.
-        x: (n, d) float64.
-        y: (n, 1) float64.
-        prior: see `Blend`.
-    """
-    held_out = forest.held_out
-    rows = held_out.rows
-    if len(rows) < 4:
-        return 0.5
-    spread, noise = float(forest.spread[0]), float(forest.noise[0])
-    stepped = spread * held_out.mean[:, 0] + float(forest.centre[0])
-    by_trees = _log_density(y.numpy()[rows, 0], stepped, spread**2 * held_out.variance[:, 0] + noise**2)
-    by_process = _leave_one_out(process, x)[rows]
-    top = np.maximum(by_trees, by_process)
-    weights = SHARES[:, None]
-    mixture = np.log((1 - weights) * np.exp(by_process - top) + weights * np.exp(by_trees - top)).sum(axis=1)
-    return float(SHARES[np.argmax(mixture + prior * np.log(SHARES * (1 - SHARES)))])
-
-
-def _leave_one_out(process: Any, x: torch.Tensor) -> Array:
-    """(n,) log density of each measurement under the process that knows all others, hyperparameters kept."""
-    with torch.no_grad():
-        places = process.transform_inputs(x)
-        prior = process.likelihood(process.forward(places), [places])
-        inverse = torch.linalg.inv(prior.covariance_matrix)
-        weighed = inverse @ (process.train_targets - prior.mean)
-        variance = 1 / inverse.diagonal()
-        scale = float(process.outcome_transform.stdvs)
-        density = _log_density(0.0, (weighed * variance).numpy(), variance.numpy())
-    found: Array = density - np.log(scale)
-    return found
-
-
-def _log_density(value: Any, mean: Array, variance: Array) -> Array:
-    density: Array = -0.5 * (np.log(2 * np.pi * variance) + (value - mean) ** 2 / variance)
-    return density

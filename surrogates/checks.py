@@ -44,6 +44,9 @@ def check_noise(noise: npt.NDArray[np.float64] | torch.Tensor | None, y: torch.T
 
 
 def centre_and_spread(y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of (n, m) values, each (m,); 1 in place of a spread of nothing but rounding."""
-    centre, spread = y.mean(dim=0), y.std(dim=0, correction=0)
-    return centre, torch.where(spread > 1e-12 * (1 + centre.abs()), spread, torch.ones_like(spread))
+    """Mean and standard deviation of (n, m) values of any size, each (m,); 1 for one of nothing but rounding."""
+    top = y.abs().amax(dim=0)
+    size = torch.where(top > 0, top, torch.ones_like(top))
+    first = y[0] / size
+    centre, spread = first + (y / size - first).mean(dim=0), (y / size).std(dim=0, correction=0)
+    return centre * size, torch.where(spread > 1e-14, spread * size, torch.ones_like(spread))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -15,9 +16,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+from scipy.stats import binomtest, ks_2samp
 
 from matloop.orchestrator.errors import InvalidPoint
-from matloop.orchestrator.protocols import Encodable, Evolvable, Finite, Space, Vectorised
+from matloop.orchestrator.protocols import Array, Countable, Drawing, Encodable, Evolvable, Finite, Space, Vectorised
+from matloop.orchestrator.randomness import derive
+from matloop.orchestrator.strategies.space_filling import SpaceFilling
+from matloop.search_spaces.columns import blocks, labels
 
 seeds = st.integers(0, 2**32 - 1)
 many = settings(
@@ -27,6 +33,9 @@ many = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
 )
 C = TypeVar("C")
+
+DRAWN = 600
+"""Samples that a space's start is compared with."""
 
 
 def capable(space: Space, capability: type[C]) -> C:
@@ -49,6 +58,62 @@ def close(a: Any, b: Any) -> bool:
     if isinstance(a, float):
         return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
     return type(a) is type(b) and a == b
+
+
+def samples(space: Space, n: int) -> list[Any]:
+    rng = derive("samples of the space")
+    return list(space.draw(n, rng)) if isinstance(space, Drawing) else [space.sample(rng) for _ in range(n)]
+
+
+class Start:
+    """A design of up to 64 points, encoded, beside samples of the space; skips the test in a space of too few points.
+
+    Attributes:
+        x: (n, d) float64, the design.
+        y: (m, d) float64, the samples; of a Finite space all of its points.
+    """
+
+    def __init__(self, space: Space) -> None:
+        encoder = capable(space, Encodable)
+        drawn = list(space.points) if isinstance(space, Finite) else samples(space, DRAWN)
+        often = Counter(json.dumps(point, sort_keys=True) for point in drawn)
+        # a design has no point twice: it can follow the samples only as far as these have none twice
+        n = min(64, len(often) // 4, int(len(drawn) / (max(often.values()) - 1 or 1)))
+        if n < 8:
+            pytest.skip(f"samples of the space have {len(often)} points, too few to tell a design from others")
+        self.x: Array = encoder.encode([p.point for p in SpaceFilling(space=space, seed=5).ask(n, (), derive(0))])
+        self.y: Array = encoder.encode(drawn)
+        columns = labels(space) or ()
+        self._choices = [i for _, kind, i in blocks(columns) if kind == "category" and len(i) > 1]
+
+    def check_columns(self) -> None:
+        """Each is distributed as in the samples (Kolmogorov and Smirnov), and no oftener at its ends (binomial)."""
+        for i in range(self.x.shape[1]):
+            design, drawn = np.round(self.x[:, i], 9), np.round(self.y[:, i], 9)
+            assert ks_2samp(design, drawn, method="asymp").pvalue > 0.01, f"column {i} is distributed otherwise"
+            for end in (drawn.min(), drawn.max()):
+                count, share = int((design == end).sum()), float((drawn == end).mean())
+                assert count <= 1 or binomtest(count, len(design), share, "greater").pvalue > 1e-3, f"column {i}: {end}"
+
+    def check_choices(self) -> None:
+        """Each is taken in its turn: its number is off by 1 and one standard deviation of chance at most."""
+        for indices in self._choices:
+            counts, share = self.x[:, indices].sum(axis=0), self.y[:, indices].mean(axis=0)
+            chance = np.sqrt(len(self.x) * share * (1 - share))
+            assert (abs(counts - len(self.x) * share) <= 1 + chance).all(), (counts, len(self.x) * share)
+
+    def check_evenness(self) -> None:
+        """All columns together stand for the samples better than as many samples do (energy distance)."""
+        y, others = self.y[::2], self.y[1::2]
+        spread = np.where(y.std(axis=0) > 0, y.std(axis=0), 1.0)
+
+        def energy(some: Array) -> float:
+            return float(2 * cdist(some / spread, y / spread).mean() - cdist(some / spread, some / spread).mean())
+
+        rng = derive("chance")
+        some = min(len(self.x), len(others))
+        chance = [energy(others[rng.choice(len(others), some, replace=False)]) for _ in range(20)]
+        assert energy(self.x) < np.median(chance)
 
 
 class SpaceContract:
@@ -166,6 +231,32 @@ class SpaceContract:
             point = space.decode(x)
             space.check(point)
             assert close(space.decode(space.encode([point])[0]), point)
+
+    def test_a_start_stands_for_the_samples(self, space):
+        start = Start(space)
+        start.check_columns()
+        start.check_choices()
+        start.check_evenness()
+
+    def test_many_draws_are_distributed_as_samples_are(self, space):
+        drawing, encoder = capable(space, Drawing), capable(space, Encodable)
+        points = drawing.draw(300, derive("many"))
+        assert len(points) == 300
+        for point in points:
+            space.check(point)
+        x, y = encoder.encode(points), encoder.encode([draw(space, seed) for seed in range(300)])
+        for i in range(encoder.dimension):
+            assert ks_2samp(np.round(x[:, i], 9), np.round(y[:, i], 9), method="asymp").pvalue > 1e-4, f"column {i}"
+
+    def test_a_list_of_few_points_is_whole(self, space):
+        points = capable(space, Countable).listed(20_000)
+        if points is None:
+            pytest.skip("not few points")
+        for point in points:
+            space.check(point)
+        keys = {json.dumps(point, sort_keys=True) for point in points}
+        assert len(keys) == len(points)
+        assert {json.dumps(draw(space, seed), sort_keys=True) for seed in range(50)} <= keys
 
     def test_listed_points_belong_to_it_once(self, space):
         space = capable(space, Finite)

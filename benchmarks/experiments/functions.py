@@ -1,4 +1,4 @@
-"""Test functions over spaces that nobody can list: two classics, a reaction, a cliff, a mixture in steps.
+"""Test functions over spaces that nobody can list: six classics, two reactions, a cliff, a mixture in steps.
 
 All are maximised. A unit of value is what lies between the median random point and the best there is, so that regret
 of 1 is what a single blind guess has, and noise means the same everywhere.
@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.randomness import derive
@@ -96,6 +97,41 @@ def hartmann(point: Mapping[str, float]) -> float:
     return float(HARTMANN_HEIGHTS @ np.exp(-(HARTMANN_SLOPES * (x - HARTMANN_PLACES) ** 2).sum(axis=1)))
 
 
+def _numbers(point: Mapping[str, float]) -> npt.NDArray[np.float64]:
+    return np.array([point[f"x{i}"] for i in range(len(point))])
+
+
+def levy(point: Mapping[str, float]) -> float:
+    """Minus Levy's function: waves along every axis under a shallow bowl."""
+    w = 1 + (_numbers(point) - 1) / 4
+    inner = ((w[:-1] - 1) ** 2 * (1 + 10 * np.sin(np.pi * w[:-1] + 1) ** 2)).sum()
+    last = (w[-1] - 1) ** 2 * (1 + np.sin(2 * np.pi * w[-1]) ** 2)
+    return -float(np.sin(np.pi * w[0]) ** 2 + inner + last)
+
+
+def ackley(point: Mapping[str, float]) -> float:
+    """Minus Ackley's function: a narrow funnel in a plain of ripples."""
+    x = _numbers(point)
+    funnel = -20 * np.exp(-0.2 * np.sqrt((x**2).mean()))
+    return -float(funnel - np.exp(np.cos(2 * np.pi * x).mean()) + 20 + math.e)
+
+
+def rosenbrock(point: Mapping[str, float]) -> float:
+    """Minus Rosenbrock's function: a bent valley whose floor is nearly level."""
+    x = _numbers(point)
+    return -float((100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum())
+
+
+STYBLINSKI_BEST = 39.16616570377142
+"""Of each axis."""
+
+
+def styblinski(point: Mapping[str, float]) -> float:
+    """Minus Styblinski and Tang's function: two basins along every axis, one of them deeper."""
+    x = _numbers(point)
+    return -float((x**4 - 16 * x**2 + 5 * x).sum() / 2)
+
+
 SOLVENTS = {"water": 0.55, "ethanol": 0.8, "DMF": 1.0, "toluene": 0.4}
 CATALYSTS = {"Pd": (85.0, -1.6, 5.0), "Ni": (110.0, -1.2, 9.0), "Cu": (60.0, -2.2, 14.0)}
 CLASHES = {("DMF", "Cu"): 0.5, ("DMF", "Ni"): 0.8, ("toluene", "Pd"): 2.2, ("water", "Cu"): 1.5}
@@ -111,6 +147,25 @@ def reaction(point: Mapping[str, Any]) -> float:
         + ((point["time"] - time) / 6) ** 2
     )
     return height / (1 + off)
+
+
+LIGANDS = {"L1": 0.35, "L2": 0.5, "L3": 0.7, "L4": 0.9, "L5": 0.6}
+BASES = {"carbonate": 0.9, "phosphate": 1.0, "acetate": 0.7, "alkoxide": 0.5}
+ADDITIVES = {"none": 0.85, "salt": 1.0, "water": 0.6}
+VESSELS = {"vial": 1.0, "flask": 0.95, "flow": 0.8}
+SPOILT = {("L4", "phosphate"): 0.6, ("L4", "carbonate"): 1.15, ("L3", "alkoxide"): 1.9, ("L1", "acetate"): 2.0}
+WIDTHS = np.array([0.25, 0.3, 0.35, 0.5, 0.7, 1.0, 3.0, 3.0])
+"""Of the optimum along each of eight numbers; the last two hardly matter."""
+
+
+def screening(point: Mapping[str, Any]) -> float:
+    """Yield over four categories and eight numbers, whose best place depends on ligand and vessel."""
+    ligand, vessel = list(LIGANDS).index(point["ligand"]), list(VESSELS).index(point["vessel"])
+    best = 0.5 + 0.3 * np.sin(np.arange(8) * (1 + ligand) + vessel)
+    x = np.array([point[f"x{i}"] for i in range(8)])
+    height = LIGANDS[point["ligand"]] * SPOILT.get((point["ligand"], point["base"]), 1.0)
+    height *= BASES[point["base"]] * ADDITIVES[point["additive"]] * VESSELS[point["vessel"]]
+    return float(height / (1 + (((x - best) / WIDTHS) ** 2).sum()))
 
 
 def melt(point: Mapping[str, float]) -> float:
@@ -157,6 +212,27 @@ PROBLEMS = {
         },
         reaction,
         max(SOLVENTS[s] * CLASHES.get((s, c), 1.0) for s in SOLVENTS for c in CATALYSTS),
+    ),
+    "Levy4": _over({f"x{i}": (-10.0, 10.0) for i in range(4)}, levy, 0.0),
+    "Ackley5": _over({f"x{i}": (-20.0, 32.0) for i in range(5)}, ackley, 0.0),
+    "Rosenbrock4": _over({f"x{i}": (-2.0, 3.0) for i in range(4)}, rosenbrock, 0.0),
+    "Styblinski4": _over({f"x{i}": (-5.0, 5.0) for i in range(4)}, styblinski, 4 * STYBLINSKI_BEST),
+    "screening": _over(
+        {
+            "ligand": list(LIGANDS),
+            "base": list(BASES),
+            "additive": list(ADDITIVES),
+            "vessel": list(VESSELS),
+            **{f"x{i}": (0.0, 1.0) for i in range(8)},
+        },
+        screening,
+        max(
+            LIGANDS[a] * SPOILT.get((a, b), 1.0) * BASES[b] * c * d
+            for a in LIGANDS
+            for b in BASES
+            for c in ADDITIVES.values()
+            for d in VESSELS.values()
+        ),
     ),
     "cliff": _over(dict.fromkeys(("heat", "time", "speed", "salt"), (0.0, 1.0)), melt, 1.1),
     "mixture": _mixture(),

@@ -1,10 +1,15 @@
-"""Five closed-loop materials experiments as pools, by the protocol of PV-Lab.
+"""Seven experiments as pools, by the protocol of PV-Lab: five closed loops in materials, two tables of reactions.
 
 Rows with equal inputs are one candidate, whose outcome is the mean of their unique outcomes. The best 5 % of the pool,
 rounded up, are what a campaign is to find.
 
-Reference: Q. Liang et al., "Benchmarking the performance of Bayesian optimization across multiple experimental
-materials science domains", npj Comput. Mater. 7 (2021) 188; data: github.com/PV-Lab/Benchmarking.
+References:
+    Q. Liang et al., "Benchmarking the performance of Bayesian optimization across multiple experimental materials
+    science domains", npj Comput. Mater. 7 (2021) 188; data: github.com/PV-Lab/Benchmarking.
+    B. J. Shields et al., "Bayesian reaction optimization as a tool for chemical synthesis", Nature 590 (2021) 89:
+    direct arylation, 12 ligands, 4 bases, 4 solvents, 3 concentrations, 3 temperatures; github.com/b-shields/edbo.
+    D. T. Ahneman et al., "Predicting reaction performance in C-N cross-coupling using machine learning", Science 360
+    (2018) 186: Buchwald-Hartwig, four categories; github.com/aspuru-guzik-group/olympus.
 """
 
 from __future__ import annotations
@@ -30,6 +35,8 @@ TABLES = {
     "AutoAM": ("pvlab_AutoAM_dataset.csv", Objective("score", "maximise")),
     "Perovskite": ("pvlab_Perovskite_dataset.csv", Objective("instability", "minimise")),
     "CrossedBarrel": ("pvlab_Crossed_barrel_dataset.csv", Objective("toughness", "maximise", "J")),
+    "DirectArylation": ("direct_arylation.csv", Objective("yield", "maximise", "%")),
+    "BuchwaldHartwig": ("buchwald_hartwig_a.csv", Objective("yield", "maximise", "%")),
 }
 """File in the folder `experiments`, and what its last column is."""
 
@@ -57,11 +64,19 @@ def load(name: str, folder: Path) -> Table:
     file, objective = TABLES[name]
     with (folder / "experiments" / file).open(encoding="utf-8-sig", newline="") as lines:
         header, *rows = [row for row in csv.reader(lines) if any(row)]
-    measured: dict[tuple[float, ...], set[float]] = {}
-    for row in rows:
-        *inputs, outcome = (float(cell) for cell in row)
-        measured.setdefault(tuple(inputs), set()).add(outcome)
+    *columns, last = (_cells(column) for column in zip(*rows, strict=True))
+    measured: dict[tuple[float | str, ...], set[float]] = {}
+    for *inputs, outcome in zip(*columns, last, strict=True):
+        measured.setdefault(tuple(inputs), set()).add(float(outcome))
     space = Pool(points=[dict(zip(header[:-1], inputs, strict=True)) for inputs in measured])
     outcomes = np.array([np.mean(sorted(values)) for values in measured.values()])
     order = np.argsort([objective.loss(v) for v in outcomes], kind="stable")
     return Table(space, objective, outcomes, frozenset(order[: math.ceil(TOP * len(outcomes))].tolist()))
+
+
+def _cells(column: tuple[str, ...]) -> list[float] | list[str]:
+    """Numbers, if all cells are; else names."""
+    try:
+        return [float(cell) for cell in column]
+    except ValueError:
+        return list(column)

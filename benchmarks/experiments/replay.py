@@ -51,7 +51,7 @@ class Run:
 
 
 class Ours:
-    """A strategy as a recommender."""
+    """A strategy as a recommender; it is told what it predicted with the outcome, as in a campaign."""
 
     def __init__(self, strategy: Strategy, table: Table, seed: int) -> None:
         self.strategy, self.table, self.seed, self.asks = strategy, table, seed, 0
@@ -61,8 +61,13 @@ class Ours:
     def tell(self, index: int, value: float) -> None:
         """See Recommender."""
         point, values = self.table.space.points[index], {self.table.objective.name: value}
-        trial = Trial(id=self.asks, study="s", number=self.asks, point=point, seed=0, state="answered", values=values)
-        self.strategy.tell(trial)
+        asked, self.proposed = self.proposed, None
+        noted = {} if asked is None else {"prediction": asked.prediction, "extra": asked.extra}
+        self.strategy.tell(
+            Trial(
+                id=self.asks, study="s", number=self.asks, point=point, seed=0, state="answered", values=values, **noted
+            )
+        )
         self.asks += 1
 
     def ask(self) -> tuple[int, tuple[float, float] | None, float, float]:
@@ -70,6 +75,7 @@ class Ours:
         begun = time.process_time()
         (proposal,) = self.strategy.ask(1, (), derive("ask", self.seed, self.asks))
         seconds = time.process_time() - begun
+        self.proposed = proposal
         prediction, name = proposal.prediction, self.table.objective.name
         expected = (prediction.mean[name], prediction.std[name]) if prediction and name in prediction.std else None
         return self.indices[_key(proposal.point)], expected, seconds, psutil.Process().memory_info().rss / 2**20

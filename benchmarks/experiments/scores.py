@@ -4,6 +4,9 @@ With Top(i) the mean share found after i measurements, and i/n that of random ch
 replacement): the enhancement factor EF is the largest Top(i) / (i/n) from where the whole top could have been found on
 (before that it is the luck of the starts), and the acceleration factor AF at a share s is
 s n / i(s), where i(s) is when the curve first reaches s, interpolated linearly between measurements.
+
+`shortfall` is what somebody loses who stops early: how far the best of the first i lies below the best of the pool, in
+% of the range of the pool's outcomes. `top_found` is Top(i) in %.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from matloop.orchestrator.randomness import derive
 Array = npt.NDArray[np.float64]
 QUANTILE = 1.6448536269514722
 RESAMPLES = 200
+LOOKS = (20, 40, 60)
+"""Numbers of measurements after which `shortfall` and `top_found` are taken."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,10 @@ class Score:
 
     Attributes:
         af50, af80: acceleration factors; `error50`, `error80` their standard errors by bootstrap over seeds.
-        ef_max: the largest enhancement factor.
+        ef_max: the largest enhancement factor; None if the budget is smaller than the top.
+        shortfall: by number of measurements, mean over seeds, %; None beyond the budget.
+        shortfall_error: its standard errors.
+        top_found: likewise, %.
         seconds_per_ask: mean processor time of a recommendation.
         memory_mb: largest resident size.
         coverage90: share of outcomes within the 90 % interval of their prediction.
@@ -40,7 +48,10 @@ class Score:
     af80: float | None
     error50: float | None
     error80: float | None
-    ef_max: float
+    ef_max: float | None
+    shortfall: dict[str, float | None]
+    shortfall_error: dict[str, float | None]
+    top_found: dict[str, float | None]
     seconds_per_ask: float
     memory_mb: float
     coverage90: float | None
@@ -55,12 +66,20 @@ def score(runs: Sequence[Run], table: Table) -> Score:
     rng = derive("bootstrap")
     resampled = [curves[rng.integers(len(curves), size=len(curves))].mean(axis=0) for _ in range(RESAMPLES)]
     times = [s for run in runs for s in run.seconds]
+    factors = (mean / (np.arange(1, len(mean) + 1) / n))[len(table.top) - 1 :]
+    short, reached = shortfalls(runs, table), {str(i): mean[i - 1] if i <= len(mean) else None for i in LOOKS}
     return Score(
         af50=acceleration(mean, n, 0.5),
         af80=acceleration(mean, n, 0.8),
         error50=_spread([acceleration(curve, n, 0.5) for curve in resampled]),
         error80=_spread([acceleration(curve, n, 0.8) for curve in resampled]),
-        ef_max=float((mean / (np.arange(1, len(mean) + 1) / n))[len(table.top) - 1 :].max()),
+        ef_max=float(factors.max()) if len(factors) else None,
+        shortfall={i: None if found is None else float(found.mean()) for i, found in short.items()},
+        shortfall_error={
+            i: None if found is None or len(found) < 2 else float(found.std(ddof=1) / len(found) ** 0.5)
+            for i, found in short.items()
+        },
+        top_found={i: None if share is None else 100 * float(share) for i, share in reached.items()},
         seconds_per_ask=float(np.mean(times)) if times else 0.0,
         memory_mb=max(run.memory_mb for run in runs),
         coverage90=coverage(runs, table),
@@ -76,6 +95,20 @@ def found(runs: Sequence[Run], table: Table) -> Array:
         hits = np.cumsum([i in table.top for i in run.order]) / len(table.top)
         row[: len(hits)] = hits
     return curves
+
+
+def shortfalls(runs: Sequence[Run], table: Table) -> dict[str, Array | None]:
+    """By number of measurements the shortfall of each campaign, %; None where no campaign was that long.
+
+    A campaign that ended before had found the whole top.
+    """
+    gains = -np.array([table.objective.loss(float(v)) for v in table.outcomes])
+    best, span = gains.max(), np.ptp(gains)
+    longest = max(len(run.order) for run in runs)
+    return {
+        str(i): np.array([100 * (best - gains[run.order[:i]].max()) / span for run in runs]) if i <= longest else None
+        for i in LOOKS
+    }
 
 
 def acceleration(curve: Array, n: int, share: float) -> float | None:

@@ -1,13 +1,17 @@
-"""The commands of a lab: recommend, tell, outlook, cancel. They open the ledger for a moment, beside any others."""
+"""The commands of a lab: recommend, tell, predict and others. They open the ledger for a moment, beside any others."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from matloop.orchestrator.cli.terminal import console
+
+if TYPE_CHECKING:
+    from matloop.orchestrator.lab.sheets import Reading
 
 CampaignFile = Annotated[
     Path, typer.Argument(help="Campaign file (YAML), or the folder of its results.", metavar="FILE|DIR")
@@ -21,9 +25,30 @@ Changes = Annotated[
     bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed since the last time.")
 ]
 
+
+class Decimal(StrEnum):
+    """What stands before the decimals of a number."""
+
+    COMMA = "comma"
+    POINT = "point"
+
+
+Sheet = Annotated[str, typer.Option("--sheet", help="Sheet of an Excel file; the first if left out.", metavar="NAME")]
+MarkOfDecimals = Annotated[
+    Decimal | None, typer.Option("--decimal", help="What stands before decimals, where the table does not say.")
+]
+Ignore = Annotated[bool, typer.Option("--ignore-columns", help="Pass over columns that are not known.")]
+
+
+def reading(sheet: str, decimal: Decimal | None, ignore_columns: bool) -> Reading:
+    """How a table is to be read."""
+    from matloop.orchestrator.lab.sheets import Reading
+
+    return Reading(sheet=sheet, decimal=None if decimal is None else decimal.value, ignore_columns=ignore_columns)
+
+
 NO_OUTLOOK = (
-    "the strategy cannot say: it looks ahead where one objective is to be as high or as low as possible, "
-    "once its model has enough results"
+    "the strategy cannot say: those with a model look ahead (bayesian, active_learning), once it has enough results"
 )
 
 
@@ -33,27 +58,94 @@ def recommend(
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write them as a table to be filled in.", metavar="FILE")
     ] = None,
+    xlsx: Annotated[Path | None, typer.Option("--xlsx", help="The same as an Excel file.", metavar="FILE")] = None,
     pending: Annotated[
         bool, typer.Option("--pending", help="Those that wait for results, instead of new ones.")
     ] = False,
+    fixed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fixed",
+            help="What an input may be for once: temperature=800, gas=argon,nitrogen or temperature=700..800; "
+            "may be repeated.",
+            metavar="INPUT=VALUES",
+        ),
+    ] = None,
+    around: Annotated[
+        int | None,
+        typer.Option("--around", help="The neighbourhood of this trial alone; choices stay as there.", min=0),
+    ] = None,
+    within: Annotated[
+        float | None,
+        typer.Option("--within", help="How far from it, as a share of each range; a tenth if left out."),
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option("--vary", help="An input that is free in spite of --around; may be repeated.", metavar="INPUT"),
+    ] = None,
+    same: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--same", help="What has one value in all of these experiments; may be repeated.", metavar="INPUT"
+        ),
+    ] = None,
+    at_most: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--at-most",
+            help="Most different values of an input in these experiments, as in gas=2; may be repeated.",
+            metavar="INPUT=N",
+        ),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--given",
+            help="What is measured and not set, as it is today, as in humidity=55; may be repeated.",
+            metavar="INPUT=VALUE",
+        ),
+    ] = None,
     by: By = "",
     study: Study = None,
     directory: Directory = None,
     accept_changes: Changes = False,
 ) -> None:
-    """Recommend the next experiments of a study that people measure."""
+    """Recommend the next experiments of a study that people measure, as you wish them."""
     from matloop.orchestrator.cli.commands.opening import opened
     from matloop.orchestrator.cli.commands.recommend import recommend as start
+    from matloop.orchestrator.cli.commands.recommend import wishes
 
     out = console()
+    wished = wishes(
+        pending=pending,
+        fixed=fixed or [],
+        around=around,
+        within=within,
+        vary=vary or [],
+        same=same or [],
+        at_most=at_most or [],
+        given=given or [],
+    )
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None if pending else out) as lab:
-        start(lab, None if pending else number, campaign=campaign, csv=csv, by=by, console=out)
+        start(
+            lab,
+            None if pending else number,
+            campaign=campaign,
+            csv=csv,
+            xlsx=xlsx,
+            by=by,
+            wishes=wished,
+            console=out,
+        )
 
 
 def tell(
     campaign: CampaignFile,
-    file: Annotated[Path, typer.Argument(help="Table with results (CSV).", metavar="CSV")],
+    file: Annotated[Path, typer.Argument(help="Table with results: CSV or Excel.", metavar="TABLE")],
     by: By = "",
+    sheet: Sheet = "",
+    decimal: MarkOfDecimals = None,
+    ignore_columns: Ignore = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be recorded; record nothing.")] = False,
     amend: Annotated[
         bool, typer.Option("--amend", help="Let different results take the place of recorded ones.")
@@ -72,26 +164,71 @@ def tell(
 
     out = console()
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=out) as lab:
-        start(lab, file, by=by, dry_run=dry_run, amend=amend, allow_outside=allow_outside, console=out)
+        how = reading(sheet, decimal, ignore_columns)
+        start(lab, file, how, by=by, dry_run=dry_run, amend=amend, allow_outside=allow_outside, console=out)
 
 
 def outlook(
     campaign: CampaignFile,
     delta: Annotated[
         float | None,
-        typer.Option("--delta", help="Least difference that counts, in the objective's unit; else that of the noise."),
+        typer.Option(
+            "--delta",
+            help="Least gain that counts: in the objective's unit (else that of the noise); "
+            "with several, a share of the hypervolume (else 0.01).",
+        ),
     ] = None,
     number: Annotated[int, typer.Option("-n", "--number", help="How many experiments are to come.", min=1)] = 1,
     study: Study = None,
     directory: Directory = None,
     accept_changes: Changes = False,
 ) -> None:
-    """Say what further experiments are worth: the chance of something better, and the gain to be expected."""
+    """Say what further experiments are worth: the chance of something better, and the gain to be expected.
+
+    What is better follows from the strategy: a better value, a larger front of several objectives, a point within the
+    target range, a model that knows more.
+    """
     from matloop.orchestrator.cli.commands.opening import opened
 
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
         found = lab.outlook(delta, number)
         typer.echo(found.get("text", NO_OUTLOOK))
+
+
+def predict(
+    campaign: CampaignFile,
+    points: Annotated[
+        Path, typer.Argument(help="Table of points, CSV or Excel, with a column for each input.", metavar="POINTS")
+    ],
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the predictions as a table.", metavar="FILE")] = None,
+    sheet: Sheet = "",
+    decimal: MarkOfDecimals = None,
+    ignore_columns: Ignore = False,
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
+) -> None:
+    """Predict what experiments would give, with 90 % intervals; points may lie outside the space."""
+    from matloop.orchestrator.cli.commands.opening import opened
+    from matloop.orchestrator.cli.commands.predict import predict as start
+
+    with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
+        start(lab, points, reading(sheet, decimal, ignore_columns), csv=csv, console=console())
+
+
+def best(
+    campaign: CampaignFile,
+    number: Annotated[int, typer.Option("-n", "--number", help="How many of the measured ones.", min=1)] = 1,
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
+) -> None:
+    """Say where the best is: measured, by the model among what was measured, and where the model expects it."""
+    from matloop.orchestrator.cli.commands.best import show
+    from matloop.orchestrator.cli.commands.opening import opened
+
+    with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
+        show(lab, number, console=console())
 
 
 def cancel(

@@ -80,7 +80,7 @@ def validate(
     config = load(file)
     studies, resolved = check(config)
     for study in studies:
-        names = ", ".join(f"{o.direction} {o.name}{f' ({o.unit})' if o.unit else ''}" for o in study.objectives)
+        names = ", ".join(map(str, study.objectives))
         parts = (study.space, study.strategy, study.driver)
         typer.echo(f"{study.name}: {' · '.join(type(part).__name__ for part in parts)}; {names}")
     for line in against_record(config, resolved, directory):
@@ -260,6 +260,10 @@ def repair(
 def export(
     campaign: Campaign,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write the trials as CSV.", metavar="FILE")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", help="Write a table that `tell` reads: FILE.csv or FILE.xlsx.", metavar="FILE"),
+    ] = None,
     optuna: Annotated[
         str | None,
         typer.Option("--optuna", help="Write Optuna studies: sqlite:///FILE or FILE.journal.", metavar="URL"),
@@ -277,14 +281,18 @@ def export(
     from matloop.orchestrator.ledger.artifacts import ArtifactStore
     from matloop.orchestrator.ledger.ledger import read
 
-    if csv is None and optuna is None and network is None:
-        raise typer.BadParameter("expected --csv FILE, --optuna URL or --network DIR, got none of them")
+    if csv is None and table is None and optuna is None and network is None:
+        raise typer.BadParameter("expected --csv FILE, --table FILE, --optuna URL or --network DIR, got none of them")
     directory = locate(campaign)
     history = read(directory / "ledger.db")
     if history.damage:
         typer.echo(damaged(history, directory), err=True)
     if csv is not None:
         typer.echo(f"{formats.trials_csv(history, csv, study)} trials → {csv}")
+    if table is not None:
+        from matloop.orchestrator.cli.commands.table import write
+
+        write(directory, history, table, study)
     if optuna is not None:
         names = formats.to_optuna(history, optuna, study)
         typer.echo(f"Optuna studies {', '.join(names)} → {optuna}")
@@ -345,6 +353,8 @@ def serve(
 app.command()(lab.recommend)
 app.command()(lab.tell)
 app.command()(lab.outlook)
+app.command()(lab.predict)
+app.command()(lab.best)
 app.command()(lab.cancel)
 app.command()(corrections.amend)
 app.command()(corrections.void)

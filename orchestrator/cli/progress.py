@@ -17,7 +17,7 @@ from rich.text import Text
 
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.loop.study import Study
-from matloop.orchestrator.trial import Trial, in_full
+from matloop.orchestrator.trial import Trial, in_full, keeps_limits
 
 RECENT = 50  # answers over which the rate is taken
 LINE_EVERY_S = 5.0
@@ -63,9 +63,9 @@ class Tally:
         if trial.values is None:
             self.failed += 1
             return
-        if not in_full(trial):
-            return
         objective = self.study.objectives[0]
+        if not in_full(trial) or not keeps_limits(trial, self.study.objectives):
+            return
         value = trial.values[objective.name]
         if self.best is None or objective.loss(value) < objective.loss(self.best):
             self.best = value

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from matloop.orchestrator.composition.binding import KINDS, Place, bind, construct, find, parameters
-from matloop.orchestrator.composition.config import Config, references, sources
+from matloop.orchestrator.composition.config import Config, ObjectiveConfig, is_path, references, sources
+from matloop.orchestrator.composition.earlier import KEYS, earlier
 from matloop.orchestrator.composition.outcomes import Outcomes, Recorded, Rehearsal
 from matloop.orchestrator.composition.source import suggest
-from matloop.orchestrator.errors import ConfigError, Problem
+from matloop.orchestrator.earlier import Earlier
+from matloop.orchestrator.errors import ConfigError, MatloopError, Problem
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.loop.budget import Budget
@@ -25,7 +27,7 @@ from matloop.orchestrator.loop.evaluation import Limits
 from matloop.orchestrator.loop.study import Plan, Study
 from matloop.orchestrator.protocols import Driver, Space, Surrogate, is_by_people
 from matloop.orchestrator.randomness import derive_seed
-from matloop.orchestrator.trial import Objective
+from matloop.orchestrator.trial import Objective, goals
 
 ROLES: Mapping[str, str] = {role: role for role in KINDS} | {"filler": "strategy"}
 """Options that hold a component, and the table that their kind is looked up in."""
@@ -129,15 +131,27 @@ class Builder:
             elif known and known.unit and given.unit not in (None, known.unit):
                 problems.append((at / "unit").problem(f"the driver measures in {known.unit!r}, got {given.unit!r}"))
             unit = given.unit if given.unit is not None else known.unit if known else ""
-            objectives.append(Objective(name, given.direction, unit))
+            scale = given.scale or (known.scale if known else "auto")
+            objectives.append(given.objective(name, unit, scale))
+        if not goals(objectives) and not problems:
+            names = ", ".join(asked)
+            problems.append(
+                (place / "objectives").problem(
+                    f"expected one objective that is sought, got limits only ({names}); give one a `direction:`"
+                )
+            )
         if problems:
             raise ConfigError(problems=problems)
-        return tuple(objectives)
+        return tuple(sorted(objectives, key=lambda o: not o.sought))
 
     def surrogate(self, study: str) -> Surrogate:
         """Surrogate of a study's strategy, a new one at each call."""
         surrogate: Surrogate = self._component("surrogate", *self.origin(study, "strategy", "surrogate"), study)
         return surrogate
+
+    def strategy(self, study: str) -> Any:
+        """Strategy of a study, a new one at each call."""
+        return self._strategy(study, "strategy")
 
     def _strategy(self, study: str, key: str) -> Any:
         return self._component("strategy", *self.origin(study, key), study)
@@ -162,6 +176,8 @@ class Builder:
         options = {key: value for key, value in spec.items() if key != "kind"}
 
         def build(name: str, value: Any, at: Place) -> tuple[bool, Any]:
+            if role == "strategy" and name == "data" and isinstance(value, Mapping) and "from" in value:
+                return True, self._data(value, parameters(target)["data"].annotation, at, study)
             if isinstance(value, Mapping) and set(value) == {"from"}:
                 return True, self._outcome(role, name, value["from"], at, study)
             if name in ROLES and (isinstance(value, str) or (isinstance(value, Mapping) and "kind" in value)):
@@ -212,7 +228,7 @@ class Builder:
         if role not in ("space", "driver"):
             injected["objectives"] = self.objectives(study)
         elif role == "driver" and (asked := self.config.studies[study].objectives):
-            injected["objectives"] = tuple(Objective(n, o.direction, o.unit or "") for n, o in asked.items())
+            injected["objectives"] = tuple(o.objective(n, o.unit or "", o.scale or "auto") for n, o in asked.items())
         return injected
 
     def _told_of(self, study: str) -> list[str]:
@@ -221,8 +237,6 @@ class Builder:
         return sources(data["from"]) if isinstance(data, Mapping) and set(data) == {"from"} else []
 
     def _outcome(self, role: str, name: str, source: str | list[str], at: Place, study: str) -> Any:
-        if name == "data" and role == "strategy":
-            return tuple(trial for earlier in sources(source) for trial in self.outcomes.trials(earlier))
         if not isinstance(source, str):
             raise at.error(f"expected the name of one earlier study, got {source}; only a strategy's data take several")
         if name == "network":
@@ -233,6 +247,43 @@ class Builder:
             keys = (name,) if name in ("space", "driver", "strategy", "filler") else ("strategy", name)
             return self._component(ROLES[name], *self.origin(source, *keys), study)
         raise at.error(f"`from:` cannot stand here; it can for {', '.join(sorted({'network', 'data', *ROLES}))}")
+
+    def _data(self, value: Mapping[str, Any], accepted: Any, at: Place, study: str) -> tuple[Any, ...]:
+        """Trials of earlier studies, and results of other campaigns, that a strategy begins with."""
+        if unknown := [key for key in value if key not in KEYS]:
+            raise (at / unknown[0]).error(f"unknown key; expected {', '.join(KEYS)}")
+        given = value["from"] if isinstance(value["from"], list) else [value["from"]]
+        paths = [source for source in given if is_path(source)]
+        if not paths and set(value) != {"from"}:
+            raise at.error("expected `from: STUDY` alone; `study` and `given` are for the path of another campaign")
+        if paths and "Earlier" not in str(accepted):
+            raise at.error("this strategy cannot learn from other campaigns; use bayesian or active_learning")
+        found: list[Any] = [trial for name in sources(given) for trial in self.outcomes.trials(name)]
+        for path in paths:
+            try:
+                one = earlier(
+                    path,
+                    study=value.get("study"),
+                    given=value.get("given") or {},
+                    folder=self.config.folder,
+                    space=self.space(study),
+                    objectives=self.objectives(study),
+                )
+            except ConfigError as error:
+                raise self.config.refused(at.location, error) from error
+            self._remember_earlier(one, ".".join(map(str, (*at.location, path))))
+            found.append(one)
+        return tuple(found)
+
+    def _remember_earlier(self, one: Earlier, key: str) -> None:
+        """Note what was read; a session goes on with what it began with."""
+        before = self.outcomes.known_files().get(key)
+        if before is not None and before != one.mark:
+            raise MatloopError(
+                f"{one.name} has changed since this campaign was opened: it had {before}, now it has {one.mark}; open "
+                "it again, with --accept-changes if the new results are to be taken"
+            )
+        self.files[key] = one.mark
 
     def _remember_files(self, options: Mapping[str, Any], arguments: Mapping[str, Any], place: Place) -> None:
         for name, value in options.items():
@@ -269,9 +320,7 @@ def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
         raise ConfigError(problems=problems)
     resolved = config.model_dump(mode="json")
     for study in studies:
-        resolved["studies"][study.name]["objectives"] = {
-            o.name: {"direction": o.direction, "unit": o.unit} for o in study.objectives
-        }
+        resolved["studies"][study.name]["objectives"] = {o.name: ObjectiveConfig.record(o) for o in study.objectives}
         for role in ("space", "driver", "strategy"):
             spec, place = rehearsed.origin(study.name, role)
             told = rehearsed.examples.get(str(place.location[1])) if role == "space" else None
@@ -307,6 +356,21 @@ def surrogate_for(
     config = Config.from_record(recorded, path)
     parts = builder(config, history, store)
     return parts.surrogate(study), parts.space(study)
+
+
+def strategy_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> tuple[Any, Space]:
+    """A study's strategy, told all that is on record, and its space, built again from what the ledger recorded.
+
+    Raises:
+        ConfigError: something that the campaign needs is gone.
+        MissingExtra: an optional package is no longer installed.
+    """
+    path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
+    parts = builder(Config.from_record(recorded, path), history, store)
+    strategy = parts.strategy(study)
+    for trial in history.told(study):
+        strategy.tell(trial)
+    return strategy, parts.space(study)
 
 
 @contextmanager

@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from matloop.orchestrator.composition.files import campaign_file
 from matloop.orchestrator.composition.source import Source, suggest
 from matloop.orchestrator.errors import ConfigError, Location, Problem, Refused
+from matloop.orchestrator.ledger.history import objective
 from matloop.orchestrator.loop.patience import PATIENCE_S
+from matloop.orchestrator.trial import Objective
 
 
 def _component(value: object) -> object:
@@ -49,11 +51,37 @@ class _Section(BaseModel):
 
 
 class ObjectiveConfig(_Section):
-    """Direction and unit of one measured quantity."""
+    """Direction, unit, scale and limits of a measured quantity; without a direction it only has to keep its limits."""
 
-    direction: Literal["minimise", "maximise"]
+    direction: Literal["minimise", "maximise"] | None = None
     unit: str | None = None
     unit_before: str | None = None
+    scale: Literal["auto", "linear", "log"] | None = None
+    at_least: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    at_most: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        low, high = self.at_least, self.at_most
+        if self.direction is None and low is None and high is None:
+            raise PydanticCustomError(
+                "objective", "expected `direction: minimise` or `maximise`, or a limit such as `at_least: 95`"
+            )
+        if low is not None and high is not None and not low < high:
+            raise PydanticCustomError("objective", f"expected at_least below at_most, got {low:g} and {high:g}")
+        return self
+
+    def objective(self, name: str, unit: str, scale: str) -> Objective:
+        """As the strategies take it."""
+        return objective(name, {**self.model_dump(), "unit": unit, "scale": scale})
+
+    @classmethod
+    def record(cls, given: Objective) -> dict[str, Any]:
+        """An objective as the ledger has it; of limits only those that there are."""
+        limits = {"at_least": given.at_least, "at_most": given.at_most}
+        direction = given.direction if given.sought else None
+        kept = {key: limit for key, limit in limits.items() if limit is not None}
+        return {"direction": direction, "unit": given.unit, "scale": given.scale, **kept}
 
 
 class BudgetConfig(_Section):
@@ -223,8 +251,14 @@ def _names(config: Config) -> Iterator[Problem]:
 
 
 def sources(value: object) -> list[str]:
-    """Names of the studies that stand behind `from:`."""
-    return [study for study in (value if isinstance(value, list) else [value]) if isinstance(study, str)]
+    """Names of the studies that stand behind `from:`, without the paths of other campaigns."""
+    named = [study for study in (value if isinstance(value, list) else [value]) if isinstance(study, str)]
+    return [study for study in named if not is_path(study)]
+
+
+def is_path(source: object) -> bool:
+    """Whether what stands behind `from:` is a file or folder of another campaign, and no study of this one."""
+    return isinstance(source, str) and (any(sign in source for sign in "/\\") or source.endswith((".yaml", ".yml")))
 
 
 def references(component: Mapping[str, Any], location: Location) -> Iterator[tuple[Location, str]]:

@@ -7,7 +7,7 @@ built, and impossible shapes found, before anything has been measured.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.protocols import Encodable, Past, Rendering, Space, require
 from matloop.orchestrator.randomness import derive
-from matloop.orchestrator.trial import Objective, Point, Trial, best, comparable
+from matloop.orchestrator.trial import Objective, Point, Trial, best, comparable, complete
 
 REHEARSED = 32  # random points in a made-up data set
 
@@ -46,6 +46,10 @@ class Outcomes(Protocol):
         """What a study, and others whose trials its strategy is told of, have on record."""
         ...
 
+    def known_files(self) -> Mapping[str, str]:
+        """What was recorded of the files that the campaign names when it was last opened, by their place in it."""
+        ...
+
 
 class Recorded:
     """Outcomes read from the ledger's history."""
@@ -59,7 +63,8 @@ class Recorded:
         Raises:
             MatloopError: no trial of the study was answered.
         """
-        found = best(self.history.of(study), self.describe(study)[1][0])
+        objectives = self.describe(study)[1]
+        found = best(self.history.of(study), objectives[0], objectives)
         if found is None:
             raise MatloopError(f"study {study!r} has no answered trial to take the best of; see `matloop status`")
         return found.point
@@ -78,6 +83,11 @@ class Recorded:
         configs = (session.config.get("studies", {}).get(study, {}) for session in history.sessions)
         return Past(points, [config["space"] for config in configs if config.get("space")])
 
+    def known_files(self) -> Mapping[str, str]:
+        """See `Outcomes`."""
+        found: Mapping[str, str] = self.history.sessions[-1].config.get("files", {}) if self.history.sessions else {}
+        return found
+
     def dataset(self, study: str) -> Path:
         """See `Outcomes`; rows are in order of proposal, so that the same answers give the same file.
 
@@ -86,7 +96,7 @@ class Recorded:
             OutOfReach: the artifact store cannot be written.
         """
         space, objectives = self.describe(study)
-        answered = comparable(self.history.of(study))
+        answered = [t for t in comparable(self.history.of(study)) if complete(t, objectives)]
         if not answered:
             raise MatloopError(f"study {study!r} has no answered trial to make a data set of; see `matloop status`")
         y = [[(t.values or {})[o.name] for o in objectives] for t in answered]
@@ -122,6 +132,10 @@ class Rehearsal:
     def past(self, study: str, others: Sequence[str]) -> Past:
         """See `Outcomes`; none, as before any measurement."""
         return Past()
+
+    def known_files(self) -> Mapping[str, str]:
+        """See `Outcomes`; none, as before the first session."""
+        return {}
 
     def dataset(self, study: str) -> Path:
         """See `Outcomes`."""

@@ -11,7 +11,7 @@ from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.export.trials import config, objectives_of, studies
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
-from matloop.orchestrator.trial import Trial, best, comparable, losses
+from matloop.orchestrator.trial import Trial, best, comparable, goals, losses, rankable
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,16 @@ def export(history: History, store: ArtifactStore, folder: Path, study: str | No
     name = _study(history, study)
     objectives = objectives_of(history, name)
     trained = [t for t in comparable(history.of(name)) if "weights" in t.artifacts and t.values is not None]
-    found = best(trained, objectives[0])
+    found = best(trained, objectives[0], objectives)
     if found is None:
         raise MatloopError(f"study {name!r} has no answered trial yet; see `matloop status`")
     missing = _write(found, store, folder)
-    if len(objectives) == 1:
+    if len(goals(objectives)) == 1:
         return Exported(found, (), missing)
     from matloop.orchestrator.report.statistics import front
 
-    members = tuple(trained[i] for i in front(losses(trained, objectives)))
+    ranked = rankable(trained, objectives)
+    members = tuple(ranked[i] for i in front(losses(ranked, goals(objectives))))
     for trial in members:
         _write(trial, store, folder / "front" / f"trial-{trial.id}")
     return Exported(found, members, missing)

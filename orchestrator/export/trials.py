@@ -16,7 +16,7 @@ from matloop.orchestrator.composition.source import suggest
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.spreadsheets import written
-from matloop.orchestrator.trial import Objective, Trial
+from matloop.orchestrator.trial import Objective, Trial, goals, missing
 
 if TYPE_CHECKING:
     import optuna
@@ -33,12 +33,13 @@ AMENDED = ("amended_at", "amended_by", "amended_because")
 def trials_csv(history: History, file: Path, study: str | None = None) -> int:
     """Write one row per trial.
 
-    Columns `point.*`, `planned.*` (what was recommended, where a person did something else), `value.*`,
-    `predicted.*`, `predicted_std.*`, `noise.*`, `info.*`, `inputs.*` and `extra.*` hold what their names say, lists of
-    numbers spread over `name[0]`, `name[1]`, …; nested structures are JSON text, times Unix seconds. If any result was
-    corrected or set aside, `amended_at`, `amended_by` and `amended_because` say so. Texts and names of columns have an
-    apostrophe where a spreadsheet program would take them for a formula; see `matloop.orchestrator.spreadsheets`, whose
-    `read` takes it away again.
+    Columns `point.*`, `planned.*` (what was recommended, where a person did something else), `value.*`, `predicted.*`,
+    `predicted_std.*`, `predicted_low.*` and `predicted_high.*` (between which 90 % of measurements were expected),
+    `noise.*`, `censored.*` (below or above, where `value.*` is a limit), `info.*`, `inputs.*` and `extra.*` hold what
+    their names say, lists of numbers spread over `name[0]`, `name[1]`, …; nested structures are JSON text, times Unix
+    seconds. If a result was corrected or set aside, `amended_at`, `amended_by` and `amended_because` say so. Texts and
+    names of columns have an apostrophe where a spreadsheet program would take them for a formula; see
+    `matloop.orchestrator.spreadsheets`, whose `read` takes it away again.
 
     Returns:
         Number of rows.
@@ -54,7 +55,10 @@ def trials_csv(history: History, file: Path, study: str | None = None) -> int:
         if (found := corrections.get(trial.id)) is not None:
             row |= dict(zip(AMENDED, (found.time, found.by, found.reason), strict=True))
     middle = dict.fromkeys(key for row in rows for key in row if key not in FIRST and key not in last)
-    groups = ("point", "planned", "value", "predicted", "predicted_std", "noise", "info", "inputs", "extra")
+    groups = (
+        *("point", "planned", "value", "predicted", "predicted_std", "predicted_low", "predicted_high"),
+        *("noise", "censored", "info", "inputs", "extra"),
+    )
     ordered = sorted(middle, key=lambda key: groups.index(key.partition(".")[0]))
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="", encoding="utf-8") as out:
@@ -77,7 +81,10 @@ def _row(trial: Trial) -> dict[str, Any]:
         "value": trial.values or {},
         "predicted": predicted.mean if predicted else {},
         "predicted_std": predicted.std if predicted else {},
+        "predicted_low": {name: low for name, (low, _) in predicted.interval.items()} if predicted else {},
+        "predicted_high": {name: high for name, (_, high) in predicted.interval.items()} if predicted else {},
         "noise": trial.noise,
+        "censored": trial.censored,
         "info": trial.info,
         "inputs": trial.inputs,
         "extra": trial.extra,
@@ -128,7 +135,7 @@ def to_optuna(history: History, url: str, study: str | None = None) -> list[str]
 def _write_study(history: History, storage: Any, name: str) -> str:
     import optuna
 
-    trials, objectives = _chosen(history, name), objectives_of(history, name)
+    trials, objectives = _chosen(history, name), goals(objectives_of(history, name))
     full_name = f"{config(history).get('name', 'campaign')}/{name}"
     _make_room(storage, full_name)
     target = optuna.create_study(
@@ -234,16 +241,19 @@ def _frozen(
     notes: dict[str, Any] = {"matloop_id": trial.id, "point": json.dumps(trial.point, indent=1, ensure_ascii=False)}
     notes |= {name: v for name in ("reason", "worker", "attempt", "cost") if (v := getattr(trial, name))}
     notes |= {"parents": list(trial.parents)} if trial.parents else {}
-    notes |= {"prediction": asdict(trial.prediction)} if trial.prediction else {}
+    notes |= {"prediction": {k: v for k, v in asdict(trial.prediction).items() if v}} if trial.prediction else {}
     notes |= {"failure": f"{trial.failure.cause}: {trial.failure.message}"} if trial.failure else {}
-    finished = trial.state != "running"
+    waiting = bool(missing(trial, objectives))
+    notes |= {"values": trial.values} if trial.values and (waiting or len(trial.values) > len(objectives)) else {}
+    notes |= {"censored": trial.censored} if trial.censored else {}
+    finished = trial.state != "running" and not waiting
     started_at = trial.started_at or trial.proposed_at
     return FrozenTrial(
         number=trial.number,
         trial_id=trial.number,
-        state=states.get(trial.state, TrialState.FAIL),
+        state=TrialState.RUNNING if waiting else states.get(trial.state, TrialState.FAIL),
         value=None,
-        values=[trial.values[o.name] for o in objectives] if trial.values is not None else None,
+        values=None if waiting or trial.values is None else [trial.values[o.name] for o in objectives],
         datetime_start=datetime.fromtimestamp(started_at),
         datetime_complete=datetime.fromtimestamp(trial.finished_at or started_at) if finished else None,
         params=parameters,

@@ -9,21 +9,23 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from matloop.orchestrator.composition import build, environment
 from matloop.orchestrator.composition.changes.change import Change
 from matloop.orchestrator.composition.changes.judge import Judge
 from matloop.orchestrator.composition.config import Config
 from matloop.orchestrator.errors import MatloopError, Problem, RejectedResults
+from matloop.orchestrator.lab.fields import fields_of
 from matloop.orchestrator.lab.people import parts, parts_as_before, study_of_people
 from matloop.orchestrator.lab.recommender import Recommender
 from matloop.orchestrator.lab.results import Entry, Recorded, Result, require_text
 from matloop.orchestrator.lab.rules import Rules
+from matloop.orchestrator.lab.wishes import Wishes, read
 from matloop.orchestrator.ledger import corrections
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.decisions import decide
@@ -31,9 +33,12 @@ from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.shared import WAIT_S, SharedLedger
 from matloop.orchestrator.loop.study import Study
 from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT
-from matloop.orchestrator.protocols import Guiding, Space
+from matloop.orchestrator.protocols import Guiding, Predicting, Space
 from matloop.orchestrator.randomness import derive_seed
-from matloop.orchestrator.trial import Objective, Proposal, Trial
+from matloop.orchestrator.strategies.advice.slips import advice, slips
+from matloop.orchestrator.trial import Objective, Proposal, Trial, missing
+
+T = TypeVar("T")
 
 ROUNDS = 8
 """How often the strategy is asked beside other clients; if one of them was quicker each time, they wait for once."""
@@ -164,32 +169,73 @@ class Experiments:
             self._ledger.catch_up()
             return self.history.running(self.parts.study)
 
-    def recommend(self, n: int = 1, by: str = "") -> list[Trial]:
+    def incomplete(self) -> dict[int, list[str]]:
+        """Objectives that are still to come, by the trial that has values of others already, in order."""
+        found = {trial.id: missing(trial, self.objectives) for trial in self.trials()}
+        return {number: names for number, names in found.items() if names}
+
+    def recommend(
+        self,
+        n: int = 1,
+        by: str = "",
+        *,
+        fixed: Mapping[str, Any] | None = None,
+        around: int | None = None,
+        within: float | None = None,
+        vary: Collection[str] = (),
+        same: Collection[str] = (),
+        at_most: Mapping[str, int] | None = None,
+        given: Mapping[str, float] | None = None,
+    ) -> list[Trial]:
         """Recommend the next experiments; they are on the disk before they are returned.
 
         Args:
             n: how many, >= 1.
             by: who asks.
+            fixed: values that inputs may have for once: by name one value, several in a list, or a range
+                `{"low": …, "high": …}`.
+            around: id of a trial, measured or pending: its neighbourhood alone, for fine-tuning.
+            within: how far numbers and amounts may be from it, as a share of their ranges; a tenth if left out.
+            vary: inputs that may have any value in spite of `around`; else choices stay as they are there.
+            same: inputs or mixtures that have one value in all n experiments.
+            at_most: most different values of inputs in the n experiments.
+            given: today's values of what is measured and not set; the median of what was met if left out.
 
         Returns:
             At most n; none if the strategy waits for results.
 
         Raises:
+            ImpossibleWish: nothing is as wished, or all that is was tried.
             SpaceExhausted: there is nothing left to try.
-            MatloopError: the budget is spent.
+            MatloopError: the budget is spent, or the strategy takes no wishes.
         """
+        wishes = self.wishes(
+            fixed=fixed, around=around, within=within, vary=vary, same=same, at_most=at_most, given=given
+        )
+        return self.recommend_as(wishes, n, by)
+
+    def wishes(self, **given: Any) -> Wishes:
+        """Wishes as `recommend` takes them, looked at.
+
+        Raises:
+            ImpossibleWish: every wish that cannot be meant.
+        """
+        return read(fields_of(self.space), **given)
+
+    def recommend_as(self, wishes: Wishes, n: int = 1, by: str = "") -> list[Trial]:
+        """As `recommend`."""
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise MatloopError(f"expected n, a whole number >= 1, got {n!r}")
         require_text("by", by, LONGEST_NAME)
         name = self.parts.study
         with self._asking:
             for _ in range(ROUNDS):
-                ask, proposals = self._recommender.ask(n)
+                ask, proposals = self._recommender.ask(n, wishes)
                 with self._ledger.turn():
                     if self.history.asks.get(name, 0) == ask:
                         return [self._propose(proposal, ask, by) for proposal in proposals]
             with self._ledger.turn():
-                ask, proposals = self._recommender.ask(n)
+                ask, proposals = self._recommender.ask(n, wishes)
                 return [self._propose(proposal, ask, by) for proposal in proposals]
 
     def record(
@@ -224,6 +270,13 @@ class Experiments:
         with self._ledger.guard:
             self._ledger.catch_up()
             return self._review(results, amend, allow_outside)
+
+    def doubts(self) -> dict[int, list[str]]:
+        """What looks like a slip of the pen, by trial: sentences that say why, and what corrects it."""
+        found: dict[int, list[str]] = {}
+        for slip in slips(self.trials(), self.objectives):
+            found.setdefault(slip.trial, []).append(advice(slip, self.directory))
+        return found
 
     def cancel(self, trial_id: int, by: str = "", reason: str = "") -> Trial:
         """Record that a recommendation will not be done; harmless when repeated.
@@ -278,14 +331,32 @@ class Experiments:
         """What further experiments are worth, by the strategy's model; empty if it cannot say. May take seconds.
 
         Args:
-            delta: least difference that counts, > 0, in the objective's unit; None for one of the size of the noise.
+            delta: least gain that counts, > 0, in the objective's unit; of several objectives a share of the dominated
+                hypervolume. None for a difference of the size of the noise, or 1 % of the hypervolume. Active learning
+                seeks none.
             q: number of experiments to come, from 1 to 100.
+
+        Returns:
+            `probability_better`, `delta`, `expected_gain` and more, see `Outlook` in
+            `matloop.orchestrator.strategies.advice.stopping`; in active learning those of `Lesson` beside it.
 
         Raises:
             MatloopError: delta or q is out of range.
         """
         with self._asking:
             return self._recommender.outlook(delta, q)
+
+    def foresee(self, ask: Callable[[Predicting], T]) -> T:
+        """What the strategy's model answers to a question; the ledger stays free meanwhile. May take seconds.
+
+        Args:
+            ask: puts the question to the strategy, which has been told every result.
+
+        Raises:
+            NoPrediction: the strategy has no model, or too few results for it.
+        """
+        with self._asking:
+            return self._recommender.foresee(ask)
 
     def close(self) -> None:
         """Let go of the ledger; harmless when called twice."""
@@ -316,8 +387,10 @@ class Experiments:
         return derive_seed(self.config.seed, self.parts.study, self.history.counts.get(self.parts.study, 0))
 
     def _review(self, results: Sequence[Result], amend: bool, allow_outside: bool) -> tuple[list[Entry], list[Problem]]:
-        before = {amendment.trial: amendment.before for amendment in self.history.amendments}
-        return self.rules.review(results, self.history.trials, before, amend=amend, allow_outside=allow_outside)
+        history = self.history
+        before = {amendment.trial: amendment.before for amendment in history.amendments}
+        later = {told.request: told.trial for told in history.completions if told.request}
+        return self.rules.review(results, history.trials, before, later, amend=amend, allow_outside=allow_outside)
 
     def _write(self, entry: Entry, by: str) -> Trial:
         now, trial = self._clock(), entry.trial
@@ -328,9 +401,16 @@ class Experiments:
             return self._ledger.answer(trial, entry.result.answer(by=by, started_at=now, finished_at=now))
         if entry.action == "known":
             return trial
+        if entry.action == "completed":
+            return self._complete(trial, entry.result, by, now)
         answer = entry.result.answer(by=by, started_at=trial.proposed_at, finished_at=now)
         write = self._ledger.amend if entry.action == "amended" else self._ledger.answer
         return write(trial, answer, point=entry.point)
+
+    def _complete(self, trial: Trial, result: Result, by: str, now: float) -> Trial:
+        names = [name for name in result.values or {} if name not in (trial.values or {})]
+        answer = result.answer(by=by, started_at=now, finished_at=now, before=trial)
+        return self._ledger.complete(trial, answer, names=names, by=by, request=result.request)
 
 
 def _reject(problems: Sequence[Problem]) -> None:

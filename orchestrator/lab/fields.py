@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from matloop.orchestrator.lab.numbers import number
-from matloop.orchestrator.protocols import Composed, Finite, Parametric, Space
+from matloop.orchestrator.lab.numbers import BY_HAND, Marks, Typed, number, typed
+from matloop.orchestrator.lab.results import SAME
+from matloop.orchestrator.measurement import is_number
+from matloop.orchestrator.protocols import Composed, Finite, Parametric, Situated, Space
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Point
+
+_HYPHENS = str.maketrans("‐‑‒–—−", "------")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +32,7 @@ class Field:
         choices: values of a choice.
         when: values of earlier inputs, by name, that make this one part of an experiment.
         default: what an empty field means; None for nothing.
+        uncontrolled: whether it is measured and not set; it may be left out.
     """
 
     name: str
@@ -37,30 +44,46 @@ class Field:
     choices: tuple[Any, ...] = ()
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     default: float | None = None
+    uncontrolled: bool = False
 
-    def read(self, written: str) -> Any:
+    def read(self, written: str | Typed, marks: Marks = BY_HAND) -> Any:
         """Value of what was typed; whether it is within range, or a choice of today, is for the space to say.
+
+        Args:
+            written: what was typed, or a number that a program keeps as one.
+            marks: what is known about its decimal mark.
 
         Raises:
             ValueError: it is none.
         """
+        text = written.text if isinstance(written, Typed) else written
         if self.kind == "choice":
-            return next((choice for choice in self.choices if str(choice) == written), self._unlisted(written))
-        value = number(written, self.unit)
+            return self._choice(text, marks)
+        value = typed(written, self.unit) if isinstance(written, Typed) else number(written, self.unit, marks)
         if self.kind == "integer":
             if value != math.floor(value):
-                raise ValueError(f"expected a whole number, got {written[:40]!r}")
+                raise ValueError(f"expected a whole number, got {text[:40]!r}")
             return int(value)
         return value
 
-    def _unlisted(self, written: str) -> Any:
-        """What was typed as a choice that is none of today: a number if all of today's are."""
-        if not all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in self.choices):
-            return written
+    def _choice(self, text: str, marks: Marks) -> Any:
+        """The choice that a text means: written alike, or but for capitals, spaces and kinds of hyphens.
+
+        What is no choice of today is a number if all of today's are, else the text.
+        """
+        for alike in (str, _loosely):
+            found = [choice for choice in self.choices if alike(str(choice)) == alike(text)]
+            if len(found) == 1:
+                return found[0]
         try:
-            value = number(written, self.unit)
+            value = number(text, self.unit, marks)
         except ValueError:
-            return written
+            return text
+        found = [choice for choice in self.choices if is_number(choice) and math.isclose(choice, value, rel_tol=SAME)]
+        if found:
+            return min(found, key=lambda choice: abs(choice - value))
+        if not all(map(is_number, self.choices)):
+            return text
         return int(value) if value == math.floor(value) else value
 
     def applies(self, point: Point) -> bool:
@@ -77,7 +100,19 @@ class Field:
 
 
 def fields_of(space: Space) -> tuple[Field, ...]:
-    """Inputs of a space: its declared parameters, the columns of its table, or what a point of it is made of."""
+    """Inputs of a space: its declared parameters, the columns of its table, or what a point of it is made of; then what
+    is measured and not set."""
+    conditions = space.conditions if isinstance(space, Situated) else ()
+    return (
+        *_settable(space),
+        *(
+            Field(name=c.name, kind="number", low=c.low, high=c.high, unit=c.unit, uncontrolled=True)
+            for c in conditions
+        ),
+    )
+
+
+def _settable(space: Space) -> tuple[Field, ...]:
     if isinstance(space, Composed):
         product = space.product
         amounts = [(mixture, component) for mixture in product.mixtures for component in mixture.components]
@@ -93,6 +128,12 @@ def fields_of(space: Space) -> tuple[Field, ...]:
     points = space.points if isinstance(space, Finite) else [space.sample(derive("fields"))]
     found = {name: [point[name] for point in points] for name in points[0]}
     return tuple(field for name, values in found.items() if (field := _seen(name, values)))
+
+
+def _loosely(text: str) -> str:
+    """What a choice has in common with other ways to write it."""
+    text = unicodedata.normalize("NFKC", text).translate(_HYPHENS)
+    return re.sub(r"\s+", " ", text).strip().casefold()
 
 
 def _declared(parameter: Any) -> Field:

@@ -18,8 +18,10 @@ from matloop.orchestrator.report import figure as fig
 from matloop.orchestrator.report import text
 from matloop.orchestrator.report.fronts import Pair
 from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.report.response import Slice
 from matloop.orchestrator.report.sections import pareto as trade
-from matloop.orchestrator.trial import Objective, Trial
+from matloop.orchestrator.report.sections import slices
+from matloop.orchestrator.trial import Objective, Trial, complete
 
 SIZE = (7.0, 4.2)
 """Of a figure, inches."""
@@ -120,7 +122,7 @@ def pareto(trials: Sequence[Trial], objectives: Sequence[Objective], pair: Pair)
         raise MatloopError(f"expected two different objectives, got {pair[0].name!r} twice; name another one")
 
     def paint(axes: Axes) -> None:
-        if any(t.values for t in trials):
+        if any(complete(t, pair) for t in trials):
             trade.paint_pair(axes, trials, objectives, pair)
         else:
             axes.text(0.5, 0.5, "nothing has been measured yet", ha="center", transform=axes.transAxes)
@@ -145,7 +147,7 @@ def parameter(trials: Sequence[Trial], layout: Layout, name: str, objective: Obj
         return float(field.choices.index(value) if field.choices else value)
 
     def paint(axes: Axes) -> None:
-        answered = [t for t in shown if t.values]
+        answered = [t for t in shown if t.values and objective.name in t.values]
         x, y = [place(t) for t in answered], [_value(t, objective) for t in answered]
         noise = [t.noise.get(objective.name, 0.0) for t in answered]
         axes.errorbar(x, y, noise, fmt="o", color=fig.BLUE, ms=5, label="measured")
@@ -162,6 +164,11 @@ def parameter(trials: Sequence[Trial], layout: Layout, name: str, objective: Obj
     return _draw(paint)
 
 
+def slice_(cut: Slice, objective: Objective) -> Figure:
+    """What the model expects along the inputs of a slice."""
+    return _draw(lambda axes: slices.paint(axes, cut, objective))
+
+
 def _draw(paint: Callable[[Axes], None]) -> Figure:
     with style.context(["default", fig.STYLE]):
         figure = Drawing(figsize=SIZE, layout="constrained")
@@ -170,7 +177,7 @@ def _draw(paint: Callable[[Axes], None]) -> Figure:
 
 
 def _value(trial: Trial, objective: Objective) -> float:
-    return trial.values[objective.name] if trial.values else np.nan
+    return (trial.values or {}).get(objective.name, np.nan)
 
 
 def _failures(axes: Axes, places: Any) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from matloop.orchestrator.errors import InvalidPoint, MatloopError
+import numpy as np
+
+from matloop.orchestrator.errors import InvalidPoint, MatloopError, NoPrediction
+from matloop.orchestrator.lab.asking import Asking
+from matloop.orchestrator.lab.wishes import Wishes
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.pending import Pending
 from matloop.orchestrator.ledger.shared import SharedLedger
 from matloop.orchestrator.loop.budget import Spending
 from matloop.orchestrator.loop.study import Plan, Study
 from matloop.orchestrator.measurement import is_number
-from matloop.orchestrator.protocols import Recalling, WithOutlook
+from matloop.orchestrator.protocols import Batching, Predicting, Recalling, WithOutlook
 from matloop.orchestrator.randomness import derive
-from matloop.orchestrator.trial import Proposal, Trial
+from matloop.orchestrator.trial import Proposal, Trial, limited
+
+T = TypeVar("T")
 
 UNKNOWN = (-1, -1)
 
@@ -41,17 +47,22 @@ class Recommender:
         self._version = self._now()
         self._told = 0
 
-    def ask(self, n: int) -> tuple[int, list[Proposal]]:
-        """The number of the ask, and at most n proposals within the budget.
+    def ask(self, n: int, wishes: Wishes | None = None) -> tuple[int, list[Proposal]]:
+        """The number of the ask, and at most n proposals within the budget that fulfil the wishes.
 
         Raises:
-            MatloopError: the budget is spent, or the strategy has a bug.
+            ImpossibleWish: nothing does, or all that does was tried.
+            MatloopError: the budget is spent, or the strategy has a bug or takes no wishes.
         """
+        wishes = (wishes or Wishes()).among(self._limits)
         number, pending = self._update()
         allowed = self._allowed(n)
         rng = derive(self._seed, self.study.name, "strategy", number)
         with self._calling("ask"):
-            proposals = self.strategy.ask(allowed, pending, rng)[:allowed]
+            if wishes:
+                proposals = self._asking(pending, rng)(allowed, wishes)
+            else:
+                proposals = self.strategy.ask(allowed, pending, rng)[:allowed]
         for proposal in proposals:
             self._check(proposal)
         return number, proposals
@@ -69,6 +80,35 @@ class Recommender:
         with self._calling("outlook"):
             found = self.strategy.outlook(rng, delta=delta, q=q)
         return {} if found is None else dict(found.as_json())
+
+    @property
+    def _limits(self) -> Mapping[str, int]:
+        """What every batch has in common, by the study's driver."""
+        driver = self.study.driver
+        return driver.batch if isinstance(driver, Batching) else {}
+
+    def _asking(self, pending: Pending, rng: np.random.Generator) -> Asking:
+        with self._ledger.guard:
+            trials = self._ledger.history.of(self.study.name)
+        return Asking(self.study.space, self.strategy, trials=trials, pending=pending, rng=rng)
+
+    def foresee(self, ask: Callable[[Predicting], T]) -> T:
+        """What the strategy, told every result, answers to a question; nothing is recorded.
+
+        Args:
+            ask: puts the question.
+
+        Raises:
+            NoPrediction: the strategy has no model, or too few results for it.
+        """
+        self._update()
+        if not isinstance(self.strategy, Predicting):
+            raise NoPrediction(
+                f"study {self.study.name!r}: the strategy {type(self.strategy).__name__} has no model that predicts; "
+                "use the strategy bayesian or active_learning"
+            )
+        with self._calling("predict"):
+            return ask(self.strategy)
 
     def _update(self) -> tuple[int, Pending]:
         """Tell the strategy what is new; give the number of the next ask and what is pending."""
@@ -116,12 +156,13 @@ class Recommender:
 
     def _now(self) -> tuple[int, int]:
         """Changes where the past has changed, so that the strategy has to be told all of it again."""
-        return self._ledger.generation, len(self._ledger.history.amendments)
+        history = self._ledger.history
+        return self._ledger.generation, len(history.amendments) + len(history.completions)
 
     def _allowed(self, n: int) -> int:
         """How many of n may be recommended within the budget; trials that were not done do not count against it."""
         study = self.study
-        spending = Spending(study.budget, study.objectives[0])
+        spending = Spending(study.budget, study.objectives[0], limited(study.objectives))
         with self._ledger.guard:
             recorded = self._ledger.history.of(study.name)
         trials = [trial for trial in recorded if trial.state != "cancelled" or trial.was_done]

@@ -8,19 +8,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from matloop.orchestrator.errors import InvalidPoint, Problem
-from matloop.orchestrator.lab.results import Entry, Result, same
+from matloop.orchestrator.lab.results import Entry, Result, contains, same
 from matloop.orchestrator.lab.tables import NOISE
 from matloop.orchestrator.measurement import (
+    LARGEST,
     LONGEST_NAME,
     LONGEST_TEXT,
+    check_censored,
     check_cost,
     check_text,
     check_values,
+    is_number,
     shown,
     storable,
 )
-from matloop.orchestrator.protocols import Lenient, Space
-from matloop.orchestrator.trial import Objective, Trial
+from matloop.orchestrator.protocols import Lenient, Situated, Space
+from matloop.orchestrator.report.text import SIGNS
+from matloop.orchestrator.trial import Objective, Side, Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,7 @@ class Rules:
         results: Sequence[Result],
         trials: Sequence[Trial],
         before: Mapping[int, Trial] | None = None,
+        later: Mapping[str, int] | None = None,
         *,
         amend: bool = False,
         allow_outside: bool = False,
@@ -51,6 +56,7 @@ class Rules:
             results: as told.
             trials: of the whole campaign, by id.
             before: those that were corrected or set aside, as they were before the last time.
+            later: trial by the request with which its later values were told.
             amend: whether another result may take the place of a recorded one.
             allow_outside: whether values may lie outside the plausible ranges, and points outside the space.
 
@@ -58,9 +64,11 @@ class Rules:
             An entry for every result without a problem, in order, and the problems.
         """
         reported = {t.extra["request"]: t for t in trials if t.study == self.study and "request" in t.extra}
+        reported |= {request: trials[number] for request, number in (later or {}).items()}
         entries, problems = [], []
         seen: set[object] = set()
-        for row, result in enumerate(results):
+        taken: set[int] = set()
+        for row, result in enumerate(each.plain().apart(self._conditions) for each in results):
             again = reported.get(result.request)
             found = self._faults(result, allow_outside, again is not None and same(again.point, result.point))
             if not found:
@@ -69,9 +77,13 @@ class Rules:
                     found.append(Problem(f"expected each experiment once, got {name!r} twice", ("trial",)))
                 seen.add(name)
             if not found:
+                if result.trial is None and result.request not in reported:
+                    whole = self._completed_by(result, trials, taken)
+                    reported |= {result.request: whole} if whole is not None else {}
                 entry = self._entry(result, trials, before or {}, reported, amend)
                 if isinstance(entry, Entry):
                     entries.append(entry)
+                    taken |= {entry.trial.id} if entry.trial is not None else set()
                 else:
                     found.append(entry)
             problems += [_in_row(row, problem) for problem in found]
@@ -106,10 +118,14 @@ class Rules:
         if trial.state == "cancelled" and not trial.was_done:  # it was done after all
             return Entry(result, "amended", trial, deviation)
         voided = trial.state == "cancelled"
-        differences = _differences(result, before.get(trial.id, trial) if voided else trial, point)
+        new = _new_values(result, trial)
+        differences = _differences(result, before.get(trial.id, trial) if voided else trial, point, new)
         if not differences:
-            return Entry(result, "known", trial, deviation)
+            return Entry(result, "completed" if new else "known", trial, None if new else deviation)
         if amend:
+            result = replace(result, conditions={**trial.conditions, **result.conditions})
+            if trial.state == "answered" and result.values is not None:
+                result = result.with_values_of(trial)
             return Entry(result, "amended", trial, deviation)
         column, told, known = differences[0]
         if voided:
@@ -127,6 +143,17 @@ class Rules:
             command="--amend",
         )
 
+    def _completed_by(self, result: Result, trials: Sequence[Trial], taken: set[int]) -> Trial | None:
+        """The reported experiment of which a result without a trial brings values that were still to come: a row of a
+        table, that was told before, with more in it."""
+        for trial in trials:
+            if trial.study == self.study and trial.ask < 0 and trial.id not in taken and _new_values(result, trial):
+                point = {} if result.point is None else result.point
+                overlap = set(result.values or {}) & set(trial.values or {})
+                if overlap and not _differences(result, trial, point, _new_values(result, trial)):
+                    return trial
+        return None
+
     def _faults(self, result: Result, allow_outside: bool, known: bool) -> list[Problem]:
         """What is wrong; places begin with the field of the result. A point that is `known` was taken before."""
         faults = []
@@ -134,10 +161,23 @@ class Rules:
             faults.append(Problem(f"expected the number of a trial, got {result.trial!r}", ("trial",)))
         for field, longest in (("failure", LONGEST_TEXT), ("note", LONGEST_TEXT), ("request", LONGEST_NAME)):
             faults += check_text(getattr(result, field), field, longest=longest)
-        faults += check_cost(result.cost)
+        faults += [*check_cost(result.cost), *self._condition_faults(result.conditions)]
         if result.point is not None and not known:
             faults += self._point_faults(result.point, allow_outside)
         return faults or self._value_faults(result, allow_outside)
+
+    @property
+    def _conditions(self) -> tuple[str, ...]:
+        """What nobody sets, and results may say."""
+        return tuple(c.name for c in self.space.conditions) if isinstance(self.space, Situated) else ()
+
+    def _condition_faults(self, conditions: Mapping[str, Any]) -> list[Problem]:
+        unknown = [name for name in conditions if name not in self._conditions]
+        odd = [name for name, value in conditions.items() if not is_number(value) or abs(value) > LARGEST]
+        return [
+            *(Problem(f"expected conditions that the space names, got {name!r}", ("point", name)) for name in unknown),
+            *(Problem(f"expected a number, got {conditions[name]!r}", ("point", name)) for name in odd),
+        ]
 
     def _point_faults(self, point: Mapping[str, Any], allow_outside: bool) -> list[Problem]:
         if not isinstance(point, Mapping) or not all(isinstance(key, str) for key in point):
@@ -174,17 +214,29 @@ class Rules:
             if not result.failure.strip():
                 text = "expected a value, or why the experiment failed, got neither"
                 return [Problem(text, ("values", names[0]))]
-            return [Problem("expected none for a failed experiment", ("noise",))] if result.noise else []
-        faults = check_values(result.values, result.noise, names)
+            stray = [field for field in ("noise", "censored") if getattr(result, field)]
+            return [Problem("expected none for a failed experiment", (field,)) for field in stray]
+        faults = check_values(result.values, result.noise, names, partial=True)
+        faults += [] if faults else check_censored(result.censored, result.values)
         if result.failure.strip():
             faults.append(Problem("expected either values or a failure, got both", ("failure",)))
         if faults or allow_outside:
             return faults
-        return [fault for objective in self.objectives for fault in self._outside(objective, result.values)]
+        told = [objective for objective in self.objectives if objective.name in result.values]
+        return [fault for objective in told for fault in self._outside(objective, result.values)]
 
-    def _outside(self, objective: Objective, values: Mapping[str, float]) -> list[Problem]:
+    def _outside(self, objective: Objective, values: Mapping[str, Any]) -> list[Problem]:
         """What is wrong with a value that is not plausible."""
         name, unit = objective.name, f" {objective.unit}" if objective.unit else ""
+        if objective.scale == "log" and values[name] <= 0:
+            return [
+                Problem(
+                    f"expected a number > 0 on a logarithmic scale, got {values[name]:g}",
+                    ("values", name),
+                    remedy="tell the least that can be measured, or let the model take half the smallest value",
+                    command="--allow-outside",
+                )
+            ]
         low, high = self.ranges.get(name, (-math.inf, math.inf))
         if low <= values[name] <= high:
             return []
@@ -210,30 +262,49 @@ def _in_row(row: int, problem: Problem) -> Problem:
     return replace(problem, place=(row, column))
 
 
-def _differences(result: Result, trial: Trial, point: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _new_values(result: Result, trial: Trial) -> list[str]:
+    """Names of the values that were still to come."""
+    if trial.state != "answered" or trial.values is None or result.values is None:
+        return []
+    return [name for name in result.values if name not in trial.values]
+
+
+def _differences(
+    result: Result, trial: Trial, point: Mapping[str, Any], new: Sequence[str]
+) -> list[tuple[str, str, str]]:
     """Where a result says something else than what is on record: column, what it says, what is on record.
 
-    What it leaves open (noise, cost, note) is no difference.
+    What it leaves open (values, noise, cost, note) is no difference; nor is, if it brings new values, what it adds
+    where nothing is on record.
     """
     found = []
     if result.values is not None:
         recorded = trial.values or {}
         for name, value in result.values.items():
-            if recorded.get(name) != float(value):
-                known = f"{recorded[name]:.7g}" if name in recorded else "a failure"
-                found.append((name, f"{float(value):.7g}", known))
+            side, known_side = result.censored.get(name), trial.censored.get(name)
+            if name not in new and (recorded.get(name) != float(value) or side != known_side):
+                known = _written(recorded[name], known_side) if name in recorded else "a failure"
+                found.append((name, _written(value, side), known))
     elif trial.failure is None:
         found.append(("failure", "a failure", "values"))
     elif trial.failure.message != (message := " ".join(result.failure.split())):
         found.append(("failure", repr(message), repr(trial.failure.message)))
     for name, noise in result.noise.items():
-        if trial.noise.get(name) != float(noise):
+        if trial.noise.get(name) != float(noise) and not (new and name not in trial.noise):
             found.append((f"{name} {NOISE}", f"{float(noise):.7g}", str(trial.noise.get(name, "none"))))
-    if result.cost is not None and trial.cost != float(result.cost):
+    if result.cost is not None and trial.cost != float(result.cost) and not (new and trial.cost is None):
         found.append(("cost", str(result.cost), str(trial.cost)))
-    if result.note and trial.info.get("note", "") != result.note:
+    if result.note and not new and not contains(trial.info.get("note", ""), result.note):
         found.append(("note", repr(result.note), repr(trial.info.get("note", ""))))
+    for name, value in result.conditions.items():
+        if not same(trial.conditions.get(name), value) and not (new and name not in trial.conditions):
+            found.append((name, f"{float(value):.7g}", str(trial.conditions.get(name, "none"))))
     if not same(point, trial.point):
         changed = [k for k in dict.fromkeys([*point, *trial.point]) if not same(point.get(k), trial.point.get(k))]
         found.append((changed[0], str(point.get(changed[0])), str(trial.point.get(changed[0]))))
     return found
+
+
+def _written(value: object, side: Side | None) -> str:
+    """A value as people write it."""
+    return f"{SIGNS[side] + ' ' if side else ''}{float(value):.7g}"  # type: ignore[arg-type]

@@ -6,10 +6,9 @@ One row is one experiment. `trial` says which recommendation it is; a row withou
 from __future__ import annotations
 
 import csv
-import difflib
+import hashlib
 import io
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,11 @@ from matloop.orchestrator.trial import Objective, Trial
 
 NOISE, PREDICTED, LOW, HIGH = "±", "predicted", "low", "high"
 TRIAL, FAILED, NOTE, COST, REASON = "trial", "failed", "note", "cost", "reason"
+
+
+def tag(trial_id: int, proposed_at: float) -> str:
+    """Name of a trial in tables that leave its record, as in `3@5f3a9c1b`; no trial of another record has it."""
+    return f"{trial_id}@{hashlib.sha256(repr(float(proposed_at)).encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +59,6 @@ class Layout:
             names += [*_beside(objective), objective.name]
         return [*names, FAILED, NOTE, COST, REASON]
 
-    def find(self, title: str) -> tuple[str, str | None]:
-        """The column that a title means, and the unit that it gives.
-
-        Raises:
-            ValueError: there is no such column, or its unit is another one.
-        """
-        known = self.known()
-        if title in known:
-            return title, None
-        name, bracket, unit = title.rpartition("(")
-        name, unit = name.strip(), unit.removesuffix(")").strip()
-        if not (bracket and title.endswith(")") and name in known):
-            close = difflib.get_close_matches(name or title, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-            raise ValueError(f"there is no such column; {hint} Put # before it to have it passed over")
-        if _plain(unit) != _plain(self.unit(name)):
-            expected = repr(self.unit(name)) if self.unit(name) else "no unit"
-            raise ValueError(f"expected {name} in {expected}, got {unit!r}; convert the values and correct the title")
-        return name, unit
-
 
 def rows_of(trials: Sequence[Trial], layout: Layout, *, units: bool = True) -> tuple[list[str], list[list[Any]]]:
     """Titles, with or without units, and rows for recommendations; the columns of results are empty."""
@@ -86,7 +70,7 @@ def rows_of(trials: Sequence[Trial], layout: Layout, *, units: bool = True) -> t
     names += [name for o in layout.objectives for name in (o.name, f"{o.name} {NOISE}")] + [FAILED, NOTE, COST, REASON]
     rows = []
     for i, trial in enumerate(trials):
-        cells: dict[str, Any] = {TRIAL: trial.id, REASON: trial.reason, **trial.point}
+        cells: dict[str, Any] = {TRIAL: trial.id, REASON: trial.reason, **trial.point, **trial.conditions}
         for objective in predicted:
             low, high = intervals[objective.name][i] or (None, None)
             mean = trial.prediction.mean.get(objective.name) if trial.prediction else None
@@ -96,15 +80,37 @@ def rows_of(trials: Sequence[Trial], layout: Layout, *, units: bool = True) -> t
 
 
 def write(trials: Sequence[Trial], layout: Layout) -> bytes:
-    """Recommendations as CSV: UTF-8 with a byte-order mark, which spreadsheet programs want, commas, decimal points.
+    """Recommendations as CSV, with seven digits, which are what people read; see `csv_of`."""
+    titles, rows = rows_of(trials, layout)
+    return csv_of(titles, [[cell(value) for value in row] for row in rows])
+
+
+def write_workbook(trials: Sequence[Trial], layout: Layout) -> bytes:
+    """Recommendations as an Excel file; see `matloop.orchestrator.lab.workbooks.write`."""
+    titles, rows = rows_of(trials, layout)
+    return workbook_of(titles, rows_of(trials, layout, units=False)[0], rows, layout)
+
+
+def workbook_of(titles: Sequence[str], names: Sequence[str], rows: Sequence[Sequence[Any]], layout: Layout) -> bytes:
+    """A table as an Excel file; `names` are the columns that the titles stand for."""
+    from matloop.orchestrator.lab.workbooks import Column, write
+
+    choices = {f.name: f.choices for f in layout.fields}
+    to_fill_in = {FAILED, NOTE, COST}
+    to_fill_in |= {name for o in layout.objectives for name in (o.name, f"{o.name} {NOISE}")}
+    columns = [Column(choices=choices.get(name, ()), to_fill_in=name in to_fill_in) for name in names]
+    return write(titles, rows, columns)
+
+
+def csv_of(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """A table as CSV: UTF-8 with a byte-order mark, which spreadsheet programs want, commas, decimal points.
 
     Names, choices and reasons have an apostrophe where such a program would take them for a formula.
     """
-    titles, rows = rows_of(trials, layout)
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(map(written, titles))
-    writer.writerows([written(cell(value)) for value in row] for row in rows)
+    writer.writerows([written(value) for value in row] for row in rows)
     return out.getvalue().encode("utf-8-sig")
 
 
@@ -116,7 +122,3 @@ def _beside(objective: Objective) -> Iterator[str]:
 def cell(value: Any) -> Any:
     """As written to a file: seven digits are what people read."""
     return f"{value:.7g}" if isinstance(value, float) else "" if value is None else value
-
-
-def _plain(unit: str) -> str:
-    return unicodedata.normalize("NFKC", unit).replace("º", "°").replace(" ", "")

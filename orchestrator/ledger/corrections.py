@@ -161,12 +161,14 @@ def _corrected(trial: Trial, last: Trial, correction: Correction, objectives: Se
     elif correction.values or correction.noise:
         failure, values, noise = None, {**(values or {}), **correction.values}, {**noise, **correction.noise}
         known = list(dict.fromkeys([*objectives, *(last.values or {})])) or list(values)
-        if problems := check_values(values, noise, known):
+        if problems := check_values(values, noise, known, partial=last.values is not None):
             raise _refused(problems)
+    censored = {name: side for name, side in last.censored.items() if values and name not in correction.values}
     answer = Answer(
         values=None if values is None else floats(values),
         failure=failure,
         noise=floats(noise),
+        censored=censored,
         info=last.info,
         artifacts=last.artifacts,
         cost=last.cost if correction.cost is None else float(correction.cost),
@@ -174,7 +176,9 @@ def _corrected(trial: Trial, last: Trial, correction: Correction, objectives: Se
         finished_at=last.finished_at if last.finished_at is not None else last.proposed_at,
         worker=last.worker,
     )
-    if all(getattr(answer, name) == getattr(trial, name) for name in ("values", "failure", "noise", "cost")):
+    if all(
+        getattr(answer, name) == getattr(trial, name) for name in ("values", "failure", "noise", "censored", "cost")
+    ):
         raise _refused([Problem(f"expected something else than is on record of trial {trial.id}, got the same")])
     return answer
 

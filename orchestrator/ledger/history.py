@@ -9,6 +9,7 @@ Events, in the order in which they were made durable:
     failed     it will not be measured: the failure is its result
     cancelled  it will not be done; that says nothing about the point
     amended    its result was wrong, this is the right one; the last one counts
+    completed  values that were still to come were measured, too; with the whole result as it is now
     voided     its result was set aside: from here on it says nothing about the point, and its cost stays
     missing    it was proposed, but that cannot be read any more (see `repair`)
     decided    a person says what follows its failure with the cause `uncertain`: counted or repeat
@@ -84,6 +85,21 @@ class Amendment(NamedTuple):
     reason: str = ""
 
 
+class Completion(NamedTuple):
+    """Values that came after a trial's first ones.
+
+    Attributes:
+        names: of the objectives that were told now.
+        request: that it was told with; see `matloop.orchestrator.lab.results.Result`.
+    """
+
+    trial: int
+    time: float
+    by: str
+    names: tuple[str, ...]
+    request: str = ""
+
+
 Verdict = Literal["counted", "repeat"]
 """What follows a trial that may have happened: it did, without a result; it is done again as a new trial."""
 
@@ -112,6 +128,7 @@ class History:
         asks: number of asks that led to proposals, by study.
         counts: number of proposals and reports, by study.
         elapsed_s: time for which each study has run, over all sessions, up to its last event, s.
+        completions: values that came later than others of their trial, in order.
         decisions: by trial.
         uncharged: by study, the failures that ended it. Whatever caused them is put right: they are not charged to the
             budget, the strategy is not told of them again, and their points may be proposed again.
@@ -126,6 +143,7 @@ class History:
     notes: list[Note] = field(default_factory=list)
     lost: list[Loss] = field(default_factory=list)
     amendments: list[Amendment] = field(default_factory=list)
+    completions: list[Completion] = field(default_factory=list)
     missing: set[int] = field(default_factory=set)
     asks: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -167,7 +185,7 @@ class History:
         """Objectives of a study, as recorded when the campaign was last started; empty if they were not."""
         config = self.sessions[-1].config if self.sessions else {}
         recorded = config.get("studies", {}).get(study, {}).get("objectives") or {}
-        return tuple(Objective(name, o["direction"], o.get("unit") or "") for name, o in recorded.items())
+        return tuple(objective(name, o) for name, o in recorded.items())
 
     def corrected(self) -> list[tuple[Amendment, Trial]]:
         """Every correction with the trial as it left it, in order."""
@@ -233,7 +251,11 @@ class History:
             raise LedgerCorrupt(
                 f"event {event.seq} ({event.kind}) does not have the form of one: {type(error).__name__}: {error}"
             ) from error
-        if event.kind not in ("amended", "voided"):  # which take no time of the study's, and none of the session's
+        if event.kind not in (
+            "amended",
+            "completed",
+            "voided",
+        ):  # which take no time of the study's, and none of the session's
             self._pass_time(event)
         self.last_seq = event.seq
 
@@ -303,6 +325,16 @@ class History:
         if state != "cancelled":  # it has its place in the budget, even if its failure had none
             self.uncharged.get(event.study, set()).discard(number)
 
+    def _complete(self, event: Event) -> None:
+        number, trials = event.trial, self._trials
+        assert number is not None
+        if not 0 <= number < len(trials) or trials.state(number) != "answered":
+            raise LedgerCorrupt(f"event {event.seq} completes trial {number}, which has no values")
+        said = decode(event.body)["completion"]
+        told = Completion(number, event.time, said["by"], tuple(said["names"]), said.get("request", ""))
+        trials.amend(number, "answered", event.body)
+        self.completions.append(told)
+
     def _note_uncertain(self, number: int) -> None:
         failure = self.trials[number].failure
         if failure is not None and failure.cause == "uncertain":
@@ -342,10 +374,25 @@ _DEEDS: dict[str, Callable[[History, Event], None]] = {
     "reported": History._propose,
     "missing": History._miss,
     "amended": History._amend,
+    "completed": History._complete,
     "voided": History._amend,
     "decided": History._decide,
 }
 _REPEATS = f'"{REPEATS}"'
+
+
+def objective(name: str, recorded: Mapping[str, Any]) -> Objective:
+    """An objective as the resolved campaign has it."""
+    least, most, direction = recorded.get("at_least"), recorded.get("at_most"), recorded.get("direction")
+    return Objective(
+        name,
+        direction or ("maximise" if most is None and least is not None else "minimise"),
+        recorded.get("unit") or "",
+        recorded.get("scale") or "auto",
+        at_least=least,
+        at_most=most,
+        sought=direction is not None or (least is None and most is None),
+    )
 
 
 def corrected_state(event: Event) -> State:

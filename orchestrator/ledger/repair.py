@@ -57,7 +57,7 @@ class Repair:
             self._make_room(event)
             if event.trial in self.history.missing:
                 raise LedgerCorrupt(f"what trial {event.trial} was to measure cannot be read")
-            if event.kind in ("amended", "voided") and self._runs(event.trial):
+            if event.kind in ("amended", "completed", "voided") and self._runs(event.trial):
                 event = event._replace(kind=corrected_state(event))  # what it corrected cannot be read
             self._add(event)
         except LedgerCorrupt as error:

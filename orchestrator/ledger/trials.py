@@ -150,7 +150,9 @@ class Trials(Sequence[Trial]):
 def _proposed(text: str) -> dict[str, Any]:
     body = decode(text)
     if "prediction" in body:
-        body["prediction"] = Prediction(**body["prediction"])
+        found = body["prediction"]
+        spans = {name: (float(low), float(high)) for name, (low, high) in found.get("interval", {}).items()}
+        body["prediction"] = Prediction(mean=found["mean"], std=found["std"], interval=spans)
     if "parents" in body:
         body["parents"] = tuple(body["parents"])
     return body
@@ -158,7 +160,8 @@ def _proposed(text: str) -> dict[str, Any]:
 
 def _answered(text: str) -> dict[str, Any]:
     body = decode(text)
-    body.pop("amendment", None)  # who corrected it is about the record
+    for name in ("amendment", "completion"):  # who corrected or completed it is about the record
+        body.pop(name, None)
     if "failure" in body:
         body["failure"] = Failure(**body["failure"])
     return body

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,8 @@ class Writer:
         }
         if proposal.prediction:
             body["prediction"] = {"mean": proposal.prediction.mean, "std": proposal.prediction.std}
+            if proposal.prediction.interval:
+                body["prediction"]["interval"] = proposal.prediction.interval
         for name in ("reason", "parents", "extra", "inputs"):
             if value := getattr(proposal, name):
                 body[name] = value
@@ -161,6 +163,23 @@ class Writer:
         if by or reason:
             body["amendment"] = {"by": by, "reason": reason}
         self._append("amended", trial.study, trial.id, body)
+        return self.history.trials[trial.id]
+
+    def complete(self, trial: Trial, answer: Answer, *, names: Sequence[str], by: str, request: str = "") -> Trial:
+        """Record values of an answered trial that were still to come.
+
+        Args:
+            trial: one that is answered.
+            answer: its whole result as it is now.
+            names: of the values that are told now.
+            by: who measured them.
+            request: see `matloop.orchestrator.lab.results.Result`.
+        """
+        point = trial.point if trial.planned is not None or trial.ask < 0 else None
+        completion: dict[str, Any] = {"by": by, "names": list(names)}
+        if request:
+            completion["request"] = request
+        self._append("completed", trial.study, trial.id, _result(answer, point) | {"completion": completion})
         return self.history.trials[trial.id]
 
     def void(self, trial: Trial, *, at: float, worker: str, reason: str) -> Trial:
@@ -383,7 +402,7 @@ def _result(answer: Answer, point: Point | None) -> dict[str, Any]:
         "finished_at": answer.finished_at,
         "worker": answer.worker,
     }
-    for name in ("values", "noise", "info", "artifacts"):
+    for name in ("values", "noise", "censored", "info", "artifacts"):
         if value := getattr(answer, name):
             body[name] = value
     if answer.cost is not None:

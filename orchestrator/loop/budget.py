@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from matloop.orchestrator.trial import Objective, Trial, in_full
+from matloop.orchestrator.trial import Objective, Trial, in_full, keeps_limits, only_worse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +40,14 @@ class Spending:
         row: of these, the last ones in a row.
         crashes: evaluations since the last answer whose worker crashed and that are therefore uncertain.
         cost: so far, in the study's unit.
-        best: value of the first objective, in its unit, at full fidelity.
+        objectives: all of the study; what breaks a limit of theirs is no progress.
+        best: value of the first objective, in its unit, at full fidelity and within all limits.
         since_best: answers in a row that were no better.
     """
 
     budget: Budget
     objective: Objective
+    objectives: Sequence[Objective] = ()
     finished: int = 0
     answered: int = 0
     failed: list[int] = field(default_factory=list)
@@ -67,7 +70,10 @@ class Spending:
         self.answered += 1
         if self.row or self.crashes:
             self.begin_row()
-        if not in_full(trial):
+        if not in_full(trial) or self.objective.name not in trial.values:
+            return
+        if only_worse(trial, self.objective) or not keeps_limits(trial, self.objectives):
+            self.since_best += 1
             return
         value = trial.values[self.objective.name]
         if self.best is None or self.objective.loss(value) < self.objective.loss(self.best):

@@ -41,7 +41,7 @@ from matloop.orchestrator.loop.study import Observer, Study
 from matloop.orchestrator.loop.transfer import Unbegun
 from matloop.orchestrator.protocols import kept_by
 from matloop.orchestrator.randomness import derive, derive_seed
-from matloop.orchestrator.trial import Answer, Proposal, Trial
+from matloop.orchestrator.trial import Answer, Proposal, Trial, limited
 
 FULL_COLLECTION_EVERY = 100  # young ones: running evaluations keep many objects alive, so collect in full rarely
 TIDYING_S = 5.0  # how long the removal of trials' folders is waited for at the end
@@ -89,7 +89,7 @@ class Loop:
         )
         self.rules = Rules(repeatable=study.driver.repeatable, attempts=study.attempts)
         self.uncounted = len(ledger.history.uncounted(study.name))
-        self.spending = Spending(study.budget, study.objectives[0])
+        self.spending = Spending(study.budget, study.objectives[0], limited(study.objectives))
         self.exhausted: str | None = None
         self.asker = asker_of(study, self.flights.slots, self.flights.wake, lambda: ledger.history.told(study.name))
         stop.wake = self.flights.wake

@@ -5,6 +5,7 @@ docstring says who offers it and what happens without. All of them can be import
 """
 
 from matloop.orchestrator.protocols.drivers import (
+    Batching,
     ByPeople,
     ContinuingDriver,
     Driver,
@@ -18,26 +19,35 @@ from matloop.orchestrator.protocols.drivers import (
 )
 from matloop.orchestrator.protocols.executors import WithGrace, WithQueue, WithSlots
 from matloop.orchestrator.protocols.spaces import (
+    Allowed,
     Array,
+    Between,
     Column,
     ColumnKind,
     Composed,
+    Condition,
+    Countable,
+    Drawing,
     Encodable,
     Evolvable,
     Finite,
     Labelled,
     Lenient,
+    Narrowable,
     Parameter,
     Parametric,
     Parts,
     Past,
     Recalling,
     Rendering,
+    Situated,
     Space,
     Vectorised,
     require,
 )
 from matloop.orchestrator.protocols.strategies import (
+    AsksWithin,
+    Predicting,
     Slow,
     Strategy,
     WithFiller,
@@ -48,6 +58,7 @@ from matloop.orchestrator.protocols.strategies import (
     maker_of,
 )
 from matloop.orchestrator.protocols.surrogates import (
+    ByOutput,
     DrawsFunctions,
     DrawsModels,
     Featured,
@@ -58,12 +69,20 @@ from matloop.orchestrator.protocols.surrogates import (
 )
 
 __all__ = [
+    "Allowed",
     "Array",
+    "AsksWithin",
+    "Batching",
+    "Between",
+    "ByOutput",
     "ByPeople",
     "Column",
     "ColumnKind",
     "Composed",
+    "Condition",
     "ContinuingDriver",
+    "Countable",
+    "Drawing",
     "DrawsFunctions",
     "DrawsModels",
     "Driver",
@@ -76,14 +95,17 @@ __all__ = [
     "Keeping",
     "Labelled",
     "Lenient",
+    "Narrowable",
     "NoiseAware",
     "Parameter",
     "Parametric",
     "Parts",
     "Past",
+    "Predicting",
     "Recalling",
     "Redrawable",
     "Rendering",
+    "Situated",
     "Slow",
     "Space",
     "Stepped",

@@ -84,6 +84,18 @@ class Guiding(Protocol):
     def ranges(self) -> Mapping[str, tuple[float, float]]: ...
 
 
+@runtime_checkable
+class Batching(Protocol):
+    """A driver that does several experiments together (`manual`). Without, those of one ask need not share anything.
+
+    Attributes:
+        batch: most different values that an input, or a mixture, may have among the experiments of one ask.
+    """
+
+    @property
+    def batch(self) -> Mapping[str, int]: ...
+
+
 def is_by_people(driver: object) -> bool:
     """Whether it says so."""
     return isinstance(driver, ByPeople) and bool(driver.by_people)

@@ -5,7 +5,8 @@ A strategy asks for the ones it cannot do without with `require`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -84,6 +85,24 @@ class Finite(Protocol):
     @property
     def points(self) -> Sequence[Point]:
         """Every point, each once."""
+        ...
+
+
+@runtime_checkable
+class Countable(Protocol):
+    """A space that may turn out to have few points (`box`, `experiment`, `mixture`), so that it can be used up."""
+
+    def listed(self, most: int) -> Sequence[Point] | None:
+        """Every point, each once; None if there are more than `most`, which must not take longer than so many."""
+        ...
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """A space that draws many points for less, or more evenly, than calls of `sample` would (`box`, `experiment`)."""
+
+    def draw(self, n: int, rng: np.random.Generator) -> Sequence[Point]:
+        """n valid points, each distributed as those of `sample`, in no order that means anything."""
         ...
 
 
@@ -233,6 +252,89 @@ class Recalling(Protocol):
 
     def knows(self, point: Point) -> bool:
         """Whether `encode` has a place for the point."""
+        ...
+
+
+class Condition(Protocol):
+    """An input that nobody sets and everybody can read."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+@runtime_checkable
+class Situated(Encodable, Protocol):
+    """A space with inputs that are measured and not set (`box`, `experiment`), if it names any.
+
+    Its points do not have them. `encode` takes them from points that do, as those of results are made to.
+    """
+
+    @property
+    def conditions(self) -> Sequence[Condition]:
+        """None where all inputs are set."""
+        ...
+
+    @property
+    def given(self) -> Mapping[str, float]:
+        """Conditions that hold for points that do not say."""
+        ...
+
+    def at(self, given: Mapping[str, float], ranges: Mapping[str, tuple[float, float]] = ...) -> Space:
+        """The same space under conditions: they are the bounds of their columns, and what points have that do not say.
+
+        Args:
+            given: values by name; what is left out is in the middle.
+            ranges: what scales those that were declared without ends.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Numbers from low to high, both included."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+
+
+Allowed = tuple[Any, ...] | Between
+"""Values that an input may have for once: those listed, or those in a range."""
+
+
+@runtime_checkable
+class Narrowable(Protocol):
+    """A space that can be asked for a part of itself (`box`, `experiment`, pools). Of any other all may be proposed."""
+
+    def narrowed(self, allowed: Mapping[str, Allowed]) -> Space:
+        """The part in which every point has each of the inputs named, with an allowed value.
+
+        It has the capabilities of the whole and the same encoding; what it samples, varies and decodes lies within. The
+        bounds of a `Vectorised` one hold its encoded points.
+
+        Raises:
+            InvalidPoint: names the input: there is none of that name, or it can have no such value.
+            ConfigError: no point is left.
+        """
+        ...
+
+    def around(self, point: Point, within: float, free: Collection[str]) -> dict[str, Allowed]:
+        """What narrows it to the neighbourhood of a point, which may lie outside.
+
+        Args:
+            point: the middle.
+            within: how far numbers and amounts may be from it, as a share of their ranges, > 0; the next steps to
+                either side always belong to it. Choices stay as they are.
+            free: inputs that may have any value.
+        """
         ...
 
 

@@ -7,7 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from matloop.orchestrator.trial import Proposal, Trial, Unanswered
+from matloop.orchestrator.protocols.spaces import Space
+from matloop.orchestrator.trial import Point, Prediction, Proposal, Trial, Unanswered
 
 
 class Strategy(Protocol):
@@ -73,6 +74,23 @@ class WithMaker(Protocol):
         ...
 
 
+@runtime_checkable
+class AsksWithin(Protocol):
+    """A strategy that can propose from a part of its space (bayesian, active_learning, space_filling, random).
+
+    Without, people cannot say what they wish of the next experiments.
+    """
+
+    def ask_within(
+        self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator, part: Space
+    ) -> list[Proposal]:
+        """As `Strategy.ask`, with points of a part of the space alone; what was learnt elsewhere counts as always.
+
+        `Proposal.extra["worth"]` may say what each adds to the batch; larger is better.
+        """
+        ...
+
+
 class Outlook(Protocol):
     """What there is still to be had."""
 
@@ -94,6 +112,33 @@ class WithOutlook(Protocol):
         Returns:
             None if there is nothing to say yet.
         """
+        ...
+
+
+@runtime_checkable
+class Predicting(Protocol):
+    """A strategy whose model can be asked about any points (`bayesian`, `active_learning`). Without, a lab predicts
+    nothing.
+
+    All of it follows from the seed and from what the strategy was told; asking changes nothing. Each method may take
+    seconds, and raises NoPrediction while there are too few results for the model.
+    """
+
+    @property
+    def target(self) -> Mapping[str, tuple[float, float]]:
+        """Lowest and highest value that are wanted, by objective; empty where the best are sought."""
+        ...
+
+    def predict(self, points: Sequence[Point]) -> list[Prediction]:
+        """What is expected to be measured at points, which may lie outside the space."""
+        ...
+
+    def works(self, points: Sequence[Point]) -> list[float] | None:
+        """Probability that the experiment works at each of the points; None if nothing speaks against any."""
+        ...
+
+    def optimum(self, rng: np.random.Generator) -> list[Point]:
+        """Where the model expects the best values: one point of the space; for several objectives a front of them."""
         ...
 
 

@@ -51,6 +51,18 @@ class NoiseAware(Protocol):
 
 
 @runtime_checkable
+class ByOutput(Protocol):
+    """A surrogate with something of its own for each output (`Transferred`), for where outputs are fitted apart.
+
+    Any other is the same for every output.
+    """
+
+    def output(self, j: int) -> Surrogate:
+        """The surrogate of output j alone."""
+        ...
+
+
+@runtime_checkable
 class Redrawable(Protocol):
     """A model that is a sample of functions (`mc_dropout`), of which every ask had better see another.
 

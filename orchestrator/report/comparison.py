@@ -21,7 +21,7 @@ from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.report.study import Study
-from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.trial import Trial, complete
 
 SEEDS = 3
 LEAST = 8
@@ -59,7 +59,12 @@ class Comparison:
 
 def size(study: Study, baseline: Study) -> int:
     """Number of trials to train on: all that were chosen, but a third of the baseline is kept for the test."""
-    return min(len(study.answered), 2 * len(baseline.answered) // 3)
+    return min(len(whole(study)), 2 * len(whole(baseline, study)) // 3)
+
+
+def whole(study: Study, of: Study | None = None) -> list[Trial]:
+    """Answered trials with values of all the objectives, of those of another study if that is given."""
+    return [t for t in study.answered if complete(t, (of or study).objectives)]
 
 
 def compare(directory: Path, history: History, study: Study, baseline: Study) -> Comparison | None:
@@ -86,7 +91,7 @@ def _fit_and_test(directory: Path, history: History, study: Study, baseline: Stu
 
     config: Any = history.sessions[-1].config
     surrogate, space = surrogate_for(study.name, config, history, ArtifactStore(directory / "artifacts"))
-    chosen, pool = study.answered[:k], baseline.answered
+    chosen, pool = whole(study)[:k], whole(baseline, study)
     errors: dict[str, list[float]] = {"chosen": [], "random": []}
     for seed in range(SEEDS):
         order = derive("comparison", study.name, seed).permutation(len(pool))

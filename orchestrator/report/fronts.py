@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matloop.orchestrator.report import statistics
-from matloop.orchestrator.trial import Objective, Trial, comparable, losses
+from matloop.orchestrator.trial import Objective, Trial, goals, losses, rankable
 
 WAITING = 24
 """Trials under way that are shown, the latest ones: more would hide what was measured."""
@@ -14,9 +14,9 @@ Pair = tuple[Objective, Objective]
 
 
 def front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
-    """Non-dominated ones of the comparable trials, best in the first objective first."""
-    answered = comparable(trials)
-    return [answered[i] for i in statistics.front(losses(answered, objectives))]
+    """Non-dominated ones of the rankable trials, best in the first objective first."""
+    ranked = rankable(trials, objectives)
+    return [ranked[i] for i in statistics.front(losses(ranked, goals(objectives)))]
 
 
 def expected(trials: Sequence[Trial], pair: Pair) -> list[tuple[Trial, tuple[float, float]]]:

@@ -12,7 +12,7 @@ from matloop.orchestrator.report import text
 from matloop.orchestrator.report.sections import predictions
 from matloop.orchestrator.report.sections.occupancy import occupancy
 from matloop.orchestrator.report.study import Study
-from matloop.orchestrator.trial import in_full
+from matloop.orchestrator.trial import in_full, limited
 
 State = Literal["empty", "open", "interrupted", "finished"]
 
@@ -112,9 +112,11 @@ def sentence(study: Study) -> str:
 def _outcome(study: Study) -> str:
     best = study.best()
     if best is None or best.values is None:
-        return ""
+        told = " and ".join(f"{text.name(o)} {o.limits}" for o in limited(study.objectives))
+        return f"None of them is known to have {told} yet." if told else ""
     objective = study.objectives[0]
     value = best.values[objective.name]
+    said = text.measured(objective, best)
     if study.kind("strategy") == "active_learning" and (learnt := _learnt(study)):
         return learnt
     values = study.values(objective)
@@ -123,14 +125,16 @@ def _outcome(study: Study) -> str:
         unit = f" {objective.unit}" if objective.unit else ""
         return (
             f"Their {word} is {text.spread(float(values.mean()), float(values.std(ddof=1)))}{unit} (mean ± standard "
-            f"deviation), the best {text.value(objective, value)}."
+            f"deviation), the best {said}."
         )
     first = values[0]
     share = (value - first) / abs(first) if first else np.nan
     came = ", the first to be measured" if value == first and len(values) > 1 else ""
     if not came and len(values) > 1 and np.isfinite(share):
         came = f" ({text.percent(share, sign=True)} against the first)"
-    return f"The best, trial {best.id}, has {word} {text.value(objective, value)}{came}."
+    kept = [f"{text.name(o)} {text.measured(o, best)}" for o in limited(study.objectives) if o is not objective]
+    within = f" and keeps the limits ({', '.join(kept)})" if kept else ""
+    return f"The best, trial {best.id}, has {word} {said}{came}{within}."
 
 
 def _learnt(study: Study) -> str:

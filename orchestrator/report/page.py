@@ -12,6 +12,7 @@ from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.report import headline, text
 from matloop.orchestrator.report.content import Chapter, Section
 from matloop.orchestrator.report.sections import (
+    doubts,
     failures,
     hits,
     images,
@@ -24,6 +25,7 @@ from matloop.orchestrator.report.sections import (
     prospects,
     reasons,
     record,
+    slices,
 )
 from matloop.orchestrator.report.study import Study, studies
 
@@ -63,12 +65,14 @@ def _chapters(history: History, found: list[Study], store: ArtifactStore) -> lis
         baseline = by_name.get(study.baseline or "")
         sections = [
             progress.section(study, baseline),
+            doubts.section(study, store.folder.parent),
             images.section(study, baseline, store),
             lineage.section(history, study),
             hits.section(study),
             *predictions.sections(study),
             prospects.section(study),
             pareto.section(study),
+            slices.section(history, study, store),
             reasons.section(study),
         ]
         shown = tuple(section for section in sections if section is not None)

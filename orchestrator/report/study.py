@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.ledger.history import History, objective
 from matloop.orchestrator.trial import Objective, Trial, best, comparable
 
 NETWORKS = ("conv_network", "dense_network", "graph_network", "segmentation_network")
@@ -63,12 +63,16 @@ class Study:
         return str(component.get("kind", "")) if isinstance(component, Mapping) else str(component or "")
 
     def best(self) -> Trial | None:
-        """Best answered trial by the first objective."""
-        return best(self.answered, self.objectives[0]) if self.objectives else None
+        """Best answered trial by the first objective, within all limits."""
+        return best(self.answered, self.objectives[0], self.objectives) if self.objectives else None
+
+    def measured(self, objective: Objective) -> list[Trial]:
+        """Those of the answered trials that have a value of an objective; some may be still to come."""
+        return [t for t in self.answered if t.values is not None and objective.name in t.values]
 
     def values(self, objective: Objective) -> npt.NDArray[np.float64]:
-        """(n,) measured values of the answered trials, in the order of `answered`."""
-        return np.array([t.values[objective.name] for t in self.answered if t.values is not None], dtype=np.float64)
+        """(n,) measured values of an objective, in the order of `measured`."""
+        return np.array([(t.values or {})[objective.name] for t in self.measured(objective)], dtype=np.float64)
 
 
 def studies(history: History) -> list[Study]:
@@ -100,7 +104,4 @@ def studies(history: History) -> list[Study]:
 
 
 def _objectives(config: Mapping[str, Any]) -> tuple[Objective, ...]:
-    return tuple(
-        Objective(name, part.get("direction", "minimise"), part.get("unit") or "")
-        for name, part in (config.get("objectives") or {}).items()
-    )
+    return tuple(objective(name, part) for name, part in (config.get("objectives") or {}).items())

@@ -52,6 +52,9 @@ def evolution(study: Study) -> str | None:
     random = [t for t in study.answered if t.extra.get("origin") == "random"]
     if best is None or best.values is None or not random:
         return None
+    random = [t for t in random if objective.name in (t.values or {})]
+    if not random:
+        return None
     values = np.array([(t.values or {})[objective.name] for t in random])
     value, median = best.values[objective.name], float(np.median(values))
     best_random = objective.loss(float(np.min(objective.loss(1.0) * values)))

@@ -9,6 +9,9 @@ from typing import Any
 
 from matloop.orchestrator.trial import Objective, Trial
 
+SIGNS = {"below": "<", "above": ">"}
+"""How it is written that a value is a limit only."""
+
 ACRONYMS = frozenset({"mae", "mse", "rmse", "nll", "auc", "r2"})
 
 
@@ -87,7 +90,18 @@ def outcome(trial: Trial) -> str:
         return "set aside" if trial.was_done else "not done"
     if trial.values is None:
         return f"failed ({trial.failure.message})" if trial.failure else "waiting for its result"
-    return clip(", ".join(f"{name} = {measured:.7g}" for name, measured in trial.values.items()), 80)
+    written = (
+        f"{name} {SIGNS.get(trial.censored.get(name, ''), '=')} {value:.7g}" for name, value in trial.values.items()
+    )
+    return clip(", ".join(written), 80)
+
+
+def measured(objective: Objective, trial: Trial) -> str:
+    """What was measured of an objective, with unit; a limit with its sign; empty if it is still to come."""
+    if trial.values is None or objective.name not in trial.values:
+        return ""
+    sign = SIGNS.get(trial.censored.get(objective.name, ""), "")
+    return f"{sign} {value(objective, trial.values[objective.name])}".strip()
 
 
 def compact(point: Mapping[str, Any], limit: int = 160) -> str:

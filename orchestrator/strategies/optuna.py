@@ -19,10 +19,11 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.options import without_limits
 from matloop.orchestrator.protocols import Parameter, Parametric, Space, Vectorised, require
 from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted, key
-from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, losses
+from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, losses, missing
 
 RETRIES = 20
 """Points drawn from the sampler in search of an untried one."""
@@ -69,6 +70,8 @@ class OptunaSampler:
             if isinstance(space, Parametric)
             else _Coordinates(require(space, Vectorised, "optuna"))  # type: ignore[type-abstract]
         )
+        without_limits("optuna", objectives)
+        self._space = space
         self._objectives = objectives
         self._name, self._options, self._repeats = sampler, dict(options or {}), repeats
         self._random = Sampler(space)
@@ -89,13 +92,13 @@ class OptunaSampler:
             proposals = [self._propose(study, reserved, rng) for _ in range(n)]
         found = [proposal for proposal in proposals if proposal is not None]
         if not found and not pending:
-            raise exhausted()
+            raise exhausted(self._space)
         return found
 
     def tell(self, trial: Trial) -> None:
         """Take the trial into the history that the sampler sees; one that was cancelled never was in it."""
         self._tried.add(trial)
-        if trial.state == "cancelled":
+        if trial.state == "cancelled" or missing(trial, self._objectives):
             return
         described = self._parameters.describe(trial.point)
         if described is None:

@@ -21,11 +21,11 @@ from functools import partial
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, SpaceExhausted
-from matloop.orchestrator.options import at_least
+from matloop.orchestrator.options import at_least, without_limits
 from matloop.orchestrator.protocols import Array, Strategy, filler_of, is_slow, maker_of
 from matloop.orchestrator.strategies.evolution.dominance import crowding, dominates, levels
 from matloop.orchestrator.strategies.tried import Reserved, Tried, key
-from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered, losses
+from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered, complete, losses
 
 CHECKPOINT = "checkpoint"
 WINDOW = 1000
@@ -83,6 +83,7 @@ class SuccessiveHalving:
         lowest: float = 1 / 9,
     ) -> None:
         at_least(2, reduction=reduction)
+        without_limits("successive_halving", objectives)
         if not 0 < lowest < 1:
             raise ConfigError(f"expected lowest: a fidelity between 0 and 1, got {lowest}", at="lowest")
         self._strategy, self._objectives, self._reduction, self._lowest = strategy, objectives, reduction, lowest
@@ -110,7 +111,7 @@ class SuccessiveHalving:
         point_key = key(trial.point)
         rung = self._rung(trial)
         rung.told.add(point_key)
-        if trial.values is not None:
+        if complete(trial, self._objectives):
             rung.measured.append((point_key, trial, losses([trial], self._objectives)[0]))
         if point_key not in self._tried or (trial.values is not None and point_key in self._uncertain):
             self._tried.add(trial)

@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Self
 
 from matloop.orchestrator.errors import SpaceExhausted
 from matloop.orchestrator.ledger.pending import Pending, key
-from matloop.orchestrator.trial import Trial, Unanswered
+from matloop.orchestrator.protocols import Countable, Finite, Space
+from matloop.orchestrator.trial import Point, Trial, Unanswered
 
-__all__ = ["Reserved", "Tried", "exhausted", "key"]
+__all__ = ["Listing", "Reserved", "Tried", "exhausted", "key"]
+
+LISTED = 20_000
+"""Points at most of a space that is listed to see whether any is left."""
+
+DRAWS = 1000
+"""Random points among which none is new before a space that cannot be listed counts as used up."""
 
 
-def exhausted() -> SpaceExhausted:
+def exhausted(space: Space) -> SpaceExhausted:
     """The error of a strategy that has nothing to propose although nothing is pending."""
-    return SpaceExhausted("every point of the space was tried; enlarge the space or end the study")
+    if Listing(space).points is None:
+        found = f"none of {DRAWS} random points of the space was new"
+    else:
+        found = "every point of the space was tried"
+    return SpaceExhausted(f"{found}; enlarge the space or end the study")
+
+
+class Listing:
+    """Every point of a space that has few, worked out when it is first asked for."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+
+    @cached_property
+    def points(self) -> Sequence[Point] | None:
+        """Each once; None if the space cannot be listed, or has more than `LISTED`."""
+        if isinstance(self._space, Finite):
+            return self._space.points
+        return self._space.listed(LISTED) if isinstance(self._space, Countable) else None
+
+    @cached_property
+    def keys(self) -> Sequence[str]:
+        """Their keys; empty if it has no points."""
+        return [key(point) for point in self.points or ()]
+
+    def untried(self, tried: Tried, reserved: Reserved) -> list[Point]:
+        """Those that were not tried and are not on their way; none if there is no list."""
+        pairs = zip(self.points or (), self.keys, strict=True)
+        return [point for point, k in pairs if k not in tried and k not in reserved]
 
 
 class Reserved:

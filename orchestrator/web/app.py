@@ -14,9 +14,16 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from matloop.orchestrator.errors import LedgerError, LedgerLocked, LedgerUnwritable, MatloopError, RejectedResults
+from matloop.orchestrator.errors import (
+    ImpossibleWish,
+    LedgerError,
+    LedgerLocked,
+    LedgerUnwritable,
+    MatloopError,
+    RejectedResults,
+)
 from matloop.orchestrator.lab import Lab
-from matloop.orchestrator.web import api, decisions, pages, posts, rendering
+from matloop.orchestrator.web import api, decisions, foresight, pages, posts, rendering
 from matloop.orchestrator.web.access import Access
 from matloop.orchestrator.web.middleware import RequestChecks
 from matloop.orchestrator.web.service import Busy, LabService
@@ -69,6 +76,7 @@ def create(lab: Lab, access: Access) -> Any:
     app.include_router(decisions.routes(service))
     app.include_router(pages.routes(site, app), include_in_schema=False)
     app.include_router(decisions.pages(site, access), include_in_schema=False)
+    app.include_router(foresight.routes(site), include_in_schema=False)
     app.include_router(posts.routes(site, access), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
@@ -85,6 +93,11 @@ def create(lab: Lab, access: Access) -> Any:
                 {"row": p.row, "column": p.column or None, "message": p.text} for p in error.problems[:MOST_PROBLEMS]
             ]
             return refuse(request, 422, error.summary, rows)
+        if isinstance(error, ImpossibleWish):
+            names = [
+                {"row": None, "column": str(p.place[0]) if p.place else None, "message": p.text} for p in error.problems
+            ]
+            return refuse(request, 422, str(error), names[:MOST_PROBLEMS])
         later = isinstance(error, LedgerLocked | LedgerUnwritable | Busy)
         return refuse(request, 503 if later else 500 if isinstance(error, LedgerError) else 409, str(error))
 

@@ -13,7 +13,7 @@ from matloop.orchestrator.lab.fields import Field, shown
 from matloop.orchestrator.ledger.history import Amendment
 from matloop.orchestrator.report import text
 from matloop.orchestrator.report.interval import interval
-from matloop.orchestrator.trial import Objective, Point, Trial
+from matloop.orchestrator.trial import Objective, Point, Trial, missing
 from matloop.orchestrator.web import plots
 
 
@@ -101,13 +101,13 @@ class Cards:
         self.units = {field.name: field.unit for field in fields}
         self.by_id = {trial.id: trial for trial in trials}
         self.amended = {amendment.trial for amendment in amendments}
-        self.known = {o.name: [t.values[o.name] for t in trials if t.values] for o in objectives}
+        self.known = {o.name: [t.values[o.name] for t in trials if t.values and o.name in t.values] for o in objectives}
 
     def card(self, trial: Trial, *, strips: bool = True) -> Card:
         """One experiment; without `strips` it has no drawings, for long lists."""
         return Card(
             trial=trial,
-            inputs=self.inputs(trial.point, trial.planned),
+            inputs=self.inputs({**trial.point, **trial.conditions}, _situated(trial.planned, trial)),
             outcomes=[self._outcome(trial, objective, strips) for objective in self.objectives],
             why=self._why(trial.extra.get("explanation")),
             marks=self.marks(trial),
@@ -151,6 +151,9 @@ class Cards:
             found.append(("deviated", "done differently"))
         if trial.id in self.amended and trial.state != "cancelled":
             found.append(("amended", "corrected"))
+        found += [("partial", f"{text.name(o)} still to come") for o in self._missing(trial)]
+        broken = [o for o in self.objectives if self._breaks(trial, o)]
+        found += [("limit", f"{text.name(o)} is not {o.limits}") for o in broken]
         if trial.state == "failed":
             found.append(("failed", "failed"))
         if trial.state == "cancelled":
@@ -158,6 +161,15 @@ class Cards:
         if any(self._surprising(trial, objective) for objective in self.objectives):
             found.append(("surprise", "outside its interval"))
         return found
+
+    def _missing(self, trial: Trial) -> list[Objective]:
+        names = missing(trial, self.objectives)
+        return [o for o in self.objectives if o.name in names]
+
+    @staticmethod
+    def _breaks(trial: Trial, objective: Objective) -> bool:
+        value = (trial.values or {}).get(objective.name)
+        return value is not None and objective.kept(value, trial.censored.get(objective.name)) is False
 
     def _outcome(self, trial: Trial, objective: Objective, strips: bool) -> Outcome:
         span = interval(trial, objective.name)
@@ -173,18 +185,18 @@ class Cards:
 
     @staticmethod
     def _measured(trial: Trial, objective: Objective) -> str:
-        if trial.values is None:
+        if trial.values is None or objective.name not in trial.values:
             return ""
-        noise = trial.noise.get(objective.name)
-        value = trial.values[objective.name]
-        return f"{shown(value)} ± {shown(noise)}" if noise is not None else shown(value)
+        noise, sign = trial.noise.get(objective.name), text.SIGNS.get(trial.censored.get(objective.name, ""), "")
+        value = f"{sign} {shown(trial.values[objective.name])}".strip()
+        return f"{value} ± {shown(noise)}" if noise is not None else value
 
     @staticmethod
     def _surprising(trial: Trial, objective: Objective) -> bool:
         span = interval(trial, objective.name)
-        if trial.values is None or span is None or trial.planned is not None:
+        if trial.values is None or span is None or trial.planned is not None or objective.name in trial.censored:
             return False
-        return not span[0] <= trial.values[objective.name] <= span[1]
+        return objective.name in trial.values and not span[0] <= trial.values[objective.name] <= span[1]
 
     def _why(self, explanation: Mapping[str, Any] | None) -> Why | None:
         if not explanation:
@@ -228,3 +240,8 @@ class Cards:
 def moment(unix_s: float) -> datetime:
     """Unix time in s as UTC."""
     return datetime.fromtimestamp(unix_s, tz=UTC)
+
+
+def _situated(point: Point | None, trial: Trial) -> Point | None:
+    """A point with the conditions that it was measured under."""
+    return point if point is None else {**point, **trial.conditions}

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from matloop.orchestrator.errors import Problem
 from matloop.orchestrator.lab import Result
 from matloop.orchestrator.lab.fields import Field
+from matloop.orchestrator.lab.limits import measured
 from matloop.orchestrator.lab.numbers import number
 from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT, check_text, without_control_characters
-from matloop.orchestrator.trial import Objective, Trial
+from matloop.orchestrator.trial import Objective, Side, Trial
 
 Outcome = Literal["value", "failure", "either"]
 
@@ -44,11 +45,26 @@ class Filled:
             self.problems[name] = str(error)
             return None
 
+    def measured(self, name: str, unit: str = "") -> tuple[float | None, Side | None]:
+        """As `number`, with the side of the true value where the field has a limit such as "< 0.1"."""
+        if not self.get(name):
+            return None, None
+        try:
+            return measured(self.get(name), unit)
+        except ValueError as error:
+            self.problems[name] = str(error)
+            return None, None
+
     def mentions(self, prefix: str) -> bool:
         """Whether any field with such a name was filled in or is wrong."""
         return any(name.startswith(prefix) for name in self.problems) or any(
             name.startswith(prefix) and text for name, text in self.texts.items()
         )
+
+    @property
+    def wishes(self) -> bool:
+        """Whether anything is wished in the form that asks for recommendations."""
+        return any(map(self.mentions, ("from.", "to.", "choice.", "batch.", "around", "within", "vary.")))
 
     def line(self, name: str, longest: int = LONGEST_TEXT) -> str:
         """Text of a field, with an objection if it is none that can be stored."""
@@ -89,7 +105,7 @@ def outcome(
         filled: the form.
         what: a value, a failure, or whichever of the two was filled in.
         fields: inputs of an experiment.
-        objectives: what is measured; all are required.
+        objectives: what is measured; at least one value is required, the others may be told later.
         planned: what it is about; its inputs hold where the form says nothing. None for an experiment of one's own.
     """
     failure = filled.line("failure")
@@ -97,7 +113,7 @@ def outcome(
         what = "failure" if failure else "value"
         if failure and any(filled.get(f"value.{o.name}") for o in objectives):
             filled.problems["failure"] = "expected a value or a failure, got both; clear one of them"
-    values, noise = _measured(filled, objectives) if what == "value" else (None, {})
+    values, noise, censored = _measured(filled, objectives) if what == "value" else (None, {}, {})
     if what == "failure" and not failure:
         filled.problems["failure"] = "expected what happened, in a few words: cracked, leaked, no crystals"
     point = _point(filled, fields, planned.point if planned is not None else {})
@@ -110,6 +126,7 @@ def outcome(
         point=point if planned is None or filled.mentions("point.") else None,
         values=values,
         noise=noise,
+        censored=censored,
         failure=failure if what == "failure" else "",
         note=note,
         cost=planned.cost if planned is not None else None,
@@ -117,20 +134,33 @@ def outcome(
     )
 
 
-def _measured(filled: Filled, objectives: Sequence[Objective]) -> tuple[dict[str, float], dict[str, float]]:
-    """Values and standard deviations."""
-    values, noise = {}, {}
-    for objective in objectives:
-        name = f"value.{objective.name}"
-        value = filled.number(name, objective.unit)
+def _measured(
+    filled: Filled, objectives: Sequence[Objective]
+) -> tuple[dict[str, float], dict[str, float], dict[str, Side]]:
+    """Values, standard deviations, and the sides of values of which only a limit is known."""
+    values, noise, censored = {}, {}, {}
+    names = [f"value.{objective.name}" for objective in objectives]
+    if not any(filled.get(name) for name in names):
+        lack = "expected what was measured; if there is nothing to measure, report a failure"
+        filled.problems |= dict.fromkeys(names, lack)
+    for objective, name in zip(objectives, names, strict=True):
+        value, side = filled.measured(name, objective.unit)
         if value is not None:
             values[objective.name] = value
-        elif name not in filled.problems:
-            filled.problems[name] = "expected what was measured; if there is nothing to measure, report a failure"
+        if side is not None:
+            censored[objective.name] = side
         deviation = filled.number(f"noise.{objective.name}", objective.unit)
         if deviation is not None:
             noise[objective.name] = deviation
-    return values, noise
+    return values, noise, censored
+
+
+def point(filled: Filled, fields: Sequence[Field], planned: Mapping[str, Any]) -> dict[str, Any]:
+    """The point that a form tells, objections noted; where it says nothing, what was planned.
+
+    A choice that brings other inputs with it asks for their values, and leaves out those that no longer apply.
+    """
+    return _point(filled, fields, planned)
 
 
 def _point(filled: Filled, fields: Sequence[Field], planned: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,6 +179,11 @@ def _point(filled: Filled, fields: Sequence[Field], planned: Mapping[str, Any]) 
             point[one.name] = one.default
     active = {one.name for one in fields if one.applies(point)}
     for one in fields:
-        if one.name not in point and one.name in active and f"point.{one.name}" not in filled.problems:
+        if (
+            one.name not in point
+            and one.name in active
+            and not one.uncontrolled
+            and f"point.{one.name}" not in filled.problems
+        ):
             filled.problems[f"point.{one.name}"] = "expected a value"
     return {name: value for name, value in point.items() if name in active or filled.get(f"point.{name}")}

@@ -11,6 +11,8 @@ from fastapi.responses import FileResponse
 
 from matloop.orchestrator.lab.recommender import MOST_AHEAD
 from matloop.orchestrator.report import text
+from matloop.orchestrator.strategies.advice.slips import slips
+from matloop.orchestrator.trial import missing
 from matloop.orchestrator.web import bench, reference, rendering
 from matloop.orchestrator.web.access import Access
 from matloop.orchestrator.web.forms import Filled
@@ -22,6 +24,9 @@ PAGE = 100
 
 WHO = "matloop-who"
 """Cookie that remembers the visitor's name, so that nobody types it for every result."""
+
+SAID = "matloop-said"
+"""Cookie with what there is to say about the file that was just read; an address could be made by anybody."""
 
 
 class Site:
@@ -84,7 +89,9 @@ class Site:
             "experiment.html",
             422 if open else 200,
             card=cards.card(trial),
-            timeline=timeline(trial, amendments, cards),
+            doubts=[slip.text for slip in slips(trials, self.service.lab.objectives) if slip.trial == id],
+            timeline=timeline(trial, amendments, cards, self.service.completions(id)),
+            missing=[o for o in self.service.lab.objectives if o.name in missing(trial, self.service.lab.objectives)],
             corrections=len(amendments),
             fields=self.service.fields,
             objectives=self.service.lab.objectives,
@@ -95,9 +102,10 @@ class Site:
 
     async def outlook(self, request: Request, delta: str, q: str) -> Response:
         """What further experiments are worth, for a difference and a number of them as somebody has typed them."""
-        objective = self.service.lab.objectives[0]
+        objective, several = self.service.lab.objectives[0], len(self.service.lab.objectives) > 1
+        unit = "" if several else objective.unit
         filled = Filled({"delta": delta.strip(), "q": q.strip()})
-        least, coming = filled.number("delta", objective.unit), filled.number("q")
+        least, coming = filled.number("delta", unit), filled.number("q")
         if least is not None and not least > 0:
             filled.problems["delta"] = f"expected more than 0, got {delta[:40]}"
         if coming is not None and not (coming == int(coming) and 1 <= coming <= MOST_AHEAD):
@@ -108,7 +116,8 @@ class Site:
             "outlook.html",
             422 if filled.problems else 200,
             outlook=bench.outlook(found, objective),
-            unit=objective.unit,
+            unit=unit,
+            counts=bench.least(found, several),
             filled=filled,
         )
 
@@ -175,5 +184,11 @@ def _flash(request: Request) -> str:
         "recommended": f"{text.plural(n, 'recommendation').capitalize()} more."
         if n
         else "No recommendation: the strategy waits for results of what is under way.",
-        "imported": f"{text.plural(n, 'result').capitalize()} recorded from the file.",
+        "imported": f"{text.plural(n, 'result').capitalize()} recorded from the file.{_said(request)}",
     }.get(done, "")
+
+
+def _said(request: Request) -> str:
+    """Remarks on the file that was just read."""
+    remarks = unquote(request.cookies.get(SAID, ""))
+    return f" {rendering.sentence(remarks)}" if remarks else ""

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matloop.orchestrator.report import statistics, text
 from matloop.orchestrator.report.fronts import Pair, expected, front
 from matloop.orchestrator.report.interval import interval
-from matloop.orchestrator.trial import Objective, Trial, comparable
+from matloop.orchestrator.trial import Objective, Trial, comparable, complete, goals
 from matloop.orchestrator.web.plots import HEIGHT, POINTS, WIDTH, link
 from matloop.orchestrator.web.svg import Canvas, Scale, axes, padded
 
@@ -23,7 +23,7 @@ def pareto(trials: Sequence[Trial], objectives: Sequence[Objective], pair: Pair)
         objectives: all of them, by which the front is chosen.
         pair: those that are drawn: horizontal, vertical.
     """
-    measured, members = comparable(trials), front(trials, objectives)
+    measured, members = [t for t in comparable(trials) if complete(t, pair)], front(trials, objectives)
     if not measured:
         return None
     waiting = expected(trials, pair)
@@ -34,7 +34,8 @@ def pareto(trials: Sequence[Trial], objectives: Sequence[Objective], pair: Pair)
     x = _scale([v[0] for v in values], [v[0] for v in [*best, *centres]], 48, WIDTH - 10)
     y = _scale([v[1] for v in values], [v[1] for v in [*best, *centres]], HEIGHT - 42, 26)
     axes(canvas, x, y, labels=(_label(pair[0]), _label(pair[1])))
-    if len(objectives) == 2:
+    sought = goals(objectives)
+    if len(sought) == 2 and best:
         canvas.path(_stairs(best, pair, x, y), "best")
     for trial, centre in waiting:
         _draw_expected(canvas, trial, pair, centre, x, y)
@@ -43,7 +44,7 @@ def pareto(trials: Sequence[Trial], objectives: Sequence[Objective], pair: Pair)
         canvas.dot(x(values[i][0]), y(values[i][1]), 4, "dot", tip=_tip(measured[i], pair), link=link(measured[i]))
     for trial, value in zip(members, best, strict=True):
         canvas.dot(x(value[0]), y(value[1]), 6.5, "front", tip=_tip(trial, pair), link=link(trial))
-    return canvas.markup(), _caption(len(members), len(waiting), len(objectives))
+    return canvas.markup(), _caption(len(members), len(waiting), len(sought))
 
 
 def _values(trial: Trial, pair: Pair) -> tuple[float, float]:
@@ -86,8 +87,7 @@ def _between(span: tuple[float, float]) -> str:
 
 
 def _tip(trial: Trial, pair: Pair) -> str:
-    value = _values(trial, pair)
-    return f"experiment {trial.id}: {', '.join(text.value(o, v) for o, v in zip(pair, value, strict=True))}"
+    return f"experiment {trial.id}: {', '.join(text.measured(o, trial) for o in pair)}"
 
 
 def _label(objective: Objective) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -10,21 +11,28 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from matloop.orchestrator.errors import MatloopError, RejectedResults
+from matloop.orchestrator.errors import ImpossibleWish, MatloopError, MissingExtra, RejectedResults
 from matloop.orchestrator.lab import Result
+from matloop.orchestrator.lab.sheets import Reading
 from matloop.orchestrator.measurement import LONGEST_NAME
-from matloop.orchestrator.trial import Trial
-from matloop.orchestrator.web import api, forms, rendering
+from matloop.orchestrator.trial import Trial, missing
+from matloop.orchestrator.web import api, asking, forms, rendering
 from matloop.orchestrator.web.access import Access
 from matloop.orchestrator.web.forms import Filled
 from matloop.orchestrator.web.middleware import cookie
-from matloop.orchestrator.web.pages import WHO, Site
+from matloop.orchestrator.web.pages import SAID, WHO, Site
 from matloop.orchestrator.web.schemas import MOST_RECOMMENDED
 
 KINDS: dict[str, forms.Outcome] = {"result": "value", "failure": "failure", "amend": "either"}
 
 AWAY = {"cancel": "cancelled", "void": "voided"}
 """What takes an experiment out of what is learned from, and what has happened to it then."""
+
+LONGEST_SAID = 600
+"""Characters of remarks on a file."""
+
+SAID_S = 30
+"""How long they are kept, s, for the page that follows."""
 
 YEAR_S = 365 * 24 * 3600
 
@@ -60,7 +68,7 @@ def routes(site: Site, access: Access) -> APIRouter:
             return None
         outside = filled.get("confirm") == "yes"
         try:
-            return lab.tell([result], filled.get("by"), amend=amend, allow_outside=outside)[0]
+            return lab.record([result], filled.get("by"), amend=amend, allow_outside=outside)[0].trial
         except RejectedResults as error:
             filled.object_to(error.problems, service.fields, lab.objectives)
             if not outside and not lab.review([result], amend=amend, allow_outside=True)[1]:
@@ -92,7 +100,8 @@ def routes(site: Site, access: Access) -> APIRouter:
             result = None
         told = tell(filled, result, amend=what == "amend")
         if told is None:
-            over = what != "amend" and find(id).state != "running"  # somebody has reported on it meanwhile
+            now = find(id)  # somebody may have reported on it meanwhile
+            over = what != "amend" and now.state != "running" and not missing(now, lab.objectives)
             return site.experiment(request, id, "amend" if over else what, filled)
         if what == "amend":
             return done(filled, "corrected", id, f"/experiments/{id}")
@@ -116,7 +125,14 @@ def routes(site: Site, access: Access) -> APIRouter:
         try:
             if not wanted.isdecimal() or not 1 <= int(wanted[:4]) <= MOST_RECOMMENDED:
                 raise MatloopError(f"expected a number from 1 to {MOST_RECOMMENDED}, got {wanted[:20]!r}")
-            trials = await service.recommend(int(wanted[:4]), filled.line("by", LONGEST_NAME))
+            given = asking.wishes(filled, service.fields)
+            by = filled.line("by", LONGEST_NAME)
+            if given is None or filled.problems:
+                return await run_in_threadpool(site.bench, request, "recommend", filled)
+            trials = await service.recommend(int(wanted[:4]), by, lab.wishes(**given))
+        except ImpossibleWish as error:
+            asking.object_to(filled, error, service.fields)
+            return await run_in_threadpool(site.bench, request, "recommend", filled)
         except MatloopError as error:
             filled.problems["n"] = rendering.sentence(str(error))
             return await run_in_threadpool(site.bench, request, "recommend", filled)
@@ -128,11 +144,19 @@ def routes(site: Site, access: Access) -> APIRouter:
         return await run_in_threadpool(imported, request, filled, content)
 
     def imported(request: Request, filled: Filled, content: bytes) -> Response:
+        decimal = filled.get("decimal")
+        how = Reading(
+            sheet=filled.get("sheet"),
+            decimal="comma" if decimal == "comma" else "point" if decimal == "point" else None,
+            ignore_columns=filled.get("ignore_columns") == "yes",
+        )
         try:
-            told = api.imported(service, content, filled.line("by", LONGEST_NAME))
+            told = api.imported(service, content, filled.line("by", LONGEST_NAME), how)
         except RejectedResults as error:
             return site.bench(request, "csv", filled, [forms.located(problem) for problem in error.problems])
-        return done(filled, "imported", len(told.recorded))
+        except MissingExtra as error:
+            return site.bench(request, "csv", filled, [rendering.sentence(str(error))])
+        return done(filled, "imported", len(told.recorded), remarks=told.remarks)
 
     @router.get("/login")
     def ask_for_token() -> Response:
@@ -158,9 +182,14 @@ def routes(site: Site, access: Access) -> APIRouter:
     return router
 
 
-def done(filled: Filled, what: str, n: int, address: str = "/", form: str = "") -> Response:
+def done(
+    filled: Filled, what: str, n: int, address: str = "/", form: str = "", remarks: Sequence[str] = ()
+) -> Response:
     """Lead back to a page that says what was done, so that reloading it does nothing again."""
     answer = RedirectResponse(f"{address}?done={what}&n={n}{f'&form={form}' if form else ''}", 303)
+    if remarks:
+        said = quote("; ".join(remarks)[:LONGEST_SAID])
+        answer.set_cookie(SAID, said, max_age=SAID_S, httponly=True, samesite="strict")
     if who := filled.get("by"):
         answer.set_cookie(WHO, quote(who), max_age=YEAR_S, httponly=True, samesite="strict")
     return answer

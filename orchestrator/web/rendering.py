@@ -12,7 +12,8 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup, escape
 
 from matloop.orchestrator.lab.fields import shown
-from matloop.orchestrator.report.text import ACRONYMS
+from matloop.orchestrator.report.text import ACRONYMS, SIGNS
+from matloop.orchestrator.trial import Objective, Trial
 
 
 def words(name: str) -> str:
@@ -31,6 +32,13 @@ def conditions(when: Mapping[str, Sequence[Any]]) -> str:
     return ", ".join(f"{words(name)} {' or '.join(map(str, values))}" for name, values in when.items())
 
 
+def measured(trial: Trial, objective: Objective) -> str:
+    """A measured value as somebody may type it; empty if there is none."""
+    value = (trial.values or {}).get(objective.name)
+    sign = SIGNS.get(trial.censored.get(objective.name, ""), "")
+    return "" if value is None else f"{sign} {value}".strip()
+
+
 def code(text: str) -> Markup:
     """Text with what stands between backticks as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
@@ -43,7 +51,9 @@ _ENVIRONMENT = jinja2.Environment(
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
 )
-_ENVIRONMENT.filters.update(words=words, sentence=sentence, conditions=conditions, shown=shown, code=code)
+_ENVIRONMENT.filters.update(
+    words=words, sentence=sentence, conditions=conditions, shown=shown, code=code, measured=measured
+)
 
 
 def page(template: str, status: int = 200, **content: Any) -> HTMLResponse:

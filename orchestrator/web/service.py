@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.lab import Lab
+from matloop.orchestrator.lab.best import Best
 from matloop.orchestrator.lab.fields import fields_of
-from matloop.orchestrator.ledger.history import Amendment
+from matloop.orchestrator.lab.wishes import Wishes
+from matloop.orchestrator.ledger.history import Amendment, Completion
 from matloop.orchestrator.trial import Trial
+from matloop.orchestrator.web.latest import Latest
 
 T = TypeVar("T")
 
@@ -22,6 +24,9 @@ MOST_REQUESTS = 20
 
 MOST_OUTLOOKS = 4
 """Requests for outlooks of somebody's own choice that may wait at once; recommendations come first."""
+
+MOST_PREDICTIONS = 8
+"""Requests for predictions and drawings of them that may wait at once."""
 
 
 class Busy(MatloopError):
@@ -48,28 +53,32 @@ class LabService:
         self.planned = lab.config.studies[self.study].budget.trials
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="strategy")
         self._lock = threading.Lock()
-        self._waiting = {"recommendations": 0, "outlooks": 0}
-        self._outlook: tuple[int, Mapping[str, Any]] = -1, {}
-        self._coming: Future[None] | None = None
+        self._waiting = {"recommendations": 0, "outlooks": 0, "predictions": 0}
+        self._outlook: Latest[Mapping[str, Any]] = Latest(self._worker, self._told, lab.outlook, {})
+        self._best: Latest[Best | None] = Latest(self._worker, self._told, lab.best, None)
 
     @property
     def version(self) -> str:
         """Text that changes whenever the page would look different."""
         self.lab.refresh()
-        return f"{self.lab.history.last_seq}.{self._outlook[0]}"
+        return f"{self.lab.history.last_seq}.{self._outlook.told}.{self._best.told}"
 
     def amendments(self, id: int) -> list[Amendment]:
         """Corrections of an experiment, in order."""
         self.lab.refresh()
         return [amendment for amendment in list(self.lab.history.amendments) if amendment.trial == id]
 
-    async def recommend(self, n: int, by: str) -> list[Trial]:
+    def completions(self, id: int) -> list[Completion]:
+        """Values of an experiment that came later than its first, in order."""
+        return [told for told in list(self.lab.history.completions) if told.trial == id]
+
+    async def recommend(self, n: int, by: str, wishes: Wishes) -> list[Trial]:
         """As `Lab.recommend`, without keeping the server waiting.
 
         Raises:
             Busy: too many wait already.
         """
-        return await self._queued("recommendations", MOST_REQUESTS, self.lab.recommend, n, by)
+        return await self._queued("recommendations", MOST_REQUESTS, self.lab.recommend_as, wishes, n, by)
 
     async def outlook_for(self, delta: float | None, q: int) -> Mapping[str, Any]:
         """As `Lab.outlook`, for a difference and a number of experiments of somebody's choice, likewise.
@@ -83,19 +92,31 @@ class LabService:
 
     def outlook(self) -> Mapping[str, Any]:
         """The latest that is known; a newer one is worked out meanwhile if results have come since."""
-        with self._lock:
-            told = self._told()
-            if self._outlook[0] != told and (self._coming is None or self._coming.done()):
-                self._coming = self._worker.submit(self._work_out)
-            return self._outlook[1]
+        return self._outlook.known()
 
     async def outlook_now(self) -> Mapping[str, Any]:
         """The outlook on all results so far; may take seconds."""
-        while self._outlook[0] != self._told():
-            self.outlook()
-            if (coming := self._coming) is not None:
-                await asyncio.wrap_future(coming)
-        return self._outlook[1]
+        return await self._outlook.now()
+
+    def best(self) -> Best | None:
+        """Where the best is, as `outlook`; None while nobody knows."""
+        return self._best.known()
+
+    async def best_now(self, n: int) -> Best:
+        """As `Lab.best`, without keeping the server waiting.
+
+        Raises:
+            Busy: too many wait already.
+        """
+        return await self._queued("predictions", MOST_PREDICTIONS, self.lab.best, n)
+
+    async def foresee(self, work: Callable[..., T], *args: Any) -> T:
+        """What asks the model for predictions, likewise.
+
+        Raises:
+            Busy: too many wait already.
+        """
+        return await self._queued("predictions", MOST_PREDICTIONS, work, *args)
 
     def close(self) -> None:
         """Wait for what is being worked out and let go of the ledger."""
@@ -115,13 +136,4 @@ class LabService:
 
     def _told(self) -> int:
         """Changes when the outlook may."""
-        return len(self.lab.history.finished) + len(self.lab.history.amendments)
-
-    def _work_out(self) -> None:
-        told = self._told()
-        try:
-            found = self.lab.outlook()
-        except Exception as error:  # a page that shows results must not die of an afterthought
-            logging.getLogger(__name__).warning("no outlook: %s", error)
-            found = {}
-        self._outlook = told, found
+        return len(self.lab.history.finished) + len(self.lab.history.amendments) + len(self.lab.history.completions)

@@ -70,6 +70,26 @@ class Lattice:
                 present -= 1
         return units
 
+    def every(self) -> Array:
+        """(n, m) float64: all of the mixtures, each once; n is `count`, so ask for that first."""
+        rows: list[tuple[tuple[int, ...], int, int]] = [
+            ((), c, self._total) for c in range(self._least, self._most + 1)
+        ]
+        for i in range(len(self._low)):
+            later = self._ways[i + 1]
+            rows = [
+                ((*units, amount), present - (amount > 0), left - amount)
+                for units, present, left in rows
+                for amount in self._amounts(i, present, left)
+                if later[present - (amount > 0), left - amount]
+            ]
+        return np.array([units for units, present, left in rows if not present and not left], dtype=np.float64)
+
+    def _amounts(self, i: int, present: int, left: int) -> list[int]:
+        """Units that component i may have if so many components are still to be present and so many units are left."""
+        absent = [] if self._forced[i] else [0]
+        return absent + (list(range(self._low[i], min(self._high[i], left) + 1)) if present else [])
+
 
 def _windows(ways: npt.NDArray[Any], low: int, high: int) -> npt.NDArray[Any]:
     """(c, r) -> (c, r): sums of ways[:, r − high] to ways[:, r − low]."""

@@ -41,7 +41,8 @@ class Mixture:
         at_most, at_least: number of components present; None for all.
         minimum: amount of any component that is present.
         step: amounts are multiples of it; None for any amount.
-        limits: least and most of a component, in the unit of the total; one with a least amount is always present.
+        limits: least and most of a component, in the unit of the total; one with a least amount is always present, one
+            whose most is 0 never.
         unit: for people.
         before: amounts that experiments had which do not say; 0 of a component that is not named.
         totals: of earlier times, to which amounts on record may add up.
@@ -67,7 +68,6 @@ class Mixture:
     ) -> None:
         self.before, self._totals = dict(before or {}), (float(total), *totals)
         self.name, self.components, self.total, self.unit = name, tuple(components), float(total), unit
-        self.at_most = len(components) if at_most is None else min(at_most, len(components))
         self.at_least, self.minimum, self.step = at_least, minimum, step
         self._whole = step is not None
         self._units = _units(name, total, step) if step is not None else 1.0
@@ -78,9 +78,11 @@ class Mixture:
         if step is not None and at_least > 1:
             least = max(least, 1.0)
         self._forced = low > 0
-        self._low, self._high = np.maximum(low, least), high
-        for component, lowest, highest in zip(components, self._low, high, strict=True):
-            if lowest > highest or highest == 0:
+        self._may = np.array([pair[1] > 0 for pair in ranges])  # all others are left out on purpose
+        self.at_most = int(min(len(components) if at_most is None else at_most, self._may.sum()))
+        self._low, self._high = np.where(self._may, np.maximum(low, least), 0.0), high
+        for component, lowest, highest, may in zip(components, self._low, high, self._may, strict=True):
+            if may and (lowest > highest or highest == 0):
                 raise ConfigError(
                     f"component {component!r} of mixture {name!r} can never be present: at least "
                     f"{self._amount(lowest):g} is asked for, at most {self._amount(highest):g} allowed; "
@@ -89,9 +91,9 @@ class Mixture:
                 )
         try:
             self._simplex = Simplex(
-                low=self._low,
-                high=high,
-                forced=self._forced,
+                low=self._low[self._may],
+                high=high[self._may],
+                forced=self._forced[self._may],
                 total=self._units,
                 least=at_least,
                 most=self.at_most,
@@ -108,7 +110,20 @@ class Mixture:
         With steps every mixture is equally likely. Without, every set of components that may be present together is
         (without a minimum, of those with as many components as are allowed), and amounts are uniform given the set.
         """
-        return self._point(self._simplex.sample(rng))
+        return self._point(self._all(self._simplex.sample(rng)))
+
+    def listed(self, most: int) -> list[dict[str, Any]] | None:
+        """Every mixture, each once; None if there are more than `most`."""
+        every = self._simplex.every(most)
+        if every is None:
+            return None
+        points = [self._point(self._all(units)) for units in every]
+        return list({tuple(point.values()): point for point in points}.values())
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is one mixture only."""
+        return self._simplex.every(1) is not None
 
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the component, for an amount that is not allowed, and for a wrong sum."""
@@ -137,11 +152,11 @@ class Mixture:
 
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A copy in which some of one component went over to another, or two changed places."""
-        units = self._vector(point)
-        for _ in range(20):
+        units, possible = self._vector(point), np.flatnonzero(self._may)
+        for _ in range(20 if len(possible) > 1 else 0):
             moved = units.copy()
             i = int(rng.choice(np.flatnonzero(units > 0)))
-            j = int(rng.choice(np.delete(np.arange(len(units)), i)))
+            j = int(rng.choice(possible[possible != i]))
             if rng.random() < 0.25:
                 moved[[i, j]] = moved[[j, i]]
             else:
@@ -149,7 +164,7 @@ class Mixture:
                 amount = units[i] if rng.random() < 0.1 else np.floor(amount) if self._whole else amount
                 moved[i] -= amount
                 moved[j] += amount
-            mutant = self._point(self._simplex.nearest(moved))
+            mutant = self._nearest(moved)
             if any(mutant[component] != point[component] for component in self.components):
                 return mutant
         return self.sample(rng)
@@ -158,7 +173,7 @@ class Mixture:
         """A mixture of both, anywhere between the two, or one of them."""
         first, second = self._vector(a), self._vector(b)
         share = round(rng.random()) if rng.random() < 0.5 else rng.random()
-        return self._point(self._simplex.nearest(first + share * (second - first)))
+        return self._nearest(first + share * (second - first))
 
     @property
     def steps(self) -> int | None:
@@ -212,7 +227,16 @@ class Mixture:
         """Nearest mixture to (m,) float64 shares."""
         if np.shape(x) != (self.dimension,):
             raise ValueError(f"expected x of shape ({self.dimension},), got {np.shape(x)}")
-        return self._point(self._simplex.nearest(np.asarray(x, dtype=np.float64) * self._units))
+        return self._nearest(np.asarray(x, dtype=np.float64) * self._units)
+
+    def _nearest(self, units: Array) -> dict[str, Any]:
+        return self._point(self._all(self._simplex.nearest(units[self._may])))
+
+    def _all(self, units: Array) -> Array:
+        """Units of every component from those of the components that may be present."""
+        every = np.zeros(len(self.components))
+        every[self._may] = units
+        return every
 
     def _amounts(self, point: Point) -> dict[str, float]:
         """Amounts in order of the components, all of them numbers."""
@@ -231,6 +255,8 @@ class Mixture:
 
     def _check_amount(self, i: int, component: str, amount: float) -> None:
         low, high, slack = self._amount(self._low[i]), self._amount(self._high[i]), 1e-9 * self.total
+        if not self._may[i] and amount != 0:
+            raise InvalidPoint(f"expected {component} to be 0, as its limits say, got {amount!r}", at=component)
         absent = amount == 0 and not self._forced[i]
         if not absent and not (low - slack <= amount <= high + slack and amount >= 0):
             least = f"{low:g} to {high:g}" + ("" if self._forced[i] or low == 0 else ", or 0")

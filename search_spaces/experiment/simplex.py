@@ -64,6 +64,25 @@ class Simplex:
         """Amounts drawn evenly; see `Mixture.sample` for what that means."""
         return self.lattice.sample(rng) if self.lattice else self._fill(self._any_set(rng), rng)
 
+    def every(self, most: int) -> list[Array] | None:
+        """All of them, each once; None if there are more than `most`."""
+        if self.lattice is not None:
+            return list(self.lattice.every()) if self.lattice.count <= most else None
+        if self._sets() > min(most, FEW):
+            return None
+        sets = self._all_sets()
+        return [self._only(chosen) for chosen in sets] if all(map(self._one_way, sets)) else None
+
+    def _one_way(self, chosen: Set) -> bool:
+        """Whether the limits leave one way to fill these components."""
+        low, high = self._low[chosen], self._high[chosen]
+        least, most = low.sum(), high.sum()
+        slack = 1e-12 * self._total
+        return bool((high - low > slack).sum() <= 1 or most <= self._total + slack or least >= self._total - slack)
+
+    def _only(self, chosen: Set) -> Array:
+        return self._within(self._low, chosen)
+
     def nearest(self, aim: Array) -> Array:
         """The vector nearest to (m,) float64 in the Euclidean sense.
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
-from matloop.orchestrator.protocols import Array, Column, Past
+from matloop.orchestrator.protocols import Allowed, Array, Column, Past
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.box import Box
+from matloop.search_spaces.conditions import Condition
 from matloop.search_spaces.experiment.expression import Expression
 from matloop.search_spaces.experiment.feasible import Feasible
 from matloop.search_spaces.experiment.mixture import Mixture
@@ -77,6 +80,14 @@ class Experiment:
         """A point: each parameter uniform on its scale, each mixture as `Mixture.sample`, given the constraints."""
         return self._feasible.sample(rng) if self._feasible else self.product.sample(rng)
 
+    def draw(self, n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+        """n points, each distributed as those of `sample`; together more even, and cheaper where constraints cost."""
+        return self._feasible.draw(n, rng) if self._feasible else self.product.draw(n, rng)
+
+    def listed(self, most: int) -> list[dict[str, Any]] | None:
+        """Every point, each once; None if there are more than `most`, not counting constraints."""
+        return self._feasible.listed(most) if self._feasible else self.product.listed(most)
+
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the keys, for a value that is not allowed and for a constraint that fails."""
         self.product.check(point)
@@ -139,6 +150,33 @@ class Experiment:
     def decode(self, x: Array) -> dict[str, Any]:
         """The nearest point to (d,) float64; where that is not allowed, an allowed one near it."""
         return self._feasible.near(np.asarray(x, dtype=np.float64)) if self._feasible else self.product.decode(x)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What is measured and never set; see `matloop.orchestrator.protocols.Situated`."""
+        return self.product.box.conditions if self.product.box else ()
+
+    @property
+    def given(self) -> Mapping[str, float]:
+        """Conditions that hold for points that do not say."""
+        return self.product.box.given if self.product.box else {}
+
+    def at(self, given: Mapping[str, float], ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})) -> Self:
+        """The same under conditions; see `matloop.orchestrator.protocols.Situated`."""
+        part = copy(self)
+        part.product = self.product.at(given, ranges)
+        return part
+
+    def narrowed(self, allowed: Mapping[str, Allowed]) -> Self:
+        """The part with allowed values where the constraints hold; see `matloop.orchestrator.protocols.Narrowable`."""
+        part = copy(self)
+        part.product = self.product.narrowed(allowed)
+        part._feasible = Feasible(part.product, self.constraints) if self.constraints else None
+        return part
+
+    def around(self, point: Point, within: float, free: Collection[str]) -> dict[str, Allowed]:
+        """The neighbourhood of a point; see `matloop.orchestrator.protocols.Narrowable`."""
+        return self.product.around(point, within, free)
 
     def _planned(self, point: Point) -> Point:
         """What can be planned nearest to a point, which may have come out between the steps."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import Array, Column
+from matloop.orchestrator.protocols import Allowed, Array, Column
 from matloop.orchestrator.trial import Point
+from matloop.search_spaces.narrowing.listed import ListedPart, around
 from matloop.search_spaces.pool import Pool
 
 
-class Described:
+class Described(ABC):
     """A pool with columns of its own; a subclass sets both and encodes.
 
     Attributes:
@@ -36,10 +38,6 @@ class Described:
         """Raise InvalidPoint, naming the column, unless the point is one of the candidates."""
         self._pool.check(point)
 
-    def encode(self, points: Sequence[Point]) -> Array:
-        """(n, d) float64."""
-        raise NotImplementedError
-
     def knows(self, point: Point) -> bool:
         """Whether `encode` has a place for the point."""
         try:
@@ -55,6 +53,19 @@ class Described:
         if name not in places:
             raise InvalidPoint(f"expected {column} to be one of the candidates, got {name!r}; list it again", at=column)
         return places[name]
+
+    def narrowed(self, allowed: Mapping[str, Allowed]) -> ListedPart:
+        """The candidates with allowed values; see `matloop.orchestrator.protocols.Narrowable`."""
+        return ListedPart(self, allowed)
+
+    def around(self, point: Point, within: float, free: Collection[str]) -> dict[str, Allowed]:
+        """The neighbourhood of a point, by descriptors; see `matloop.orchestrator.protocols.Narrowable`."""
+        described = {column.parameter for column in self.columns if column.kind == "descriptor"}
+        return around(self, described, point, within, free)
+
+    @abstractmethod
+    def encode(self, points: Sequence[Point]) -> Array:
+        """(n, d) float64."""
 
     @property
     def dimension(self) -> int:

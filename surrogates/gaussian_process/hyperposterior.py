@@ -7,7 +7,7 @@ steps of about the posterior's width each draw has all but forgotten the one bef
 logarithms whose mode the fit seeks.
 
 The constant mean follows from the hyperparameters up to a normal error (Rasmussen & Williams 2006, eq. 2.43), which is
-drawn, too.
+drawn, too, or left to whoever uses the draws.
 """
 
 from __future__ import annotations
@@ -52,7 +52,13 @@ class _Place:
 
 
 def draw(
-    objective: Objective, mode: Hyperparameters, count: int, rng: np.random.Generator, apart: int = APART
+    objective: Objective,
+    mode: Hyperparameters,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    apart: int = APART,
+    means: bool = True,
 ) -> list[Hyperparameters]:
     """Draw from the posterior; within the bounds of the fit.
 
@@ -62,6 +68,7 @@ def draw(
         count: number of draws, >= 1.
         rng: the only source of randomness.
         apart: paths from one draw to the next, >= 1; more make the draws less alike.
+        means: whether the constant mean is drawn, too; else each draw says how uncertain it is.
     """
     start = objective.logs(mode)
     lower, upper = objective.bounds()
@@ -86,7 +93,7 @@ def draw(
         if number >= 0 and number % apart == apart - 1:
             logs = start + round_to_logs @ place.u
             value, _ = objective(logs)
-            found.append(objective.hyperparameters(logs, value, float(rng.normal())))
+            found.append(objective.hyperparameters(logs, value, float(rng.normal()) if means else None))
     return found
 
 

@@ -8,6 +8,8 @@ import torch
 from botorch.models.model import Model
 from gpytorch.kernels import Kernel
 
+from matloop.surrogates.gaussian_process.process import Process
+
 MOST = 512
 """Points over which the usual distance is taken."""
 
@@ -31,7 +33,9 @@ def weights(model: Model, x: torch.Tensor) -> torch.Tensor:
 
 def _inverse_length_scales(model: Model, x: torch.Tensor) -> torch.Tensor | None:
     """(d,) root mean square over the Gaussian processes in the model; None if there are none of these columns."""
-    found = [
+    processes = [part.inverse_length_scales() for part in model.modules() if isinstance(part, Process)]
+    found: list[torch.Tensor | None] = [weight for weight in processes if weight.shape == x.shape[1:]]
+    found += [
         _of_process(part, x) for part in model.modules() if isinstance(getattr(part, "covar_module", None), Kernel)
     ]
     known = [weight for weight in found if weight is not None]

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from botorch.acquisition.objective import PosteriorTransform
 from botorch.models.model import Model
-from botorch.sampling.pathwise import draw_matheron_paths
 from torch import nn
 
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Space
 from matloop.surrogates.gaussian_process.gp import GP
+from matloop.surrogates.gaussian_process.process import Process
 from matloop.surrogates.networks.augmentation import Augmentation
 from matloop.surrogates.networks.members import STEPS, Training
 from matloop.surrogates.networks.prepared import Prepared
@@ -112,7 +112,7 @@ class Trunk(nn.Module):
 class FeatureModel(Model):
     """A model of features, seen as one of the encoded points."""
 
-    def __init__(self, trunk: Trunk, model: Model) -> None:
+    def __init__(self, trunk: Trunk, model: Process) -> None:
         super().__init__()
         self.trunk, self.model = trunk, model
 
@@ -138,7 +138,7 @@ class FeatureModel(Model):
         return self.model.posterior(
             self.trunk(X),
             output_indices=output_indices,
-            observation_noise=observation_noise,
+            observation_noise=bool(observation_noise),
             posterior_transform=posterior_transform,
         )
 
@@ -148,5 +148,5 @@ class FeatureModel(Model):
         Returns:
             (n, d) -> (n, m).
         """
-        path: Any = draw_matheron_paths(self.model, torch.Size([1]))
-        return lambda x: path(self.trunk(x)).reshape(self.num_outputs, len(x)).mT
+        path = self.model.draw_function()
+        return lambda x: path(self.trunk(x))

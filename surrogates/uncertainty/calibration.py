@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
@@ -147,3 +148,30 @@ def recorded_scale(mean: Array, std: Array, y: Array, *, prior: float = 10.0) ->
     mean, std, y = checked(mean, std, y)
     squares = np.sum(((y - mean) / std) ** 2)
     return float(np.sqrt((prior + squares) / (prior + len(y))))
+
+
+def covering_scale(misses: Array, *, share: float = 0.9, prior: float = 20.0) -> float:
+    """Least factor on standard deviations with which `share` of the recorded predictions would have held.
+
+    Of intervals, that is what counts: residuals have heavier tails than a Gaussian, and a factor by their mean square
+    makes the intervals of most predictions too wide.
+
+    Args:
+        misses: (n,) float64, each measurement less its prediction, in predicted standard deviations.
+        share: of measurements that are to lie within the central interval of that probability, in (0, 1).
+        prior: predictions that came true exactly as stated, which are added so that few misses change little, > 0.
+    """
+    if not len(misses):
+        return 1.0
+    width = float(stats.norm.ppf(0.5 + share / 2))
+    sizes = np.sort(np.abs(misses)) / width
+
+    def held(factor: float) -> float:
+        as_stated = prior * (2 * stats.norm.cdf(width * factor) - 1)
+        return float((as_stated + np.searchsorted(sizes, factor, side="right")) / (prior + len(sizes)))
+
+    low, high = 0.0, max(10.0, 2 * float(sizes.max(initial=0.0)))
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if held(middle) >= share else (middle, high)
+    return high

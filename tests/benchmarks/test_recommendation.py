@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 from experiments.pools import TABLES, load
 from experiments.replay import Ours, Run, replay
-from experiments.scores import acceleration, coverage, found
+from experiments.scores import acceleration, coverage, found, score
 
 from matloop.orchestrator.strategies.random import Random
 
@@ -64,3 +64,37 @@ def test_curves_stay_at_one_once_all_is_found_and_coverage_counts_predictions(fo
     assert curves[0].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1, 1, 1])
     assert curves[1].tolist() == [0] * 6
     assert coverage([short, long], table) == pytest.approx(3 / 8)
+
+
+def test_a_budget_below_the_size_of_the_top_is_scored(folder: Path) -> None:
+    """Three are the top; two measurements cannot find them, and nothing is said of what comes later."""
+    table = load("P3HT", folder)
+    found = score([Run([0, 1], [None, None], [], 1.0)], table)
+    assert found.ef_max is None
+    assert found.shortfall == {"20": None, "40": None, "60": None} == found.top_found
+
+
+def test_shortfall_is_what_the_best_so_far_lacks_in_percent_of_the_range(folder: Path) -> None:
+    for name, better in (("P3HT", -1), ("AgNP", 1)):  # maximised, minimised
+        table = load(name, folder)
+        order = np.argsort(better * table.outcomes, kind="stable")
+        late = [*order[30:49].tolist(), order[5], *order[49:60].tolist(), *order[6:15].tolist(), order[0]]
+        run = Run(late, [None] * len(late), [], 1.0)
+        found = score([run], table)
+        span = np.ptp(table.outcomes)
+        expected = 100 * abs(table.outcomes[order[5]] - table.outcomes[order[0]]) / span
+        assert found.shortfall["20"] == pytest.approx(expected)
+        assert found.shortfall["40"] == pytest.approx(expected)
+        assert found.shortfall["60"] is None
+        assert found.top_found["40"] == pytest.approx(0)
+        longer = Run([*late, *order[1:3].tolist()], [None] * (len(late) + 2), [], 1.0)
+        assert score([run, longer], table).shortfall["40"] == pytest.approx(expected)
+
+
+def test_columns_of_names_are_categories_and_rows_with_equal_names_one_candidate(tmp_path: Path) -> None:
+    (tmp_path / "experiments").mkdir()
+    text = "Base,Temp_C,outcome:maximise\nA,90,1.0\nB,90,2.0\nA,90.0,3.0\n"
+    (tmp_path / "experiments" / TABLES["DirectArylation"][0]).write_text(text, encoding="utf-8")
+    table = load("DirectArylation", tmp_path)
+    assert [column.kind for column in table.space.columns] == ["category", "category", "number"]
+    assert table.outcomes.tolist() == [2.0, 2.0]

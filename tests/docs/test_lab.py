@@ -51,7 +51,7 @@ def test_the_guide(tmp_path):
     for name, content in re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)```", text, re.MULTILINE | re.DOTALL):
         (tmp_path / name).write_text(content, encoding="utf-8")
     commands = re.findall(r"^matloop (.+)$", text, re.MULTILINE)
-    assert len(commands) == 16
+    assert len(commands) == 20
     shown = {}
     for command in commands:
         if "--amend" in command:
@@ -66,7 +66,12 @@ def test_the_guide(tmp_path):
     status = shown["status lab.yaml"]
     assert "trial 0: hardness = 421 → hardness = 418" in status and "the thermocouple was loose" in status
     history = read(tmp_path / "runs/furnace/ledger.db")
-    assert [t.state for t in history.trials] == ["answered", "cancelled", "failed", "cancelled", "answered", "answered"]
+    done = [t for t in history.trials if t.state != "running"]
+    assert [t.state for t in done] == ["answered", "cancelled", "failed", "cancelled", "answered", "answered"]
+    wished = [t for t in history.trials if t.state == "running"]
+    assert len(wished) == 10 and all("as wished: " in t.reason for t in wished)
+    assert [t.point["temperature"] for t in wished[:2]] == [800, 800] and {t.point["Mo"] for t in wished[2:4]} == {0}
+    assert len({(t.point["temperature"], t.point["gas"]) for t in wished[6:]}) == 1
     assert [t.values["hardness"] for t in history.trials if t.values] == [418.0, 385.0, 441.0]
     assert history.trials[1].point["temperature"] == 803.0 and history.trials[1].planned is not None
     assert (tmp_path / "runs/furnace/report.html").is_file() and (tmp_path / "trials.csv").is_file()

@@ -97,6 +97,7 @@ USES = {
     "h11": SERVE,
     "hypothesis": "from matloop.testing import LedgerContract",
     "onnx": "from matloop.search_spaces.networks.onnx import to_onnx",
+    "openpyxl": "with Lab.open('furnace.yaml') as lab: lab.write_xlsx([])",
     "pandas": "with Lab.open('furnace.yaml') as lab: lab.frame()",
     "pytest": "from matloop.testing import StrategyContract",
     "python_multipart": SERVE,

@@ -46,6 +46,93 @@ class TestPlainBox(SpaceContract):
         return Box(parameters=PLAIN)
 
 
+UNCONTROLLED = {
+    **PLAIN,
+    "humidity": {"type": "float", "low": 20, "high": 80, "unit": "%", "uncontrolled": True},
+    "age": {"type": "float", "uncontrolled": True},
+}
+
+
+class TestBoxWithConditions(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return Box(parameters=UNCONTROLLED)
+
+
+def test_conditions_are_columns_and_no_part_of_a_point():
+    box, point = Box(parameters=UNCONTROLLED), {"temperature": 300, "cycles": 8, "solvent": "water"}
+    assert [c.parameter for c in box.columns][-2:] == ["humidity", "age"] and box.dimension == len(box.columns) == 7
+    assert box.encode([point, {**point, "humidity": 35, "age": 3}])[:, -2:].tolist() == [[0.5, 0.5], [0.25, 3.0]]
+    today = box.at({"humidity": 80.0, "age": 4.0}, {"age": (2.0, 6.0)})
+    assert today.encode([point, {**point, "humidity": 20}])[:, -2:].tolist() == [[1.0, 0.5], [0.0, 0.5]]
+    assert today.bounds[:, -2:].tolist() == [[1.0, 0.5], [1.0, 0.5]] and box.bounds[:, -2:].tolist() == [[0, 0], [1, 1]]
+    assert today.decode(today.encode([point])[0]) == point and box.given == {}
+    box.check_measured({**point, "humidity": 120})
+    with pytest.raises(InvalidPoint, match="humidity"):
+        box.check({**point, "humidity": 50})
+    with pytest.raises(InvalidPoint, match="expected humidity to be a number"):
+        box.check_measured({**point, "humidity": "wet"})
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"uncontrolled": "yes"}, "uncontrolled: true or false"),
+        ({"uncontrolled": True, "low": 3}, "low < high for 'h', or neither"),
+        ({"uncontrolled": True, "low": 3, "high": 1}, "low < high"),
+        ({"uncontrolled": True, "step": 1}, "unknown key 'step' in 'h', which is uncontrolled"),
+        ({"uncontrolled": True, "type": "categorical"}, "type: float"),
+    ],
+)
+def test_conditions_that_cannot_be_are_refused(options, says):
+    with pytest.raises(ConfigError, match=says):
+        Box(parameters={**PLAIN, "h": {"type": "float", **options}})
+    with pytest.raises(ConfigError, match="a parameter that can be set"):
+        Box(parameters={"h": {"type": "float", "uncontrolled": True}})
+
+
+DIGITS = {
+    "dose": {"type": "float", "low": 1e-4, "high": 2.5, "log": True, "digits": 2, "unit": "mol/l"},
+    "offset": {"type": "float", "low": -3.0, "high": 12.0, "digits": 3},
+    "coarse": {"type": "float", "low": 1.0, "high": 9.0, "digits": 1},
+}
+
+
+class TestBoxWithDigits(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return Box(parameters=DIGITS)
+
+
+def test_values_have_the_digits_that_can_be_set_and_no_more():
+    box, rng = Box(parameters=DIGITS), np.random.default_rng(5)
+    points = [box.sample(rng) for _ in range(300)]
+    points += [box.mutate(point, rng) for point in points] + [box.decode(rng.random(3)) for _ in range(300)]
+    for point in points:
+        for name, digits in (("dose", 2), ("offset", 3), ("coarse", 1)):
+            assert point[name] == float(f"{point[name]:.{digits - 1}e}")
+            assert DIGITS[name]["low"] <= point[name] <= DIGITS[name]["high"]
+    assert {point["coarse"] for point in points} == set(range(1, 10))
+    box.check_measured({"dose": 0.01234, "offset": 1.23456, "coarse": 2.5})
+    with pytest.raises(InvalidPoint, match=r"dose with 2 significant digits, got 0\.01234; 0\.012 is the nearest"):
+        box.check({"dose": 0.01234, "offset": 1.0, "coarse": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"digits": 0}, "significant digits, 1 to 12, got 0"),
+        ({"digits": True}, "significant digits"),
+        ({"digits": 2, "step": 1.0}, "either step or digits"),
+        ({"digits": 2, "high": 10.25}, r"expected high .* with 2 significant digits, got 10\.25; 10\.0 would be"),
+        ({"type": "integer", "low": 1, "high": 10, "digits": 1}, "unknown key 'digits'"),
+    ],
+)
+def test_digits_that_cannot_be_are_refused(options, says):
+    with pytest.raises(ConfigError, match=says):
+        Box(parameters={"x": {"type": "float", "low": 1.0, "high": 10.0, **options}})
+
+
 class TestLogarithmicBox(SpaceContract):
     @pytest.fixture
     def space(self):
@@ -56,6 +143,52 @@ class TestConditionalBox(SpaceContract):
     @pytest.fixture
     def space(self):
         return Box(parameters=CONDITIONAL)
+
+
+FIXED = {
+    "a": {"type": "float", "low": 0, "high": 0},
+    "b": {"type": "float", "low": 20, "high": 20, "log": True},
+    "c": {"type": "float", "low": 2.5, "high": 2.5, "step": 0.5},
+    "d": {"type": "integer", "low": 7, "high": 7},
+    "e": {"type": "categorical", "choices": ["argon"]},
+    "f": {"type": "ordinal", "choices": [3]},
+    "g": {"type": "categorical", "descriptors": {"DMF": [36.7, 0.92]}},
+    "free": {"type": "float", "low": 0, "high": 1},
+    "i": {"type": "float", "low": -4, "high": -4, "when": {"d": 7}},
+}
+ONLY = {"a": 0.0, "b": 20.0, "c": 2.5, "d": 7, "e": "argon", "f": 3, "g": "DMF", "i": -4.0}
+
+
+class TestBoxWithFixedValues(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return Box(parameters=FIXED)
+
+
+def test_low_equal_to_high_fixes_a_value():
+    box, rng = Box(parameters=FIXED), np.random.default_rng(0)
+    points = [*box.draw(9, rng), box.mutate(box.sample(rng), rng), box.decode(rng.random(9)), box.decode(np.ones(9))]
+    for point in points:
+        assert {name: value for name, value in point.items() if name != "free"} == ONLY
+    for name, value in (("a", 1e-9), ("b", 20.1), ("d", 8)):
+        with pytest.raises(InvalidPoint, match=name):
+            box.check({**points[0], name: value})
+    box = Box(parameters={name: options for name, options in FIXED.items() if name != "free"})
+    assert box.fixed and box.listed(1) == [ONLY] and box.mutate(ONLY, rng) == ONLY
+
+
+def test_a_box_of_few_points_is_listed():
+    assert Box(parameters=CONDITIONAL).listed(10**6) is None  # some of it is continuous
+    small = {
+        "a": {"type": "integer", "low": 1, "high": 7, "step": 2},
+        "b": {"type": "float", "low": 0, "high": 0.3, "step": 0.1, "when": {"a": [3, 5]}},
+        "c": {"type": "ordinal", "choices": [1, 10], "when": {"a": 5}},
+    }
+    box = Box(parameters=small)
+    points = box.listed(14)
+    assert points is not None and len(points) == 1 + 4 + 4 * 2 + 1
+    assert box.listed(13) is None
+    assert {"a": 5, "b": 0.3, "c": 10} in points
 
 
 def test_a_box_is_never_listed():

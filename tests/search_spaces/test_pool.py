@@ -34,6 +34,25 @@ class TestPoolFromTable(SpaceContract):
         return Pool(csv=path)
 
 
+class TestLargePool(SpaceContract):
+    """A full table of three choices and two numbers; and one in which numbers crowd."""
+
+    @pytest.fixture(params=["full", "crowded"])
+    def space(self, request):
+        if request.param == "full":
+            rows = [
+                {"ligand": f"L{i}", "base": base, "T": T, "c": c}
+                for i in range(12) for base in "wxyz" for T in (90, 105, 120) for c in (0.06, 0.1, 0.15)
+            ]  # fmt: skip
+        else:
+            rng = np.random.default_rng(0)
+            rows = [
+                {"x": float(a), "y": float(b), "dye": "rgb"[i % 3]}
+                for i, (a, b) in enumerate(rng.gamma(1, 1, (500, 2)))
+            ]
+        return Pool(points=rows)
+
+
 def table(tmp_path, text, **options):
     path = tmp_path / "table.csv"
     path.write_text(text, encoding="utf-8")

@@ -10,7 +10,8 @@ from botorch.posteriors.gpytorch import GPyTorchPosterior
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.protocols import Surrogate
 from matloop.orchestrator.randomness import derive, torch_seed
-from matloop.surrogates.blend import Blend, _leave_one_out
+from matloop.surrogates import stacking
+from matloop.surrogates.blend import Blend
 from matloop.surrogates.forest import Forest
 from matloop.surrogates.gaussian_process.gp import GP
 from matloop.testing.surrogate import SurrogateContract, data
@@ -63,20 +64,48 @@ def test_posterior_has_the_moments_of_the_mixture() -> None:
     assert (difference.abs() < 0.03 * spread[:, None] * spread).all()
 
 
-def test_leave_one_out_equals_leaving_each_out() -> None:
-    x, y = data(10)
-    process = GP().fit(x, y[:, :1], 0)
-    found = _leave_one_out(process, x)
-    noise, mean, std = float(process.likelihood.noise.detach()), float(y[:, 0].mean()), float(y[:, 0].std())
-    z = ((y[:, 0] - mean) / std).numpy() - float(process.mean_module.constant.detach())
-    with torch.no_grad():
-        kernel = process.covar_module(process.transform_inputs(x)).to_dense().numpy()
-    for i in range(10):
-        rest = np.arange(10) != i
-        weights = np.linalg.solve(kernel[np.ix_(rest, rest)] + noise * np.eye(9), kernel[rest, i])
-        variance = kernel[i, i] + noise - kernel[i, rest] @ weights
-        density = -0.5 * np.log(2 * np.pi * variance) - 0.5 * (z[i] - weights @ z[rest]) ** 2 / variance - np.log(std)
-        assert found[i] == pytest.approx(density, rel=1e-5)
+def test_held_out_rows_were_not_seen_by_the_process_nor_its_hyperparameters() -> None:
+    """A row that is moved far away changes what is held out of its own fold's others, but never its own prediction."""
+    x, y = data(20)
+    y = y[:, :1]
+    family = GP(draws=1, starts=1)
+    before = stacking.of_process(family, x, y, None)
+    folds = derive("stacking folds", 20).permutation(20) % stacking.FOLDS
+    moved = y.clone()
+    moved[3] += 50.0
+    after = stacking.of_process(family, x, moved, None)
+    own = folds == folds[3]
+    own[3] = False
+    assert after[own] == pytest.approx(before[own], abs=1e-12)
+    assert after[3] < before[3]
+    assert (np.abs(after - before)[folds != folds[3]] > 1e-6).all()
+
+
+def test_a_process_that_fits_noise_is_not_trusted_for_it() -> None:
+    """Eight inputs, an outcome of nothing but noise: left-out densities at fitted hyperparameters claim to know it."""
+    rng = derive("noise only")
+    claims = []
+    for _ in range(6):
+        x, y = torch.as_tensor(rng.random((24, 8))), torch.as_tensor(rng.normal(size=(24, 1)))
+        held_out = stacking.of_process(GP(draws=4, starts=1, max_iterations=40), x, y, None)
+        claims.append(held_out.mean() - float(torch.distributions.Normal(y.mean(), y.std()).log_prob(y).mean()))
+    assert np.mean(claims) < 0.05
+
+
+def test_weights_follow_from_the_first_rows_and_are_taken_anew_at_milestones() -> None:
+    x, y = data(30)
+    y = y[:, :1] + torch.as_tensor(derive("scatter").normal(size=(30, 1)))
+    blend = Blend(trees=30)
+    shares = [blend.fit(x[:n], y[:n], seed).shares[0] for seed, n in ((0, 25), (1, 26), (2, 27))]
+    assert Blend(trees=30).fit(x[:27], y[:27], 5).shares[0] == shares[2]
+    assert len(set(shares)) <= 2
+
+
+def test_equal_densities_give_equal_shares_and_better_ones_a_larger_one() -> None:
+    same = np.zeros(30)
+    assert stacking.weigh(same, same, 2.0) == pytest.approx(0.5)
+    assert stacking.weigh(same, same + 1.0, 2.0) > 0.8
+    assert stacking.weigh(same + 1.0, same, 2.0) < 0.2
 
 
 def test_a_drawn_function_is_one_of_the_mixture() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,8 +19,50 @@ from matloop.orchestrator.report.interval import interval
 from matloop.orchestrator.trial import Objective, Trial
 
 
+def wishes(
+    *,
+    pending: bool,
+    fixed: Sequence[str],
+    around: int | None,
+    within: float | None,
+    vary: Sequence[str],
+    same: Sequence[str],
+    at_most: Sequence[str],
+    given: Sequence[str],
+) -> dict[str, Any]:
+    """Options of the command as `Lab.recommend` takes them.
+
+    Raises:
+        MatloopError: an option is not written as it should be, or goes with --pending.
+    """
+    allowed: dict[str, Any] = {}
+    for name, values in (_pair("--fixed", pair, "temperature=800") for pair in fixed):
+        allowed.setdefault(name, []).append(values)
+    most = {name: _count(name, count) for name, count in (_pair("--at-most", pair, "gas=2") for pair in at_most)}
+    wished = {
+        "fixed": {name: values[0] if len(values) == 1 else values for name, values in allowed.items()},
+        "around": around,
+        "within": within,
+        "vary": vary,
+        "same": same,
+        "at_most": most,
+        "given": dict(_pair("--given", pair, "humidity=55") for pair in given),
+    }
+    if pending and any(wished[name] not in (None, [], {}) for name in wished):
+        raise MatloopError("expected wishes for new experiments, got them with --pending; leave that out")
+    return wished
+
+
 def recommend(
-    lab: Lab, number: int | None, *, campaign: Path, csv: Path | None, by: str, console: Console
+    lab: Lab,
+    number: int | None,
+    *,
+    campaign: Path,
+    csv: Path | None,
+    xlsx: Path | None = None,
+    by: str,
+    wishes: Mapping[str, Any],
+    console: Console,
 ) -> list[Trial]:
     """Recommend experiments, or show those that wait for results.
 
@@ -28,25 +71,31 @@ def recommend(
         campaign: what was opened.
         number: how many new ones; None for those that wait.
         csv: file to write; never overwritten, since somebody may have filled it in.
+        xlsx: the same as an Excel file.
         by: who asks.
+        wishes: see `Lab.recommend`.
         console: where they are printed.
 
     Raises:
         MatloopError: the file is there already, or see `Lab.recommend`.
+        MissingExtra: openpyxl is not installed, and an Excel file is wanted.
     """
-    out = _fresh(csv) if csv else None
-    try:
-        trials = lab.pending() if number is None else lab.recommend(number, by)
-        if out:
-            out.write(lab.write_csv(trials))
-    except BaseException:
-        if out and csv:
-            out.close()
-            csv.unlink()
-        raise
-    finally:
-        if out:
-            out.close()
+    if xlsx:
+        lab.write_xlsx([])  # before anything is recommended
+    files = [(file, write) for file, write in ((csv, lab.write_csv), (xlsx, lab.write_xlsx)) if file]
+    with ExitStack() as undo:
+        outs = []
+        for file, _ in files:
+            outs.append(_fresh(file))
+            undo.callback(file.unlink)
+            undo.callback(outs[-1].close)  # first of the two
+        trials = lab.pending() if number is None else lab.recommend(number, by, **wishes)
+        for (_, write), out in zip(files, outs, strict=True):
+            out.write(write(trials))
+            out.flush()
+        undo.pop_all()
+    for out in outs:
+        out.close()
     if not trials:
         waits = "no recommendation waits for a result" if number is None else "the strategy waits for results first"
         console.print(f"nothing to show: {waits}")
@@ -56,8 +105,8 @@ def recommend(
         console.print(f"{outlook['text']}\n", highlight=False, markup=False)
     if lab.instructions:
         console.print(lab.instructions, highlight=False, markup=False)
-    if csv:
-        message = f"{text.plural(len(trials), 'experiment')} → {csv}; fill it in, then: matloop tell {campaign} {csv}"
+    for file, _ in files:
+        message = f"{text.plural(len(trials), 'experiment')} → {file}; fill it in, then: matloop tell {campaign} {file}"
         console.print(message, highlight=False, markup=False, soft_wrap=True)
     return trials
 
@@ -78,6 +127,19 @@ def page(trials: Sequence[Trial], lab: Lab) -> Table:
         cells += [_expected(trial, objective) for objective in predicted]
         table.add_row(*map(Text, [*cells, trial.reason]))
     return table
+
+
+def _pair(option: str, text: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name.strip() and equals and value.strip()):
+        raise MatloopError(f"expected {option} {example}, or the like, got {text!r}")
+    return name.strip(), value.strip()
+
+
+def _count(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise MatloopError(f"expected --at-most {name}=2, or another whole number, got {text!r}")
+    return int(text)
 
 
 def _expected(trial: Trial, objective: Objective) -> str:

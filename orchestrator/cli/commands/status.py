@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.ledger.lock import read_holder
 from matloop.orchestrator.report import ending
-from matloop.orchestrator.report.text import compact, outcome
-from matloop.orchestrator.trial import best
+from matloop.orchestrator.report.text import SIGNS, compact, outcome
+from matloop.orchestrator.strategies.advice.slips import advice, slips
+from matloop.orchestrator.trial import Objective, Trial, best, comparable, limited, missing
 
 WAITING = 20  # recommendations that are listed
 
@@ -112,6 +113,10 @@ def page(history: History, writer: str | None, now: float, campaign: Path | str 
         ]
         if len(waiting) > WAITING:
             parts.append(Text(f"  and {len(waiting) - WAITING} more"))
+    parts += _unfinished(history, config)
+    for name in seen:
+        slipped = slips(history.of(name), objectives_of(history, name))
+        parts += [Text(f"\n{advice(slip, campaign)}", style="yellow") for slip in slipped]
     failures = Counter((t.study, t.failure.cause, t.failure.message) for t in history.trials if t.failure)
     if failures:
         parts.append(Text("\nfailures"))
@@ -131,6 +136,16 @@ def page(history: History, writer: str | None, now: float, campaign: Path | str 
     return Group(*parts)
 
 
+def _unfinished(history: History, config: Mapping[str, Any]) -> list[RenderableType]:
+    """Experiments of people of which some values are still to come."""
+    people = {name: objectives_of(history, name) for name in config.get("studies", {}) if _by_people(config, name)}
+    found = [(t, names) for t in history.trials if t.study in people and (names := missing(t, people[t.study]))]
+    lines = [f"  trial {t.id}: {', '.join(names)} still to come; {outcome(t)}" for t, names in found[:WAITING]]
+    if len(found) > WAITING:
+        lines.append(f"  and {len(found) - WAITING} more")
+    return [Text("\nmeasured in part"), *map(Text, lines)] if found else []
+
+
 def _corrections(history: History, now: float) -> list[RenderableType]:
     """Results that were corrected or set aside, the latest first."""
     found = history.corrected()[::-1]
@@ -147,6 +162,18 @@ def _corrections(history: History, now: float) -> list[RenderableType]:
 def _by_people(config: Mapping[str, Any], study: str) -> bool:
     driver = config.get("studies", {}).get(study, {}).get("driver", {})
     return bool(driver.get("kind") == "manual")
+
+
+def _best(found: Trial, objectives: Sequence[Objective]) -> str:
+    first = objectives[0]
+    sign = SIGNS.get(found.censored.get(first.name, ""), "")
+    return f"{first.name} {sign}{quantity((found.values or {})[first.name], first.unit)}"
+
+
+def _unkept(finished: Sequence[Trial], objectives: Sequence[Objective]) -> str:
+    """What there is to say where nothing is the best."""
+    told = limited(objectives)
+    return f"none has {' and '.join(f'{o.name} {o.limits}' for o in told)}" if told and comparable(finished) else ""
 
 
 def _ago(seconds: float) -> str:
@@ -171,8 +198,7 @@ def _row(history: History, name: str, config: Mapping[str, Any], writer: str | N
     else:
         state = "running" if writer else "stopped"
     objectives = objectives_of(history, name)
-    found = best(finished, objectives[0]) if objectives else None
-    value = (found.values or {}).get(objectives[0].name) if found else None
+    found = best(finished, objectives[0], objectives) if objectives else None
     elapsed_s = history.elapsed_s.get(name, 0.0)
     return [
         name,
@@ -181,6 +207,6 @@ def _row(history: History, name: str, config: Mapping[str, Any], writer: str | N
         str(running) if running else "",
         str(failed) if (failed := sum(t.failure is not None for t in finished)) else "",
         str(lost) if (lost := sum(history.trials[loss.trial].study == name for loss in history.lost)) else "",
-        f"{objectives[0].name} {quantity(value, objectives[0].unit)}" if value is not None else "",
+        _best(found, objectives) if found else _unkept(finished, objectives),
         per_time(len(finished) / elapsed_s) if finished and elapsed_s > 0 else "",
     ]

@@ -24,12 +24,13 @@ SHOWN = 4
 
 def best(study: Study, objective: Objective, k: int = SHOWN) -> list[Trial]:
     """The k best trials that have an image, each image once."""
-    return _distinct(sorted(_pictured(study), key=lambda t: objective.loss((t.values or {})[objective.name])), k)
+    pictured = [t for t in _pictured(study) if objective.name in (t.values or {})]
+    return _distinct(sorted(pictured, key=lambda t: objective.loss((t.values or {})[objective.name])), k)
 
 
 def typical(study: Study, objective: Objective, k: int = SHOWN) -> list[Trial]:
     """The k trials with an image whose value is nearest the median."""
-    pictured = _pictured(study)
+    pictured = [t for t in _pictured(study) if objective.name in (t.values or {})]
     values = np.array([(t.values or {})[objective.name] for t in pictured])
     if not pictured:
         return []
@@ -46,11 +47,11 @@ def surprising(study: Study, objective: Objective, k: int = SHOWN) -> list[Trial
 
 def section(study: Study, baseline: Study | None, store: ArtifactStore) -> Section | None:
     """Galleries; None if the study has no images that can be read. Typical ones are a baseline's, if there is one."""
-    if not study.objectives or not _pictured(study):
+    if not study.objectives or not _pictured(study) or not study.measured(study.objectives[0]):
         return None
     objective = study.objectives[0]
     word, common = text.name(objective), study
-    if baseline and objective in baseline.objectives and _pictured(baseline):
+    if baseline and objective in baseline.objectives and _pictured(baseline) and baseline.measured(objective):
         common = baseline
     median = float(np.median(common.values(objective)))
     heading, chosen = "Best", best(study, objective)
@@ -91,7 +92,7 @@ def _pictures(trials: Sequence[Trial], objective: Objective, store: ArtifactStor
         image = _load(store, trial.artifacts[ARTIFACT])
         if image is None or trial.values is None:
             continue
-        lines = [f"{text.name(objective)} {text.value(objective, trial.values[objective.name])}"]
+        lines = [f"{text.name(objective)} {text.measured(objective, trial)}"]
         if trial.prediction and objective.name in trial.prediction.mean:
             mean, std = trial.prediction.mean[objective.name], trial.prediction.std.get(objective.name, np.nan)
             lines.append(f"predicted {text.spread(mean, std)}")

@@ -14,7 +14,7 @@ from matloop.orchestrator.report.content import Figure, Section, Table
 from matloop.orchestrator.report.fronts import Pair, expected, front
 from matloop.orchestrator.report.interval import interval
 from matloop.orchestrator.report.study import Study
-from matloop.orchestrator.trial import Objective, Trial, comparable
+from matloop.orchestrator.trial import Objective, Trial, comparable, complete, goals, limited
 
 POINTS = 1200
 ROWS = 12
@@ -24,10 +24,11 @@ PANELS = 3
 
 def section(study: Study) -> Section | None:
     """Figure and table; None unless the study has several objectives and answers."""
-    if len(study.objectives) < 2 or not study.answered:
+    sought = goals(study.objectives)
+    pairs = list(combinations(sought, 2))[:PANELS]
+    if not pairs or not all(any(complete(t, pair) for t in study.answered) for pair in pairs):
         return None
     members = front(study.finished, study.objectives)
-    pairs = list(combinations(study.objectives, 2))[:PANELS]
 
     def paint(*panels: Axes) -> None:
         for axes, pair in zip(panels, pairs, strict=True):
@@ -37,7 +38,7 @@ def section(study: Study) -> Section | None:
     size = {"width": fig.WIDE, "height": 340} if wide else {"height": 330}
     svg = fig.draw(f"{study.name}: Pareto front", paint, panels=len(pairs), **size)
     chosen = [members[i] for i in statistics.even(len(members), ROWS)]
-    rows = [(str(t.id), *(text.value(o, (t.values or {})[o.name]) for o in study.objectives)) for t in chosen]
+    rows = [(str(t.id), *(text.measured(o, t) for o in study.objectives)) for t in chosen]
     shown = "The front" if len(chosen) == len(members) else f"{len(chosen)} of the front's {len(members)} trials"
     table = Table(
         ("trial", *map(text.name, study.objectives)),
@@ -49,9 +50,13 @@ def section(study: Study) -> Section | None:
 
 
 def _caption(study: Study, members: list[Trial]) -> str:
-    waiting = len(expected(study.running, (study.objectives[0], study.objectives[1])))
+    sought = goals(study.objectives)
+    waiting = len(expected(study.running, (sought[0], sought[1])))
     under_way = f" Rings: what is expected of {waiting} under way, with 90\u202f% intervals." if waiting else ""
-    n, named = len(members), [f"{text.name(o)} ({_wish(o)})" for o in study.objectives]
+    n, named = len(members), [f"{text.name(o)} ({_wish(o)})" for o in sought]
+    under_way += "".join(f" On the front {text.name(o)} is {o.limits}." for o in limited(study.objectives))
+    partial = sum(not complete(t, study.objectives) for t in study.answered)
+    under_way += f" Of {text.plural(partial, 'trial')} some values are still to come." if partial else ""
     if len(named) == 2:
         return (
             f"Each point is a trial; the line joins the {text.plural(n, 'trial')} that no other beats in both "
@@ -73,19 +78,21 @@ def paint_pair(axes: Axes, trials: Sequence[Trial], objectives: Sequence[Objecti
 
     Args:
         axes: to paint on.
-        trials: with at least one answer among them.
+        trials: with at least one among them that has values of both.
         objectives: all of them, by which the front is chosen.
         pair: horizontal and vertical.
     """
-    answered, members, waiting = comparable(trials), front(trials, objectives), expected(trials, pair)
+    answered = [t for t in comparable(trials) if complete(t, pair)]
+    members, waiting = front(trials, objectives), expected(trials, pair)
     x, y = (np.array([(t.values or {})[o.name] for t in answered]) for o in pair)
     shown = np.union1d(statistics.thin(x, POINTS // 2), statistics.thin(y, POINTS // 2))
     tips = [
-        f"trial {answered[i].id}: {text.value(pair[0], float(x[i]))}, {text.value(pair[1], float(y[i]))}" for i in shown
+        f"trial {answered[i].id}: {text.measured(pair[0], answered[i])}, {text.measured(pair[1], answered[i])}"
+        for i in shown
     ]
     fig.dots(axes, x[shown], y[shown], tips, color=fig.SKY, s=18, linewidths=0, label="measured", zorder=3)
     fx, fy = ([(t.values or {})[o.name] for t in members] for o in pair)
-    if len(objectives) == 2:
+    if len(goals(objectives)) == 2 and members:
         axes.step(fx, fy, where="post", color=fig.BLUE, linewidth=1.4, zorder=4)
     axes.plot(fx, fy, "o", color=fig.BLUE, markersize=5.5, label="front", zorder=5)
     axes.grid(axis="x")

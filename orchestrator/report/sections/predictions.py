@@ -24,18 +24,19 @@ class Pairs:
     Attributes:
         ids: trials.
         mean, std, measured: (n,) objective's unit; std is NaN where the model gave none.
+        deviation: (n,) errors in standard deviations, see `Prediction.deviation`; NaN where the model gave none.
     """
 
     ids: list[int]
     mean: npt.NDArray[np.float64]
     std: npt.NDArray[np.float64]
     measured: npt.NDArray[np.float64]
+    deviation: npt.NDArray[np.float64]
 
     @property
     def z(self) -> npt.NDArray[np.float64]:
         """(k,) errors in standard deviations, of the k predictions that have one."""
-        known = np.isfinite(self.std) & (self.std > 0)
-        return (self.measured[known] - self.mean[known]) / self.std[known]
+        return self.deviation[np.isfinite(self.deviation)]
 
 
 def pairs(study: Study, objective: Objective) -> Pairs:
@@ -48,13 +49,17 @@ def pairs(study: Study, objective: Objective) -> Pairs:
             t.id,
             t.prediction.mean[objective.name],
             t.prediction.std.get(objective.name, np.nan),
-            t.values[objective.name],
+            (value := (t.values or {})[objective.name]),
+            np.nan if (z := t.prediction.deviation(objective.name, value)) is None else z,
         )
-        for t in study.answered
-        if t.values and t.planned is None and t.prediction and objective.name in t.prediction.mean
+        for t in study.measured(objective)
+        if objective.name not in t.censored
+        and t.planned is None
+        and t.prediction
+        and objective.name in t.prediction.mean
     ]
-    columns = np.array([row[1:] for row in found], dtype=np.float64).reshape(len(found), 3)
-    return Pairs([row[0] for row in found], columns[:, 0], columns[:, 1], columns[:, 2])
+    columns = np.array([row[1:] for row in found], dtype=np.float64).reshape(len(found), 4)
+    return Pairs([row[0] for row in found], *columns.T)
 
 
 def sections(study: Study) -> list[Section]:

@@ -13,7 +13,7 @@ from matloop.orchestrator.report import figure as fig
 from matloop.orchestrator.report import statistics, text
 from matloop.orchestrator.report.content import Figure, Section
 from matloop.orchestrator.report.study import Study
-from matloop.orchestrator.trial import Objective
+from matloop.orchestrator.trial import Objective, keeps_limits, limited, rankable
 
 POINTS = 1200
 
@@ -25,7 +25,7 @@ class Progress:
     Attributes:
         order: (n,) place of each answered trial among the finished ones, from 1.
         value: (n,) measured values, objective's unit.
-        best: (n,) best value up to and including each.
+        best: (n,) best value up to and including each, within all limits; NaN while there is none.
         failed: (f,) places of the failed ones.
         tips: one line about each answered trial.
     """
@@ -39,24 +39,28 @@ class Progress:
 
 def progress(study: Study, objective: Objective) -> Progress:
     """Fold the results of a study that has answers."""
-    shown = {t.id for t in study.answered}
+    measured = study.measured(objective)
+    counts = {t.id for t in rankable(measured, (objective,)) if keeps_limits(t, study.objectives)}
+    shown = {t.id for t in measured}
     answered = np.array([t.id in shown for t in study.finished], dtype=bool)
     failed = np.array([t.values is None for t in study.finished], dtype=bool)
     places = np.arange(1, len(study.finished) + 1)
     value = study.values(objective)
     sign = objective.loss(1.0)
+    ranked = np.where([t.id in counts for t in measured], sign * value, np.inf)
+    best = np.minimum.accumulate(ranked) if len(ranked) else ranked
     return Progress(
         order=places[answered],
         value=value,
-        best=sign * np.minimum.accumulate(sign * value),
+        best=np.where(np.isfinite(best), sign * best, np.nan),
         failed=places[failed],
-        tips=[f"trial {t.id}: {text.value(objective, v)}" for t, v in zip(study.answered, value, strict=True)],
+        tips=[f"trial {t.id}: {text.measured(objective, t)}" for t in measured],
     )
 
 
 def section(study: Study, baseline: Study | None) -> Section | None:
     """Figure for the first objective; None without answers."""
-    if not study.answered or not study.objectives:
+    if not study.objectives or not study.measured(study.objectives[0]):
         return None
     objective = study.objectives[0]
     data = progress(study, objective)
@@ -85,7 +89,8 @@ def _paint(axes: Axes, data: Progress, objective: Objective, reference: npt.NDAr
         limits = (float(everything.min()) * 0.93, float(everything.max()) * 1.07)
     else:
         low, high = statistics.robust_limits(data.value)
-        low, high = min(low, *data.best[-1:], *reference), max(high, *data.best[-1:], *reference)
+        kept = [*data.best[-1:][np.isfinite(data.best[-1:])], *reference]
+        low, high = min([low, *kept]), max([high, *kept])
         pad = 0.06 * (high - low or abs(high) or 1.0)
         limits = (low - pad, high + pad)
     axes.set_ylim(*limits)
@@ -107,10 +112,13 @@ def _paint(axes: Axes, data: Progress, objective: Objective, reference: npt.NDAr
         axes.scatter(
             crosses, np.full(len(crosses), 0.02), marker="x", s=26, color=fig.VERMILION, label="failed", **at_foot
         )
-    steps = np.flatnonzero(np.r_[True, np.diff(data.best) != 0])
-    x, y = np.r_[data.order[steps], last], np.r_[data.best[steps], data.best[-1]]
-    axes.step(x, y, where="post", color=fig.BLUE, linewidth=2.2, label="best so far", zorder=5)
-    axes.plot(data.order[steps[-1]], data.best[-1], "o", color=fig.BLUE, markersize=6.5, zorder=6)
+    known = np.isfinite(data.best)
+    if known.any():
+        order, best = data.order[known], data.best[known]
+        steps = np.flatnonzero(np.r_[True, np.diff(best) != 0])
+        x, y = np.r_[order[steps], last], np.r_[best[steps], best[-1]]
+        axes.step(x, y, where="post", color=fig.BLUE, linewidth=2.2, label="best so far", zorder=5)
+        axes.plot(order[steps[-1]], best[-1], "o", color=fig.BLUE, markersize=6.5, zorder=6)
     axes.set_xlim(0.5 - 0.01 * last, last + 0.5 + 0.01 * last)
     axes.set_xlabel("results, in the order in which they were recorded")
     axes.set_ylabel(text.axis(objective))
@@ -121,21 +129,25 @@ def _caption(
     study: Study, data: Progress, objective: Objective, reference: npt.NDArray[np.float64], baseline: Study | None
 ) -> str:
     best = study.best()
-    assert best is not None
-    place = int(data.order[int(np.flatnonzero(data.value == data.best[-1])[0])])
     better = "lower" if objective.direction == "minimise" else "higher"
-    parts = [
-        f"The blue line is the best {text.name(objective)} so far ({better} is better): "
-        f"{text.value(objective, float(data.best[-1]))}, found as result {place:,} of {len(study.finished):,} "
-        f"(trial {best.id})."
-    ]
+    within = "".join(f", {text.name(o)} {o.limits}" for o in limited(study.objectives))
+    parts = [f"No result so far is the best: {'none has' + within[1:] if within else 'all are limits only'}."]
+    if best is not None:
+        place = 1 + [t.id for t in study.finished].index(best.id)
+        parts = [
+            f"The blue line is the best {text.name(objective)} so far ({better} is better{within}): "
+            f"{text.measured(objective, best)}, found as result {place:,} of {len(study.finished):,} "
+            f"(trial {best.id})."
+        ]
     if len(reference) and baseline:
         std = float(reference.std(ddof=1)) if len(reference) > 1 else 0.0
         parts.append(
             f"Grey: the {len(reference):,} answers of “{baseline.name}”, {text.spread(float(reference.mean()), std)}, "
             f"the dashed line their best."
         )
-    if partial := len(study.finished) - len(data.value) - len(data.failed):
+    if waiting := len(study.answered) - len(data.value):
+        parts.append(f"{text.name(objective).capitalize()} of {text.plural(waiting, 'result')} is still to come.")
+    if partial := len(study.finished) - len(study.answered) - len(data.failed):
         parts.append(
             f"{text.plural(partial, 'result').capitalize()} of lower fidelity are left out, not being comparable."
         )

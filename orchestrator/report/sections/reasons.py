@@ -86,11 +86,15 @@ def _outcome(study: Study, trial: Trial, found: Mapping[str, Any]) -> str:
     parts = []
     for o in study.objectives:
         bounds = (found.get("interval") or {}).get(o.name)
-        measured = trial.values[o.name]
+        measured = trial.values.get(o.name)
+        if measured is None:
+            parts.append(f"{text.name(o)} still to come")
+            continue
         held = ""
-        if bounds and trial.planned is None:
+        if bounds and trial.planned is None and o.name not in trial.censored:
             held = " (as expected)" if bounds[0] <= measured <= bounds[1] else " (outside its interval)"
-        parts.append(f"{text.value(o, measured)}{held}")
+        broken = f" (not {o.limits})" if o.kept(measured, trial.censored.get(o.name)) is False else ""
+        parts.append(f"{text.measured(o, trial)}{held}{broken}")
     return "measured " + ", ".join(parts) + (", done differently" if trial.planned is not None else "")
 
 

@@ -3,11 +3,12 @@
 It is worked out when the point is proposed and recorded with it, so that nobody can be wise after the event:
 
     text          the gist of what follows, in one sentence
-    interval      90 % of measurements are expected within it, by objective
+    interval      90 % of measurements are expected within it, by objective; as in the prediction
     novelty       distance to the nearest measured point, beside the usual distance between neighbours
     nearest       the measured points that are closest, with their values
     drivers       how much each parameter moves the prediction away from the mean over measured points
     acquisition   the value that the point was chosen by, beside the next best candidate's
+    limits        probability that each limit on an outcome is kept, by objective, if there are any
     feasible      probability that the experiment works, where a strategy learns that from failures
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ from matloop.orchestrator.trial import Objective, Point, Trial
 from matloop.search_spaces.columns import labels
 from matloop.surrogates.attribution import background, predicted_mean, shapley
 from matloop.surrogates.gaussian_process.metric import distances, usual_distance, weights
-from matloop.surrogates.uncertainty.interval import interval
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
@@ -42,6 +42,7 @@ VALUE_NAMES = {
     "log_nehvi": "expected gain in hypervolume",
     "ucb": "optimistic value",
     "thompson": "value in one function drawn from the model",
+    "limits": "probability of keeping the limits",
     "target_range": "probability of lying in the target range",
     "integrated_variance": "reduction of the mean variance",
     "largest_cluster": "distance to what is known",
@@ -71,23 +72,40 @@ class Choice:
     chosen: int
     logarithmic: bool
 
+    @property
+    def worth(self) -> float:
+        """Value of the chosen candidate, no logarithm: what it adds to the batch."""
+        value = float(self.values[self.chosen])
+        if self.logarithmic:
+            return math.exp(min(value, 700.0))
+        return value if math.isfinite(value) else 0.0
+
 
 class Explainer:
     """Explains proposals of one model; what they share is worked out once."""
 
     def __init__(
-        self, *, space: Any, model: Model, x: torch.Tensor, answered: Sequence[Trial], objectives: Sequence[Objective]
+        self,
+        *,
+        space: Any,
+        model: Model,
+        x: torch.Tensor,
+        answered: Sequence[Trial],
+        objectives: Sequence[Objective],
+        gains: Callable[[torch.Tensor], torch.Tensor] = lambda units: units,
     ) -> None:
         """Set it up.
 
         Args:
             space: where the points come from; if it is `Labelled`, its columns name their parameters.
-            model: of gains, i.e. of values with the sign that makes larger better.
+            model: of gains, i.e. of values with the sign that makes larger better, or of what `gains` turns into them.
             x: (n, d) float64, the answered trials' points, encoded; n >= 1.
-            answered: n trials with values of all objectives.
+            answered: n trials with values of at least one objective.
             objectives: m, in the order of the model's outputs.
+            gains: (..., m) of the model's units to gains.
         """
         self.model = model
+        self.gains = gains
         self.x = x
         self.answered = answered
         self.objectives = objectives
@@ -110,18 +128,12 @@ class Explainer:
             JSON-able; see the top of the file and docs/explanations.md.
         """
         found = {
-            "interval": self._interval(place),
             **self._past(point, place),
             "drivers": self._drivers(place),
             "acquisition": self._acquisition(choice) if choice else None,
             "feasible": feasible,
         }
         return {"text": sentence(found, self.objectives), **found}
-
-    def _interval(self, place: torch.Tensor) -> dict[str, list[float]]:
-        low, high = interval(self.model, place[None])[:, 0].tolist()
-        bounds = zip(self.objectives, low, high, strict=True)
-        return {o.name: sorted([-o.loss(a), -o.loss(b)]) for o, a, b in bounds}
 
     def _past(self, point: Point, place: torch.Tensor) -> dict[str, Any]:
         apart = distances(place[None], self.x, self.weight)[0]
@@ -130,13 +142,17 @@ class Explainer:
             {
                 "trial": self.answered[i].id,
                 "distance": float(apart[i]),
-                "values": {o.name: (self.answered[i].values or {})[o.name] for o in self.objectives},
+                "values": dict(self._values(self.answered[i])),
             }
             for i in order
         ]
         distance = float(apart[order[0]])
         text = novelty(distance, self.usual, self.answered[order[0]].id) + self._outside(point)
         return {"novelty": {"distance": distance, "typical": self.usual, "text": text}, "nearest": nearest}
+
+    def _values(self, trial: Trial) -> Iterator[tuple[str, float]]:
+        """Of the objectives; some may be still to come."""
+        return ((o.name, trial.values[o.name]) for o in self.objectives if trial.values and o.name in trial.values)
 
     def _outside(self, point: Point) -> str:
         """Which numbers lie beyond all that were tried."""
@@ -157,11 +173,12 @@ class Explainer:
             return []
         groups = [parameters.index(name) for name in self._names]
         against = background(self.x, len(parameters))
-        shares = shapley(predicted_mean(self.model), place, against, groups)
+        mean = predicted_mean(self.model)
+        shares = shapley(lambda x: self.gains(mean(x)), place, against, groups)
         found = []
         for o, row in zip(self.objectives, shares, strict=True):
-            values = torch.tensor([(t.values or {})[o.name] for t in self.answered], dtype=torch.float64)
-            spread = float(values.std(correction=0)) or 1.0
+            known = [t.values[o.name] for t in self.answered if t.values and o.name in t.values]
+            spread = float(torch.tensor(known, dtype=torch.float64).std(correction=0)) or 1.0
             found += [
                 (abs(effect) / spread, {"parameter": name, "effect": -o.loss(effect), "objective": o.name})
                 for name, effect in zip(parameters, row.tolist(), strict=True)

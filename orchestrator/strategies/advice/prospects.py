@@ -10,6 +10,7 @@ import torch
 
 from matloop.orchestrator.protocols import Evolvable, Finite, Space, Vectorised
 from matloop.orchestrator.strategies.advice.stopping import promising
+from matloop.orchestrator.strategies.advice.worth import Score
 from matloop.orchestrator.strategies.tried import Tried, key
 from matloop.orchestrator.trial import Point
 
@@ -30,34 +31,36 @@ def prospects(
     best: Sequence[Point],
     tried: Tried,
     rng: np.random.Generator,
+    score: Score,
 ) -> torch.Tensor:
     """Encoded candidates for `stopping.outlook`.
 
     Args:
         space: a Finite one is listed; any other is sampled, and varied around the best measured points and around those
-            with the highest plausible values, by mutation if it is Evolvable, within its box if it is Vectorised.
-        model: of gains, one output.
+            that may be worth most, by mutation if it is Evolvable, within its box if it is Vectorised.
+        model: of gains.
         encode: points -> (n, d) float64.
         sample: up to n random untried points.
         best: measured points, best first.
         tried: points that are left out.
         rng: of the variations.
+        score: how much a point may be worth.
 
     Returns:
         (c, d) float64; c may be 0.
     """
     if isinstance(space, Finite):
         return encode([p for p in space.points if key(p) not in tried])
-    points = sample(SAMPLES) + _varied(space, list(best[:LEADERS]), 0.1, encode, tried, rng)
-    for round_ in range(ROUNDS):
+    points = sample(SAMPLES) + varied(space, list(best[:LEADERS]), 0.1, encode, tried, rng)
+    for round_ in range(ROUNDS if points else 0):
         x = encode(points)
         with torch.no_grad():
-            leaders = promising(model, x, LEADERS).tolist()
-        points += _varied(space, [points[i] for i in leaders], 0.1 / 4**round_, encode, tried, rng)
+            leaders = promising(model, x, LEADERS, score).tolist()
+        points += varied(space, [points[i] for i in leaders], 0.1 / 4**round_, encode, tried, rng)
     return encode(list({key(p): p for p in points}.values()))
 
 
-def _varied(
+def varied(
     space: Space,
     points: Sequence[Point],
     width: float,

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.options import at_least
+from matloop.orchestrator.options import at_least, without_limits
 from matloop.orchestrator.protocols import Encodable, Evolvable, Space, require
 from matloop.orchestrator.strategies.evolution.breeding import Breeder, Child
 from matloop.orchestrator.strategies.evolution.population import Population, Replacement
 from matloop.orchestrator.strategies.evolution.screening import BELIEVED, Assessment, Screen
 from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
-from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, losses
+from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, complete, losses
 from matloop.surrogates.fitness_svm import FitnessSVM
 
 MOST_NAMED = 3
@@ -65,6 +65,7 @@ class Evolution:
         inherit: bool = False,
     ) -> None:
         _check(population=population, tournament=tournament, crossover=crossover, mutation=mutation)
+        without_limits("evolution", objectives)
         self.slow = predictor is not None
         self._predictor = predictor
         self._unscreened = partial(
@@ -82,6 +83,7 @@ class Evolution:
         self._objectives = objectives
         self._tournament, self._inherit = tournament, inherit
         self._sampler = Sampler(space)
+        self._space = space
         self._tried = Tried()
         self._breeder = Breeder(evolvable, crossover, mutation, self._tried)
         self._population = Population(
@@ -105,13 +107,13 @@ class Evolution:
             in_flight.append(proposal.point)
             proposals.append(proposal)
         if not proposals and not pending:
-            raise exhausted()
+            raise exhausted(self._space)
         return proposals
 
     def tell(self, trial: Trial) -> None:
         """Take a measured trial into the population; of one that failed or was cancelled, remember the point."""
         self._tried.add(trial)
-        if trial.values is None:
+        if not complete(trial, self._objectives):
             return
         row = losses([trial], self._objectives)[0]
         self._population.add(trial, row.tolist())

@@ -63,8 +63,10 @@ class Utility:
 
     @classmethod
     def of(cls, y: torch.Tensor) -> Utility:
-        """Utility after measuring gains y: (n, m) float64."""
-        centre, spread = y.mean(dim=0), y.std(dim=0, correction=0)
+        """Utility after measuring gains y: (n, m) float64, NaN where one was not; each was at least once."""
+        known = [column[column.isfinite()] for column in y.T]
+        centre = torch.stack([column.mean() for column in known])
+        spread = torch.stack([column.std(correction=0) for column in known])
         flat = spread <= 1e-12 * (1 + centre.abs())
         return cls(centre, torch.where(flat, torch.ones_like(spread), spread))
 
@@ -216,8 +218,17 @@ def suitable(
     objectives: tuple[Objective, ...],
     target: dict[str, tuple[float, float]] | None,
     cost: str | None,
+    within_limits: bool = False,
 ) -> str:
     """The acquisition function that is meant, if the options of `bayesian` fit together.
+
+    Args:
+        kind: as asked for.
+        space: that is searched.
+        objectives: that are sought.
+        target: see `Bayesian`.
+        cost: see `Bayesian`.
+        within_limits: whether outcomes have limits to keep.
 
     Raises:
         ConfigError: they do not.
@@ -226,7 +237,7 @@ def suitable(
         raise ConfigError(f"bayesian: expected acquisition to be one of {list(KINDS)}, got {kind!r}", at="acquisition")
     if kind == "auto":
         several = "log_nehvi" if len(objectives) > 1 else "log_ei"
-        greedy = isinstance(space, Finite) and several == "log_ei" and cost is None
+        greedy = isinstance(space, Finite) and several == "log_ei" and cost is None and not within_limits
         kind = "target_range" if target is not None else "ucb" if greedy else several
     if (kind == "target_range") != (target is not None):
         raise ConfigError(

@@ -10,18 +10,23 @@ closed form. The features of a network are clustered around what is known
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
 
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.earlier import Earlier
+from matloop.orchestrator.errors import ConfigError, MatloopError
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Featured, Finite, Space, Surrogate
+from matloop.orchestrator.randomness import torch_seed
 from matloop.orchestrator.strategies.advice.explanation import Choice
+from matloop.orchestrator.strategies.advice.lesson import Lesson, lesson, nothing_left
 from matloop.orchestrator.strategies.modelled.clusters import Clusters, embedding
-from matloop.orchestrator.strategies.modelled.modelled import Batch, ModelBased
-from matloop.orchestrator.strategies.modelled.variances import Variances
+from matloop.orchestrator.strategies.modelled.modelled import OUTLOOK_CANDIDATES, Batch, ModelBased, quiet
+from matloop.orchestrator.strategies.modelled.variances import Measure, Variances
+from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.tried import Reserved
 from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered
 
@@ -58,7 +63,6 @@ class ActiveLearning(ModelBased):
     """Learns the objectives over the space's own distribution with few measurements."""
 
     name = "active_learning"
-    seeks_best = False
 
     def __init__(
         self,
@@ -67,7 +71,7 @@ class ActiveLearning(ModelBased):
         objectives: tuple[Objective, ...],
         surrogate: Surrogate | None = None,
         initial: int = 10,
-        data: Sequence[Trial] = (),
+        data: Sequence[Trial | Earlier] = (),
         acquisition: Acquisition | None = None,
         candidates: int | None = None,
         refit_every: int = 1,
@@ -81,7 +85,9 @@ class ActiveLearning(ModelBased):
             objectives: what to learn; several are weighed by the spread of their measured values.
             surrogate: fitted to what was measured.
             initial: answered trials before the model is asked, >= 2; until then points fill the space.
-            data: finished trials of an earlier study; they count towards `initial`.
+            data: finished trials of an earlier study, which count towards `initial`; or results of another campaign,
+                `{from: PATH, study: NAME, given: {input: value}}`, which the model trusts as far as they foretell this
+                one's, and which make do with 4 results before the model is asked, if `initial` is more.
             acquisition: integrated_variance reduces the mean variance over the space; largest_cluster stands for the
                 part of the space that is known worst (Holzmüller et al., 2023); variance goes where it is largest;
                 bald where a measurement tells most about the model (Houlsby et al., 2011), which for one objective
@@ -117,25 +123,25 @@ class ActiveLearning(ModelBased):
     def _propose(
         self, n: int, model: Model, pending: Sequence[Unanswered], reserved: Reserved, rng: np.random.Generator
     ) -> Batch:
-        network = isinstance(model, Featured)
-        name: Acquisition = self.acquisition or ("largest_cluster" if network else "integrated_variance")
-        most = CANDIDATES
-        if network and name == "largest_cluster":
+        name, most = self._rule(model), CANDIDATES
+        if isinstance(model, Featured) and name == "largest_cluster":
             most = LISTED if isinstance(self.space, Finite) else SAMPLED
         points = self._samples(self.candidates or most, reserved, rng)
         if not points:
             return Batch(())
-        x = self._encode(points)
+        everywhere = self._everywhere(points, rng) if name == "integrated_variance" else []
+        x = self._encode([*points, *everywhere])
         criterion = self._criterion(name, model, x, [t.point for t in pending])
         picks: list[int] = []
         reasons: list[str] = []
         extras: list[dict[str, Any]] = []
         for _ in range(min(n, len(points))):
             score = criterion.score()
-            score[picks] = -torch.inf
+            score[picks] = score[len(points) :] = -torch.inf
             best = int(score.argmax())
             reasons.append(criterion.reason(best))
-            choice = Choice(name=name, points=points, x=x, values=score, chosen=best, logarithmic=False)
+            among = slice(len(points))
+            choice = Choice(name=name, points=points, x=x[among], values=score[among], chosen=best, logarithmic=False)
             extras.append(self._notes(model, points[best], x[best], choice))
             picks.append(best)
             criterion.add(best)
@@ -146,12 +152,73 @@ class ActiveLearning(ModelBased):
         ]
         return Batch(proposals, x)
 
+    def _everywhere(self, points: Sequence[Point], rng: np.random.Generator) -> list[Point]:
+        """Where the model has to be good besides these candidates: the whole space, if they are from a part of it."""
+        if not self._narrowed:
+            return []
+        return Sampler(self._whole).draw(len(points), self._tried, self._tried.pending(()), rng)
+
+    def outlook(self, rng: np.random.Generator, delta: float | None = None, q: int = 1) -> Lesson | None:
+        """How uncertain the model is over the space, and how much less so after q more measurements.
+
+        Args:
+            rng: of the points that stand for the space.
+            delta: has no meaning here.
+            q: measurements to come, >= 1; they are chosen as the strategy would choose them.
+
+        Returns:
+            None before the model is asked.
+
+        Raises:
+            MatloopError: delta was given.
+        """
+        if delta is not None:
+            raise MatloopError(f"expected no delta, since nothing is sought but to know, got {delta}; leave it out")
+        if not self._ready():
+            return None
+        with torch_seed(int(rng.integers(2**63))), quiet():
+            model = self._model()
+            points = self._samples(CANDIDATES, self._tried.pending(()), rng)
+            if not points:
+                return nothing_left(self.objectives)
+            return self._lesson(model, self._encode(points), (), min(q, len(points)))
+
+    def _glance(self, model: Model, considered: torch.Tensor, pending: Sequence[Unanswered]) -> Lesson:
+        return self._lesson(model, considered[:OUTLOOK_CANDIDATES], pending, 1)
+
+    def _lesson(self, model: Model, x: torch.Tensor, pending: Sequence[Unanswered], q: int) -> Lesson:
+        """What q more measurements among (n, d) encoded points would teach, these points standing for the space."""
+        waiting = [t.point for t in pending]
+        return lesson(
+            self._variances(model, x, waiting, "integrated_variance"),
+            self._criterion(self._rule(model), model, x, waiting),
+            q,
+            answered=self._answered,
+            objectives=self._named(),
+            caution=self._caution(range(len(self.objectives))),
+        )
+
+    def _rule(self, model: Model) -> Acquisition:
+        """The criterion by name."""
+        return self.acquisition or ("largest_cluster" if isinstance(model, Featured) else "integrated_variance")
+
     def _criterion(self, name: Acquisition, model: Model, x: torch.Tensor, pending: list[Point]) -> Criterion:
         """For candidates at (n, d) encoded points."""
         if name == "largest_cluster":
             known = self._encode([t.point for t in self._answered] + pending)
             places = embedding(model, torch.cat([known, x]))
             return Clusters(places[len(known) :], places[: len(known)])
+        return self._variances(model, x, pending, name)
+
+    def _variances(self, model: Model, x: torch.Tensor, pending: list[Point], measure: Measure) -> Variances:
         unseen = self._encode([t.point for t in self._answered[self._count_fitted() :]] + pending)
-        spread = self._gains().var(dim=0, correction=0)
-        return Variances(model, x, unseen, measure=name, spread=spread, objectives=self.objectives)
+        units = self._outcomes().units
+        spread = torch.stack([column[column.isfinite()].var(correction=0) for column in units.T])
+        return Variances(model, x, unseen, measure=measure, spread=spread, objectives=self._named())
+
+    def _named(self) -> list[Objective]:
+        """The objectives, with the unit in which the model is uncertain of them."""
+        return [
+            o if scale.plain else replace(o, unit=f"on the scale of the model, {scale.warp.name}")
+            for o, scale in zip(self.objectives, self._outcomes().scales.each, strict=True)
+        ]

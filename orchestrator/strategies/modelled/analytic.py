@@ -64,8 +64,18 @@ class InRange(AcquisitionFunction):
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """b x 1 x d -> (b,)."""
         mean, variance = moments(self.model, X, self.pending, self.noise)
-        std = variance.sqrt()
-        return log_between((self.low - mean) / std, (self.high - mean) / std).sum(dim=-1)
+        return log_within(self.low, self.high, mean, variance).sum(dim=-1)
+
+
+def log_within(low: torch.Tensor, high: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    """Logarithm of P(low < e < high) for normal e; low and high may be infinite, which leaves gradients finite."""
+    std = variance.sqrt()
+    return log_between(_deviations(low, mean, std), _deviations(high, mean, std))
+
+
+def _deviations(bound: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    finite = bound.isfinite()
+    return torch.where(finite, (torch.where(finite, bound, 0.0) - mean) / std, bound)
 
 
 def log_between(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:

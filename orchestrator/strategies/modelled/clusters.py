@@ -13,13 +13,14 @@ regression", JMLR 24 (2023) 164: LCMD in train-plus-pool mode.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from linear_operator.utils.cholesky import psd_safe_cholesky
 
 from matloop.orchestrator.protocols import Featured
 from matloop.orchestrator.strategies.modelled.covariance import joint_covariance
+from matloop.surrogates.gaussian_process.process import Process
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
@@ -92,13 +93,12 @@ def embedding(model: Model, x: torch.Tensor) -> torch.Tensor:
     Returns:
         (n, p) float64.
     """
-    kernel: Any = getattr(model, "covar_module", None)
     with torch.no_grad():
         if isinstance(model, Featured):
             return model.features(x).to(torch.float64)
-        if kernel is not None:
-            places = model.transform_inputs(x)
-            covariance = kernel(places).to_dense().reshape(-1, len(x), len(x)).sum(dim=0)
+        if isinstance(model, Process):
+            prior = model.prior_covariance(x, x)
+            covariance = (prior / prior.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]).sum(dim=0)
         else:
             each, _ = joint_covariance(model, x)
             covariance = (each / each.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None].clamp_min(1e-300)).sum(dim=0)

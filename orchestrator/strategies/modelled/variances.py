@@ -64,6 +64,16 @@ class Variances:
         """Count candidate i among the places that will be known."""
         self._covariance = condition(self._covariance, self._noise, i)
 
+    def mean(self, scale: torch.Tensor) -> float:
+        """Mean variance over the candidates, each objective's (m,) times `scale`.
+
+        Squared unit of the only objective; of several, the mean over them, in spreads of the measured values.
+        """
+        variance = self._variance().clamp_min(0.0) * scale[:, None]
+        if len(self._objectives) == 1:
+            return float(variance.mean())
+        return float((variance * self._weight).mean())
+
     def reason(self, i: int) -> str:
         """Why candidate i."""
         variance, weight = self._variance(), self._weight

@@ -3,6 +3,8 @@
 Logarithms of non-negative acquisition values add: log acquisition + log probability - exponent x log cost. A bound or a
 sample function is a utility, which may have either sign; there a failure counts as the worst that was measured.
 
+An experiment that breaks a limit on an outcome counts for nothing; its probability to keep them multiplies likewise.
+
 Once the best of what works is nearly found, hardly any improvement is expected there, and even an all but hopeless
 experiment beyond the edge, where the model extrapolates, would look better. What is more likely to fail than to work is
 therefore held back by a steep slope, which leaves the edge itself to be explored.
@@ -34,6 +36,7 @@ class Weights:
         logarithmic: whether the acquisition function's values are logarithms.
         worst: utility of a failure, where they are not.
         feasibility: None while nothing has failed.
+        kept: points, (n, d), to the logarithm of the probability that all limits on outcomes are kept; None without.
         cost: points and the same encoded to logarithms of cost; None if it does not matter.
         exponent: of the cost.
         learned: whether the cost is a function of the encoded points alone.
@@ -45,6 +48,7 @@ class Weights:
     cost: Callable[..., torch.Tensor] | None = None
     exponent: float = 1.0
     learned: bool = False
+    kept: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def score(self, function: AcquisitionFunction, points: Sequence[Point], x: torch.Tensor) -> torch.Tensor:
         """(n,) weighed values at points and the same encoded, (n, d)."""
@@ -54,7 +58,7 @@ class Weights:
 
     def differentiable(self, function: AcquisitionFunction) -> AcquisitionFunction:
         """The function weighed by what is known of the encoded point alone."""
-        if self.feasibility is None and not (self.cost and self.learned):
+        if self.feasibility is None and self.kept is None and not (self.cost and self.learned):
             return function
         return _Weighed(function, self)
 
@@ -64,14 +68,17 @@ class Weights:
         return values - self.exponent * self.cost((), x) if self.cost and self.learned else values
 
     def _feasible(self, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        if self.feasibility is None:
+        if self.feasibility is None and self.kept is None:
             return values
-        log_probability = self.feasibility.log_probability(x)
-        probability = log_probability.exp()
-        reluctance = STEEPNESS * (probability - 0.5).clamp_max(0.0)
+        reluctance, log_probability = torch.zeros_like(values), torch.zeros_like(values)
+        if self.feasibility is not None:
+            log_probability = self.feasibility.log_probability(x)
+            reluctance = STEEPNESS * (log_probability.exp() - 0.5).clamp_max(0.0)
+        if self.kept is not None:
+            log_probability = log_probability + self.kept(x)
         if self.logarithmic:
             return values + log_probability + reluctance
-        weighed = self.worst + probability * (values - self.worst) + reluctance
+        weighed = self.worst + log_probability.exp() * (values - self.worst) + reluctance
         return torch.where(values.isfinite(), weighed, values)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from matloop.orchestrator.cli import main as cli
+from matloop.orchestrator.lab import Lab, Result
 from matloop.orchestrator.ledger.ledger import read
 from tests.orchestrator.lab.files import furnace
 
@@ -166,3 +167,102 @@ def test_the_outlook_of_a_strategy_that_cannot_say(folder, matloop):
     assert code == 0 and "the strategy cannot say" in out
     code, _, err = matloop("outlook", "furnace.yaml", "--delta", 0)
     assert code == 1 and "expected delta, a number > 0" in err
+
+
+def test_recommend_as_wished(folder, matloop):
+    ledger = folder / "runs/furnace/ledger.db"
+    options = ("--fixed", "temperature=800", "--fixed", "gas=argon,air", "--fixed", "hours=2..4")
+    code, out, _ = matloop("recommend", "furnace.yaml", "-n", 3, *options)
+    assert code == 0 and "as wished: temperature 800" in " ".join(out.split())
+    first = read(ledger).trials
+    assert [t.point["temperature"] for t in first] == [800] * 3 and all(2 <= t.point["hours"] <= 4 for t in first)
+    assert matloop("recommend", "furnace.yaml", "--around", 0, "--within", 0.05, "--vary", "gas")[0] == 0
+    near = read(ledger).trials[3]
+    assert abs(near.point["temperature"] - 800) <= 20 and near.extra["wish"]["around"] == 0
+    shared = ("--same", "temperature", "--at-most", "hours=2", "--fixed", "gas=argon", "--csv", "next.csv")
+    assert matloop("recommend", "furnace.yaml", "-n", 4, *shared)[0] == 0
+    batch = read(ledger).trials[4:]
+    assert len({t.point["temperature"] for t in batch}) == 1 and len({t.point["hours"] for t in batch}) <= 2
+    assert "the same temperature in the whole batch" in (folder / "next.csv").read_text(encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--fixed", "temperature"), "expected --fixed temperature=800, or the like, got 'temperature'"),
+        (("--fixed", "temperature=2000"), "to be a number in [600, 1000], got 2000"),
+        (("--fixed", "heat=2"), "there is no input 'heat'"),
+        (("--at-most", "gas=some"), "expected --at-most gas=2, or another whole number, got 'some'"),
+        (("--within", "0.2"), "together with around"),
+        (("--fixed", "hours=3", "--pending"), "leave that out"),
+    ],
+)
+def test_wishes_that_cannot_be_meant_are_refused_and_leave_nothing_behind(folder, matloop, options, says):
+    code, _, err = matloop("recommend", "furnace.yaml", "--csv", "next.csv", *options)
+    assert code == 1 and says in " ".join(err.split())
+    ledger = folder / "runs/furnace/ledger.db"
+    assert not (ledger.exists() and read(ledger).trials) and not (folder / "next.csv").exists()
+
+
+def test_recommend_for_what_is_measured_today(folder, matloop):
+    file = folder / "furnace.yaml"
+    humid = '        humidity: {type: float, unit: "%", uncontrolled: true}\n'
+    file.write_text(file.read_text(encoding="utf-8").replace("    driver:", f"{humid}    driver:"), encoding="utf-8")
+    code, out, _ = matloop("recommend", "furnace.yaml", "--given", "humidity=55", "--csv", "next.csv")
+    assert code == 0 and "humidity 55 today" in " ".join(out.split())
+    assert "humidity (%)" in (folder / "next.csv").read_text(encoding="utf-8-sig")
+    (folder / "r.csv").write_text("trial,humidity (%),hardness\n0,57,400\n", encoding="utf-8")
+    assert matloop("tell", "furnace.yaml", "r.csv")[0] == 0
+    (trial,) = read(folder / "runs/furnace/ledger.db").trials
+    assert trial.conditions == {"humidity": 57.0} and trial.planned is None and "humidity" not in trial.point
+    code, _, err = matloop("recommend", "furnace.yaml", "--fixed", "humidity=55")
+    assert code == 1 and "humidity is measured and not set" in " ".join(err.split())
+
+
+def modelled(folder: Path) -> Path:
+    """A furnace whose model knows enough."""
+    file = furnace(folder, "{kind: bayesian, surrogate: gp, initial: 4}")
+    with Lab.open(file) as lab:
+        points = [
+            {"temperature": t, "hours": 4, "gas": gas} for t in (610.0, 750.0, 850.0, 990.0) for gas in ("argon", "air")
+        ]
+        lab.tell([Result(point=p, values={"hardness": 400 - (p["temperature"] - 800) ** 2 / 200}) for p in points])
+    return file
+
+
+def test_predict_a_table_and_write_another(folder, matloop):
+    modelled(folder)
+    points = folder / "points.csv"
+    points.write_text("gas;temperature (°C);hours\nair;800,0;4\nargon;1100;4\n", encoding="utf-8")
+    code, out, err = matloop("predict", "furnace.yaml", "points.csv", "--csv", "out.csv")
+    assert code == 0, err
+    assert "temperature above 1000 °C" in out and "2 predictions → out.csv" in out and "hardness (HV)" in out
+    titles, first, second = (folder / "out.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert titles == (
+        "temperature (°C),hours (h),gas,hardness predicted (HV),hardness low (HV),hardness high (HV),outside"
+    )
+    assert first.startswith("800,4,air,39") and first.endswith(",") and second.endswith("temperature above 1000 °C")
+    code, _, err = matloop("predict", "furnace.yaml", "points.csv", "--csv", "out.csv")
+    assert code == 1 and "out.csv is already there" in err
+    (folder / "out.csv").rename(folder / "again.csv")
+    code, again, _ = matloop("predict", "furnace.yaml", "again.csv")
+    assert code == 0 and again in out, "its own table is read, too"
+
+
+def test_predict_says_what_is_missing(folder, matloop):
+    points = folder / "points.csv"
+    points.write_text("gas,temperature\nair,800\n", encoding="utf-8")
+    code, _, err = matloop("predict", "furnace.yaml", "points.csv")
+    assert code == 1 and "no campaign has been run" in err
+    modelled(folder)
+    code, _, err = matloop("predict", "furnace.yaml", "points.csv")
+    assert code == 1 and "1 problem in points.csv; nothing was predicted" in err and "got none for hours (h)" in err
+    code, _, err = matloop("predict", "furnace.yaml", "gone.csv")
+    assert code == 1 and "cannot read gone.csv" in err
+
+
+def test_best_in_lines(folder, matloop):
+    modelled(folder)
+    code, out, _ = matloop("best", "furnace.yaml", "-n", 2)
+    assert code == 0 and out.count("best measured: hardness 388 HV (trial") == 2
+    assert "the model expects hardness" in out and "(90 %:" in out

@@ -137,8 +137,8 @@ def test_options_and_injection(folder: Path) -> None:
     assert 0 <= guess.seed < 2**31
     assert resolved["files"] == {"studies.one.strategy.table": hashlib.sha256(b"a,b\n").hexdigest()}
     assert resolved["studies"]["one"]["objectives"] == {
-        "length": {"direction": "minimise", "unit": "m"},
-        "mass": {"direction": "maximise", "unit": ""},
+        "length": {"direction": "minimise", "unit": "m", "scale": "auto"},
+        "mass": {"direction": "maximise", "unit": "", "scale": "auto"},
     }
     assert resolved["studies"]["one"]["driver"] == {"kind": "parts_for_build:Ruler"}
     json.dumps(resolved)

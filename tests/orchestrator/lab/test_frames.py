@@ -99,7 +99,7 @@ def test_a_frame_with_faults_is_refused_whole(lab):
         lab.tell(frame)
     assert [(p.row, p.column) for p in caught.value.problems] == [(1, "hardness")]
     with pytest.raises(RejectedResults, match="did you mean 'hardness'"):
-        lab.tell(frame.rename(columns={"hardness": "Hardness"}))
+        lab.tell(frame.rename(columns={"hardness": "hardnes"}))
     assert len(lab.pending()) == 2
 
 

@@ -75,10 +75,13 @@ def test_what_the_space_does_not_allow_is_refused(lab, change, column, message):
     assert caught.value.problems[0].column == column
 
 
-def test_objectives_are_told_together(lab):
+def test_a_result_needs_at_least_one_value(lab):
     lab.recommend()
-    with pytest.raises(RejectedResults, match="row 0, cost_index: expected a value, got none"):
-        lab.tell([Result(trial=0, values={"strength": 1.0})])
+    with pytest.raises(RejectedResults, match="row 0, strength: expected a value, got none"):
+        lab.tell([Result(trial=0, values={})])
+    with pytest.raises(RejectedResults, match="row 0, cost_index ±: expected the value of cost_index as well"):
+        lab.tell([Result(trial=0, values={"strength": 1.0}, noise={"cost_index": 0.1})])
+    assert lab.trials()[0].state == "running"
 
 
 def test_a_pool(tmp_path):

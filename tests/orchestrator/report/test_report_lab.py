@@ -160,6 +160,26 @@ def test_the_outlook_is_drawn_over_the_experiments(bench: History) -> None:
     assert "the chance is 15 %" in section.blocks[0].caption
 
 
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({"objective": "hypervolume", "probability_better": 0.2}, "of the hypervolume"),
+        ({"objective": "target", "probability_better": 0.2}, "points in range"),
+        ({"objective": "hardness", "uncertainty": 7.0}, "mean uncertainty"),
+    ],
+    ids=["front", "target", "learning"],
+)
+def test_other_aims_have_a_drawing_too(bench: History, about: dict[str, Any], expected: str) -> None:
+    study = only(bench)
+    ahead = {"expected_gain": 0.1, "expected_gain_per_cost": 0.1, "q": 1, "text": "so it goes", **about}
+    finished = [replace(t, extra={**t.extra, "outlook": ahead}) for t in study.finished]
+    section = prospects.section(replace(study, finished=finished, running=[], cancelled=[]))
+    assert section is not None and isinstance(section.blocks[0], Figure)
+    assert "so it goes" in section.blocks[0].caption
+    assert ("green band" in section.blocks[0].caption) == ("uncertainty" not in about)
+    assert expected in section.blocks[0].svg
+
+
 def test_a_prediction_for_another_point_is_not_held_against_the_model(bench: History) -> None:
     study = only(bench)
     assert predictions.pairs(study, study.objectives[0]).ids == [0, 1]

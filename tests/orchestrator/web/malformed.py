@@ -35,7 +35,10 @@ RESULTS = {
 }
 JSON_CALLS = [
     ("/api/results", RESULTS),
-    ("/api/recommendations", {"n": 2, "by": "Ana"}),
+    (
+        "/api/recommendations",
+        {"n": 2, "by": "Ana", "fixed": {"solvent": ["water"], "hours": {"low": 2}}, "at_most": {"hours": 2}},
+    ),
     ("/api/experiments/0/cancel", {"by": "Ana", "reason": "out of precursor"}),
     ("/api/experiments/0/void", {"by": "Ana", "reason": "out of precursor"}),
 ]

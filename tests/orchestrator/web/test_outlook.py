@@ -89,11 +89,46 @@ def test_a_strategy_that_cannot_say(empty):
     assert empty.get("/api/outlook?delta=3&q=2").json() == {} and "cannot say" in empty.get("/outlook?q=2").text
 
 
+OBJECTIVES = {"yield": {"direction": "maximise", "unit": "%"}, "waste": {"direction": "minimise", "unit": "g"}}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "objectives", "expected", "asks"),
+    [
+        (STRATEGY, OBJECTIVES, "chance that an untried point adds 1\u202f%", "0.01 of the hypervolume"),
+        (
+            {**STRATEGY, "target": {"yield": [60, 61]}},
+            {"yield": OBJECTIVES["yield"]},
+            "chance that an untried point lies within the target range",
+            "",
+        ),
+        (
+            {"kind": "active_learning", "surrogate": "gp", "initial": 4, "explain": False},
+            {"yield": OBJECTIVES["yield"]},
+            "the next 2 experiments should lower it by",
+            "",
+        ),
+    ],
+    ids=["front", "target", "learning"],
+)
+def test_other_aims_have_an_outlook_of_their_own(visit, tmp_path, strategy, objectives, expected, asks):
+    lab = Lab.create(tmp_path / "other", space=SPACE, objectives=objectives, strategy=strategy)
+    told = [(x, {"yield": 50 + 4 * x - 0.3 * x**2, "waste": x}) for x in (0.0, 2.5, 5.0, 10.0)]
+    lab.tell([Result(point={"x": x}, values={name: values[name] for name in objectives}) for x, values in told])
+    visitor = Visitor(visit()._portal, lab, OPEN)
+    try:
+        assert visitor.get("/api/outlook", params={"q": 2}).json() == lab.outlook(q=2)
+        page = visitor.get("/outlook", params={"q": "2"}).text
+        assert expected in page and (asks in page if asks else "Least gain" not in page)
+    finally:
+        visitor.close()
+
+
 def test_it_is_described(empty):
     schema = empty.get("/api/openapi.json").json()
     parameters = {p["name"]: p["schema"] for p in schema["paths"]["/api/outlook"]["get"]["parameters"]}
     assert set(parameters) == {"delta", "q"} and parameters["q"]["maximum"] == 100
-    assert "least difference that counts" in empty.get("/api/docs").text
+    assert "least gain that counts" in empty.get("/api/docs").text
 
 
 def test_too_many_at_once_are_asked_to_come_back(empty, monkeypatch):

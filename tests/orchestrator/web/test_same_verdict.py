@@ -118,7 +118,7 @@ WAYS: dict[str, Callable[[Told, Lab, Visitor], bool]] = {
 }
 ALL = tuple(WAYS)
 WITH_TYPES = ("driver", "python", "rest")
-"""A CSV file has text only, and an empty cell is one that is not given."""
+"""A CSV file has text only; a cell that is empty, or says NaN, is one that is not given."""
 
 GOOD = {
     "a float": (told(61.5), ALL),
@@ -137,27 +137,31 @@ GOOD = {
     "a list": (told([61.5]), ("driver",)),  # which is not thrown away for its wrapping; people can be asked
 }
 BAD = {
-    "NaN": (told(math.nan), ALL),
+    "NaN": (told(math.nan), WITH_TYPES),
     "infinity": (told(-math.inf), ALL),
-    "NaN of numpy's": (told(np.float64("nan")), ALL),
+    "NaN of numpy's": (told(np.float64("nan")), WITH_TYPES),
     "too large": (told(1.01e100), ALL),
     "an integer beyond floats": (told(10**400), ALL),
     "true": (told(True), ALL),
     "text": (told("much"), ALL),
     "a number as text": (told("61.5"), WITH_TYPES),
-    "nothing": (told(None), ALL),
+    "nothing": (told(None), WITH_TYPES),
     "a list": (told([61.5]), ("python", "csv", "rest")),
     "a list of two": (told([61.5, 60.5]), ALL),
-    "an objective left out": (told(values={"yield": 61.5}), ALL),
+    "an objective left out": (told(values={"yield": 61.5}), ("driver",)),  # people may tell it later
+    "all objectives left out": (told(values={}), ALL),
+    "a limit": (told("< 61.5"), ("driver",)),
+    "a limit of nothing": (told("<"), ALL),
+    "a limit that is no number": (told("> much"), ALL),
     "a name that is none": (told(values={"yield": 61.5, 7: 2}), ALL),
     "negative noise": (told(noise={"yield": -0.1}), ALL),
-    "NaN as noise": (told(noise={"impurity": math.nan}), ALL),
+    "NaN as noise": (told(noise={"impurity": math.nan}), WITH_TYPES),
     "infinite noise": (told(noise={"yield": math.inf}), ALL),
     "true as noise": (told(noise={"yield": True}), ALL),
     "None as noise": (told(noise={"yield": None}), WITH_TYPES),
     "noise of nothing that is measured": (told(noise={"yeild": 0.1}), ALL),
     "a negative cost": (told(cost=-1), ALL),
-    "NaN as cost": (told(cost=math.nan), ALL),
+    "NaN as cost": (told(cost=math.nan), WITH_TYPES),
     "infinite cost": (told(cost=math.inf), ALL),
     "true as cost": (told(cost=True), ALL),
     "text as cost": (told(cost="dear"), ALL),
@@ -199,6 +203,28 @@ def test_what_people_write_is_short_and_text(note: str, way: str, lab: Lab, clie
     assert WAYS[way](told(note=note), lab, client) is False
     assert read(lab.directory / "ledger.db").last_seq == before
     assert by_driver(told(note=note), lab, client) is True
+
+
+@pytest.mark.parametrize("way", PEOPLE)
+def test_people_may_tell_some_now_and_the_others_later(way: str, lab: Lab, client: Visitor) -> None:
+    lab.recommend()
+    for values in ({"yield": 61.5}, {"impurity": 2.0}):
+        assert WAYS[way](told(values=values), lab, client) is True
+    history = read(lab.directory / "ledger.db")
+    assert history.trials[0].values == {"yield": 61.5, "impurity": 2.0} and not history.amendments
+    assert [told.names for told in history.completions] == [("impurity",)]
+
+
+@pytest.mark.parametrize("way", PEOPLE)
+@pytest.mark.parametrize(
+    ("written", "side"),
+    [("< 0.1", "below"), ("<=0.1", "below"), ("≤ 0.1", "below"), (">.1", "above"), ("≥0.1", "above")],
+)
+def test_people_may_tell_a_limit(way: str, written: str, side: str, lab: Lab, client: Visitor) -> None:
+    lab.recommend()
+    assert WAYS[way](told(written), lab, client) is True
+    trial = read(lab.directory / "ledger.db").trials[0]
+    assert (trial.values, trial.censored) == ({"yield": 0.1, "impurity": 2.0}, {"yield": side})
 
 
 @pytest.mark.parametrize("way", PEOPLE)

@@ -86,6 +86,53 @@ def scattered():
     return Experiment(**SCATTERED)
 
 
+TEN = {"type": "float", "low": 0, "high": 10}
+HUNDRED = {"type": "float", "low": 0, "high": 100}
+STEEL = {
+    "parameters": {"T": HUNDRED},
+    "mixtures": {
+        "steel": {
+            "components": ["Fe", "Cr", "Mo", "V"], "total": 100, "at_most": 3, "step": 0.5, "limits": {"Fe": [85, 100]},
+        }
+    },
+}  # fmt: skip
+WATER = {
+    "mixtures": {
+        "bath": {
+            "components": ["water", *"abcd"],
+            "total": 100,
+            "limits": {"water": (80, 100), **dict.fromkeys("abcd", (0, 10))},
+        }
+    },
+    "parameters": {"kind": {"type": "categorical", "choices": list("uvwxyz")}},
+}  # fmt: skip
+LINE = {"parameters": dict.fromkeys("ab", TEN), "constraints": ["a + b == 10"]}
+HYPERBOLA = {
+    "parameters": {
+        "a": TEN,
+        "b": TEN,
+        "kind": {"type": "categorical", "choices": list("uvw")},
+    },
+    "constraints": ["a * b == 12"],
+}
+STEPPED_HYPERBOLA = {
+    "parameters": {
+        "a": {"type": "float", "low": 0, "high": 10, "step": 0.5},
+        "b": TEN,
+        "T": HUNDRED,
+    },
+    "constraints": ["a * b == 12"],
+}
+
+
+MORE = {"steel": STEEL, "water": WATER, "line": LINE, "hyperbola": HYPERBOLA, "stepped": STEPPED_HYPERBOLA}
+
+
+@cache
+def made(name):
+    return Experiment(**MORE[name])
+
+
 class TestSynthesis(SpaceContract):
     @pytest.fixture
     def space(self):
@@ -124,6 +171,14 @@ class TestScattered(SpaceContract):
     @pytest.fixture
     def space(self):
         return scattered()
+
+
+class TestManyMore(SpaceContract):
+    """Narrow limits, an equation, a product that is given, and the same in steps."""
+
+    @pytest.fixture(params=["steel", "water", "line", "hyperbola", "stepped"])
+    def space(self, request):
+        return made(request.param)
 
 
 def test_columns_and_units():

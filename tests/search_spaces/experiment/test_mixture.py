@@ -45,6 +45,18 @@ class TestContinuousMixtureWithMinimum(SpaceContract):
         return read_mixture("salt", SALT)
 
 
+class TestWideMixture(SpaceContract):
+    @pytest.fixture(params=[None, 0.05], ids=["any amount", "in steps"])
+    def space(self, request):
+        return Mixture("wide", components=list("abcdefgh"), step=request.param)
+
+
+class TestMixtureWithFixedAmounts(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return read_mixture("fixed", {"components": list("abcde"), "limits": {"a": [0.3, 0.3], "c": [0, 0]}})
+
+
 class TestSparseMixture(SpaceContract):
     @pytest.fixture
     def space(self):

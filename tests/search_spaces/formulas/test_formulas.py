@@ -30,6 +30,13 @@ class TestFormulas(SpaceContract):
         return Formulas(formulas=CANDIDATES)
 
 
+class TestManyFormulas(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        metals, others = ["Li", "Na", "Mg", "Ti", "Fe", "Co", "Ni", "Cu", "Zn", "Ba"], ["O", "S", "Cl", "F", "N"]
+        return Formulas(formulas=[f"{a}{n}{b}{m}" for a in metals for b in others for n in (1, 2) for m in (1, 3)])
+
+
 class TestFormulasWithSettings(SpaceContract):
     @pytest.fixture
     def space(self, tmp_path):

@@ -9,9 +9,10 @@ from botorch.models.model import Model
 from scipy import stats
 
 from matloop.orchestrator.randomness import derive
-from matloop.surrogates.gaussian_process import gp, hyperparameters, hyperposterior
+from matloop.surrogates.gaussian_process import hyperparameters, hyperposterior, process
+from matloop.surrogates.gaussian_process.columns import Columns
 from matloop.surrogates.gaussian_process.gp import GP
-from matloop.surrogates.gaussian_process.hyperparameters import NOISE_PRIOR, WEIGHT_PRIOR, Array, Columns, Objective
+from matloop.surrogates.gaussian_process.hyperparameters import NOISE_PRIOR, WEIGHT_PRIOR, Array, Objective
 from matloop.testing.surrogate import data
 
 
@@ -19,7 +20,9 @@ def problem(n: int = 9, d: int = 2, known: float = np.nan) -> Objective:
     rng = derive("hyperposterior", n, d)
     x = rng.random((n, d))
     z = np.sin(5 * x[:, 0]) + 0.1 * rng.normal(size=n)
-    return Objective(x, (z - z.mean()) / z.std(), columns=Columns.numbers(d), kernel="rbf", variances=np.full(n, known))
+    return Objective(
+        x, (z - z.mean()) / z.std(), columns=Columns.all_numbers(d), kernel="rbf", variances=np.full(n, known)
+    )
 
 
 def weighed(objective: Objective, known: float, count: int = 60_000) -> tuple[Array, Array]:
@@ -33,7 +36,7 @@ def weighed(objective: Objective, known: float, count: int = 60_000) -> tuple[Ar
     logs = means + derive("prior").normal(size=(count, d + 2))
     lower, upper = objective.bounds()
     logs = logs[((logs >= lower) & (logs <= upper)).all(axis=1)]
-    a = objective.x / np.exp(logs[:, None, :d])
+    a = objective.numbers / np.exp(logs[:, None, :d])
     squares = ((a[:, :, None] - a[:, None]) ** 2).sum(axis=-1)
     noise = np.exp(logs[:, -1]) if np.isnan(known) else np.full(len(logs), known)
     matrices = np.exp(logs[:, d])[:, None, None] * np.exp(-squares / 2) + noise[:, None, None] * np.eye(n)
@@ -77,7 +80,7 @@ def test_the_constant_mean_is_drawn_with_its_error() -> None:
     ones = np.ones(len(objective.z))
     shifts = []
     for one in hyperposterior.draw(objective, mode, 400, derive("draws")):
-        a = objective.x / one.length_scales
+        a = objective.numbers / one.length_scales
         matrix = one.weights[0] * np.exp(-((a[:, None] - a) ** 2).sum(-1) / 2) + one.noise * np.eye(len(ones))
         weighed = np.linalg.solve(matrix, ones)
         shifts.append((one.mean - weighed @ objective.z / weighed.sum()) * np.sqrt(weighed.sum()))
@@ -122,13 +125,12 @@ def test_noise_that_is_known_stays_as_it_is(family: GP) -> None:
     noise = np.full((12, 2), np.nan)
     noise[::2] = 0.3
     for model in family.fit(x, y, 0, noise=noise).hyperparameter_draws(2, 0):
-        scale = model.outcome_transform.stdvs.reshape(-1, 1)
-        variances = model.likelihood.noise.reshape(len(scale), -1) * scale**2
-        assert torch.allclose(variances[:, ::2], torch.tensor(0.09, dtype=torch.float64), rtol=1e-6)
+        fitted = np.array([one.noise for (one,) in model.found]) * model.task.scale**2
+        assert model.noise().numpy() == pytest.approx((0.09 + fitted) / 2, rel=1e-6)
 
 
 def test_where_rows_are_many_the_fitted_model_stands_for_all(family: GP, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gp, "DRAWN_AT_MOST", 19)
+    monkeypatch.setattr(process, "DRAWN_AT_MOST", 19)
     x, y = data(20)
     model = family.fit(x, y, 0)
     fresh, _ = data(10, seed=1)

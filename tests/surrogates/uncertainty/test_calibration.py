@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from matloop.surrogates.uncertainty.calibration import Quantiles, recalibrate, recorded_scale
+from matloop.surrogates.uncertainty.calibration import Quantiles, covering_scale, recalibrate, recorded_scale
 from matloop.surrogates.uncertainty.metrics import coverage, miscalibration_area, nll
 
 
@@ -102,3 +102,14 @@ def test_recorded_predictions_give_their_factor_and_few_of_them_little() -> None
     assert recorded_scale(*[np.zeros(0)] * 3) == 1.0
     calm = recorded_scale(np.zeros(50), np.ones(50), 0.1 * rng.normal(size=50))
     assert np.sqrt(10 / 60) < calm < 0.5
+
+
+def test_covering_intervals_hold_their_share_whatever_the_tails_and_few_misses_change_little() -> None:
+    rng = np.random.default_rng(1)
+    for misses in (rng.standard_t(2, size=4000), 3 * rng.normal(size=4000), 0.4 * rng.uniform(-1, 1, size=4000)):
+        factor = covering_scale(misses)
+        assert np.mean(np.abs(misses) <= 1.6449 * factor) == pytest.approx(0.9, abs=0.01)
+    assert covering_scale(np.zeros(0)) == 1.0
+    assert covering_scale(np.array([50.0])) < 1.3
+    assert 0.6 < covering_scale(np.zeros(10)) < 1.0
+    assert covering_scale(np.full(30, 4.0)) == pytest.approx(4.0 / 1.6449, rel=1e-3)

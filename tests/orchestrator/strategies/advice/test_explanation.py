@@ -71,10 +71,6 @@ def test_the_drivers_have_the_sign_and_the_unit_of_what_is_measured(objectives: 
     if LOSS in objectives:
         assert effects["loss", "temperature"] == pytest.approx((1190 - mean) / 100, rel=0.15)
     assert len(found["drivers"]) <= 5 and found["drivers"][0]["parameter"] == "temperature"
-    for o in objectives:
-        low, high = found["interval"][o.name]
-        truth = 1190 / 20 + 10 if o is YIELD else 11.9
-        assert low < high and low - 2 < truth < high + 2
 
 
 def test_a_repetition_is_called_one_and_its_neighbours_are_named() -> None:
@@ -173,7 +169,6 @@ def test_a_latent_vector_is_one_parameter_and_has_no_drivers() -> None:
     model = GP(space=space).fit(x, torch.as_tensor(-losses(trials, (LOSS,))), 0)
     found = Explainer(space=space, model=model, x=x, answered=trials, objectives=(LOSS,))(points[0], x[0])
     assert found["drivers"] == []
-    assert found["interval"]["loss"][0] < found["interval"]["loss"][1]
 
 
 @pytest.mark.parametrize("acquisition", ["log_ei", "thompson"])

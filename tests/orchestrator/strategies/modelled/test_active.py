@@ -65,18 +65,17 @@ def test_joint_covariance_of_a_gp_is_its_posterior_and_of_functions_their_sample
     space = toys.reals(2)
     x = torch.as_tensor(space.encode([space.sample(derive(i)) for i in range(12)]))
     y = torch.stack([x.sum(dim=1), x[:, 0] ** 2], dim=1)
-    gp = GP(space=space).fit(x, y, 0)
+    gp = GP(space=space, draws=1).fit(x, y, 0)
     covariance, noise = joint_covariance(gp, x[:5] + 0.01)
     assert covariance.shape == (2, 5, 5)
-    spread = gp.outcome_transform.stdvs.ravel()
-    with torch.no_grad():
-        prior = gp.covar_module(gp.transform_inputs(torch.cat([x, x[:5] + 0.01]))).to_dense()
+    every = torch.cat([x, x[:5] + 0.01])
+    prior = gp.prior_covariance(every, every) + 1e4  # of a constant that nobody knows
     for j in range(2):
-        known = prior[j, :12, :12] + gp.likelihood.noise[j].detach() * torch.eye(12)
+        known = prior[j, :12, :12] + gp.noise()[j] * torch.eye(12)
         cross = prior[j, 12:, :12]
-        expected = spread[j] ** 2 * (prior[j, 12:, 12:] - cross @ torch.linalg.solve(known, cross.T))
-        assert torch.allclose(covariance[j], expected, rtol=1e-5, atol=1e-9)
-    assert torch.allclose(noise, gp.likelihood.noise.detach().ravel() * spread**2, rtol=1e-4)
+        expected = prior[j, 12:, 12:] - cross @ torch.linalg.solve(known, cross.T)
+        assert torch.allclose(covariance[j], expected, rtol=1e-5, atol=1e-8)
+    assert torch.allclose(noise, gp.noise(), rtol=1e-4)
     dropout = light().fit(x, y, 0)
     covariance, noise = joint_covariance(dropout, x[:5])
     values = dropout.posterior(x[:5]).values[..., 1].numpy()
@@ -181,9 +180,9 @@ def test_beats_random_points_and_largest_variance() -> None:
         mean = model.posterior(torch.as_tensor(space.encode(fresh))).mean.detach().numpy().ravel()
         return float(np.sqrt(np.mean((mean - [truth(p) for p in fresh]) ** 2)))
 
-    errors = {kind: [error(kind, seed) for seed in range(3)] for kind in ("integrated_variance", "variance", "random")}
+    errors = {kind: [error(kind, seed) for seed in range(8)] for kind in ("integrated_variance", "variance", "random")}
     mean = {kind: np.mean(np.log(values)) for kind, values in errors.items()}
-    assert mean["integrated_variance"] < mean["random"] - 0.2, errors
+    assert mean["integrated_variance"] < mean["random"] - 0.1, errors
     assert mean["integrated_variance"] < mean["variance"], errors
 
 

@@ -354,7 +354,7 @@ def test_noise_of_measurements_reaches_the_surrogate() -> None:
 
 
 def test_intervals_are_stretched_by_the_record_of_misses() -> None:
-    space, objective = toys.reals(2), Objective("f0")
+    space, objective = toys.reals(2), Objective("f0", scale="linear")
     strategy = Bayesian(space=space, objectives=(objective,), surrogate=GP(space=space), initial=6, candidates=32)
     for number in range(6):
         trial = as_trial(number, strategy.ask(1, (), derive(number))[0])
