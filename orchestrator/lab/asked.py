@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from matloop.orchestrator.errors import Problem, RejectedPoints
@@ -10,13 +12,19 @@ from matloop.orchestrator.lab.columns import Columns, titles_of
 from matloop.orchestrator.lab.contents import contents
 from matloop.orchestrator.lab.missing import is_missing
 from matloop.orchestrator.lab.numbers import TwoNumbers
-from matloop.orchestrator.lab.predictions import MOST
+from matloop.orchestrator.lab.predictions import MOST, completed, objections
 from matloop.orchestrator.lab.sheets import Cell, NoTable, Reading
 from matloop.orchestrator.lab.sheets import read as read_sheet
 from matloop.orchestrator.lab.tables import Layout
 
 
-def read(content: bytes, layout: Layout, source: str = "", how: Reading | None = None) -> list[dict[str, Any]]:
+def read(
+    content: bytes,
+    layout: Layout,
+    source: str = "",
+    how: Reading | None = None,
+    done: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
     """Points of a file as spreadsheet programs write it, one a row; rows without any input are passed over.
 
     Args:
@@ -24,6 +32,7 @@ def read(content: bytes, layout: Layout, source: str = "", how: Reading | None =
         layout: what its columns are called; those of results and predictions are passed over.
         source: name of the file for messages.
         how: what the file does not say itself.
+        done: choices that were measured, by input; they are known although they may no longer be chosen.
 
     Raises:
         RejectedPoints: every problem by row, from 1, and title.
@@ -39,7 +48,9 @@ def read(content: bytes, layout: Layout, source: str = "", how: Reading | None =
         problems += _missing(table.columns, layout, table.rows[0][0] - 1 if table.rows else 1)
     points = []
     if not problems:
-        points = [point for row, cells in table.rows if (point := _point(row, cells, table.columns, layout, problems))]
+        points = [
+            point for row, cells in table.rows if (point := _point(row, cells, table.columns, layout, problems, done))
+        ]
     if not points and not problems:
         names = ", ".join(f.name for f in layout.fields)
         problems.append(Problem(f"expected a table with titles ({names}) and a point in each row, got none", (1,)))
@@ -61,7 +72,12 @@ def _missing(columns: Columns, layout: Layout, row: int) -> list[Problem]:
 
 
 def _point(
-    row: int, cells: Sequence[Cell], columns: Columns, layout: Layout, problems: list[Problem]
+    row: int,
+    cells: Sequence[Cell],
+    columns: Columns,
+    layout: Layout,
+    problems: list[Problem],
+    done: Mapping[str, Sequence[Any]],
 ) -> dict[str, Any]:
     """The inputs in a row that are not empty."""
     point: dict[str, Any] = {}
@@ -76,11 +92,7 @@ def _point(
             problems.append(Problem(str(error), (row, columns.titles[place]), command="--decimal"))
         except ValueError as error:
             problems.append(Problem(str(error), (row, columns.titles[place])))
-    absent = [
-        f.name
-        for f in layout.fields
-        if f.name not in point and f.default is None and not f.uncontrolled and f.applies(point)
-    ]
-    if point and absent and not any(problem.row == row for problem in problems):
-        problems += [Problem("expected a value, got none", (row, layout.title(name))) for name in absent]
+    if point and not any(problem.row == row for problem in problems):
+        for problem in objections(completed(point, layout.fields), layout.fields, row, done):
+            problems.append(replace(problem, place=(row, layout.title(problem.column))))
     return point

@@ -41,11 +41,17 @@ def predict(lab: Experiments, points: Sequence[Mapping[str, Any]]) -> list[Forec
         raise MatloopError(f"expected at most {MOST:,} points, got {len(points):,}; ask for them in parts")
     fields = fields_of(lab.space)
     complete = [completed(point, fields) for point in points]
-    done = {f.name: [t.point[f.name] for t in lab.trials() if f.name in t.point] for f in fields if f.choices}
+    done = measured_choices(lab)
     problems = [p for row, point in enumerate(complete) for p in objections(point, fields, row, done)]
     if problems:
         raise RejectedPoints(problems)
     return lab.foresee(lambda strategy: forecasts(strategy, complete, lab.objectives, lab.space))
+
+
+def measured_choices(lab: Experiments) -> dict[str, list[Any]]:
+    """Choices that were measured, by input; some may no longer be chosen."""
+    trials = lab.trials()
+    return {f.name: [t.point[f.name] for t in trials if f.name in t.point] for f in fields_of(lab.space) if f.choices}
 
 
 def completed(point: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
@@ -134,7 +140,8 @@ def rows_of(found: Sequence[Forecast], layout: Layout, *, units: bool = True) ->
         for name in predicted:
             row += [one.mean.get(name), *one.interval.get(name, (None, None))]
         rows.append([*row, *([one.works] if works else []), one.outside])
-    return [*titles, *([WORKS] if works else []), OUTSIDE], rows
+    mark = "# " if units else ""  # readers of tables pass over what begins with it
+    return [*titles, *([mark + WORKS] if works else []), mark + OUTSIDE], rows
 
 
 def _plain(value: Any) -> Any:

@@ -45,7 +45,8 @@ def predict(
         raise MatloopError(f"cannot read {points}: {error.strerror}; give a table, CSV or Excel") from error
     if csv is not None and csv.exists():
         raise MatloopError(f"{csv} is already there and is not overwritten; choose another name")
-    found = lab.forecast(asked.read(content, lab.layout, source=str(points), how=how))
+    known = predictions.measured_choices(lab)
+    found = lab.forecast(asked.read(content, lab.layout, source=str(points), how=how, done=known))
     console.print(page(found[:SHOWN], lab))
     if len(found) > SHOWN:
         console.print(f"… and {len(found) - SHOWN:,} more" + ("" if csv else "; write all of them with --csv FILE"))

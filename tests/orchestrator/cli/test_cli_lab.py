@@ -239,7 +239,7 @@ def test_predict_a_table_and_write_another(folder, matloop):
     assert "temperature above 1000 °C" in out and "2 predictions → out.csv" in out and "hardness (HV)" in out
     titles, first, second = (folder / "out.csv").read_text(encoding="utf-8-sig").splitlines()
     assert titles == (
-        "temperature (°C),hours (h),gas,hardness predicted (HV),hardness low (HV),hardness high (HV),outside"
+        "temperature (°C),hours (h),gas,hardness predicted (HV),hardness low (HV),hardness high (HV),# outside"
     )
     assert first.startswith("800,4,air,39") and first.endswith(",") and second.endswith("temperature above 1000 °C")
     code, _, err = matloop("predict", "furnace.yaml", "points.csv", "--csv", "out.csv")

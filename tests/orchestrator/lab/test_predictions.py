@@ -190,7 +190,7 @@ def test_a_table_is_read_as_recommend_wrote_it(lab):
         ("temperature (°C)\n700\n", (1, ""), "got none for gas; add what is missing"),
         ("temperature (K),gas\n700,air\n", (1, "temperature (K)"), "expected temperature in '°C', got 'K'"),
         ("temperature,gas\n700,neon\n", (2, "gas"), "expected one of argon, air"),
-        ("temperature,gas\n700,\n", (2, "gas"), "expected a value, got none"),
+        ("temperature,gas\n700,\n", (2, "gas"), "expected a value of gas, got none"),
         ("temperature,gas,temperature\n700,air,1\n", (1, "temperature"), "each column once"),
         ("temperature,gas,wind\n700,air,1\n", (1, "wind"), "there is no such column"),
         ("", (1, ""), "expected titles and rows, got an empty table"),
