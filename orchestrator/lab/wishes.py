@@ -184,7 +184,7 @@ def _values(known: Field, value: Any) -> tuple[Any, ...]:
         return found
     if known.kind == "choice":
         alike = [c for c in known.choices if c == value and isinstance(c, bool) == isinstance(value, bool)]
-        return (alike[0] if alike else known.read(str(value)),)
+        return (alike[0] if alike else _choice(known, str(value)),)
     return (_whole(known, _number(value)),)
 
 
@@ -208,10 +208,18 @@ def _chosen(known: Field, text: str) -> tuple[Any, ...]:
         for end in range(len(parts), 0, -1):
             name = ",".join(parts[:end]).strip()
             if end == 1 or any(str(choice) == name for choice in known.choices):
-                found.append(known.read(name))
+                found.append(_choice(known, name))
                 parts = parts[end:]
                 break
     return tuple(dict.fromkeys(found))
+
+
+def _choice(known: Field, text: str) -> Any:
+    """One that there is; a former one may be on record, and cannot be wished for."""
+    found = [choice for choice in known.choices if str(choice) == text]
+    if not found:
+        raise ValueError(f"expected one of {', '.join(map(str, known.choices))}, got {text[:40]!r}")
+    return found[0]
 
 
 def _between(low: float, high: float) -> Between:

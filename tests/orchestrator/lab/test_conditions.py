@@ -23,7 +23,7 @@ def opened(folder, space=SPACE, strategy=BAYESIAN):
 
 def truth(temperature: float, humidity: float) -> float:
     """Best at a temperature that follows the humidity."""
-    return -(((temperature - humidity) / 25) ** 2)
+    return 100 - ((temperature - humidity) / 25) ** 2
 
 
 def measured(count=24, seed=0, name="humidity", scale=1.0):
@@ -94,7 +94,7 @@ def test_the_model_learns_it_and_recommends_for_today(tmp_path, ends):
 def test_a_result_that_does_not_say_it_counts_as_usual_and_the_reason_says_so(lab):
     lab.tell(list(measured(12)))
     (trial,) = lab.recommend(1)
-    lab.tell([Result(trial=trial.id, values={"y": -0.5})])
+    lab.tell([Result(trial=trial.id, values={"y": 99.5})])
     (following,) = lab.recommend(1)
     assert "also for 1 that did not say" in following.reason
     assert key_of(following) != key_of(trial)
