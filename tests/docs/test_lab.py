@@ -51,11 +51,7 @@ def test_the_guide(tmp_path):
     for name, content in re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)```", text, re.MULTILINE | re.DOTALL):
         (tmp_path / name).write_text(content, encoding="utf-8")
     commands = re.findall(r"^matloop (.+)$", text, re.MULTILINE)
-<<<<<<< HEAD
     assert len(commands) == 20
-=======
-    assert len(commands) == 18
->>>>>>> w-wishes
     shown = {}
     for command in commands:
         if "--amend" in command:
