@@ -125,6 +125,8 @@ class Prediction:
         if bounds is None:
             return None
         above, below, off = bounds[1] - self.mean[name], self.mean[name] - bounds[0], value - self.mean[name]
+        if name not in self.interval and self.std[name] > 0:
+            return max(-FARTHEST, min(FARTHEST, off / self.std[name]))
         if not (above > 0 and below > 0):
             return 0.0 if off == 0 else math.copysign(FARTHEST, off)
         bend = math.log(above / below)

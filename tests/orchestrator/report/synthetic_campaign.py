@@ -87,7 +87,12 @@ class Writer:
 
     def propose(self, study: str, point: Mapping[str, Any] | None = None, **options: Any) -> Trial:
         """Record a proposal."""
-        return self.ledger.propose(study, Proposal(point=point or {"z": [0.1, -0.2]}, **options), seed=1, ask=0)
+        return self.ledger.propose(
+            study,
+            Proposal(point=point or {"z": [0.1, -0.2 - len(self.ledger.history.trials)]}, **options),
+            seed=1,
+            ask=0,
+        )
 
     def answer(
         self,

@@ -131,8 +131,8 @@ def test_of_many_the_latest_and_the_best_are_shown() -> None:
     objective = Objective("yield", "maximise", "%")
     proposal = explained(0)
     trials = [
-        Trial(id=i, study="s", number=i, point=POINT, seed=0, state="answered", values={"yield": float(-i)},
-              prediction=proposal.prediction, extra=proposal.extra)
+        Trial(id=i, study="s", number=i, point={"temperature": 600.0 + i}, seed=0, state="answered",
+              values={"yield": float(-i)}, prediction=proposal.prediction, extra=proposal.extra)
         for i in range(100)
     ]  # fmt: skip
     study = Study(name="s", config={}, objectives=(objective,), finished=trials, running=[], ended=None)
