@@ -64,3 +64,13 @@ class Columns:
         found = np.zeros(int(self.groups.max()) + 1, dtype=bool)
         found[self.groups] = self.category
         return found
+
+
+def described(space: Space | None, d: int) -> list[npt.NDArray[np.int_]]:
+    """Columns of the descriptors of each category that has no one-hot columns beside them."""
+    named = labels(space)
+    if named is None or len(named) != d:
+        return []
+    found = blocks(named)
+    one_hot = {name for name, kind, _ in found if kind == "category"}
+    return [np.array(indices) for name, kind, indices in found if kind == "descriptor" and name not in one_hot]

@@ -20,8 +20,9 @@ from matloop.orchestrator.protocols import Encodable, Finite, Space, Vectorised
 from matloop.orchestrator.randomness import derive
 from matloop.surrogates.checks import check_data, check_noise
 from matloop.surrogates.gaussian_process import hyperparameters, hyperposterior
-from matloop.surrogates.gaussian_process.columns import Columns
+from matloop.surrogates.gaussian_process.columns import Columns, described
 from matloop.surrogates.gaussian_process.hyperparameters import Hyperparameters, Objective
+from matloop.surrogates.gaussian_process.identities import Identities
 from matloop.surrogates.gaussian_process.process import Process, Task
 
 Array = npt.NDArray[np.float64]
@@ -125,12 +126,14 @@ class GP:
         centre, scale = _standardisation(y.numpy())
         z = ((y.numpy() - centre) / scale).T
         variances = np.maximum((spread.numpy() / scale) ** 2, LEAST_VARIANCE).T  # NaN stays
-        places = ((x - low) / span).numpy()
+        identities = Identities(described(self._space, x.shape[1]), x)
+        places = torch.cat([(x - low) / span, identities(x)], dim=1).numpy()
+        columns = identities.extend(columns)
         objectives = [
             Objective(places[rows], z[j, rows], columns=columns, kernel=self.kernel, variances=variances[j, rows])
             for j in range(len(z))
         ]
-        return Task(x, low, span, z, centre, scale, variances, columns, self.kernel, objectives)
+        return Task(x, low, span, identities, z, centre, scale, variances, columns, self.kernel, objectives)
 
     def _scaling(self, x: torch.Tensor, columns: Columns) -> tuple[torch.Tensor, torch.Tensor]:
         """(d,) low end and width of each column, of what was measured beyond the space too; categories stay."""

@@ -27,6 +27,7 @@ from matloop.surrogates.gaussian_process import hyperposterior
 from matloop.surrogates.gaussian_process.columns import Columns
 from matloop.surrogates.gaussian_process.covariance import Covariance
 from matloop.surrogates.gaussian_process.hyperparameters import Hyperparameters, Objective
+from matloop.surrogates.gaussian_process.identities import Identities
 
 Array = npt.NDArray[np.float64]
 
@@ -44,10 +45,11 @@ class Task:
     Attributes:
         x: (n, d) float64, encoded points.
         low, span: (d,) float64, by which they are scaled.
+        identities: columns that are appended for choices that are described by numbers.
         z: (m, n) float64, values, standardised.
         centre, scale: (m,) float64, by which they are.
         variances: (m, n) float64, known variance of each measurement, standardised; NaN where unknown.
-        columns: what the d columns are.
+        columns: what the columns are, the appended ones included.
         kernel: of the numbers.
         objectives: of the hyperparameters, one per output.
         usual: (n,) bool, rows that are as noisy as a new measurement is expected to be; None for all.
@@ -56,6 +58,7 @@ class Task:
     x: torch.Tensor
     low: torch.Tensor
     span: torch.Tensor
+    identities: Identities
     z: Array
     centre: Array
     scale: Array
@@ -66,8 +69,8 @@ class Task:
     usual: torch.Tensor | None = None
 
     def unit(self, x: torch.Tensor) -> torch.Tensor:
-        """Encoded points, scaled."""
-        return (x - self.low) / self.span
+        """Encoded points (..., d), scaled, with their identities."""
+        return torch.cat([(x - self.low) / self.span, self.identities(x)], dim=-1)
 
 
 class Process(Model):
@@ -140,7 +143,7 @@ class Process(Model):
     def inverse_length_scales(self) -> torch.Tensor:
         """(d,) float64, >= 0, per unit of the encoded columns: root mean square over outputs."""
         each = torch.stack([one.covariance.inverse_scales() for one in self.outputs])
-        return each.square().mean(dim=0).sqrt() / self.task.span
+        return each.square().mean(dim=0).sqrt()[: len(self.task.span)] / self.task.span
 
     def noise(self) -> torch.Tensor:
         """(m,) variance of a new measurement, squared units of y."""
