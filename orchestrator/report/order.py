@@ -14,13 +14,13 @@ class Order:
     """Which of some values are the best.
 
     Args:
-        objectives: by those of which that are sought they are compared.
+        objectives: by those of which that are sought they are compared; by all if none is.
         target: lowest and highest value wanted, by objective; empty where the best are sought.
         n: how many are wanted of one objective, or near a target.
     """
 
     def __init__(self, objectives: Sequence[Objective], target: Mapping[str, tuple[float, float]], n: int) -> None:
-        self.objectives, self.target, self.n = goals(objectives), dict(target), n
+        self.objectives, self.target, self.n = goals(objectives) or tuple(objectives), dict(target), n
 
     def __call__(self, values: Sequence[Mapping[str, float]]) -> list[int]:
         """Indices of the best, best first."""

@@ -132,8 +132,11 @@ def test_earlier_campaigns_are_known_by_output():
     few, told = data(4)
     gaps = told[:6].clone()
     gaps[0, 1] = torch.nan
-    family = Transferred(GP(), [earlier])
-    whole, apart = family.fit(few[:6], gaps, 7), fit(family, few[:6], gaps)
-    with torch.no_grad():
-        assert torch.allclose(apart.posterior(few).mean, whole.posterior(few).mean, rtol=1e-6)
-    assert [part.trust[0] for part in apart.parts] == whole.trust
+    apart = fit(Transferred(GP(), [earlier]), few[:6], gaps)
+    for j in range(3):
+        rows = gaps[:, j].isfinite()
+        alone = Transferred(GP(), [Task(x, y[:, j : j + 1])]).fit(few[:6][rows], gaps[rows, j : j + 1], 7)
+        with torch.no_grad():
+            expected = alone.posterior(few).mean[:, 0]
+            assert torch.allclose(apart.posterior(few).mean[:, j], expected, rtol=1e-6)
+        assert apart.parts[j].trust == alone.trust

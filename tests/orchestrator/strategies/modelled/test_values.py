@@ -132,7 +132,7 @@ def test_the_record_counts_what_was_measured():
         found = {"yield": 5.0, **({"purity": 99.0} if number % 2 else {})}
         record.add(trial(number, {}, found, extra={STRETCH: [1.0, 1.0]}, **told, **censored))
     stretched, untouched = record.stretch()
-    assert stretched > 3 and untouched == pytest.approx(1.0)
+    assert stretched > 2 and untouched == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -182,20 +182,20 @@ def test_the_best_is_known_to_be_good(direction, side, found):
     """A limit counts where the truth can only be better; "< 0.1" is no yield of 0.1."""
     o = Objective("y", direction)
     exact = 5.0 if direction == "maximise" else 7.0
-    done = [trial(0, {}, {"y": exact}), trial(1, {}, {"y": 6.0}, censored={"y": side})]
+    done = [trial(0, {"a": 0}, {"y": exact}), trial(1, {"a": 1}, {"y": 6.0}, censored={"y": side})]
     assert best(done, o).id == found
     assert best([done[1]], o) is (done[1] if found else None)
-    same = [trial(0, {}, {"y": 6.0}), done[1]]
+    same = [trial(0, {"a": 0}, {"y": 6.0}), done[1]]
     assert best(same, o).id == found  # surely better goes before equal
 
 
 def test_the_best_keeps_all_limits():
     done = [
-        trial(0, {}, {"yield": 90.0, "purity": 80.0}),
-        trial(1, {}, {"yield": 70.0, "purity": 95.0}),
-        trial(2, {}, {"yield": 80.0}),
-        trial(3, {}, {"yield": 85.0, "purity": 85.0}, censored={"purity": "above"}),
-        trial(4, {}, {"yield": 60.0, "purity": 99.0}, censored={"purity": "above"}),
+        trial(0, {"a": 0}, {"yield": 90.0, "purity": 80.0}),
+        trial(1, {"a": 1}, {"yield": 70.0, "purity": 95.0}),
+        trial(2, {"a": 2}, {"yield": 80.0}),
+        trial(3, {"a": 3}, {"yield": 85.0, "purity": 85.0}, censored={"purity": "above"}),
+        trial(4, {"a": 4}, {"yield": 60.0, "purity": 99.0}, censored={"purity": "above"}),
     ]
     assert best(done, YIELD, (YIELD, CLEAN)).id == 1 and best(done, YIELD).id == 0
     assert best([done[0], *done[2:4]], YIELD, (YIELD, CLEAN)) is None
