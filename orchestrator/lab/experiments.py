@@ -27,11 +27,11 @@ from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.decisions import decide
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.shared import WAIT_S, SharedLedger
+from matloop.orchestrator.ledger.slips import advice, slips
 from matloop.orchestrator.loop.study import Study
 from matloop.orchestrator.measurement import LONGEST_NAME, LONGEST_TEXT
 from matloop.orchestrator.protocols import Guiding, Space
 from matloop.orchestrator.randomness import derive_seed
-from matloop.orchestrator.strategies.advice.slips import advice, slips
 from matloop.orchestrator.trial import Objective, Proposal, Trial
 
 ROUNDS = 8

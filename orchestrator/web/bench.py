@@ -11,10 +11,10 @@ from typing import Any
 from markupsafe import Markup
 
 from matloop.orchestrator.lab.fields import shown
+from matloop.orchestrator.ledger.slips import slips
 from matloop.orchestrator.report import text
 from matloop.orchestrator.report.fronts import front
 from matloop.orchestrator.report.interval import interval
-from matloop.orchestrator.strategies.advice.slips import slips
 from matloop.orchestrator.trial import Objective, Trial, best
 from matloop.orchestrator.web import pareto, plots
 from matloop.orchestrator.web.cards import Cards

@@ -10,8 +10,8 @@ from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from matloop.orchestrator.lab.recommender import MOST_AHEAD
+from matloop.orchestrator.ledger.slips import slips
 from matloop.orchestrator.report import text
-from matloop.orchestrator.strategies.advice.slips import slips
 from matloop.orchestrator.web import bench, reference, rendering
 from matloop.orchestrator.web.access import Access
 from matloop.orchestrator.web.forms import Filled

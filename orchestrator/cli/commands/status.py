@@ -22,9 +22,9 @@ from matloop.orchestrator.ledger.file import quoted
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.ledger.lock import read_holder
+from matloop.orchestrator.ledger.slips import advice, slips
 from matloop.orchestrator.report import ending
 from matloop.orchestrator.report.text import compact, outcome
-from matloop.orchestrator.strategies.advice.slips import advice, slips
 from matloop.orchestrator.trial import best
 
 WAITING = 20  # recommendations that are listed

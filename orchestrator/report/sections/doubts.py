@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from matloop.orchestrator.ledger.slips import advice, slips
 from matloop.orchestrator.report.content import Prose, Section
 from matloop.orchestrator.report.study import Study
-from matloop.orchestrator.strategies.advice.slips import advice, slips
 
 
 def section(study: Study, directory: Path) -> Section | None:

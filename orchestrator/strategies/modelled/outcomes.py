@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from matloop.orchestrator.strategies.advice.slips import doubted
+from matloop.orchestrator.ledger.slips import doubted
 from matloop.orchestrator.strategies.modelled.evidence import Array, Evidence
 from matloop.orchestrator.strategies.modelled.scales import Scales
 from matloop.orchestrator.trial import Objective, Trial
@@ -28,7 +28,7 @@ class Outcomes:
         noise: (n, m) float64, standard deviation of each in model units; NaN where unknown.
         pooled: (n, m) float64, as `units`, but the mean of all measurements at the same point: what is judged by its
             luckiest value is judged too well.
-        left_out: (n, m) bool, values that look like a slip of the pen (`matloop.orchestrator.strategies.advice.slips`).
+        left_out: (n, m) bool, values that look like a slip of the pen (`matloop.orchestrator.ledger.slips`).
             In their place stands what the others say of that point.
     """
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from matloop.orchestrator.ledger.slips import advice, doubted, slips
 from matloop.orchestrator.randomness import derive
-from matloop.orchestrator.strategies.advice.slips import advice, doubted, slips
 from matloop.orchestrator.strategies.modelled.bayes import Bayesian
 from matloop.orchestrator.trial import Objective, Point, Trial
 from matloop.search_spaces.box import Box
