@@ -16,7 +16,7 @@ process with a bound at two standard deviations. BayBE and Ax run at their defau
 What was tuned on what. Priors of numbers' length scales and of the noise: on four of the pools of materials (not
 CrossedBarrel), so scores there are optimistic. Priors of categories and of the weights, and that hyperparameters are
 averaged: by held-out score on seven tables that are not reported here (NAS-Bench-201, NAS-Bench-Macro, five made up)
-and four made-up tables of numbers. The acquisition function: ten variants on 17 pools, ten of them not reported, the
+and four made-up tables of numbers. The acquisition function: eleven variants on 17 pools, ten of them not reported, the
 seven from other starts (seeds from 10,000), one or two starts each. That choices which nobody tried get every third
 proposal: with it, from the same runs. How much the record of earlier predictions counts for later intervals
 (`orchestrator/strategies/advice/record.py`): eight campaigns from other starts; it changes no recommendation.
