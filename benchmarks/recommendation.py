@@ -1,11 +1,12 @@
 """How many experiments a recommendation saves, on five closed-loop campaigns in materials science and two reactions.
 
-PV-Lab's protocol (`experiments/pools.py`): from two random candidates of a pool, the same for all methods, experiments
-are recommended one at a time until all of the best 5 % are found or the budget is spent (`--budget`; 200 of
-the 600 and 1,728 candidates of CrossedBarrel and DirectArylation, 100 of the others'). Scores are of the mean over seeds (`experiments/scores.py`): the
-acceleration factor over random choice at 50 % and 80 % of the top, and the largest enhancement factor. Random choice is
-exact there; the method `random` is what a few seeds make of it. `coverage90` is the share of outcomes within the 90 %
-intervals that were stated before measurement. Seconds are of one processor, explanations left out.
+PV-Lab's protocol (`experiments/pools.py`): from two random candidates of a pool, the same for all methods,
+experiments are recommended one at a time until all of the best 5 % are found or the budget is spent (`--budget`; 200
+of the 600 and 1,728 candidates of CrossedBarrel and DirectArylation, 100 of the others'). Scores are of the mean over
+seeds (`experiments/scores.py`): the acceleration factor over random choice at 50 % and 80 % of the top, and the
+largest enhancement factor. Random choice is exact there; the method `random` is what a few seeds make of it.
+`coverage90` is the share of outcomes within the 90 % intervals that were stated before measurement. Seconds are of
+one processor, explanations left out.
 
 `matloop` is `strategy: {kind: bayesian}` as it comes; `mc_dropout`, `ensemble` and `gp` are the same with that
 surrogate, networks being trained afresh after every fifth answer only. `gp_lcb` is the floor, scikit-learn's Gaussian
@@ -14,10 +15,10 @@ process with a bound at two standard deviations. BayBE and Ax run at their defau
 
 What was tuned on what. Priors of numbers' length scales and of the noise: on four of the pools of materials (not
 CrossedBarrel), so scores there are optimistic. Priors of categories and of the weights, and that hyperparameters are
-averaged: by held-out score on seven tables that are not reported here (NAS-Bench-201, NAS-Bench-Macro, five made up) and
-four made-up tables of numbers. The acquisition function: ten variants on 17 pools, ten of them not reported, the seven
-from other starts (seeds from 10,000), one or two starts each. That choices which nobody tried get every third proposal:
-with it, from the same runs. How much the record of earlier predictions counts for later intervals
+averaged: by held-out score on seven tables that are not reported here (NAS-Bench-201, NAS-Bench-Macro, five made up)
+and four made-up tables of numbers. The acquisition function: eleven variants on 17 pools, ten of them not reported, the
+seven from other starts (seeds from 10,000), one or two starts each. That choices which nobody tried get every third
+proposal: with it, from the same runs. How much the record of earlier predictions counts for later intervals
 (`orchestrator/strategies/advice/record.py`): eight campaigns from other starts; it changes no recommendation.
 
 `--part failures` is a different question, what failed experiments teach: see `experiments/failures.py`.

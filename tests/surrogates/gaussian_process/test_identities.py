@@ -46,7 +46,7 @@ def test_each_measured_choice_has_a_column_and_all_others_share_one(space: Box) 
 
 def test_what_descriptors_do_not_say_is_learned(space: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     def errors() -> float:
-        """Geometric mean of the root mean square errors, in spreads, where outcomes have nothing to do with polarity."""
+        """Geometric mean of errors, in spreads, where outcomes have nothing to do with polarity."""
         rng, found = np.random.default_rng(0), []
         for _ in range(8):
             effect = 3 * rng.normal(size=10)
