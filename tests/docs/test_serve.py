@@ -36,7 +36,7 @@ def test_the_guide(tmp_path):
     assert [e["state"] for e in answers[4]] == ["answered", "failed", "answered"]
     assert answers[5]["state"] == "cancelled" and answers[6] == {}
     assert answers[7]["measured"][0]["values"] == {"yield": 61.5} and answers[7]["expected"] == []
-    assert answers[9] == {"recorded": [], "known": [], "waiting": 0}
+    assert answers[9] == {"recorded": [], "known": [], "waiting": 0, "doubts": [], "remarks": []}
     assert len(read(tmp_path / "runs" / "furnace" / "ledger.db").trials) == 4
 
 

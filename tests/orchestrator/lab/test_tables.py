@@ -207,7 +207,7 @@ REFUSED = [
         "heat,base,solvent,cycles,yield\n90,0.25,THF,4,61\n",
         2,
         "solvent",
-        "expected one of DMF, 2-MeTHF, none, got 'THF'",
+        r"expected solvent to be one of \['DMF', '2-MeTHF', 'none'\], got 'THF'",
     ),
     ("%PDF-1.7", 1, "", "got a PDF; save it as .xlsx or .csv"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1", 1, "", r"of the old kind \(.xls\); save it as .xlsx"),

@@ -88,8 +88,9 @@ def recommended(objective: Objective, factor: float | None, seed: int) -> float:
 @pytest.mark.parametrize("objective", [UP, DOWN], ids=["maximise", "minimise"])
 def test_one_slip_among_fifteen_hardly_harms_the_recommendation(objective: Objective) -> None:
     slipped, without = ([recommended(objective, f, seed) for seed in range(4)] for f in (1000.0, None))
-    assert np.mean(slipped) > np.mean(without) - 10  # nothing is lost but that one result
-    assert np.mean(slipped) > 550  # the best place has 600, a random one 277 on average
+    usual = 277  # at a random place; the best has 600, and a model that believes the slip gets 270
+    assert np.mean(slipped) - usual > 0.85 * (np.mean(without) - usual)  # all but nothing is lost but that one result
+    assert np.mean(without) > 550
 
 
 def test_a_narrow_peak_twenty_times_above_the_rest_is_followed() -> None:
