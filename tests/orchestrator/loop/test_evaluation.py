@@ -261,7 +261,7 @@ def test_losses_have_one_direction():
 
 def test_only_the_highest_fidelity_is_compared():
     def measured(i, value, fidelity):
-        return Trial(id=i, study="s", number=i, point={}, seed=0, values={"a": value}, fidelity=fidelity)
+        return Trial(id=i, study="s", number=i, point={"x": i}, seed=0, values={"a": value}, fidelity=fidelity)
 
     low, middle, full = (
         measured(0, 0.1, 1 / 9),
