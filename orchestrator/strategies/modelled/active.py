@@ -24,7 +24,8 @@ from matloop.orchestrator.randomness import torch_seed
 from matloop.orchestrator.strategies.advice.explanation import Choice
 from matloop.orchestrator.strategies.advice.lesson import Lesson, lesson, nothing_left
 from matloop.orchestrator.strategies.modelled.clusters import Clusters, embedding
-from matloop.orchestrator.strategies.modelled.modelled import OUTLOOK_CANDIDATES, Batch, ModelBased, quiet
+from matloop.orchestrator.strategies.modelled.learner import quiet
+from matloop.orchestrator.strategies.modelled.modelled import OUTLOOK_CANDIDATES, Batch, ModelBased
 from matloop.orchestrator.strategies.modelled.variances import Measure, Variances
 from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.tried import Reserved
