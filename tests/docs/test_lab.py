@@ -76,7 +76,7 @@ def test_the_guide(tmp_path):
     assert [t.values["hardness"] for t in history.trials if t.values] == [418.0, 385.0, 441.0]
     assert history.trials[1].point["temperature"] == 803.0 and history.trials[1].planned is not None
     assert (tmp_path / "runs/furnace/report.html").is_file() and (tmp_path / "trials.csv").is_file()
-    assert "3 experiments → all.csv" in shown["export runs/furnace --table all.csv"]
+    assert "8 experiments → all.csv" in shown["export runs/furnace --table all.csv"]
 
 
 @pytest.mark.slow
