@@ -10,10 +10,9 @@ import numpy as np
 from markupsafe import Markup
 
 from matloop.orchestrator.lab.fields import shown
-from matloop.orchestrator.report import text
+from matloop.orchestrator.report import shape, text
 from matloop.orchestrator.report.inputs import Input
 from matloop.orchestrator.report.response import Near, Slice
-from matloop.orchestrator.report.sections import slices as shape
 from matloop.orchestrator.trial import Objective
 from matloop.orchestrator.web.plots import HEIGHT, WIDTH, link
 from matloop.orchestrator.web.svg import Canvas, Scale, labelled, padded

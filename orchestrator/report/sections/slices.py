@@ -18,7 +18,7 @@ from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.protocols import Predicting, Space
 from matloop.orchestrator.report import figure as fig
-from matloop.orchestrator.report import text
+from matloop.orchestrator.report import shape, text
 from matloop.orchestrator.report.content import Figure, Section
 from matloop.orchestrator.report.forecast import forecasts
 from matloop.orchestrator.report.order import centre
@@ -31,12 +31,6 @@ COLOURS = LinearSegmentedColormap.from_list("response", ["#eaf3fa", "#a6cdeb", f
 
 FORBIDDEN = "#b9bec5"
 """What may not be planned."""
-
-Array = np.typing.NDArray[np.float64]
-
-HEIGHT = np.sqrt(3) / 2
-"""Of a triangle with an edge of one."""
-
 
 QUICK = ("", "auto", "blend", "forest", "gp")
 """Surrogates that are fitted in seconds; a report does not train networks."""
@@ -118,8 +112,8 @@ def paint(axes: Axes, cut: Slice, objective: Objective) -> None:
 def line(axes: Axes, cut: Slice, objective: Objective) -> None:
     """Expected values along one input with their 90 % band, measured points near it, and the point cut through."""
     one, mean, (low, high) = cut.inputs[0], cut.mean(objective.name), cut.bounds(objective.name)
-    known = [near for near in cut.near if _measured(near, objective) is not None and one.name in near.trial.point]
-    measured = [_measured(near, objective) for near in known]
+    known = [near for near in cut.near if shape.measured(near, objective) is not None and one.name in near.trial.point]
+    measured = [shape.measured(near, objective) for near in known]
     if one.kind == "choice":
         order = {str(choice): i for i, choice in enumerate(one.choices)}
         x = np.array([order[str(value)] for value in cut.values(0)], dtype=np.float64)
@@ -133,7 +127,7 @@ def line(axes: Axes, cut: Slice, objective: Objective) -> None:
         x = np.array(cut.values(0), dtype=np.float64)
         axes.fill_between(x, low, high, color=fig.SKY, alpha=0.3, linewidth=0)
         axes.plot(x, mean, color=fig.BLUE)
-        for start, end in stretches(cut.greyed, x):
+        for start, end in shape.stretches(cut.greyed, x):
             axes.axvspan(start, end, color=FORBIDDEN, alpha=0.4, linewidth=0)
         places = [float(near.trial.point[one.name]) for near in known]
         axes.axvline(float(cut.at[one.name]), color=fig.MUTED, linewidth=1, linestyle=":")
@@ -141,7 +135,7 @@ def line(axes: Axes, cut: Slice, objective: Objective) -> None:
             axes.set_xscale("log")
         axes.set_xlim(x.min(), x.max())
         fig.ticks(axes.xaxis, logarithmic=one.log, most=5)
-    tips = [tip(near, objective) for near in known]
+    tips = [shape.tip(near, objective) for near in known]
     fig.dots(axes, places, measured, tips, color=fig.ORANGE, edgecolors=fig.PAPER, linewidths=0.6, s=26, zorder=4)
     axes.set_xlabel(one.title)
     axes.set_ylabel(text.axis(objective))
@@ -178,70 +172,32 @@ def plane(axes: Axes, cut: Slice, objective: Objective) -> None:
 
 def triangle(axes: Axes, cut: Slice, objective: Objective) -> None:
     """Expected values over three components: each corner is one alone, as far as the others in the mixture allow."""
-    shares = barycentric(cut, cut.points)
-    x, y = corner_coordinates(shares)
+    shares = shape.barycentric(cut, cut.points)
+    x, y = shape.corner_coordinates(shares)
     mean = cut.mean(objective.name)
     levels = np.linspace(mean.min(), mean.max() + 1e-12 * (1 + abs(mean.max())), 11)
     axes.tricontourf(x, y, mean, levels=levels, cmap=COLOURS)
     if cut.greyed.any():
         axes.tricontourf(x, y, cut.greyed.astype(float), levels=[0.5, 1.5], colors=[FORBIDDEN])
-    axes.plot([0, 1, 0.5, 0], [0, 0, HEIGHT, 0], color=fig.MUTED, linewidth=1)
-    places = np.array(corner_coordinates(barycentric(cut, [n.trial.point for n in cut.near]))).T
+    axes.plot([0, 1, 0.5, 0], [0, 0, shape.HEIGHT, 0], color=fig.MUTED, linewidth=1)
+    places = np.array(shape.corner_coordinates(shape.barycentric(cut, [n.trial.point for n in cut.near]))).T
     _dots(axes, [(float(a), float(b)) for a, b in places], list(cut.near), objective)
-    here = corner_coordinates(barycentric(cut, [cut.at]))
+    here = shape.corner_coordinates(shape.barycentric(cut, [cut.at]))
     axes.plot(*here, "+", color=fig.INK, markersize=11, zorder=5)
-    corners = ((0, -0.02, "top"), (1, -0.02, "top"), (0.5, HEIGHT + 0.02, "bottom"))
-    for words, (px, py, side) in zip(corner_names(cut), corners, strict=True):
+    corners = ((0, -0.02, "top"), (1, -0.02, "top"), (0.5, shape.HEIGHT + 0.02, "bottom"))
+    for words, (px, py, side) in zip(shape.corner_names(cut), corners, strict=True):
         axes.text(px, py, words, ha="center", va=side, color=fig.MUTED)
     axes.set_xlim(-0.08, 1.08)
-    axes.set_ylim(-0.1, HEIGHT + 0.1)
+    axes.set_ylim(-0.1, shape.HEIGHT + 0.1)
     axes.set_aspect("equal")
     axes.grid(False)
     axes.set_axis_off()
     _bar(axes, mean, objective)
 
 
-def barycentric(cut: Slice, points: Sequence[Any]) -> np.typing.NDArray[np.float64]:
-    """(n, 3) float64: shares of the three components in what they have beyond their least amounts."""
-    amounts = np.array([[float(point[one.name]) - one.low for one in cut.inputs] for point in points]).reshape(-1, 3)
-    total = amounts.sum(axis=1, keepdims=True)
-    shares: np.typing.NDArray[np.float64] = np.where(total > 0, amounts / np.where(total > 0, total, 1), np.nan)
-    return shares
-
-
-def corner_coordinates(shares: np.typing.NDArray[np.float64]) -> tuple[Any, Any]:
-    """x and y, each (n,), in a triangle with corners (0, 0), (1, 0) and (1/2, `HEIGHT`)."""
-    return shares[:, 1] + shares[:, 2] / 2, HEIGHT * shares[:, 2]
-
-
-def corner_names(cut: Slice) -> list[str]:
-    """What each corner is: its component with the amount that it has there."""
-    most = [max(float(point[one.name]) for point in cut.points) for one in cut.inputs]
-    return [
-        f"{one.name} {text.number(amount)} {one.unit}".rstrip() for one, amount in zip(cut.inputs, most, strict=True)
-    ]
-
-
-def stretches(greyed: Any, x: Any) -> list[tuple[float, float]]:
-    """Ends of the stretches along x that are greyed, half way to the neighbours that are not."""
-    edges = np.concatenate([[x[0]], (x[1:] + x[:-1]) / 2, [x[-1]]])
-    changes = np.flatnonzero(np.diff(np.concatenate([[0], greyed.astype(int), [0]])))
-    return [(float(edges[a]), float(edges[b])) for a, b in changes.reshape(-1, 2)]
-
-
-def tip(near: Near, objective: Objective) -> str:
-    """A line about a measured point."""
-    value = _measured(near, objective)
-    return f"trial {near.trial.id}: {text.value(objective, value) if value is not None else 'not measured'}"
-
-
-def _measured(near: Near, objective: Objective) -> float | None:
-    return (near.trial.values or {}).get(objective.name)
-
-
 def _dots(axes: Axes, places: Sequence[tuple[float, float]], known: Sequence[Near], objective: Objective) -> None:
     x, y = [place[0] for place in places], [place[1] for place in places]
-    tips = [tip(near, objective) for near in known]
+    tips = [shape.tip(near, objective) for near in known]
     fig.dots(axes, x, y, tips, color=fig.ORANGE, edgecolors=fig.PAPER, linewidths=0.6, s=26, zorder=4, clip_on=False)
 
 

@@ -30,7 +30,7 @@ def test_an_excel_file_goes_out_and_comes_back(client, lab) -> None:
     wrong = client.post("/api/xlsx", content=content, headers={"content-type": "text/csv"})
     assert wrong.status_code == 415 and MEDIA_TYPE in wrong.text
     told = client.post("/api/xlsx?by=Ana&sheet=experiments", content=content, headers={"content-type": MEDIA_TYPE})
-    assert told.json() == {"recorded": [0], "known": [], "waiting": 1, "remarks": []}
+    assert told.json() == {"recorded": [0], "known": [], "waiting": 1, "remarks": [], "doubts": []}
     assert lab.trials()[0].values == {"yield": 61.5}
     for path, kind in (("/api/table.csv", "/api/csv"), ("/api/table.xlsx", "/api/xlsx")):
         table = client.get(path)
