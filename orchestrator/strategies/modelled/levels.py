@@ -1,7 +1,7 @@
 """Choices of categories that nobody has tried yet: each deserves a look while it may hold the best.
 
 A model knows nothing of a choice that was never tried, and in a pool a bound or an expected improvement prefers what is
-known to be good: of twelve ligands three were tried in twenty experiments. So every other proposal goes to a choice
+known to be good: of twelve ligands three were tried in twenty experiments. So every third proposal goes to a choice
 without a measurement, as long as there is one whose best point the model cannot rule out: what it may plausibly reach
 there, two standard deviations above what is expected, is more than the best that was measured. Which of its points is a
 matter of the acquisition function.
