@@ -404,11 +404,15 @@ def best(trials: Sequence[Trial], objective: Objective, limits: Sequence[Objecti
     ranked = [t for t in rankable(trials, (objective,)) if keeps_limits(t, limits)]
     ranked.sort(key=lambda t: _rank(t, objective))
     found: tuple[tuple[float, bool], Trial] | None = None
+    judged: list[Point] = []
     for trial in ranked:
         if found is not None and _rank(trial, objective) >= found[0]:
             break  # so are all measurements of the points that come from here on
         rank, nearest = _rank(trial, objective), trial
         if objective.name not in trial.censored:
+            if any(trial.point == point for point in judged):
+                continue
+            judged.append(trial.point)
             repeats = [t for t in ranked if t.point == trial.point and objective.name not in t.censored]
             mean, nearest = _mean_loss(repeats, objective)
             rank = mean, True
