@@ -39,6 +39,8 @@ def since_opened(directory: Path, history: History) -> list[str]:
         return _lines(f"{file} has changed, and nobody has accepted it yet:", pending_changes(load(file), directory))
     except MatloopError as error:
         return [f"{file} has changed, and nobody can go on with it: {error}"]
+    except Exception as error:  # of parts that are the user's: what is on record is shown all the same
+        return [f"{file} has changed, and nobody can go on with it: {type(error).__name__}: {error}"]
 
 
 def _lines(lead: str, changes: Sequence[Change]) -> list[str]:

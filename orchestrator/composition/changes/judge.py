@@ -60,7 +60,7 @@ def changes_since(config: Config, directory: Path, history: History, resolved: M
     from matloop.orchestrator.composition.changes.studies import changes
 
     made = builder(config, history, ArtifactStore(directory / "artifacts"))
-    spaces = {name: made.space(name) for name in config.studies if name in before["studies"]}
+    spaces = {name: made.space(name) for name in config.studies if name in (before.get("studies") or {})}
     return changes(appeared(before, resolved), resolved, config, history, spaces)
 
 

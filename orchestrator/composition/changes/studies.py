@@ -37,16 +37,17 @@ def changes(
     """
     old, new = identity(before), identity(after)
     found: list[Change] = []
-    for name in {**old["studies"], **new["studies"]}:
+    olds, news = old.get("studies") or {}, new.get("studies") or {}
+    for name in {**olds, **news}:
         inside = [trial for trial in history.of(name) if trial.state != "cancelled"]
         results = [trial for trial in inside if trial.state != "running"]
-        several = len(new["studies"]) > 1
-        if name not in new["studies"]:
+        several = len(news) > 1
+        if name not in news:
             found.append(Change(f"study `{name}` removed: its {len(results)} results stay on record"))
-        elif name not in old["studies"]:
+        elif name not in olds:
             found.append(Change(f"study `{name}` added"))
         else:
-            was, now = old["studies"][name], new["studies"][name]
+            was, now = olds[name], news[name]
             lines = [
                 *_space(was["space"], now["space"], spaces[name], results, inside),
                 *_objectives(was.get("objectives") or {}, now.get("objectives") or {}, config, name, results),
