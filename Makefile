@@ -7,6 +7,7 @@ MPICH ?= .venv-mpich
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MATLOOP_DATA ?=
+WORKERS ?= 2
 
 .PHONY: install run test test-faults test-mpi test-gpu test-all check bench peers clean
 
@@ -22,8 +23,9 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 run: $(STAMP)
 	$(BIN)/matloop run campaigns/quickstart.yaml
 
+# Two at once, a file each; WORKERS=0 runs them one after another.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # A thousand runs that are struck by a fault each, and go on; a minute of them is in `make test`. FAULTS="--kind SIGKILL"
 # and the like choose, `--only NUMBER` repeats one.
