@@ -184,7 +184,9 @@ class ActiveLearning(ModelBased):
                 return nothing_left(self.objectives)
             return self._lesson(model, self._encode(points), (), min(q, len(points)))
 
-    def _glance(self, model: Model, considered: torch.Tensor, pending: Sequence[Unanswered]) -> Lesson:
+    def _glance(self, model: Model, considered: torch.Tensor, pending: Sequence[Unanswered]) -> Lesson | None:
+        if isinstance(model, Featured):  # thousands of passes through a network, which an ask must not wait for
+            return None
         return self._lesson(model, considered[:OUTLOOK_CANDIDATES], pending, 1)
 
     def _lesson(self, model: Model, x: torch.Tensor, pending: Sequence[Unanswered], q: int) -> Lesson:
