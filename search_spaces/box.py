@@ -18,9 +18,10 @@ from matloop.search_spaces.conditions import Condition, is_uncontrolled, read_co
 from matloop.search_spaces.narrowing.parameters import around, narrowed
 from matloop.search_spaces.options import read_parameters
 from matloop.search_spaces.parameter import Parameter, suggest
+from matloop.search_spaces.recalls import Recalls
 
 
-class Box:
+class Box(Recalls):
     """Space of points that give each active parameter a value within its range.
 
     Args:
@@ -96,14 +97,6 @@ class Box:
         names = {condition.name for condition in self.conditions}
         done = {name: value for name, value in point.items() if name not in names} if names else point
         self._check(done, lambda parameter, value: parameter.check_measured(value, outside=outside))
-
-    def knows(self, point: Point) -> bool:
-        """Whether `encode` has a place for the point."""
-        try:
-            self.encode([point])
-        except InvalidPoint:
-            return False
-        return True
 
     def _check(self, point: Point, check: Callable[[Parameter, Any], None]) -> None:
         if not isinstance(point, Mapping):

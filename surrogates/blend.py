@@ -20,10 +20,7 @@ import gpytorch
 import numpy as np
 import numpy.typing as npt
 import torch
-from botorch.acquisition.objective import PosteriorTransform
-from botorch.models.model import Model
-from botorch.posteriors.gpytorch import GPyTorchPosterior
-from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
+from gpytorch.distributions import MultivariateNormal
 from linear_operator import to_linear_operator
 from linear_operator.operators import ZeroLinearOperator
 from torch import nn
@@ -34,6 +31,7 @@ from matloop.orchestrator.randomness import derive_seed
 from matloop.surrogates.checks import check_data
 from matloop.surrogates.forest import Forest, ForestModel
 from matloop.surrogates.gaussian_process.gp import GP
+from matloop.surrogates.independent import Independent
 from matloop.surrogates.milestones import milestone
 from matloop.surrogates.stacking import share_of_trees
 
@@ -113,7 +111,7 @@ class Blend:
         return self._weighed[key]
 
 
-class BlendModel(Model):
+class BlendModel(Independent):
     """Gaussian with the first two moments of the mixture of two models, in the units of y.
 
     Attributes:
@@ -136,32 +134,14 @@ class BlendModel(Model):
         """Number m of outputs."""
         return len(self.shares)
 
-    @property
-    def batch_shape(self) -> torch.Size:
-        """Empty: it is one model."""
-        return torch.Size()
-
-    def posterior(  # type: ignore[override]
-        self,
-        X: torch.Tensor,
-        output_indices: list[int] | None = None,
-        observation_noise: bool = False,
-        posterior_transform: PosteriorTransform | None = None,
-    ) -> Any:
-        """Joint posterior of the function at (b) x q x d points; with observation noise, of measurements there."""
-        outputs = range(self.num_outputs) if output_indices is None else output_indices
-        parts = [self._output(j, X, bool(observation_noise)) for j in outputs]
-        joint = parts[0] if len(parts) == 1 else MultitaskMultivariateNormal.from_independent_mvns(parts)
-        posterior = GPyTorchPosterior(joint)
-        return posterior if posterior_transform is None else posterior_transform(posterior=posterior, X=X)
-
-    def _output(self, j: int, x: torch.Tensor, measured: bool) -> MultivariateNormal:
+    def of_output(self, j: int, X: torch.Tensor, measured: bool) -> MultivariateNormal:
+        """See `Independent`."""
         process, forest = self.pairs[j]
-        smooth = process.posterior(x, observation_noise=measured)
+        smooth = process.posterior(X, observation_noise=measured)
         if not self.shares[j]:
             alone: MultivariateNormal = smooth.distribution
             return alone
-        stepped: Any = forest.posterior(x)
+        stepped: Any = forest.posterior(X)
         share, count = self.shares[j], stepped.values.shape[-3]
         gap = (stepped.mean - smooth.mean)[..., 0]  # (b, q)
         mean = smooth.mean[..., 0] + share * gap
@@ -174,9 +154,9 @@ class BlendModel(Model):
             + share * (1 - share) * gap.unsqueeze(-1) * gap.unsqueeze(-2)
         )
         if measured:
-            covariance = covariance + share * float(forest.noise[0]) ** 2 * torch.eye(x.shape[-2]).to(x)
+            covariance = covariance + share * float(forest.noise[0]) ** 2 * torch.eye(X.shape[-2]).to(X)
         scale = covariance.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None]
-        covariance = covariance + JITTER * scale * torch.eye(x.shape[-2]).to(x)
+        covariance = covariance + JITTER * scale * torch.eye(X.shape[-2]).to(X)
         return MultivariateNormal(mean, to_linear_operator(covariance))
 
     def draw_function(self) -> Any:

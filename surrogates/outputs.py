@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from botorch.acquisition.objective import PosteriorTransform
 from botorch.models.ensemble import EnsembleModel
 from botorch.models.model import Model
 from botorch.posteriors.ensemble import EnsemblePosterior
-from botorch.posteriors.gpytorch import GPyTorchPosterior
-from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
+from gpytorch.distributions import MultivariateNormal
 from torch import nn
 
 from matloop.orchestrator.protocols import ByOutput, Featured, Redrawable, Stepped, Surrogate
 from matloop.surrogates.censored import fit_censored
+from matloop.surrogates.independent import Independent
 from matloop.surrogates.measured import MeasuredEnsemble
 from matloop.surrogates.noise import fit
 
@@ -95,7 +94,7 @@ def subset(model: Model, outputs: Sequence[int]) -> Model:
     return side_by_side([model.parts[j] for j in outputs])
 
 
-class Apart(Model):
+class Apart(Independent):
     """Independent models of one output each, with a joint Gaussian posterior."""
 
     def __init__(self, parts: Sequence[Model]) -> None:
@@ -108,11 +107,6 @@ class Apart(Model):
         return len(self.parts)
 
     @property
-    def batch_shape(self) -> torch.Size:
-        """Empty: it is one model."""
-        return torch.Size()
-
-    @property
     def stepped(self) -> bool:
         """Whether any of them has steps."""
         return _stepped(self.parts)
@@ -121,19 +115,9 @@ class Apart(Model):
         """The same, with other functions where a part is a sample of them."""
         return Apart(_redrawn(self.parts, seed)).eval()
 
-    def posterior(  # type: ignore[override]
-        self,
-        X: torch.Tensor,
-        output_indices: list[int] | None = None,
-        observation_noise: bool = False,
-        posterior_transform: PosteriorTransform | None = None,
-    ) -> Any:
-        """Joint posterior of the functions at (b) x q x d points; with observation noise, of measurements there."""
-        outputs = range(self.num_outputs) if output_indices is None else output_indices
-        normals = [_normal(self.parts[j].posterior(X, observation_noise=bool(observation_noise))) for j in outputs]
-        joint = normals[0] if len(normals) == 1 else MultitaskMultivariateNormal.from_independent_mvns(normals)
-        posterior = GPyTorchPosterior(joint)
-        return posterior if posterior_transform is None else posterior_transform(posterior=posterior, X=X)
+    def of_output(self, j: int, X: torch.Tensor, measured: bool) -> MultivariateNormal:
+        """See `Independent`."""
+        return _normal(self.parts[j].posterior(X, observation_noise=measured))
 
 
 class EnsemblesApart(MeasuredEnsemble):

@@ -21,7 +21,7 @@ from matloop.surrogates.gaussian_process.gp import GP
 Array = npt.NDArray[np.float64]
 
 SHARES = np.linspace(0.02, 0.98, 49)
-"""Weights of the trees that are compared."""
+"""Weights that are compared."""
 
 FOLDS = 5
 
@@ -68,11 +68,11 @@ def share_of_trees(
     return 0.0 if earned and not surely_better(by_process, by_trees[kept], share) else share
 
 
-def weigh(by_process: Array, by_trees: Array, prior: float) -> float:
-    """Share of the trees, from (n,) held-out log densities of each."""
-    top = np.maximum(by_trees, by_process)
+def weigh(first: Array, second: Array, prior: float) -> float:
+    """Share of the second of two models, from (n,) held-out log densities under each; `prior` as above."""
+    top = np.maximum(first, second)
     weights = SHARES[:, None]
-    mixture = np.log((1 - weights) * np.exp(by_process - top) + weights * np.exp(by_trees - top)).sum(axis=1)
+    mixture = np.log((1 - weights) * np.exp(first - top) + weights * np.exp(second - top)).sum(axis=1)
     return float(SHARES[np.argmax(mixture + prior * np.log(SHARES * (1 - SHARES)))])
 
 

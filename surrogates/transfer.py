@@ -24,29 +24,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from botorch.acquisition.objective import PosteriorTransform
 from botorch.models.ensemble import EnsembleModel
 from botorch.models.model import Model
 from botorch.posteriors.ensemble import EnsemblePosterior
-from botorch.posteriors.gpytorch import GPyTorchPosterior
 from botorch.sampling.pathwise import draw_matheron_paths
-from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
+from gpytorch.distributions import MultivariateNormal
+from linear_operator import to_linear_operator
 from torch import nn
 
 from matloop.orchestrator.protocols import DrawsFunctions, Stepped, Surrogate
 from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.surrogates.checks import check_noise
+from matloop.surrogates.independent import Independent
 from matloop.surrogates.milestones import milestone
 from matloop.surrogates.noise import fit
+from matloop.surrogates.stacking import weigh
 
 Array = npt.NDArray[np.float64]
 
 FOLDS = 4
 FEWEST = 4
 """Rows from which on the two models are weighed; fewer tell nothing, and both count alike."""
-
-SHARES = np.linspace(0.02, 0.98, 49)
-"""Weights of the model with the earlier campaigns that are compared."""
 
 PRIOR = 1.0
 """Pull towards equal shares, in held-out rows for each."""
@@ -166,10 +164,7 @@ class Transferred:
                 (corrected, TransferredModel([_Output(None, self._corrected(sources, known, seed), 1.0)])),
             ):
                 found[out] = _log_density(model, held)
-        top = np.maximum(plain, corrected)
-        shares = SHARES[:, None]
-        mixture = np.log((1 - shares) * np.exp(plain - top) + shares * np.exp(corrected - top)).sum(axis=1)
-        return float(SHARES[np.argmax(mixture + PRIOR * np.log(SHARES * (1 - SHARES)))])
+        return weigh(plain, corrected, PRIOR)
 
 
 def regression(x: Array, y: Array, centre: float, spread: float) -> Array:
@@ -200,7 +195,7 @@ def regression(x: Array, y: Array, centre: float, spread: float) -> Array:
     return coefficients
 
 
-class TransferredModel(Model):
+class TransferredModel(Independent):
     """Gaussian with the first two moments of the mixture, one for each output, in the units of y.
 
     Attributes:
@@ -219,24 +214,9 @@ class TransferredModel(Model):
         """Number m of outputs."""
         return len(self._outputs)
 
-    @property
-    def batch_shape(self) -> torch.Size:
-        """Empty: it is one model."""
-        return torch.Size()
-
-    def posterior(  # type: ignore[override]
-        self,
-        X: torch.Tensor,
-        output_indices: list[int] | None = None,
-        observation_noise: bool = False,
-        posterior_transform: PosteriorTransform | None = None,
-    ) -> Any:
-        """Joint posterior of the function at (b) x q x d points; with observation noise, of measurements there."""
-        outputs = range(self.num_outputs) if output_indices is None else output_indices
-        parts = [self._outputs[j].joint(X, bool(observation_noise)) for j in outputs]
-        joint = parts[0] if len(parts) == 1 else MultitaskMultivariateNormal.from_independent_mvns(parts)
-        posterior = GPyTorchPosterior(joint)
-        return posterior if posterior_transform is None else posterior_transform(posterior=posterior, X=X)
+    def of_output(self, j: int, X: torch.Tensor, measured: bool) -> MultivariateNormal:
+        """See `Independent`."""
+        return self._outputs[j].joint(X, measured)
 
     def draw_function(self) -> Callable[[torch.Tensor], torch.Tensor]:
         """One function drawn from the mixture, by torch's generator: (n, d) -> (n, m)."""
@@ -327,7 +307,8 @@ class _Output:
         mean, covariance, noise = self._moments(x, measured)
         covariance = covariance + torch.diag_embed(noise)
         scale = covariance.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None]
-        return MultivariateNormal(mean, covariance + JITTER * scale * torch.eye(x.shape[-2]).to(x))
+        covariance = covariance + JITTER * scale * torch.eye(x.shape[-2]).to(x)
+        return MultivariateNormal(mean, to_linear_operator(covariance))
 
     def _moments(self, x: torch.Tensor, measured: bool) -> Moments:
         if self.corrected is None:

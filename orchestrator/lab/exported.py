@@ -65,15 +65,22 @@ def _table(trials: Sequence[Trial], layout: Layout) -> tuple[list[str], list[str
         names += [objective.name, spread, *singles]
         unit = f" ({objective.unit})" if objective.unit else ""
         titles += [layout.title(objective.name), layout.title(spread), *(f"{name}{unit}" for name in singles)]
-    last = [FAILED, NOTE, COST, BY, WHEN]
-    rows = [[cells.get(name) for name in (*names, *last)] for cells in (_cells(t, layout) for t in trials)]
-    return [*titles, *last], [*names, *last], rows
+    last, gone = [FAILED, NOTE, COST, BY, WHEN], former(trials, layout)
+    rows = [[cells.get(name) for name in (*names, *last, *gone)] for cells in (_cells(t, layout) for t in trials)]
+    return [*titles, *last, *(f"# {name}" for name in gone)], [*names, *last, *gone], rows
+
+
+def former(trials: Sequence[Trial], layout: Layout) -> list[str]:
+    """What was set in some of them and is no input any more; `tell` passes over its columns."""
+    known = {f.name for f in layout.fields}
+    return list(dict.fromkeys(name for trial in trials for name in trial.point if name not in known))
 
 
 def _cells(trial: Trial, layout: Layout) -> dict[str, Any]:
     cells: dict[str, Any] = {
         TRIAL: tag(trial.id, trial.proposed_at),
         **trial.point,
+        **trial.conditions,
         FAILED: _failed(trial),
         NOTE: trial.info.get("note"),
         COST: trial.cost,

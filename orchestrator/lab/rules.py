@@ -69,8 +69,7 @@ class Rules:
         seen: set[object] = set()
         taken: set[int] = set()
         for row, result in enumerate(each.plain().apart(self._conditions) for each in results):
-            again = reported.get(result.request)
-            found = self._faults(result, allow_outside, again is not None and same(again.point, result.point))
+            found = self._faults(result, allow_outside, self._is_known(result, trials, reported))
             if not found:
                 name: object = result.trial if result.trial is not None else result.request or object()
                 if name in seen:
@@ -88,6 +87,12 @@ class Rules:
                     found.append(entry)
             problems += [_in_row(row, problem) for problem in found]
         return entries, problems
+
+    def _is_known(self, result: Result, trials: Sequence[Trial], reported: Mapping[str, Trial]) -> bool:
+        """Whether the point is one on record: it was taken, or recommended, when the space was perhaps another one."""
+        number = result.trial if isinstance(result.trial, int) else -1
+        one = trials[number] if 0 <= number < len(trials) else reported.get(result.request)
+        return one is not None and any(same(point, result.point) for point in (one.point, one.planned))
 
     def _entry(
         self,

@@ -22,9 +22,10 @@ from matloop.search_spaces.experiment.product import Product
 from matloop.search_spaces.experiment.reading import read_mixture
 from matloop.search_spaces.experiment.rule import PATH, Rule
 from matloop.search_spaces.experiment.slide import Constraint
+from matloop.search_spaces.recalls import Recalls
 
 
-class Experiment:
+class Experiment(Recalls):
     """Space of points that give each parameter a value and each component of a mixture an amount.
 
     Nothing is ever listed: memory and time grow with the number of parameters, not with that of their combinations.
@@ -103,14 +104,6 @@ class Experiment:
         Such a point can be learnt from; it would not be proposed. Outside ranges and totals, if that is said.
         """
         self.product.check_measured(point, outside=outside)
-
-    def knows(self, point: Point) -> bool:
-        """Whether `encode` has a place for the point."""
-        try:
-            self.encode([point])
-        except InvalidPoint:
-            return False
-        return True
 
     def mutate(self, point: Point, rng: np.random.Generator) -> dict[str, Any]:
         """A changed copy that is allowed."""

@@ -13,9 +13,10 @@ from matloop.orchestrator.protocols import Allowed, Array, Column
 from matloop.orchestrator.trial import Point
 from matloop.search_spaces.narrowing.listed import ListedPart, around
 from matloop.search_spaces.pool import Pool
+from matloop.search_spaces.recalls import Recalls
 
 
-class Described(ABC):
+class Described(Recalls, ABC):
     """A pool with columns of its own; a subclass sets both and encodes.
 
     Attributes:
@@ -50,14 +51,6 @@ class Described(ABC):
     @abstractmethod
     def encode(self, points: Sequence[Point]) -> Array:
         """(n, d) float64."""
-
-    def knows(self, point: Point) -> bool:
-        """Whether `encode` has a place for the point."""
-        try:
-            self.encode([point])
-        except InvalidPoint:
-            return False
-        return True
 
     @staticmethod
     def _place(places: Mapping[str, int], column: str, point: Point) -> int:

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import gpytorch
 import numpy as np
 import numpy.typing as npt
 import torch
-from botorch.acquisition.objective import PosteriorTransform
-from botorch.models.model import Model
-from botorch.posteriors.gpytorch import GPyTorchPosterior
-from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
+from gpytorch.distributions import MultivariateNormal
 from linear_operator import to_linear_operator
 from linear_operator.operators import ZeroLinearOperator
 
@@ -28,6 +24,7 @@ from matloop.surrogates.gaussian_process.columns import Columns
 from matloop.surrogates.gaussian_process.covariance import Covariance
 from matloop.surrogates.gaussian_process.hyperparameters import Hyperparameters, Objective
 from matloop.surrogates.gaussian_process.identities import Identities
+from matloop.surrogates.independent import Independent
 
 Array = npt.NDArray[np.float64]
 
@@ -73,7 +70,7 @@ class Task:
         return torch.cat([(x - self.low) / self.span, self.identities(x)], dim=-1)
 
 
-class Process(Model):
+class Process(Independent):
     """Posterior in the units of y.
 
     Attributes:
@@ -103,30 +100,9 @@ class Process(Model):
         """Number m of outputs."""
         return len(self.outputs)
 
-    @property
-    def batch_shape(self) -> torch.Size:
-        """Empty: it is one model."""
-        return torch.Size()
-
-    def posterior(  # type: ignore[override]
-        self,
-        X: torch.Tensor,
-        output_indices: list[int] | None = None,
-        observation_noise: bool = False,
-        posterior_transform: PosteriorTransform | None = None,
-    ) -> Any:
-        """Joint posterior of the function at (b) x q x d points; with observation noise, of measurements there.
-
-        A new measurement is as noisy as those seen, in the mean of their variances.
-        """
-        outputs = range(self.num_outputs) if output_indices is None else output_indices
-        parts = [self._output(j, X, bool(observation_noise)) for j in outputs]
-        joint = parts[0] if len(parts) == 1 else MultitaskMultivariateNormal.from_independent_mvns(parts)
-        posterior = GPyTorchPosterior(joint)
-        return posterior if posterior_transform is None else posterior_transform(posterior=posterior, X=X)
-
-    def _output(self, j: int, x: torch.Tensor, measured: bool) -> MultivariateNormal:
-        scale, output, u = float(self.task.scale[j]), self.outputs[j], self.task.unit(x)
+    def of_output(self, j: int, X: torch.Tensor, measured: bool) -> MultivariateNormal:
+        """See `Independent`."""
+        scale, output, u = float(self.task.scale[j]), self.outputs[j], self.task.unit(X)
         if gpytorch.settings.skip_posterior_variances.on():
             mean = output.mean(u).mean(dim=0)
             covariance = ZeroLinearOperator(*mean.shape, mean.shape[-1], dtype=mean.dtype)

@@ -37,8 +37,9 @@ def write(directory: Path, history: History, file: Path, study: str | None) -> N
     found = parts(load(file_of(directory)), history, ArtifactStore(directory / "artifacts"), name)
     layout = Layout(fields_of(found.space), found.objectives)
     trials = history.of(name)
-    held = {f.name for f in layout.fields}
-    if any(trial.point.keys() - held for trial in exported.chosen(trials)):
+    gone = exported.former(exported.chosen(trials), layout)
+    set_then = [trial.point[one] for trial in trials for one in gone if one in trial.point]
+    if not all(isinstance(value, str | int | float) for value in set_then):
         raise MatloopError(
             f"what study {name!r} tries does not fit into the cells of a table; use --csv for its record"
         )
@@ -48,6 +49,7 @@ def write(directory: Path, history: History, file: Path, study: str | None) -> N
     written = len(exported.chosen(trials))
     left = len(trials) - written
     note = f"; {left} without a result of their own left out" if left else ""
+    note += f"; {', '.join(gone)}, no input any more, in columns that `tell` passes over" if gone else ""
     typer.echo(f"{text.plural(written, 'experiment')} → {file}{note}")
 
 

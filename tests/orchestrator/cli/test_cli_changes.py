@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from matloop.orchestrator.cli import main as cli
-
 LAB = """\
 name: Kiln
 studies:
@@ -40,18 +38,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     return tmp_path
-
-
-@pytest.fixture
-def matloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["matloop", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        shown = capsys.readouterr()
-        return int(caught.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 def lab(high: int, more: str = "") -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from matloop.orchestrator.cli import main as cli
 from matloop.orchestrator.lab import Lab, Result
 from matloop.orchestrator.ledger.ledger import read
 from tests.orchestrator.lab.files import furnace
@@ -46,18 +45,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", list(sys.path))
     furnace(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def matloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["matloop", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        shown = capsys.readouterr()
-        return int(caught.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 def test_recommend_fill_in_tell(folder, matloop):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 import warnings
 from pathlib import Path
 
 import pytest
 
-from matloop.orchestrator.cli import main as cli
 from matloop.orchestrator.errors import DoubtfulValue, RejectedResults
 from matloop.orchestrator.lab import Lab, Result
 
@@ -27,17 +25,6 @@ ROWS = "".join(f"{600 + 10 * i},{400 + i}\n" for i in range(6))
 
 
 @pytest.fixture
-def matloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["matloop", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return int(caught.value.code or 0), capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "with a space").mkdir()
     monkeypatch.chdir(tmp_path / "with a space")
@@ -48,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_command_in_the_message_corrects_it(folder, matloop):
     Path("t.csv").write_text(f"temperature,hardness\n{ROWS}700,412000\n", encoding="utf-8")
     assert "median" not in matloop("tell", "lab.yaml", "t.csv", "--dry-run")[1]
-    code, out = matloop("tell", "lab.yaml", "t.csv")
+    code, out, _ = matloop("tell", "lab.yaml", "t.csv")
     said = "trial 6: hardness of 412000 is 1,000 times the median of the others; if it is a slip, correct it: "
     assert code == 0 and f"caution: {said}" in out
     for words in (matloop("status", "lab.yaml")[1], _report(matloop)):
@@ -119,7 +106,7 @@ def test_four_yields_of_nothing_stop_no_screen(folder, matloop):
     Path("screen.yaml").write_text(SCREEN, encoding="utf-8")
     Path("zero.csv").write_text("temperature,loading,yield\n25,1,0\n50,5,0\n80,2,0\n100,8,0\n", encoding="utf-8")
     assert matloop("tell", "screen.yaml", "zero.csv")[0] == 0
-    code, out = matloop("recommend", "screen.yaml", "-n", 2, "--csv", "next.csv")
+    code, out, _ = matloop("recommend", "screen.yaml", "-n", 2, "--csv", "next.csv")
     assert code == 0 and "2 experiments" in out
     assert matloop("outlook", "screen.yaml")[0] == 0
     Path("hit.csv").write_text("temperature,loading,yield\n120,9,3\n", encoding="utf-8")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from matloop.orchestrator.cli import main as cli
 from matloop.orchestrator.lab import Lab
 from matloop.orchestrator.ledger.ledger import Ledger, read
 from tests.orchestrator.lab.files import furnace
@@ -41,18 +40,6 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setattr(sys, "path", list(sys.path))
     return folder
-
-
-@pytest.fixture
-def matloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["matloop", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        shown = capsys.readouterr()
-        return int(caught.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 def test_a_campaign_that_is_run(lab: Path, matloop: Run, monkeypatch: pytest.MonkeyPatch) -> None:

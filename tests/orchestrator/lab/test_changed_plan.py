@@ -354,3 +354,23 @@ def test_any_change_goes_on_or_says_what_is_missing(tmp_path_factory, before, af
             return
         for trial in proposed:
             lab.space.check(trial.point)
+
+
+def test_a_component_that_was_removed_stays_in_what_is_told_and_taken_along(tmp_path):
+    """A recommendation from before can still be answered, and the table of all results has what was set then."""
+
+    def space(*components: str) -> dict[str, Any]:
+        return {"kind": "experiment", "mixtures": {"m": {"components": list(components), "total": 10, "unit": "g"}}}
+
+    plan = Plan(tmp_path, space("a", "b", "c"))
+    plan.tell([{"a": 2.0, "b": 3.0, "c": 5.0}])
+    with plan.open(False) as lab:
+        (waiting,) = lab.recommend(1)
+    plan.write(space("a", "b"))
+    with plan.open() as lab:
+        lab.tell([Result(trial=waiting.id, values={"strength": 7.0})])
+        table = lab.export_csv()
+        titles, first, second = table.decode("utf-8-sig").splitlines()
+        assert titles.startswith("trial,a (g),b (g),strength (MPa)") and titles.endswith("# c")
+        assert first.endswith(",5.0") and float(second.rsplit(",", 1)[1]) == waiting.point["c"]
+        assert [entry.action for entry in lab.record_filled(lab.read_csv(table))] == ["known", "known"]

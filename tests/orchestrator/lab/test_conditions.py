@@ -159,3 +159,14 @@ def test_in_an_experiment_with_mixtures_and_constraints(tmp_path):
             (trial,) = lab.recommend(1, given={"humidity": humidity}, fixed={"gas": "air"})
             assert trial.point["temperature"] == pytest.approx(humidity / 2, abs=15)
             assert "humidity" not in trial.point
+
+
+def test_what_was_measured_beside_a_result_goes_along_in_a_table(tmp_path):
+    with opened(tmp_path) as lab:
+        point = {"temperature": 20.0, "gas": "air"}
+        lab.tell([Result(point=point, values={"y": 1.0}, conditions={"humidity": 41.5})])
+        table = lab.export_csv()
+    with Lab.create(tmp_path / "other", space=SPACE, objectives={"y": "maximise"}, strategy=BAYESIAN) as other:
+        other.record_filled(other.read_csv(table))
+        (trial,) = other.trials()
+        assert trial.conditions == {"humidity": 41.5} and trial.point == point

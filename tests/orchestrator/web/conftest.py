@@ -115,6 +115,20 @@ def client(visit: Callable[..., Visitor]) -> Visitor:
     return visit()
 
 
+@pytest.fixture
+def at(visit: Callable[..., Visitor]) -> Iterator[Callable[[Lab], Visitor]]:
+    """Makes visitors on the same machine of servers of any lab."""
+    visitors: list[Visitor] = []
+
+    def make(lab: Lab) -> Visitor:
+        visitors.append(Visitor(visit()._portal, lab, OPEN))
+        return visitors[-1]
+
+    yield make
+    for visitor in visitors:
+        visitor.close()
+
+
 def form_token(page: str) -> str:
     """The hidden field that forms of a page carry."""
     found = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)

@@ -9,7 +9,7 @@ import pytest
 
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.lab import Lab, Result
-from tests.orchestrator.web.conftest import OPEN, Visitor
+from tests.orchestrator.web.conftest import Visitor
 
 SPACE = {"x": {"type": "float", "low": 0, "high": 10, "unit": "h"}}
 STRATEGY = {"kind": "bayesian", "surrogate": "gp", "initial": 4, "explain": False}
@@ -29,11 +29,9 @@ def lab(tmp_path: Path) -> Lab:
 
 
 @pytest.fixture
-def client(visit, lab: Lab) -> Visitor:
+def client(at, lab: Lab) -> Visitor:
     """A visitor of its server."""
-    visitor = Visitor(visit()._portal, lab, OPEN)
-    yield visitor
-    visitor.close()
+    return at(lab)
 
 
 @pytest.fixture
@@ -111,17 +109,14 @@ OBJECTIVES = {"yield": {"direction": "maximise", "unit": "%"}, "waste": {"direct
     ],
     ids=["front", "target", "learning"],
 )
-def test_other_aims_have_an_outlook_of_their_own(visit, tmp_path, strategy, objectives, expected, asks):
+def test_other_aims_have_an_outlook_of_their_own(at, tmp_path, strategy, objectives, expected, asks):
     lab = Lab.create(tmp_path / "other", space=SPACE, objectives=objectives, strategy=strategy)
     told = [(x, {"yield": 50 + 4 * x - 0.3 * x**2, "waste": x}) for x in (0.0, 2.5, 5.0, 10.0)]
     lab.tell([Result(point={"x": x}, values={name: values[name] for name in objectives}) for x, values in told])
-    visitor = Visitor(visit()._portal, lab, OPEN)
-    try:
-        assert visitor.get("/api/outlook", params={"q": 2}).json() == lab.outlook(q=2)
-        page = visitor.get("/outlook", params={"q": "2"}).text
-        assert expected in page and (asks in page if asks else "Least gain" not in page)
-    finally:
-        visitor.close()
+    visitor = at(lab)
+    assert visitor.get("/api/outlook", params={"q": 2}).json() == lab.outlook(q=2)
+    page = visitor.get("/outlook", params={"q": "2"}).text
+    assert expected in page and (asks in page if asks else "Least gain" not in page)
 
 
 def test_it_is_described(empty):

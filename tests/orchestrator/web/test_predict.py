@@ -32,11 +32,9 @@ def lab(tmp_path: Path) -> Lab:
 
 
 @pytest.fixture
-def client(visit, lab: Lab) -> Visitor:
+def client(at, lab: Lab) -> Visitor:
     """A visitor of its server."""
-    visitor = Visitor(visit()._portal, lab, OPEN)
-    yield visitor
-    visitor.close()
+    return at(lab)
 
 
 @pytest.fixture
