@@ -1,7 +1,7 @@
 """How far to trust a process and how far trees: by the probability of data that neither was fitted to.
 
 The process is refitted without each fold of the rows, hyperparameters included: left-out densities at hyperparameters
-that saw the row claim far more than comes true (-0.75 against -2.4 nats a row on one pool of experiments). Trees are
+that saw the row claim far more than comes true. Trees are
 judged by those of them that did not see a row. The weights maximise the probability of the rows under the mixture
 (Yao, Vehtari, Simpson & Gelman, Bayesian Analysis 13 (2018) 917), with a prior for equal shares.
 """
