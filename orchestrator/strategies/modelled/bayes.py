@@ -47,11 +47,11 @@ class Task:
     """What a batch is chosen by.
 
     Attributes:
-        model: of the gains of all objectives.
+        model: of the gains of all objectives, on the scales on which it sees them.
         goal: of those that are sought.
         utility: of these.
         x: (n, d) float64, measured points.
-        y: (n, g) float64, gains of what is sought; expectations in place of gaps.
+        y: (n, g) float64, gains of what is sought, on the same scales; expectations in place of gaps.
         kept: indices of those that keep all limits.
         merit: (n,) by which points are ranked whose mutants are considered.
     """
