@@ -93,15 +93,14 @@ def find(role: str, kind: str, place: Place) -> type:
         ConfigError: no such kind, or it cannot be imported.
         MissingExtra: it needs an optional package.
     """
-    table = dict(KINDS[role])
-    table.update(
-        {point.name: point.value for point in entry_points(group=f"matloop.{role}") if point.name not in table}
-    )
-    target = table.get(kind, kind)
-    if ":" not in target:
-        raise (place / "kind").error(
-            f"unknown {role} {kind!r}; {suggest(kind, table)}, or an import path 'module:Class'"
-        )
+    target = kind if ":" in kind else KINDS[role].get(kind, "")
+    if not target:  # only then is it worth a look at every installed package
+        table = {point.name: point.value for point in entry_points(group=f"matloop.{role}")} | dict(KINDS[role])
+        target = table.get(kind, "")
+        if not target:
+            raise (place / "kind").error(
+                f"unknown {role} {kind!r}; {suggest(kind, table)}, or an import path 'module:Class'"
+            )
     module_name, _, class_name = target.partition(":")
     folder = str(place.config.folder)
     if folder not in sys.path:
