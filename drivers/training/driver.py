@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import torch
 
-from matloop.drivers.training import weights
 from matloop.drivers.training.data import Data, Split, load, rows, split
 from matloop.drivers.training.latency import latency_ms
 from matloop.drivers.training.scales import scales
@@ -19,6 +18,7 @@ from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Measurement, Objective, Trial
+from matloop.search_spaces.networks import weights
 from matloop.search_spaces.networks.graph.graphs import Graphs
 from matloop.search_spaces.networks.module import Network
 from matloop.surrogates.networks.augmentation import Augmentation, augmentation
