@@ -55,9 +55,10 @@ class Network(nn.Module):
                     values[result] = values[result][..., :height, :width]
                 case Unpack(results, argument):
                     values.update(zip(results, values[argument], strict=True))
-                case Standardise(result, argument, mean, std):
+                case Standardise(result, argument, mean, std, limit):
                     centre = self.get_buffer(mean)
-                    values[result] = (values[argument].to(centre) - centre) / self.get_buffer(std)
+                    standardised = (values[argument].to(centre) - centre) / self.get_buffer(std)
+                    values[result] = standardised if limit is None else standardised.clamp(-limit, limit)
                 case Restore(result, argument, mean, std):
                     values[result] = values[argument] * self.get_buffer(std) + self.get_buffer(mean)
         final: torch.Tensor = values[self.layout.result]

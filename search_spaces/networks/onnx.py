@@ -120,10 +120,13 @@ class Writer:
                     self.x = self._node("Concat", f"{result}_{number}_joined", *rest, axis=1)
                 case Crop(result, like):
                     self._crop(f"{result}_{number}_cut", values[result], values[like])
-                case Standardise(result, argument, mean, std):
+                case Standardise(result, argument, mean, std, limit):
                     self.x = values[argument]
                     self.x = self._node("Sub", f"{result}_centred", self._constant(mean, self.weights[mean]))
                     self.x = self._node("Div", f"{result}_scaled", self._constant(std, self.weights[std]))
+                    if limit is not None:
+                        bounds = [self._constant(f"{mean}_{side}", side * limit) for side in (-1, 1)]
+                        self.x = self._node("Clip", f"{result}_limited", *bounds)
                 case Restore(result, argument, mean, std):
                     self.x = values[argument]
                     self.x = self._node("Mul", f"{result}_unscaled", self._constant(std, self.weights[std]))

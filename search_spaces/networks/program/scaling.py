@@ -33,8 +33,8 @@ def scaled(genome: Mapping[str, Any], scales: Mapping[str, Any], *, outputs: boo
 
     Args:
         genome: of any family.
-        scales: `x_mean` and `x_std` of each channel or feature, `y_mean` and `y_std` of each output, as far as the
-            network was trained on scaled data.
+        scales: `x_mean` and `x_std` of each channel or feature, `x_limit` for what is standardised, `y_mean` and `y_std`
+            of each output, as far as the network was trained on scaled data.
         outputs: whether those of the outputs are applied too.
 
     Raises:
@@ -48,13 +48,14 @@ def scaled(genome: Mapping[str, Any], scales: Mapping[str, Any], *, outputs: boo
         _check("input channels or features", sum(one.channels for one in fed), scales, "x")
         first = 1 + max((i for i, s in enumerate(statements) if isinstance(s, Unpack)), default=-1)
         start, added = 0, list[Statement]()
+        limit = None if scales.get("x_limit") is None else float(scales["x_limit"])
         for one in fed:
             names = [f"{one.prefix}_mean", f"{one.prefix}_std"]
             for name, key, value in zip(names, ("x_mean", "x_std"), (0.0, 1.0), strict=True):
                 values[name] = scales[key][start : start + one.channels]
                 buffers.append(Buffer(name, (one.channels, *[1] * one.places), value))
             start += one.channels
-            added.append(Standardise(one.value, one.value, *names))
+            added.append(Standardise(one.value, one.value, *names, limit))
         statements[first:first] = added
     if outputs and "y_mean" in scales:
         _check("outputs", genome["outputs"], scales, "y")

@@ -76,16 +76,22 @@ class Unpack:
 
 @dataclass(frozen=True, slots=True)
 class Standardise:
-    """result = (argument - mean) / std, both buffers of the network; numbers of any type become the buffers'."""
+    """result = (argument - mean) / std, both buffers of the network; numbers of any type become the buffers'.
+
+    Attributes:
+        limit: what is further from 0 then counts as it; None for no limit.
+    """
 
     result: str
     argument: str
     mean: str
     std: str
+    limit: float | None = None
 
     def code(self) -> str:
         """As a line of Python."""
-        return f"{self.result} = ({self.argument}.to(self.{self.mean}) - self.{self.mean}) / self.{self.std}"
+        made = f"({self.argument}.to(self.{self.mean}) - self.{self.mean}) / self.{self.std}"
+        return f"{self.result} = {made if self.limit is None else f'({made}).clamp({-self.limit}, {self.limit})'}"
 
 
 @dataclass(frozen=True, slots=True)
