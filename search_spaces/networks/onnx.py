@@ -83,6 +83,8 @@ class Writer:
             channels = (-1, *[1] * (len(ports.x) - 1))
             self.x = self._node("Sub", "centred", self._constant("x_mean", scales["x_mean"], channels))
             self.x = self._node("Div", "scaled", self._constant("x_std", scales["x_std"], channels))
+        if limit := scales.get("x_limit"):
+            self.x = self._node("Clip", "cut", self._constant("least", -limit), self._constant("most", limit))
         self._follow()
         if "y_mean" in scales:
             self.x = self._node("Mul", "unscaled", self._constant("y_std", scales["y_std"], (-1,)))
@@ -165,6 +167,9 @@ class Writer:
                 weights = self._weights(name, "weight", "bias")
                 groups = part.arguments[0]
                 self.x = self._node("GroupNormalization", name, *weights, num_groups=groups, epsilon=_EPSILON)
+            case "LayerNorm":
+                weights = self._weights(name, "weight", "bias")
+                self.x = self._node("LayerNormalization", name, *weights, axis=-1, epsilon=_EPSILON)
             case "MaxPool" | "AvgPool" | "AdaptiveMaxPool" | "AdaptiveAvgPool":
                 self._pool(part, axes)
             case "Upsample":
