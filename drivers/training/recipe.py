@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from matloop.drivers.training.data import Data, Split
+from matloop.drivers.training.data import Data
 from matloop.drivers.training.scales import Scales
+from matloop.drivers.training.splits import Split
 from matloop.drivers.training.tasks import Task
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.randomness import derive_seed
