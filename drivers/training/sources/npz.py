@@ -76,8 +76,6 @@ class Npz(Options):
 
     def files(self) -> list[Path]:
         """See `Source`."""
-        if not self.path.exists():
-            raise FileNotFoundError(f"expected training data in {self.path}, found no such file; correct `data`")
         return [self.path]
 
     def learnt(self) -> dict[str, Any]:
