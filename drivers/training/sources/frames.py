@@ -69,15 +69,16 @@ def frame(given: Path | str | pd.DataFrame | Mapping[str, Any]) -> Frame:
         columns = pd.DataFrame(given)
         return Frame(columns.reset_index(drop=True), [f"row {i}" for i in columns.index], Path("the table"))
     path = Path(given)
+    packed = path.suffix.lower() in PARQUET
+    if packed:
+        _require_parquet()
     if not path.is_file():
         raise FileNotFoundError(f"expected a table in {path}, found no such file; correct `path`")
     try:
-        if path.suffix.lower() in PARQUET:
+        if packed:
             columns = pd.read_parquet(path)
             return Frame(columns, [f"{path.name}, row {i}" for i in range(len(columns))], path)
         columns = _csv(path)
-    except ImportError as error:
-        raise MissingExtra("pyarrow") from error
     except (ValueError, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
         raise ValueError(f"expected a table in {path}, CSV or Parquet, got: {error}") from error
     columns = columns.dropna(how="all")
@@ -112,6 +113,13 @@ def cells(values: pd.Series) -> list[Any]:
 
 def _objects(values: pd.Series) -> list[Any]:
     return list(values.astype(object).where(values.notna(), None))
+
+
+def _require_parquet() -> None:
+    try:
+        import pyarrow  # noqa: F401  # pandas reads with it
+    except ImportError as error:
+        raise MissingExtra("pyarrow") from error
 
 
 def _csv(path: Path) -> pd.DataFrame:

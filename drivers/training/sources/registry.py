@@ -14,16 +14,22 @@ _HERE = "matloop.drivers.training.sources"
 
 KINDS = Components(
     kinds={
+        "crystals": f"{_HERE}.crystals:Crystals",
         "formulas": f"{_HERE}.formulas:Formulas",
+        "hdf5": f"{_HERE}.stores:Hdf5",
         "images": f"{_HERE}.images:Images",
         "npz": f"{_HERE}.npz:Npz",
+        "signals": f"{_HERE}.signals:Signals",
+        "study": f"{_HERE}.study:Study",
         "table": f"{_HERE}.table:Table",
+        "volumes": f"{_HERE}.volumes:Volumes",
+        "zarr": f"{_HERE}.stores:Zarr",
     },
     function=f"{_HERE}.function:Function",
 )
 """Beside these, "module:Class" of a source, and "module:function" that returns arrays."""
 
-PATHS = ("path", "table", "masks")
+PATHS = ("path", "table", "masks", "labels")
 """Options that name files or folders."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -45,19 +46,7 @@ class Table(Options):
     def read(self) -> Data:
         """See `Source`."""
         table = frame(self.path)
-        chosen = self._chosen(table)
-        learnt = self.known["columns"] if self.known else learn(table, chosen, self.categorical or ())
-        goal, x = targets(table, self.target), encode(table, learnt)
-        keep, problems = reported(table, goal.problems, x.problems)
-        return data(
-            x.values[keep],
-            goal.y[keep],
-            path=self.path,
-            names=goal.names,
-            problems=problems,
-            known={"columns": learnt, "inputs": list(x.names)},
-            **self._rows.of(table.kept(keep)),
-        )
+        return tabulated(table, self.target, self._chosen(table), self.categorical or (), self._rows, self.known)
 
     def inputs(self, new: Any) -> New:
         """See `Source`.
@@ -87,3 +76,35 @@ class Table(Options):
         if not chosen:
             raise ValueError(f"expected columns to predict {own} from in {self.path}, got none beside {sorted(others)}")
         return chosen
+
+
+def tabulated(
+    table: Frame,
+    target: str | list[str],
+    features: Sequence[str],
+    categorical: Sequence[str],
+    rows: OfRows,
+    known: Mapping[str, Any] | None,
+) -> Data:
+    """Data of a table's rows.
+
+    Args:
+        table: with all these columns.
+        target: column, or columns, to predict.
+        features: columns to predict it from.
+        categorical: those of them whose numbers name categories.
+        rows: columns that say something of each row.
+        known: see `Options`.
+    """
+    learnt = known["columns"] if known else learn(table, features, categorical)
+    goal, x = targets(table, target), encode(table, learnt)
+    keep, problems = reported(table, goal.problems, x.problems)
+    return data(
+        x.values[keep],
+        goal.y[keep],
+        path=table.path,
+        names=goal.names,
+        problems=problems,
+        known={"columns": learnt, "inputs": list(x.names)},
+        **rows.of(table.kept(keep)),
+    )
