@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from matloop.drivers.training import weights
 from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.fills import fills
 from matloop.drivers.training.jackknife import standard_errors
@@ -31,6 +30,7 @@ from matloop.drivers.training.tasks import METRICS, Kind, Rows, Task, task
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, Refused, inside
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.trial import Measurement, Objective, Trial
+from matloop.search_spaces.networks import weights
 from matloop.search_spaces.networks.module import Network
 from matloop.surrogates.networks.augmentation import Augmentation
 from matloop.surrogates.networks.fitting import predict
