@@ -33,8 +33,8 @@ def scaled(genome: Mapping[str, Any], scales: Mapping[str, Any], *, outputs: boo
 
     Args:
         genome: of any family.
-        scales: `x_mean` and `x_std` of each channel or feature, `x_limit` for what is standardised, `y_mean` and `y_std`
-            of each output, as far as the network was trained on scaled data.
+        scales: `x_mean` and `x_std` of each channel or feature, `x_limit` for what is standardised, `y_mean` and
+            `y_std` of each output, as far as the network was trained on scaled data.
         outputs: whether those of the outputs are applied too.
 
     Raises:
@@ -55,7 +55,7 @@ def scaled(genome: Mapping[str, Any], scales: Mapping[str, Any], *, outputs: boo
                 values[name] = scales[key][start : start + one.channels]
                 buffers.append(Buffer(name, (one.channels, *[1] * one.places), value))
             start += one.channels
-            added.append(Standardise(one.value, one.value, *names, limit))
+            added.append(Standardise(one.value, one.value, names[0], names[1], limit))
         statements[first:first] = added
     if outputs and "y_mean" in scales:
         _check("outputs", genome["outputs"], scales, "y")
