@@ -17,6 +17,7 @@ COLOURS = (
 )
 """Of the classes, again from the first after the last; told apart by colour-blind people too (Okabe & Ito)."""
 
+_IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 _OPACITY = 0.45
 _DARKEST, _BRIGHTEST = 1.0, 99.0  # percentiles of an image that become black and white
 
@@ -48,8 +49,10 @@ def write(mask: Mask, folder: Path) -> list[Path]:
 
 
 def _name(text: str) -> str:
-    """An id as a path below a folder, without its suffix."""
-    parts = [part for part in Path(text).with_suffix("").parts if part not in ("..", "/", "\\")]
+    """An id as a path below a folder, without the suffix of an image."""
+    path = Path(text)
+    whole = path.with_suffix("") if path.suffix.lower() in _IMAGES else path
+    parts = [part for part in whole.parts if part not in ("..", "/", "\\")]
     return "/".join(part.replace(":", "_") for part in parts) or "image"
 
 
