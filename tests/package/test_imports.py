@@ -37,6 +37,7 @@ BELOW: dict[str, set[str]] = {
 """Rooms, and those that each may import besides itself. Base is what stands at the root of `orchestrator`."""
 
 DEFERRED = {
+    ("drivers", "ledger"): "results of another campaign are training data",
     ("loop", "hpc"): "a slow strategy is kept in a process of its own",
     ("search_spaces", "surrogates"): "a latent space loads its generator",
     ("report", "composition"): "the comparison of active learning builds surrogates again",
