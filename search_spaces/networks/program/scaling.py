@@ -50,12 +50,12 @@ def scaled(genome: Mapping[str, Any], scales: Mapping[str, Any], *, outputs: boo
         start, added = 0, list[Statement]()
         limit = None if scales.get("x_limit") is None else float(scales["x_limit"])
         for one in fed:
-            names = [f"{one.prefix}_mean", f"{one.prefix}_std"]
-            for name, key, value in zip(names, ("x_mean", "x_std"), (0.0, 1.0), strict=True):
+            mean, std = f"{one.prefix}_mean", f"{one.prefix}_std"
+            for name, key, value in ((mean, "x_mean", 0.0), (std, "x_std", 1.0)):
                 values[name] = scales[key][start : start + one.channels]
                 buffers.append(Buffer(name, (one.channels, *[1] * one.places), value))
             start += one.channels
-            added.append(Standardise(one.value, one.value, names[0], names[1], limit))
+            added.append(Standardise(one.value, one.value, mean, std, limit))
         statements[first:first] = added
     if outputs and "y_mean" in scales:
         _check("outputs", genome["outputs"], scales, "y")
