@@ -14,6 +14,7 @@ from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.fills import fills
 from matloop.drivers.training.jackknife import standard_errors
 from matloop.drivers.training.latency import latency_ms
+from matloop.drivers.training.material import Material
 from matloop.drivers.training.predictions import Predictions
 from matloop.drivers.training.recipe import Recipe, told
 from matloop.drivers.training.recipe import budget as training_budget
@@ -164,6 +165,15 @@ class Training:
         measured = self._measured()
         usual = [*list(measured)[:1], "parameters"]
         return tuple(measured[name] for name in dict.fromkeys((*usual, *self.asked)) if name in measured)
+
+    def material(self) -> Material:
+        """See `matloop.drivers.training.material.Providing`."""
+        data, parts = self.divided()
+        goal = task(self.task, data, parts.train, self.target)
+        names = data.names
+        if self.target is not None:
+            names = (self.target if isinstance(self.target, str) else names[self.target],) if names else ()
+        return Material(self.data, data, parts, goal, self.task, names, self.unit)
 
     def __call__(self, trial: Trial, inputs: Mapping[str, bytes] | None = None) -> Measurement:
         """Train the genome `trial.point`, from the trial's seed or from where the inputs say.
