@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from matloop.drivers.training import weights
 from matloop.drivers.training.data import Data, Split, load, rows, split
@@ -131,9 +132,7 @@ class Training:
             FloatingPointError: training diverged.
             ConfigError: a GPU was asked for and the worker has none.
         """
-        data = load(self.data)
-        parts = split(len(data.x), self.split, self.split_seed)
-        goal = task(self.task, data, parts.train, self.target)
+        data, parts, goal = self.bound()
         _check_fit(trial, data, goal)
         scaling = scales(data.x[parts.train])
         x = scaling.apply(data.x)
@@ -153,17 +152,50 @@ class Training:
         if result.state is not None:
             result.state.owner = owner(trial.point)
             artifacts[CHECKPOINT] = result.state.to_bytes()
-        costs = {"parameters": network.layout.parameters, "multiply_adds": network.layout.multiply_adds}
+        costs = _costs(network)
         return Measurement(
             values=_figures(goal, outputs, parts) | costs | times,
             info={**_told(result), **begun.notes, **self._yardsticks(goal, outputs["test"], parts)},
             artifacts=artifacts,
         )
 
+    def bound(self) -> tuple[Data, Split, Task]:
+        """The data, which rows are for what, and the task on them; the same for all that this driver measures.
+
+        Raises:
+            ValueError: the data are not as they should be.
+        """
+        data = load(self.data)
+        parts = split(len(data.x), self.split, self.split_seed)
+        return data, parts, task(self.task, data, parts.train, self.target)
+
+    @property
+    def fills(self) -> dict[str, Any]:
+        data, parts, goal = self.bound()
+        return {"input": list(data.x.shape[1:]), "outputs": goal.outputs, "examples": len(parts.train)}
+
+    def measured(
+        self, data: Data, parts: Split, goal: Task, outputs: Mapping[str, torch.Tensor], info: Mapping[str, Any]
+    ) -> Measurement:
+        """What anything but a network has predicted for the held-out rows, as a network's outputs are measured.
+
+        Args:
+            data: all of them.
+            parts: as `bound` gives them.
+            goal: likewise.
+            outputs: of "validation" and "test", in the form of a network's.
+            info: for the record.
+        """
+        return Measurement(
+            values=_figures(goal, outputs, parts),
+            info={**info, **self._yardsticks(goal, outputs["test"], parts)},
+            artifacts={"test_predictions": goal.side_by_side(outputs["test"], parts.test)},
+        )
+
     def _train(
         self,
         trial: Trial,
-        network: Network,
+        network: nn.Module,
         state: TrainingState | None,
         x: torch.Tensor | Graphs,
         goal: Task,
@@ -196,7 +228,7 @@ class Training:
             f"baseline_test_{first}": goal.baseline(parts.test),
         } | ({"test_by_class": by_class} if by_class else {})
 
-    def _times(self, network: Network, x: torch.Tensor | Graphs) -> dict[str, float]:
+    def _times(self, network: nn.Module, x: torch.Tensor | Graphs) -> dict[str, float]:
         if "latency_ms" not in self.asked:
             return {}
         return {"latency_ms": latency_ms(network, x[: self.latency_batch].to(self._device()))}
@@ -220,6 +252,13 @@ class Training:
 
 def _held_out(parts: Split) -> dict[str, Rows]:
     return {"validation": parts.validation, "test": parts.test}
+
+
+def _costs(network: nn.Module) -> dict[str, float]:
+    """Of a network that was not made from a genome only the parameters are counted."""
+    if isinstance(network, Network):
+        return {"parameters": network.layout.parameters, "multiply_adds": network.layout.multiply_adds}
+    return {"parameters": sum(values.numel() for values in network.parameters() if values.requires_grad)}
 
 
 def _figures(goal: Task, outputs: Mapping[str, torch.Tensor], parts: Split) -> dict[str, float]:
