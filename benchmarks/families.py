@@ -28,8 +28,9 @@ from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
 from matloop.drivers.training.crystals import convert
-from matloop.drivers.training.data import load, split
 from matloop.drivers.training.driver import Training
+from matloop.drivers.training.sources.loading import load
+from matloop.drivers.training.splits import split
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.protocols import Strategy
 from matloop.orchestrator.randomness import derive, derive_seed

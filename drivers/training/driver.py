@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
 
 from matloop.drivers.training import weights
-from matloop.drivers.training.data import Data, Split, load, rows, split
+from matloop.drivers.training.data import Data
+from matloop.drivers.training.fills import fills
 from matloop.drivers.training.latency import latency_ms
+from matloop.drivers.training.predictions import Predictions
 from matloop.drivers.training.scales import scales
+from matloop.drivers.training.sources.loading import load
+from matloop.drivers.training.sources.registry import KINDS, source
+from matloop.drivers.training.sources.source import Source
+from matloop.drivers.training.splits import Split, split
 from matloop.drivers.training.start import CHECKPOINT, owner, start
 from matloop.drivers.training.tasks import METRICS, Kind, Rows, Task, task
-from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Measurement, Objective, Trial
@@ -45,10 +52,10 @@ class Training:
     its metadata hold, as JSON under the key `matloop`, the genome and the scales.
 
     Args:
-        data: .npz with x (n, features) or (n, channels, ...), y, and optionally `names` of targets or classes; for
-            graphs as `matloop.drivers.training.graphs` saves it. y is (n,) or (n, m) for a regression, (n,) whole
-            numbers from 0 for a classification, and such numbers for every place of x, e.g. (n, height, width), for a
-            segmentation.
+        data: where they are from: a mapping with `kind` and the options of a source, see
+            `matloop.drivers.training.sources`; or the path of an .npz, for `{kind: npz, path: FILE}`. y is (n,) or
+            (n, m) for a regression, (n,) whole numbers from 0 for a classification, and such numbers for every place
+            of x, e.g. (n, height, width), for a segmentation.
         task: what the network is for.
         target: column or name of the property to predict; None for all of them, one network output each. The outputs
             of a classification or segmentation are one for each class.
@@ -72,11 +79,12 @@ class Training:
 
     repeatable = True
     accepts_inputs = True
+    components: ClassVar = {"data": KINDS}
 
     def __init__(
         self,
         *,
-        data: Path,
+        data: Path | dict[str, Any] | Source,
         task: Kind = "regression",
         target: int | str | None = None,
         epochs: int = 30,
@@ -103,7 +111,9 @@ class Training:
             raise ConfigError(
                 f"expected target: only with task: regression, got {target!r} with {task}; remove it", at="target"
             )
-        self.data, self.task, self.target, self.unit = Path(data), task, target, unit
+        with inside("data"):
+            self.data = source(data)
+        self.task, self.target, self.unit = task, target, unit
         self.epochs, self.patience = epochs, patience
         self.split, self.split_seed = (split[0], split[1], split[2]), split_seed
         self.augment, self.device, self.precision, self.threads = augment, device, precision, threads
@@ -111,10 +121,15 @@ class Training:
         self.asked = tuple(o.name for o in objectives)
 
     @property
-    def examples(self) -> int | None:
-        """Number of examples that a network is trained on, from the file's header; None if that cannot be read."""
-        n = rows(self.data)
-        return None if n is None else max(round(n * self.split[0]), 1)
+    def fills(self) -> Mapping[str, Any]:
+        """What spaces need to know of the data and of the task, see `matloop.drivers.training.fills`.
+
+        Raises:
+            ConfigError: the data are missing or not as they should be.
+        """
+        with from_data():
+            data, parts, goal = self.bound()
+            return fills(data, parts.train, goal.outputs)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -145,18 +160,15 @@ class Training:
             }
             times = self._times(network, x)
         notes = {"genome": trial.point, "scales": scaling.listed() | dict(goal.described())}
-        artifacts: dict[str, Any] = {
-            "weights": weights.pack(network.state_dict(), notes),
-            "test_predictions": goal.side_by_side(outputs["test"], parts.test),
-        }
+        artifacts: dict[str, Any] = {"weights": weights.pack(network.state_dict(), notes)}
         if result.state is not None:
             result.state.owner = owner(trial.point)
             artifacts[CHECKPOINT] = result.state.to_bytes()
-        costs = _costs(network)
-        return Measurement(
-            values=_figures(goal, outputs, parts) | costs | times,
-            info={**_told(result), **begun.notes, **self._yardsticks(goal, outputs["test"], parts)},
-            artifacts=artifacts,
+        found = self.measured(data, parts, goal, outputs, {**_told(result), **begun.notes})
+        return replace(
+            found,
+            values={**found.values, **_costs(network), **times},
+            artifacts={**artifacts, **found.artifacts},
         )
 
     def bound(self) -> tuple[Data, Split, Task]:
@@ -166,18 +178,13 @@ class Training:
             ValueError: the data are not as they should be.
         """
         data = load(self.data)
-        parts = split(len(data.x), self.split, self.split_seed)
+        parts = split(len(data), self.split, self.split_seed)
         return data, parts, task(self.task, data, parts.train, self.target)
-
-    @property
-    def fills(self) -> dict[str, Any]:
-        data, parts, goal = self.bound()
-        return {"input": list(data.x.shape[1:]), "outputs": goal.outputs, "examples": len(parts.train)}
 
     def measured(
         self, data: Data, parts: Split, goal: Task, outputs: Mapping[str, torch.Tensor], info: Mapping[str, Any]
     ) -> Measurement:
-        """What anything but a network has predicted for the held-out rows, as a network's outputs are measured.
+        """The figures of outputs for the held-out rows, be they a network's or not.
 
         Args:
             data: all of them.
@@ -186,10 +193,11 @@ class Training:
             outputs: of "validation" and "test", in the form of a network's.
             info: for the record.
         """
+        predictions = Predictions(data.ids[parts.test], *goal.side_by_side(outputs["test"], parts.test))
         return Measurement(
             values=_figures(goal, outputs, parts),
             info={**info, **self._yardsticks(goal, outputs["test"], parts)},
-            artifacts={"test_predictions": goal.side_by_side(outputs["test"], parts.test)},
+            artifacts={"test_predictions": predictions.to_bytes()},
         )
 
     def _train(
@@ -289,6 +297,15 @@ def _check_fit(trial: Trial, data: Data, goal: Task) -> None:
                 f"expected a network with {key}: {value}, as the data have it, got {got}; "
                 f"set `{key}: {value}` for the space, or choose another `data` or `target`"
             )
+
+
+@contextmanager
+def from_data() -> Iterator[None]:
+    """Let what is wrong with data be an error of the option that says where they are."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error), at="data") from error
 
 
 @contextmanager

@@ -89,14 +89,20 @@ class Place:
         return self.config.error(self.location, text)
 
 
-def find(role: str, kind: str, place: Place) -> type:
+def find(role: str, kind: str, place: Place, *, kinds: Mapping[str, str] | None = None) -> type:
     """Import the class of a kind.
+
+    Args:
+        role: what it is.
+        kind: name or import path.
+        place: where it is asked for.
+        kinds: names of this role, if it is none of `KINDS`.
 
     Raises:
         ConfigError: no such kind, or it cannot be imported.
         MissingExtra: it needs an optional package.
     """
-    table = dict(KINDS[role])
+    table = dict(KINDS[role] if kinds is None else kinds)
     table.update(
         {point.name: point.value for point in entry_points(group=f"matloop.{role}") if point.name not in table}
     )
@@ -142,7 +148,7 @@ def _import_error(kind: str, module: str, error: ImportError, place: Place) -> M
 def parameters(target: type) -> dict[str, inspect.Parameter]:
     """Keyword parameters of a constructor, annotations resolved where they can be."""
     signature = inspect.signature(target)
-    namespace = getattr(target.__init__, "__globals__", {})  # type: ignore[misc]
+    namespace = getattr(target, "__globals__", None) or getattr(target.__init__, "__globals__", {})  # type: ignore[misc]
     return {
         name: p.replace(annotation=_resolve(p.annotation, namespace))
         for name, p in signature.parameters.items()

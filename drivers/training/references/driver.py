@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from matloop.drivers.training.data import Split
 from matloop.drivers.training.driver import Training
 from matloop.drivers.training.references.estimators import Fittable, Lesson, flat
 from matloop.drivers.training.references.reference import Shape
 from matloop.drivers.training.references.registry import reference
 from matloop.drivers.training.references.space import References
 from matloop.drivers.training.references.trained import Trained
+from matloop.drivers.training.splits import Split
 from matloop.drivers.training.tasks import Rows
 from matloop.orchestrator.errors import ConfigError, Problem
 from matloop.orchestrator.randomness import derive_seed

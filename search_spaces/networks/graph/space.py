@@ -13,6 +13,9 @@ from matloop.search_spaces.networks.graph.plan import plan
 from matloop.search_spaces.networks.program.costs import Budget
 from matloop.search_spaces.networks.space import NetworkSpace
 
+_MULTIPLY_ADDS_PER_EDGE = 20_000
+_LEAST_MULTIPLY_ADDS = 2_000_000
+
 
 class GraphNetworks(NetworkSpace):
     """Space of graph genomes; `matloop.search_spaces.networks.graph.genome` describes them.
@@ -24,7 +27,8 @@ class GraphNetworks(NetworkSpace):
         max_layers: most layers of message passing.
         max_head: most dense layers after them, the output layer not counted.
         max_parameters: most trainable values.
-        max_multiply_adds: most multiplications for one graph of `nodes` and `edges`.
+        max_multiply_adds: most multiplications for one graph of `nodes` and `edges`; None for 20,000 an edge, and at
+            least 2,000,000.
         nodes: of a typical graph, to count multiplications for.
         edges: of a typical graph, each direction counted.
         genes: other choices than the usual ones, see `matloop.search_spaces.networks.grammar.vocabulary`.
@@ -43,7 +47,7 @@ class GraphNetworks(NetworkSpace):
         max_layers: int = 5,
         max_head: int = 2,
         max_parameters: int = 500_000,
-        max_multiply_adds: int = 2_000_000,
+        max_multiply_adds: int | None = None,
         nodes: int = 8,
         edges: int = 96,
         genes: dict[str, list[Any]] | None = None,
@@ -59,6 +63,8 @@ class GraphNetworks(NetworkSpace):
             max_layers=max_layers,
         )
         at_least(0, max_head=max_head)
+        if max_multiply_adds is None:
+            max_multiply_adds = max(_MULTIPLY_ADDS_PER_EDGE * edges, _LEAST_MULTIPLY_ADDS)
         values = (nodes * node_features + edges * edge_features,)
         counts = {"outputs": outputs, "nodes": nodes, "edges": edges}
         super().__init__(

@@ -79,7 +79,10 @@ def test_forms_of_the_option(text: str, seeds: int, tuned: bool, folder: Path) -
     [
         ("[rige]", "c.yaml:10:16: studies.search.reference: unknown reference 'rige'; did you mean 'ridge'? accepted"),
         ("[]", "c.yaml:10:16: studies.search.reference: list should have at least 1 item"),
-        ("{kinds: [ridge], seed: 3}", "c.yaml:10:33: studies.search.reference.seed: unknown key; did you mean 'seeds'?"),
+        (
+            "{kinds: [ridge], seed: 3}",
+            "c.yaml:10:33: studies.search.reference.seed: unknown key; did you mean 'seeds'?",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_where_the_option_stands(text: str, message: str, folder: Path) -> None:
@@ -94,7 +97,9 @@ def test_only_what_trains_networks_has_references(folder: Path) -> None:
     path.write_text(
         path.read_text().replace("{kind: training, data: data.npz, epochs: 1}", "{kind: python, path: 'm.py:f'}")
     )
-    with pytest.raises(ConfigError, match=r"c.yaml:10:16: studies.search.reference: expected the driver training.*remove `reference`"):
+    with pytest.raises(
+        ConfigError, match=r"c.yaml:10:16: studies.search.reference: expected the driver training.*remove `reference`"
+    ):
         validate(load(path))
 
 

@@ -17,6 +17,7 @@ from matloop.orchestrator.ledger.history import Event, replay
 from matloop.orchestrator.ledger.ledger import Ledger, read
 from matloop.orchestrator.trial import Answer, Proposal
 from matloop.testing.ledger import CONFIG, LedgerContract, fill
+from tests.orchestrator.ledger.strangers import as_a_stranger
 
 
 class TestLedger(LedgerContract):
@@ -155,40 +156,29 @@ ledger.commit()
     assert resource.getrlimit(resource.RLIMIT_FSIZE)  # the limit was the other process's
 
 
-def test_read_only_folder(filled, tmp_path):
-    code = f"""
-import os
-from pathlib import Path
-from matloop.orchestrator.errors import LedgerUnwritable
+def test_read_only_folder(filled, read_only_disk):
+    """What may be read is read; who may not write is told so."""
+    code = """
+from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.ledger.ledger import Ledger, read
 
 def attempt(target):
     try:
-        with Ledger.open(target, config={{}}, environment={{}}):
+        with Ledger.open(target, config={}, environment={}):
             return len(read(target).trials)
-    except LedgerUnwritable as error:
-        return error
+    except MatloopError as error:
+        return f"{type(error).__name__}: {error}"
 
-path = Path({str(filled)!r})
-attempt(Path({str(tmp_path / "other" / "ledger.db")!r}))  # imports all, which a stranger may not be allowed to
-attempt(Path("/dev/null/ledger.db"))
-if os.getuid() == 0:
-    os.setgid(65534); os.setuid(65534)
-print(len(read(path).trials))
-print(attempt(path))
-print(attempt(path.parent / "new" / "ledger.db"))
+def use(path):
+    attempt(Path("/dev/null/ledger.db"))  # not even root may
+    print(len(read(path).trials))
+    print(attempt(path))
+    print(attempt(path.parent / "new" / "ledger.db"))
 """
-    for parent in [filled.parent, *filled.parent.parents][:3]:
-        parent.chmod(0o755)
-    filled.chmod(0o644)
-    filled.parent.chmod(0o555)
-    filled.with_name("ledger.db.lock").unlink()
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
-    lines = result.stdout.splitlines()
-    filled.parent.chmod(0o755)
-    assert lines[0] == "50"
-    assert "cannot write" in lines[1] and "writable" in lines[1]
-    assert "cannot create" in lines[2]
+    there, refused, absent = as_a_stranger(code, read_only_disk(filled))
+    assert there == "50"
+    assert refused.startswith("LedgerUnwritable: cannot write") and "writable" in refused
+    assert absent.startswith("LedgerUnwritable: cannot create")
 
 
 def test_reader_while_writing(tmp_path):

@@ -8,9 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -24,23 +23,18 @@ from matloop.orchestrator.ledger import writer as ledger_writer
 from matloop.orchestrator.ledger.ledger import Ledger, read
 from matloop.orchestrator.ledger.shared import SharedLedger
 from matloop.orchestrator.trial import Answer, Proposal
+from tests.orchestrator.ledger.strangers import as_a_stranger
 
 READ = """
-import os, sys
-from pathlib import Path
 from matloop.orchestrator.errors import LedgerError
 from matloop.orchestrator.ledger.ledger import read
-try:
-    read(Path(sys.argv[1]) / "absent")
-except LedgerError:
-    pass  # all is imported now, which a stranger may not be allowed to
-if os.getuid() == 0:
-    os.setgid(65534); os.setuid(65534)
-try:
-    history = read(Path(sys.argv[1]))
-    print(len(history.trials), len(history.finished), history.damage)
-except LedgerError as error:
-    print(error)
+
+def use(path):
+    try:
+        history = read(path)
+        print(len(history.trials), len(history.finished), history.damage)
+    except LedgerError as error:
+        print(error)
 """
 
 
@@ -51,26 +45,9 @@ def add(ledger: Ledger | SharedLedger, n: int, size: int = 10) -> None:
     ledger.commit()
 
 
-@pytest.fixture
-def read_only_disk() -> Iterator[Callable[..., Path]]:
-    """Copies files to where a stranger may read them and nothing more; returns the first copy."""
-    folder = Path(tempfile.mkdtemp())  # not in `tmp_path`, which another run of pytest closes to strangers
-
-    def copied(*files: Path) -> Path:
-        for file in files:
-            shutil.copy(file, folder / file.name)
-            (folder / file.name).chmod(0o444)
-        folder.chmod(0o555)
-        return folder / files[0].name
-
-    yield copied
-    folder.chmod(0o755)
-    shutil.rmtree(folder)
-
-
 def read_as_a_stranger(path: Path) -> str:
-    done = subprocess.run([sys.executable, "-c", READ, str(path)], stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout.strip()
+    (line,) = as_a_stranger(READ, path)
+    return line.strip()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders are not read-only there")

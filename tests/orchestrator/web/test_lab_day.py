@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
 from matloop.orchestrator.ledger.ledger import read
+from tests.orchestrator.web.browsing import fits
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'dev'")
-CHROMIUM = os.environ.get("MATLOOP_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 PATIENCE_MS = 60_000
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    """Headless Chromium."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine; install it, or name it in MATLOOP_CHROMIUM")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 def visit(browser, url, **options):
@@ -203,13 +188,3 @@ def sign_in(page, token):
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_selector("#n")
     return page
-
-
-def fits(page, width):
-    """Nothing is wider than the screen, and fingers find the buttons."""
-    assert page.evaluate("document.documentElement.scrollWidth") <= width, page.url
-    heights = page.eval_on_selector_all(
-        "main button, main summary.button, main input:not([type=hidden]):not([type=checkbox]), main select",
-        "found => found.filter(e => e.offsetParent).map(e => e.getBoundingClientRect().height)",
-    )
-    assert all(height >= 44 for height in heights), (page.url, heights)

@@ -324,8 +324,8 @@ def documented():
 
 @pytest.fixture
 def folder(tmp_path):
-    """With data of 5,000 rows, in name only; three in five are for training."""
-    np.savez(tmp_path / "data.npz", x=np.zeros((5, 3, 32, 32)), y=np.zeros(5_000, dtype=np.int64))
+    """With data of 5,000 rows; three in five are for training."""
+    np.savez(tmp_path / "data.npz", x=np.zeros((5_000, 3, 32, 32), dtype=np.uint8), y=np.arange(5_000) % 10)
     return tmp_path
 
 
@@ -358,8 +358,8 @@ def test_a_wrong_gene_is_shown_where_it_stands(old, new, message, folder):
 
 
 def test_batches_follow_the_data_of_the_study(folder):
-    space = "    space: {kind: conv_network, input: [3, 32, 32]}"
-    np.savez(folder / "data.npz", x=np.zeros((5, 3, 32, 32)), y=np.zeros(50_000, dtype=np.int64))
+    space = "    space: {kind: conv_network, input: [3, 8, 8]}"
+    np.savez(folder / "data.npz", x=np.zeros((50_000, 3, 8, 8), dtype=np.uint8), y=np.arange(50_000) % 2)
     for options, batches in (("", (32, 64, 128, 256, 512)), (", examples: 100", (8, 16, 32, 64))):
         (folder / "c.yaml").write_text(CAMPAIGN.format(space=space.replace("}", options + "}")))
         (study,), _ = validate(load(folder / "c.yaml"))
