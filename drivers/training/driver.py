@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,8 @@ from matloop.drivers.training.data import Data
 from matloop.drivers.training.fills import fills
 from matloop.drivers.training.latency import latency_ms
 from matloop.drivers.training.predictions import Predictions
+from matloop.drivers.training.recipe import Recipe, told
+from matloop.drivers.training.recipe import budget as training_budget
 from matloop.drivers.training.scales import scales
 from matloop.drivers.training.sources.loading import load
 from matloop.drivers.training.sources.registry import KINDS, source
@@ -25,14 +28,12 @@ from matloop.drivers.training.start import CHECKPOINT, owner, start
 from matloop.drivers.training.tasks import METRICS, Kind, Rows, Task, task
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
 from matloop.orchestrator.options import at_least
-from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Measurement, Objective, Trial
-from matloop.search_spaces.networks.graph.graphs import Graphs
 from matloop.search_spaces.networks.module import Network
-from matloop.surrogates.networks.augmentation import Augmentation, augmentation
-from matloop.surrogates.networks.fitting import FitResult, fit, predict
+from matloop.surrogates.networks.augmentation import Augmentation
+from matloop.surrogates.networks.fitting import predict
 from matloop.surrogates.networks.precision import Precision
-from matloop.surrogates.networks.training_state import TrainingState
+from matloop.surrogates.networks.rows import Inputs, take
 
 
 class Training:
@@ -45,11 +46,11 @@ class Training:
     `cross_entropy` of a segmentation. `latency_ms`, the median time of one forward pass, is measured if it is an
     objective; being a time, it is another on every run and machine.
 
-    A trial with a fidelity below 1 is trained for that share of the epochs, on the schedule of the whole training, and
-    leaves the artifact `checkpoint`. With the input `checkpoint` a training goes on from there: on the CPU, and by the
-    same seed, to the very weights that it would have reached in one go. The input `parent_weights`, the artifact
-    `weights` of another trial, is what a mutated child starts from. That artifact is the state dict in safetensors;
-    its metadata hold, as JSON under the key `matloop`, the genome and the scales.
+    A trial with a fidelity below 1 is trained for that share of the budget, on the schedule of the whole training, and
+    leaves the artifact `checkpoint`. With the input `checkpoint` a training goes on from there: on the CPU, by the same
+    seed and unless the budget is in seconds, to the very weights that it would have reached in one go. The input
+    `parent_weights`, the artifact `weights` of another trial, is what a mutated child starts from. That artifact is the
+    state dict in safetensors; its metadata hold, as JSON under the key `matloop`, the genome and the scales.
 
     Args:
         data: where they are from: a mapping with `kind` and the options of a source, see
@@ -59,8 +60,11 @@ class Training:
         task: what the network is for.
         target: column or name of the property to predict; None for all of them, one network output each. The outputs
             of a classification or segmentation are one for each class.
-        epochs: most passes over the training part; a trial's fidelity is the share of them that it may use.
-        patience: epochs without a better validation loss before training stops.
+        budget: of one training: `{seconds: 60}`, `{steps: N}`, `{samples: N}` or `{epochs: N}`. The learning rate
+            follows it, a trial's fidelity is a share of it. Seconds begin with the evaluation, and reading data,
+            validation and the last predictions are part of them.
+        epochs: passes over the training part, short for `budget: {epochs: N}`; 30 where neither is given.
+        patience: share of the budget without a better validation loss before training stops; 1 never stops early.
         split: shares of the data to train on, to validate with (early stopping and the objective) and to test.
         split_seed: decides which rows go where, independently of the campaign and of the trial.
         augment: "roll" shifts and mirrors training images at random, "square" transposes them as well; only for
@@ -68,6 +72,7 @@ class Training:
         device: "auto" uses a GPU if the worker has one.
         precision: "auto" trains in bfloat16 on a GPU that has it, "mixed" in float16 on older ones too; the CPU
             always computes in 32 bits.
+        compiled: whether `torch.compile` is used on a GPU; worth its time in long trainings.
         threads: CPU threads for one training; small networks gain nothing from more.
         latency_batch: inputs in the forward pass that is timed.
         unit: of the target, for reports.
@@ -87,19 +92,21 @@ class Training:
         data: Path | dict[str, Any] | Source,
         task: Kind = "regression",
         target: int | str | None = None,
-        epochs: int = 30,
-        patience: int = 10,
+        budget: dict[str, float] | None = None,
+        epochs: int | None = None,
+        patience: float = 1.0,
         split: list[float] | tuple[float, float, float] = (0.6, 0.2, 0.2),
         split_seed: int = 0,
         augment: Augmentation = "none",
         device: Literal["auto", "cpu", "cuda"] = "auto",
         precision: Precision = "auto",
+        compiled: bool = False,
         threads: int = 1,
         latency_batch: int = 1,
         unit: str = "",
         objectives: tuple[Objective, ...] = (),
     ) -> None:
-        at_least(1, epochs=epochs, patience=patience, threads=threads, latency_batch=latency_batch)
+        at_least(1, threads=threads, latency_batch=latency_batch)
         if len(split) != 3 or min(split) <= 0 or sum(split) > 1 + 1e-9:
             raise ConfigError(
                 f"expected split: three shares above 0 (train, validation, test) with a sum of at most 1, got {split}",
@@ -114,9 +121,9 @@ class Training:
         with inside("data"):
             self.data = source(data)
         self.task, self.target, self.unit = task, target, unit
-        self.epochs, self.patience = epochs, patience
+        self.recipe = Recipe(training_budget(budget, epochs), patience, augment, precision, compiled, threads)
         self.split, self.split_seed = (split[0], split[1], split[2]), split_seed
-        self.augment, self.device, self.precision, self.threads = augment, device, precision, threads
+        self.device = device
         self.latency_batch = latency_batch
         self.asked = tuple(o.name for o in objectives)
 
@@ -147,24 +154,27 @@ class Training:
             FloatingPointError: training diverged.
             ConfigError: a GPU was asked for and the worker has none.
         """
+        began = time.perf_counter()
         data, parts, goal = self.bound()
         _check_fit(trial, data, goal)
-        scaling = scales(data.x[parts.train])
-        x = scaling.apply(data.x)
-        with _threads(self.threads):
+        scaling, device = scales(data.x, parts.train), self._device()
+        with self.recipe.on_threads():
             begun = start(trial, inputs or {})
             network = begun.network
-            result = self._train(trial, network, begun.state, x, goal, parts)
+            result = self.recipe.train(
+                trial, network, begun.state, data, scaling, goal, parts, device=device, began=began
+            )
             outputs = {
-                name: predict(network, x[rows].to(self._device())).cpu() for name, rows in _held_out(parts).items()
+                name: predict(network, scaling.rows(data.x, rows).to(device)).cpu()
+                for name, rows in _held_out(parts).items()
             }
-            times = self._times(network, x)
+            times = self._times(network, scaling.rows(data.x, parts.train[: self.latency_batch]))
         notes = {"genome": trial.point, "scales": scaling.listed() | dict(goal.described())}
         artifacts: dict[str, Any] = {"weights": weights.pack(network.state_dict(), notes)}
         if result.state is not None:
             result.state.owner = owner(trial.point)
             artifacts[CHECKPOINT] = result.state.to_bytes()
-        found = self.measured(data, parts, goal, outputs, {**_told(result), **begun.notes})
+        found = self.measured(data, parts, goal, outputs, {**told(result), **begun.notes})
         return replace(
             found,
             values={**found.values, **_costs(network), **times},
@@ -200,34 +210,6 @@ class Training:
             artifacts={"test_predictions": predictions.to_bytes()},
         )
 
-    def _train(
-        self,
-        trial: Trial,
-        network: nn.Module,
-        state: TrainingState | None,
-        x: torch.Tensor | Graphs,
-        goal: Task,
-        parts: Split,
-    ) -> FitResult:
-        share = 1.0 if trial.fidelity is None else trial.fidelity
-        return fit(
-            network,
-            x[parts.train],
-            goal.targets[parts.train],
-            x_validation=x[parts.validation],
-            y_validation=goal.targets[parts.validation],
-            loss=goal.loss,
-            epochs=self.epochs,
-            until=max(round(share * self.epochs), 1) if share < 1 else None,
-            state=state,
-            patience=self.patience,
-            seed=derive_seed(trial.seed, "fit"),
-            device=self._device(),
-            precision=self.precision,
-            transform=augmentation(self.augment),
-            **trial.point["training"],
-        )
-
     def _yardsticks(self, goal: Task, outputs: torch.Tensor, parts: Split) -> dict[str, Any]:
         """What a constant answer would score, and how the test error is made up of classes."""
         first, by_class = next(iter(METRICS[self.task])), goal.by_class(outputs, parts.test)
@@ -236,10 +218,11 @@ class Training:
             f"baseline_test_{first}": goal.baseline(parts.test),
         } | ({"test_by_class": by_class} if by_class else {})
 
-    def _times(self, network: nn.Module, x: torch.Tensor | Graphs) -> dict[str, float]:
+    def _times(self, network: nn.Module, x: Inputs) -> dict[str, float]:
         if "latency_ms" not in self.asked:
             return {}
-        return {"latency_ms": latency_ms(network, x[: self.latency_batch].to(self._device()))}
+        device = self._device()
+        return {"latency_ms": latency_ms(network, take(x.to(device), slice(None), device))}
 
     def _measured(self) -> dict[str, Objective]:
         """Everything that can be an objective."""
@@ -277,17 +260,6 @@ def _figures(goal: Task, outputs: Mapping[str, torch.Tensor], parts: Split) -> d
     }
 
 
-def _told(result: FitResult) -> dict[str, Any]:
-    """How the training went, as JSON holds it."""
-    curves = {"train": result.train, "validation": result.validation}
-    return {
-        "epochs": result.epochs,
-        "best_epoch": result.best_epoch,
-        "seconds": round(result.seconds, 3),
-        "history": {name: [float(f"{v:.4g}") for v in curve] for name, curve in curves.items()},
-    }
-
-
 def _check_fit(trial: Trial, data: Data, goal: Task) -> None:
     expected = {"input": list(data.x.shape[1:]), "outputs": goal.outputs}
     for key, value in expected.items():
@@ -306,13 +278,3 @@ def from_data() -> Iterator[None]:
         yield
     except (ValueError, OSError) as error:
         raise ConfigError(str(error), at="data") from error
-
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

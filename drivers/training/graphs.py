@@ -127,7 +127,11 @@ class GraphScales:
             edge_features=(graphs.edge_features - self.mean[f:]) / self.std[f:],
         )
 
-    def listed(self) -> dict[str, list[float]]:
+    def rows(self, graphs: Graphs, numbers: npt.NDArray[np.int64]) -> Graphs:
+        """Some of them as a network takes them."""
+        return self.apply(graphs[numbers])
+
+    def listed(self) -> dict[str, Any]:
         """One value for each feature, as JSON holds it."""
         return {"x_mean": self.mean.tolist(), "x_std": self.std.tolist()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,28 +11,32 @@ import torch
 
 from matloop.drivers.training.graphs import GraphScales
 from matloop.search_spaces.networks.graph.graphs import Graphs
+from matloop.surrogates.networks.rows import Inputs, Rows
 
-Values = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
 
-_VALUES = 2**22
-"""That are looked at together."""
+LIMIT = 6.0
+"""Standardised inputs beyond it, in standard deviations, count as it: a network has seen next to none of them."""
+
+_VALUES = 2**25  # that mean and deviation are computed from; rows are left out evenly where there are more
+_CHUNK = 2**20  # values at a time
 
 
 class Scales(Protocol):
     """How inputs as they were measured become inputs as a network takes them."""
 
-    def apply(self, x: Any) -> Any:
-        """Standardise."""
+    def rows(self, x: Any, numbers: Numbers) -> Inputs:
+        """Some rows of the data, standardised when they are used."""
         ...
 
-    def listed(self) -> dict[str, list[float]]:
-        """One value for each channel or feature, as JSON holds it."""
+    def listed(self) -> dict[str, Any]:
+        """Values for each channel or feature, as JSON holds them."""
         ...
 
 
-def scales(x: npt.NDArray[Any] | Graphs) -> Scales:
-    """Those of the inputs that are trained on."""
-    return GraphScales.of(x) if isinstance(x, Graphs) else ArrayScales.of(x)
+def scales(x: npt.NDArray[Any] | Graphs, train: Numbers) -> Scales:
+    """Those of the rows that are trained on."""
+    return GraphScales.of(x[train]) if isinstance(x, Graphs) else ArrayScales.of(x, train)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +47,31 @@ class ArrayScales:
         mean, std: float32, (channels, 1, ...) for inputs (n, channels, ...), (features,) for inputs (n, features).
     """
 
-    mean: Values
-    std: Values
+    mean: torch.Tensor
+    std: torch.Tensor
 
     @classmethod
-    def of(cls, x: npt.NDArray[Any]) -> ArrayScales:
-        """Those of inputs (n, channels, ...) of any rank and type, n >= 1."""
-        mean = np.zeros((1, x.shape[1], *(1 for _ in x.shape[2:])))
-        for part in _chunks(x):
-            mean += part.sum(axis=_axes(x), keepdims=True, dtype=np.float64)
-        mean /= x.size / x.shape[1]
-        variance = np.zeros_like(mean)
-        for part in _chunks(x):
-            variance += np.square(part - mean).sum(axis=_axes(x), keepdims=True)
-        std = np.sqrt(variance / (x.size / x.shape[1]))
-        return cls(mean=mean[0].astype(np.float32), std=np.where(std > 0, std, 1.0)[0].astype(np.float32))
+    def of(cls, x: npt.NDArray[Any], train: Numbers) -> ArrayScales:
+        """Those of some rows of inputs (n, channels, ...) of any rank, read a few at a time."""
+        size = max(int(np.prod(x.shape[1:])), 1)
+        rows = train[:: max(-(-len(train) * size // _VALUES), 1)]
+        step = max(_CHUNK // size, 1)
+        parts = [rows[start : start + step] for start in range(0, len(rows), step)]
+        axes, count = (0, *range(2, x.ndim)), len(rows) * size // x.shape[1]
+        mean = sum(x[part].astype(np.float64).sum(axis=axes, keepdims=True) for part in parts) / count
+        square = sum(((x[part].astype(np.float64) - mean) ** 2).sum(axis=axes, keepdims=True) for part in parts) / count
+        std = np.sqrt(square)
+        found = (mean, np.where(std > 1e-7 * np.abs(mean), std, 1.0))
+        return cls(*(torch.from_numpy(np.asarray(value[0], np.float32)) for value in found))
 
-    def apply(self, x: npt.NDArray[Any]) -> torch.Tensor:
-        """Inputs as a network takes them."""
-        return torch.from_numpy((x.astype(np.float32) - self.mean) / self.std)
+    def rows(self, x: npt.NDArray[Any], numbers: Numbers) -> Rows:
+        """Rows of inputs as they were measured, standardised batch by batch."""
+        return Rows(x, numbers, self.apply)
 
-    def listed(self) -> dict[str, list[float]]:
-        """One value for each channel, as JSON holds it."""
-        return {"x_mean": self.mean.ravel().tolist(), "x_std": self.std.ravel().tolist()}
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
+        """Inputs as a network takes them, float32 from numbers of any type."""
+        return ((x.float() - self.mean.to(x.device)) / self.std.to(x.device)).clamp(-LIMIT, LIMIT)
 
-
-def _axes(x: npt.NDArray[Any]) -> tuple[int, ...]:
-    return (0, *range(2, x.ndim))
-
-
-def _chunks(x: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
-    """Some rows at a time, so that no copy of all of them is made."""
-    rows = max(_VALUES * len(x) // max(x.size, 1), 1)
-    return (x[start : start + rows] for start in range(0, len(x), rows))
+    def listed(self) -> dict[str, Any]:
+        """Values for each channel, and the limit of what is standardised, as JSON holds them."""
+        return {"x_mean": self.mean.flatten().tolist(), "x_std": self.std.flatten().tolist(), "x_limit": LIMIT}

@@ -49,7 +49,7 @@ def start(trial: Trial, inputs: Mapping[str, bytes]) -> Start:
         state = TrainingState.from_bytes(inputs[CHECKPOINT])
         if state.owner != owner(trial.point):
             raise ValueError(f"expected a checkpoint of this very genome, got one of {state.owner}")
-        return Start(network, state, {"continued_from": state.epochs})
+        return Start(network, state, {"continued_from": state.used})
     if PARENT_WEIGHTS in inputs:
         parent, notes = weights.unpack(inputs[PARENT_WEIGHTS])
         seed = derive_seed(trial.seed, "inheritance")

@@ -6,10 +6,12 @@ mirrored and turned copies need not learn these symmetries from measurements.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 
+from matloop.search_spaces.networks.graph.graphs import Graphs
 from matloop.surrogates.networks.fitting import Transform
 
 Augmentation = Literal["none", "roll", "square"]
@@ -17,7 +19,22 @@ Augmentation = Literal["none", "roll", "square"]
 
 def augmentation(kind: Augmentation) -> Transform | None:
     """Transform of that name; None for "none"."""
-    return {"none": None, "roll": roll, "square": square}[kind]
+    move = {"none": None, "roll": roll, "square": square}[kind]
+    return None if move is None else _with_places(move)
+
+
+def _with_places(move: Callable[[torch.Tensor], torch.Tensor]) -> Transform:
+    """Labels of places go with the inputs as one more channel, so that both move alike."""
+
+    def transform(x: Any, y: torch.Tensor) -> tuple[Any, torch.Tensor]:
+        if isinstance(x, Graphs):
+            raise ValueError("expected no transform for graphs, got one; use augment: none")
+        if y.is_floating_point() or y.ndim < 2:
+            return move(x), y
+        both = move(torch.cat([x, y[:, None].to(x.dtype)], dim=1))  # exact for classes below 2²⁴
+        return both[:, :-1], both[:, -1].to(y.dtype)
+
+    return transform
 
 
 def roll(x: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from matloop.orchestrator.protocols import Rendering, Space
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.search_spaces.networks.module import build
 from matloop.surrogates.networks.augmentation import Augmentation, augmentation
+from matloop.surrogates.networks.budget import Budget
 from matloop.surrogates.networks.default_networks import DEFAULT_TRAINING, default_network
 from matloop.surrogates.networks.fitting import Transform, fit
 from matloop.surrogates.networks.model import Render
@@ -123,7 +124,7 @@ class Training:
                     network,
                     data.inputs[kept],
                     data.targets[kept],
-                    epochs=max(1, round((self.steps or STEPS) / max(1, len(kept) // batch))),
+                    budget=Budget(epochs=max(1, round((self.steps or STEPS) / max(1, len(kept) // batch)))),
                     batch=batch,
                     seed=seed,
                     device=self.device,

@@ -113,7 +113,7 @@ class ReferenceTraining:
             y[parts.validation],
             classes=classes,
             seed=derive_seed(trial.seed, "fit"),
-            threads=self.driver.threads,
+            threads=self.driver.recipe.threads,
             seconds=self._seconds(began),
         )
         fitted = made.fit(lesson, trial.point["settings"]["options"])
@@ -123,8 +123,7 @@ class ReferenceTraining:
 
     def _seconds(self, began: float) -> float | None:
         """That are left of a budget in seconds."""
-        recipe = getattr(self.driver, "recipe", None)
-        seconds = recipe.budget.seconds if recipe else None
+        seconds = self.driver.recipe.budget.seconds
         return None if seconds is None else max(seconds - (time.perf_counter() - began), 0.0)
 
     def _told(self, name: str, measurement: Measurement) -> Measurement:

@@ -57,7 +57,6 @@ class Residual(nn.Module):
         width: of all layers.
         blocks: how many.
         dropout: share in [0, 1) inside each block.
-        clip: largest distance of a standardised feature from 0; rare outliers would lead the network astray.
     """
 
     def __init__(
@@ -68,10 +67,8 @@ class Residual(nn.Module):
         width: int = 256,
         blocks: int = 2,
         dropout: float = 0.1,
-        clip: float = 6.0,
     ) -> None:
         super().__init__()
-        self.clip = clip
         self.first = nn.Linear(input[0], width)
         self.blocks = nn.ModuleList(
             nn.Sequential(
@@ -87,7 +84,7 @@ class Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(n, features) to (n, outputs)."""
-        x = self.first(x.clamp(-self.clip, self.clip))
+        x = self.first(x)
         for block in self.blocks:
             x = x + block(x)
         found: torch.Tensor = self.last(x)

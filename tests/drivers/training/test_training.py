@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -141,19 +142,36 @@ def test_the_split_depends_on_its_own_seed():
 
 
 def test_fidelity_is_the_share_of_epochs(path):
-    driver = Training(data=path, target=0, epochs=10, patience=10, device="cpu")
-    assert [driver(trial(genome(), fidelity=share)).info["epochs"] for share in (0.01, 0.5, None)] == [1, 5, 10]
+    driver = Training(data=path, target=0, epochs=10, device="cpu")
+    found = [driver(trial(genome(), fidelity=share)).info for share in (0.001, 0.5, None)]
+    assert [info["steps"] for info in found] == [1, 25, 50]
+    assert [info["used"] for info in found] == [0.02, 0.5, 1]
+
+
+def test_seconds_are_kept(path):
+    """With reading, validation and predictions; a training that continues another takes the rest."""
+    driver = Training(data=path, target=0, budget={"seconds": 1.0}, device="cpu")
+    driver(trial(genome(), fidelity=0.1))  # imports and the first use of torch
+    began = time.perf_counter()
+    half = driver(trial(genome(), fidelity=0.5))
+    middle = time.perf_counter()
+    rest = driver(trial(genome()), {"checkpoint": half.artifacts["checkpoint"]})
+    ended = time.perf_counter()
+    assert half.info["used"] == 0.5 and rest.info["used"] == 1
+    assert middle - began < 0.75 and ended - middle < 0.75  # 0.5 s each, on a machine that others use too
+    assert rest.info["steps"] > half.info["steps"] > 10
+    assert rest.info["history"]["share"][-1] == 1
 
 
 def test_rungs_equal_one_training_to_the_bit(path):
-    driver = Training(data=path, target=0, epochs=9, patience=4, device="cpu", augment="square")
+    driver = Training(data=path, target=0, epochs=9, device="cpu", augment="square")
     point = genome(layers=[layer(dropout=0.2), layer(width=16)])
     whole = driver(trial(point))
     first = driver(trial(point, fidelity=1 / 9))
     second = driver(trial(point, seed=77, fidelity=1 / 3), {"checkpoint": first.artifacts["checkpoint"]})
     last = driver(trial(point, seed=78, fidelity=1.0), {"checkpoint": second.artifacts["checkpoint"]})
     assert [m.info["epochs"] for m in (first, second)] == [1, 3]
-    assert (second.info["continued_from"], last.info["continued_from"]) == (1, 3)
+    assert (second.info["continued_from"], last.info["continued_from"]) == (1 / 9, 1 / 3)
     assert last.artifacts["weights"] == whole.artifacts["weights"]
     assert (last.values, last.info["history"]) == (whole.values, whole.info["history"])
     assert "checkpoint" not in whole.artifacts and "checkpoint" not in last.artifacts
@@ -299,6 +317,13 @@ def test_unknown_targets_are_named(path, target, message):
     [
         {"epochs": 0},
         {"patience": 0},
+        {"patience": 3},
+        {"budget": {}},
+        {"budget": {"minutes": 3}},
+        {"budget": {"seconds": 3, "steps": 10}},
+        {"budget": {"seconds": 0}},
+        {"budget": {"steps": 10.5}},
+        {"epochs": 3, "budget": {"steps": 10}},
         {"threads": 0},
         {"latency_batch": 0},
         {"task": "ranking"},
