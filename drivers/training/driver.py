@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import nn
@@ -31,6 +32,7 @@ from matloop.orchestrator.options import at_least
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.networks.module import Network
 from matloop.surrogates.networks.augmentation import Augmentation
+from matloop.surrogates.networks.budget import Budget
 from matloop.surrogates.networks.fitting import predict
 from matloop.surrogates.networks.precision import Precision
 from matloop.surrogates.networks.rows import Inputs, take
@@ -180,6 +182,12 @@ class Training:
             values={**found.values, **_costs(network), **times},
             artifacts={**artifacts, **found.artifacts},
         )
+
+    def within(self, budget: Budget) -> Self:
+        """The same driver with another budget for a training."""
+        other = copy(self)
+        other.recipe = replace(self.recipe, budget=budget)
+        return other
 
     def bound(self) -> tuple[Data, Split, Task]:
         """The data, which rows are for what, and the task on them; the same for all that this driver measures.

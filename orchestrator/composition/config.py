@@ -123,6 +123,7 @@ class ReferenceConfig(_Section):
 
     kinds: list[str | dict[str, Any]] = Field(min_length=1)
     seeds: Count = 3
+    budget: dict[str, Any] | None = None
     tuned: bool = True
 
 
@@ -275,7 +276,7 @@ def _references_of(name: str, study: StudyConfig, reference: ReferenceConfig) ->
     asked = {key: value for key, value in (study.objectives or {}).items() if key.startswith("validation_")}
     return StudyConfig(
         space={"kind": REFERENCES, "kinds": reference.kinds, "network": source, "seeds": reference.seeds},
-        driver={"kind": REFERENCES, "driver": source},
+        driver={"kind": REFERENCES, "driver": source} | ({"budget": budget} if (budget := reference.budget) else {}),
         strategy={"kind": REFERENCES, "seconds": source, "tuned": reference.tuned},
         objectives=asked or None,
         budget=BudgetConfig(failures=10**9),

@@ -24,6 +24,7 @@ from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.references import WINNER
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.networks.graph.graphs import Graphs
+from matloop.surrogates.networks.budget import Budget
 
 FEWEST_STEPS = 16
 """Of an epoch: the usual batches suit thousands of rows, and fewer rows get smaller ones."""
@@ -38,20 +39,21 @@ class ReferenceTraining:
 
     Args:
         driver: of the search.
+        budget: of each training, as the option of the driver; None for that of the search's trials.
 
     Raises:
-        ConfigError: it is none that trains networks.
+        ConfigError: it is none that trains networks, or the budget is none.
     """
 
     repeatable = True
 
-    def __init__(self, *, driver: Any) -> None:
+    def __init__(self, *, driver: Any, budget: dict[str, Any] | None = None) -> None:
         if not isinstance(driver, Training):
             raise ConfigError(
                 f"expected the driver training, whose data and budget references share, got {type(driver).__name__}; "
                 "remove `reference`"
             )
-        self.driver = driver
+        self.driver = driver if budget is None else driver.within(Budget.of(budget))
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

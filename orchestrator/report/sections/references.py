@@ -50,6 +50,11 @@ def _row(standing: Standing, study: Study) -> tuple[str, ...]:
     )
 
 
+def _budget(study: Study) -> str:
+    own = (study.config.get("reference") or {}).get("budget")
+    return "one trial" if not own else " and ".join(f"{amount:g} {kind}" for kind, amount in own.items())
+
+
 def _shown(mean: Mean | None) -> str:
     return "–" if mean is None else str(mean)
 
@@ -57,8 +62,9 @@ def _shown(mean: Mean | None) -> str:
 def _caption(found: Sequence[Standing], study: Study, objective: Objective) -> str:
     took = sum(map(seconds, study.finished))
     parts = [
-        "All were trained by the same driver, on the same rows, within the budget of one trial; an estimator may need "
-        "less. Mean and half of its 95 % interval over seeds (Student's t); which rows are tested is part of none.",
+        f"All were trained by the same driver, on the same rows, within the budget of {_budget(study)}; an estimator "
+        "may need less. Mean and half of its 95 % interval over seeds (Student's t); which rows are tested is part of "
+        "none.",
         f"The search took {text.duration(took)} of its workers for {text.plural(len(study.finished), 'trial')}.",
     ]
     if any(s.purpose == "tuned" for s in found):

@@ -74,9 +74,15 @@ def test_forms_of_the_option(text: str, seeds: int, tuned: bool, folder: Path) -
     assert (found.space["kinds"], found.space["seeds"], found.strategy["tuned"]) == (["ridge"], seeds, tuned)
 
 
+def test_they_may_have_a_budget_of_their_own(folder: Path) -> None:
+    studies, _ = validate(load(file(folder, "{kinds: [ridge], budget: {steps: 7}}")))
+    assert studies[2].driver.driver.recipe.budget.steps == 7 and studies[0].driver.recipe.budget.epochs == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("{kinds: [ridge], budget: {hours: 1}}", "studies.search.reference: expected budget: seconds, steps"),
         ("[rige]", "c.yaml:10:16: studies.search.reference: unknown reference 'rige'; did you mean 'ridge'? accepted"),
         ("[]", "c.yaml:10:16: studies.search.reference: list should have at least 1 item"),
         (
