@@ -219,7 +219,7 @@ def _log_improvement(u: Array) -> Array:
     return logarithm
 
 
-def _ranks(values: Array) -> Array:
+def _ranks(values: npt.NDArray[Any]) -> Array:
     """From 1; equals share their mean."""
     from scipy.stats import rankdata  # half a second to import, which a search begins without
 
