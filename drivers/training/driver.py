@@ -28,7 +28,7 @@ from matloop.orchestrator.options import at_least
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.networks import weights
 from matloop.search_spaces.networks.module import Network
-from matloop.surrogates.networks.augmentation import Augmentation
+from matloop.surrogates.networks.augmentation import Augment, augmentation
 from matloop.surrogates.networks.fitting import predict
 from matloop.surrogates.networks.precision import Precision
 from matloop.surrogates.networks.rows import Inputs, take
@@ -95,7 +95,7 @@ class Training:
         patience: float = 1.0,
         split: list[float] | tuple[float, float, float] = (0.6, 0.2, 0.2),
         split_seed: int = 0,
-        augment: Augmentation = "none",
+        augment: Augment = "none",
         device: Literal["auto", "cpu", "cuda"] = "auto",
         precision: Precision = "auto",
         compiled: bool = False,
@@ -119,7 +119,9 @@ class Training:
         with inside("data"):
             self.data = source(data)
         self.task, self.target, self.unit = task, target, unit
-        self.recipe = Recipe(training_budget(budget, epochs), patience, augment, precision, compiled, threads)
+        self.recipe = Recipe(
+            training_budget(budget, epochs), patience, augmentation(augment), precision, compiled, threads
+        )
         self.split, self.split_seed = (split[0], split[1], split[2]), split_seed
         self.device = device
         self.latency_batch = latency_batch
