@@ -65,8 +65,10 @@ class Training:
         patience: share of the budget without a better validation loss before training stops; 1 never stops early.
         split: shares of the data to train on, to validate with (early stopping and the objective) and to test.
         split_seed: decides which rows go where, independently of the campaign and of the trial.
-        augment: "roll" shifts and mirrors training images at random, "square" transposes them as well; only for
-            periodic images whose property does not change by it. The labels of a segmentation move along.
+        augment: random changes of training images that their property does not notice, in order, e.g.
+            `[flip, turn, {crop: 128}, {noise: 0.1}]`; see `OPERATIONS` of
+            `matloop.surrogates.networks.augmentation`. What has values at places, such as labels, moves along.
+            "roll" is short for [shift, flip], "square" for [shift, flip, turn], both for periodic images.
         device: "auto" uses a GPU if the worker has one.
         precision: "auto" trains in bfloat16 on a GPU that has it, "mixed" in float16 on older ones too; the CPU
             always computes in 32 bits.
