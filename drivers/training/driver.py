@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
+from torch import nn
 
 from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.fills import fills
@@ -34,6 +37,7 @@ from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.networks import weights
 from matloop.search_spaces.networks.module import Network
 from matloop.surrogates.networks.augmentation import Augmentation
+from matloop.surrogates.networks.budget import Budget
 from matloop.surrogates.networks.fitting import predict
 from matloop.surrogates.networks.precision import Precision
 from matloop.surrogates.networks.rows import Inputs, take
@@ -139,11 +143,12 @@ class Training:
             ConfigError: the data are missing or not as they should be.
         """
         with located("data"):
-            data = load(self.data)
+            load(self.data)
         with located("split"):
-            parts = self._parts(data)
+            self.divided()
         with located("data"):
-            return fills(data, parts.train, task(self.task, data, parts.train, self.target).outputs)
+            data, parts, goal = self.bound()
+            return fills(data, parts.train, goal.outputs)
 
     def divided(self) -> tuple[Data, Split]:
         """The data, read once in each process, and which rows are for what.
@@ -185,8 +190,7 @@ class Training:
             ConfigError: a GPU was asked for and the worker has none.
         """
         began = time.perf_counter()
-        data, parts = self.divided()
-        goal = task(self.task, data, parts.train, self.target)
+        data, parts, goal = self.bound()
         _check_fit(trial, data, goal)
         scaling, device = scales(data.x, parts.train), self._device()
         with self.recipe.on_threads():
@@ -201,20 +205,49 @@ class Training:
             }
             times = self._times(network, scaling.rows(data.x, parts.train[: self.latency_batch]))
         notes = {"genome": trial.point, "scales": scaling.listed() | dict(goal.described())}
-        artifacts: dict[str, Any] = {
-            "weights": weights.pack(network.state_dict(), notes),
-            "test_predictions": Predictions(
-                data.ids[parts.test], *goal.side_by_side(outputs["test"], parts.test)
-            ).to_bytes(),
-        }
+        artifacts: dict[str, Any] = {"weights": weights.pack(network.state_dict(), notes)}
         if result.state is not None:
             result.state.owner = owner(trial.point)
             artifacts[CHECKPOINT] = result.state.to_bytes()
-        costs = {"parameters": network.layout.parameters, "multiply_adds": network.layout.multiply_adds}
+        found = self.measured(data, parts, goal, outputs, {**told(result), **begun.notes})
+        return replace(
+            found,
+            values={**found.values, **_costs(network), **times},
+            artifacts={**artifacts, **found.artifacts},
+        )
+
+    def within(self, budget: Budget) -> Self:
+        """The same driver with another budget for a training."""
+        other = copy(self)
+        other.recipe = replace(self.recipe, budget=budget)
+        return other
+
+    def bound(self) -> tuple[Data, Split, Task]:
+        """The data, which rows are for what, and the task on them; the same for all that this driver measures.
+
+        Raises:
+            ValueError: the data are not as they should be.
+        """
+        data, parts = self.divided()
+        return data, parts, task(self.task, data, parts.train, self.target)
+
+    def measured(
+        self, data: Data, parts: Split, goal: Task, outputs: Mapping[str, torch.Tensor], info: Mapping[str, Any]
+    ) -> Measurement:
+        """The figures of outputs for the held-out rows, be they a network's or not.
+
+        Args:
+            data: all of them.
+            parts: as `bound` gives them.
+            goal: likewise.
+            outputs: of "validation" and "test", in the form of a network's.
+            info: for the record.
+        """
+        predictions = Predictions(data.ids[parts.test], *goal.side_by_side(outputs["test"], parts.test))
         return Measurement(
-            values=_figures(goal, outputs, parts) | costs | times,
-            info={**told(result), **begun.notes, **self._yardsticks(goal, outputs["test"], data, parts)},
-            artifacts=artifacts,
+            values=_figures(goal, outputs, parts),
+            info={**info, **self._yardsticks(goal, outputs["test"], data, parts)},
+            artifacts={"test_predictions": predictions.to_bytes()},
         )
 
     def _yardsticks(self, goal: Task, outputs: torch.Tensor, data: Data, parts: Split) -> dict[str, Any]:
@@ -229,7 +262,7 @@ class Training:
             "rows": dict(zip(PARTS, map(len, parts), strict=True)),
         } | ({"test_by_class": by_class} if by_class else {})
 
-    def _times(self, network: Network, x: Inputs) -> dict[str, float]:
+    def _times(self, network: nn.Module, x: Inputs) -> dict[str, float]:
         if "latency_ms" not in self.asked:
             return {}
         device = self._device()
@@ -254,6 +287,13 @@ class Training:
 
 def _held_out(parts: Split) -> dict[str, Rows]:
     return {"validation": parts.validation, "test": parts.test}
+
+
+def _costs(network: nn.Module) -> dict[str, float]:
+    """Of a network that was not made from a genome only the parameters are counted."""
+    if isinstance(network, Network):
+        return {"parameters": network.layout.parameters, "multiply_adds": network.layout.multiply_adds}
+    return {"parameters": sum(values.numel() for values in network.parameters() if values.requires_grad)}
 
 
 def _figures(goal: Task, outputs: Mapping[str, torch.Tensor], parts: Split) -> dict[str, float]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from matloop.drivers.training.data import Data
 from matloop.drivers.training.scales import Scales
@@ -17,7 +18,6 @@ from matloop.drivers.training.tasks import Task
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Trial
-from matloop.search_spaces.networks.module import Network
 from matloop.surrogates.networks.augmentation import Augmentation, augmentation
 from matloop.surrogates.networks.budget import Budget
 from matloop.surrogates.networks.fitting import FitResult, fit
@@ -59,7 +59,7 @@ class Recipe:
     def train(
         self,
         trial: Trial,
-        network: Network,
+        network: nn.Module,
         state: TrainingState | None,
         data: Data,
         scaling: Scales,

@@ -28,6 +28,11 @@ class WithTest(Options):
     first: Source
     test: Source
 
+    @property
+    def shared(self) -> bool:  # type: ignore[override]
+        """See `Options`."""
+        return all(isinstance(source, Options) and source.shared for source in (self.first, self.test))
+
     def read(self) -> Data:
         """See `Source`.
 

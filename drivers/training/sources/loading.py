@@ -1,13 +1,16 @@
-"""Data of a source, read once in each process for as long as its files do not change."""
+"""Data of a source, read once on each machine for as long as its files do not change."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
+from matloop.drivers.training import cache
 from matloop.drivers.training.data import Data
 from matloop.drivers.training.sources.registry import source as source_of
 from matloop.drivers.training.sources.source import Options, Source
@@ -31,7 +34,7 @@ class _Keyed:
 
     def __init__(self, source: Options, state: object) -> None:
         self.source = source
-        self.key = (json.dumps({"kind": source.name, **source.stated()}, sort_keys=True), state)
+        self.key: tuple[str, object] = (json.dumps({"kind": source.name, **source.stated()}, sort_keys=True), state)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -42,7 +45,29 @@ class _Keyed:
 
 @lru_cache(maxsize=2)
 def _load(keyed: _Keyed) -> Data:
-    return cast(Source, keyed.source).read()
+    source = cast(Source, keyed.source)
+    if not keyed.source.shared:
+        return source.read()
+    name = cache.key(keyed.key[0], source.files())
+    if (found := cache.saved(name)) is not None:
+        return found
+    try:
+        with cache.lock(name):  # one reads, the others wait
+            return cache.saved(name) or _read(source, name)
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        return source.read()  # the cache is out of reach
+
+
+def _read(source: Source, name: str) -> Data:
+    began = time.perf_counter()
+    data = source.read()
+    if not cache.pays(data, time.perf_counter() - began):
+        return data
+    with suppress(OSError):  # a full disk
+        cache.save(name, data)
+    return cache.saved(name) or data
 
 
 def _state(source: Options) -> tuple[tuple[str, int, int], ...]:
