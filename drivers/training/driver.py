@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import nn
 
-from matloop.drivers.training import weights
 from matloop.drivers.training.data import Data
 from matloop.drivers.training.fills import fills
 from matloop.drivers.training.latency import latency_ms
@@ -30,6 +29,7 @@ from matloop.drivers.training.tasks import METRICS, Kind, Rows, Task, task
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.trial import Measurement, Objective, Trial
+from matloop.search_spaces.networks import weights
 from matloop.search_spaces.networks.module import Network
 from matloop.surrogates.networks.augmentation import Augmentation
 from matloop.surrogates.networks.budget import Budget

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from matloop.drivers.training import weights
 from matloop.drivers.training.references.trained import make
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.orchestrator.trial import Point, Trial
+from matloop.search_spaces.networks import weights
 from matloop.search_spaces.networks.inheritance import inherit
 from matloop.search_spaces.networks.module import Network, build
 from matloop.surrogates.networks.training_state import TrainingState
@@ -52,6 +52,8 @@ def start(trial: Trial, inputs: Mapping[str, bytes]) -> Start:
         return Start(network, state, {"continued_from": state.used})
     if PARENT_WEIGHTS in inputs:
         parent, notes = weights.unpack(inputs[PARENT_WEIGHTS])
+        if "genome" not in notes:
+            raise ValueError(f"expected {PARENT_WEIGHTS} with the genome of their network, got weights without notes")
         seed = derive_seed(trial.seed, "inheritance")
         assert isinstance(network, Network), "only genomes have parents"
         heritage = inherit(notes["genome"], parent, trial.point, network, seed=seed)

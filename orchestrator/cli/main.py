@@ -272,6 +272,9 @@ def export(
         Path | None,
         typer.Option("--network", help="Write the best networks: weights, torch source, ONNX.", metavar="DIR"),
     ] = None,
+    trial: Annotated[
+        int | None, typer.Option("--trial", help="Not the best network, but the one of this trial.", metavar="N", min=0)
+    ] = None,
     study: Annotated[str | None, typer.Option("--study", help="Only this study.", metavar="NAME")] = None,
 ) -> None:
     """Write a campaign's trials or its best networks for other programs."""
@@ -297,7 +300,7 @@ def export(
         names = formats.to_optuna(history, optuna, study)
         typer.echo(f"Optuna studies {', '.join(names)} → {optuna}")
     if network is not None:
-        done = networks.export(history, ArtifactStore(directory / "artifacts"), network, study)
+        done = networks.export(history, ArtifactStore(directory / "artifacts"), network, study, trial)
         typer.echo(f"network of trial {done.best.id} ({done.best.study}) → {network}")
         if done.front:
             typer.echo(f"{len(done.front)} networks of the Pareto front → {network / 'front'}")
