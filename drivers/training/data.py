@@ -13,7 +13,7 @@ import numpy.typing as npt
 from matloop.search_spaces.networks.graph.graphs import Graphs
 
 PARTS = ("train", "validation", "test")
-"""What a row may be for."""
+"""What a row may be for; "" where that is left to `split`."""
 
 Array = npt.NDArray[Any]
 
@@ -27,7 +27,7 @@ class Data:
         y: (n, ...) integers where whole numbers or classes were given, else floating-point numbers.
         ids: (n,) str, different ones; what a row is called in the source.
         groups: (n,) int64, equal for rows that belong together (a specimen, a micrograph, a formula); None if unknown.
-        parts: (n,) str, one of `PARTS` each, where the source decides what a row is for; else None.
+        parts: (n,) str, one of `PARTS` or "" each, where the source decides what a row is for; else None.
         time: (n,) float64, when a row was measured, in any unit; None if unknown.
         names: of the targets or the classes; empty if the source has none.
         problems: rows that were left out, each with file, row and reason; and what else is worth knowing.
@@ -139,7 +139,7 @@ def _ids(ids: Sequence[Any] | Array | None, n: int, path: Path) -> npt.NDArray[n
 
 def _parts(parts: Array, path: Path) -> npt.NDArray[np.str_]:
     found = parts.astype(np.str_)
-    if unknown := sorted({*found.tolist()} - {*PARTS}):
+    if unknown := sorted({*found.tolist()} - {*PARTS, ""}):
         raise ValueError(f"expected parts in {path} to be {', '.join(PARTS)}, got {unknown[:5]}")
     return found
 

@@ -13,20 +13,25 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import nn
 
-from matloop.drivers.training.data import Data
+from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.fills import fills
+from matloop.drivers.training.jackknife import standard_errors
 from matloop.drivers.training.latency import latency_ms
+from matloop.drivers.training.material import Material
 from matloop.drivers.training.predictions import Predictions
 from matloop.drivers.training.recipe import Recipe, told
 from matloop.drivers.training.recipe import budget as training_budget
 from matloop.drivers.training.scales import scales
+from matloop.drivers.training.sources.joined import WithTest
 from matloop.drivers.training.sources.loading import load
-from matloop.drivers.training.sources.registry import KINDS, source
+from matloop.drivers.training.sources.registry import KINDS as SOURCES
+from matloop.drivers.training.sources.registry import source
 from matloop.drivers.training.sources.source import Source
-from matloop.drivers.training.splits import Split, split
+from matloop.drivers.training.splits import KINDS as SPLITS
+from matloop.drivers.training.splits import USUAL, Split, Splitting, splitting
 from matloop.drivers.training.start import CHECKPOINT, owner, start
 from matloop.drivers.training.tasks import METRICS, Kind, Rows, Task, task
-from matloop.orchestrator.errors import ConfigError, InvalidPoint, inside
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, Refused, inside
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.networks import weights
@@ -67,7 +72,9 @@ class Training:
             validation and the last predictions are part of them.
         epochs: passes over the training part, short for `budget: {epochs: N}`; 30 where neither is given.
         patience: share of the budget without a better validation loss before training stops; 1 never stops early.
-        split: shares of the data to train on, to validate with (early stopping and the objective) and to test.
+        split: how the data are divided: a mapping with `kind` and options, see `matloop.drivers.training.splits`; or
+            shares to train on, to validate with (early stopping and the objective) and to test, for
+            `{kind: auto, shares: SHARES}`. By default rows of one group stay together, and classes keep their shares.
         split_seed: decides which rows go where, independently of the campaign and of the trial.
         augment: "roll" shifts and mirrors training images at random, "square" transposes them as well; only for
             periodic images whose property does not change by it. The labels of a segmentation move along.
@@ -86,7 +93,7 @@ class Training:
 
     repeatable = True
     accepts_inputs = True
-    components: ClassVar = {"data": KINDS}
+    components: ClassVar = {"data": SOURCES, "split": SPLITS}
 
     def __init__(
         self,
@@ -97,7 +104,7 @@ class Training:
         budget: dict[str, float] | None = None,
         epochs: int | None = None,
         patience: float = 1.0,
-        split: list[float] | tuple[float, float, float] = (0.6, 0.2, 0.2),
+        split: list[float] | tuple[float, ...] | dict[str, Any] | Splitting = USUAL,
         split_seed: int = 0,
         augment: Augmentation = "none",
         device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -109,11 +116,6 @@ class Training:
         objectives: tuple[Objective, ...] = (),
     ) -> None:
         at_least(1, threads=threads, latency_batch=latency_batch)
-        if len(split) != 3 or min(split) <= 0 or sum(split) > 1 + 1e-9:
-            raise ConfigError(
-                f"expected split: three shares above 0 (train, validation, test) with a sum of at most 1, got {split}",
-                at="split",
-            )
         if task not in METRICS:
             raise ConfigError(f"expected task: one of {list(METRICS)}, got {task!r}", at="task")
         if target is not None and task != "regression":
@@ -122,9 +124,13 @@ class Training:
             )
         with inside("data"):
             self.data = source(data)
+        with inside("split"):
+            self.split = splitting(split)
+        if self.split.test is not None:
+            self.data = WithTest(first=self.data, test=self.split.test)
         self.task, self.target, self.unit = task, target, unit
         self.recipe = Recipe(training_budget(budget, epochs), patience, augment, precision, compiled, threads)
-        self.split, self.split_seed = (split[0], split[1], split[2]), split_seed
+        self.split_seed = split_seed
         self.device = device
         self.latency_batch = latency_batch
         self.asked = tuple(o.name for o in objectives)
@@ -136,9 +142,27 @@ class Training:
         Raises:
             ConfigError: the data are missing or not as they should be.
         """
-        with from_data():
+        with located("data"):
+            load(self.data)
+        with located("split"):
+            self.divided()
+        with located("data"):
             data, parts, goal = self.bound()
             return fills(data, parts.train, goal.outputs)
+
+    def divided(self) -> tuple[Data, Split]:
+        """The data, read once in each process, and which rows are for what.
+
+        Raises:
+            ValueError: the data are not as they should be, or cannot be divided so.
+            OSError: there is no such file.
+        """
+        data = load(self.data)
+        return data, self._parts(data)
+
+    def _parts(self, data: Data) -> Split:
+        classes = data.y if self.task == "classification" and data.y.ndim == 1 else None
+        return self.split.split(data, classes, self.split_seed)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -146,6 +170,15 @@ class Training:
         measured = self._measured()
         usual = [*list(measured)[:1], "parameters"]
         return tuple(measured[name] for name in dict.fromkeys((*usual, *self.asked)) if name in measured)
+
+    def material(self) -> Material:
+        """See `matloop.drivers.training.material.Providing`."""
+        data, parts = self.divided()
+        goal = task(self.task, data, parts.train, self.target)
+        names = data.names
+        if self.target is not None:
+            names = (self.target if isinstance(self.target, str) else names[self.target],) if names else ()
+        return Material(self.data, data, parts, goal, self.task, names, self.unit)
 
     def __call__(self, trial: Trial, inputs: Mapping[str, bytes] | None = None) -> Measurement:
         """Train the genome `trial.point`, from the trial's seed or from where the inputs say.
@@ -195,8 +228,7 @@ class Training:
         Raises:
             ValueError: the data are not as they should be.
         """
-        data = load(self.data)
-        parts = split(len(data), self.split, self.split_seed)
+        data, parts = self.divided()
         return data, parts, task(self.task, data, parts.train, self.target)
 
     def measured(
@@ -214,16 +246,20 @@ class Training:
         predictions = Predictions(data.ids[parts.test], *goal.side_by_side(outputs["test"], parts.test))
         return Measurement(
             values=_figures(goal, outputs, parts),
-            info={**info, **self._yardsticks(goal, outputs["test"], parts)},
+            info={**info, **self._yardsticks(goal, outputs["test"], data, parts)},
             artifacts={"test_predictions": predictions.to_bytes()},
         )
 
-    def _yardsticks(self, goal: Task, outputs: torch.Tensor, parts: Split) -> dict[str, Any]:
-        """What a constant answer would score, and how the test error is made up of classes."""
+    def _yardsticks(self, goal: Task, outputs: torch.Tensor, data: Data, parts: Split) -> dict[str, Any]:
+        """What a constant answer would score, how sure the test figures are, and how they are made up of classes."""
         first, by_class = next(iter(METRICS[self.task])), goal.by_class(outputs, parts.test)
+        groups = None if data.groups is None else data.groups[parts.test]
+        errors = standard_errors(lambda k: goal.measure(outputs[k], parts.test[k]), groups, len(parts.test))
         return {
             f"baseline_{first}": goal.baseline(parts.validation),
             f"baseline_test_{first}": goal.baseline(parts.test),
+            "test_standard_errors": {name: float(f"{value:.4g}") for name, value in errors.items()},
+            "rows": dict(zip(PARTS, map(len, parts), strict=True)),
         } | ({"test_by_class": by_class} if by_class else {})
 
     def _times(self, network: nn.Module, x: Inputs) -> dict[str, float]:
@@ -280,9 +316,11 @@ def _check_fit(trial: Trial, data: Data, goal: Task) -> None:
 
 
 @contextmanager
-def from_data() -> Iterator[None]:
-    """Let what is wrong with data be an error of the option that says where they are."""
+def located(option: str) -> Iterator[None]:
+    """Let what is wrong with data be an error of the option that names them."""
     try:
         yield
+    except Refused as error:
+        raise ConfigError(problems=[problem.inside(option) for problem in error.problems]) from error
     except (ValueError, OSError) as error:
-        raise ConfigError(str(error), at="data") from error
+        raise ConfigError(str(error), at=option) from error

@@ -385,6 +385,17 @@ def surrogate_for(
     return parts.surrogate(study), parts.space(study)
 
 
+def driver_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> Driver:
+    """A study's driver, built again from what the ledger recorded.
+
+    Raises:
+        ConfigError: something that the campaign needs is gone.
+        MissingExtra: an optional package is no longer installed.
+    """
+    path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
+    return builder(Config.from_record(recorded, path), history, store).driver(study)
+
+
 def strategy_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> tuple[Any, Space]:
     """A study's strategy, told all that is on record, and its space, built again from what the ledger recorded.
 

@@ -20,6 +20,7 @@ from matloop.orchestrator.protocols.drivers import (
 )
 from matloop.orchestrator.protocols.executors import WithGrace, WithQueue, WithSlots
 from matloop.orchestrator.protocols.spaces import (
+    Advising,
     Allowed,
     Array,
     Between,
@@ -70,6 +71,7 @@ from matloop.orchestrator.protocols.surrogates import (
 )
 
 __all__ = [
+    "Advising",
     "Allowed",
     "Array",
     "AsksWithin",

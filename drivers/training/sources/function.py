@@ -31,6 +31,7 @@ class Function(Options):
     """
 
     kind: ClassVar[str] = "function"
+    shared: ClassVar[bool] = False  # nobody knows what else it reads
     function: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
 

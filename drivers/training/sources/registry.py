@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from matloop.drivers.training.components import made
 from matloop.drivers.training.sources.source import Source
-from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.options import Components
+
+_HERE = "matloop.drivers.training.sources"
 
 KINDS = Components(
     kinds={
-        "npz": "matloop.drivers.training.sources.npz:Npz",
+        "crystals": f"{_HERE}.crystals:Crystals",
+        "formulas": f"{_HERE}.formulas:Formulas",
+        "hdf5": f"{_HERE}.stores:Hdf5",
+        "images": f"{_HERE}.images:Images",
+        "npz": f"{_HERE}.npz:Npz",
+        "signals": f"{_HERE}.signals:Signals",
+        "study": f"{_HERE}.study:Study",
+        "table": f"{_HERE}.table:Table",
+        "volumes": f"{_HERE}.volumes:Volumes",
+        "zarr": f"{_HERE}.stores:Zarr",
     },
-    function="matloop.drivers.training.sources.function:Function",
+    function=f"{_HERE}.function:Function",
 )
 """Beside these, "module:Class" of a source, and "module:function" that returns arrays."""
+
+PATHS = ("path", "table", "masks", "labels")
+"""Options that name files or folders."""
 
 
 def source(given: Path | str | Mapping[str, Any] | Source) -> Source:
@@ -28,10 +40,12 @@ def source(given: Path | str | Mapping[str, Any] | Source) -> Source:
         ConfigError: no such kind, or options that it does not have.
     """
     if isinstance(given, Path | str):
-        given = {"kind": "npz", "path": Path(given)}
-    if isinstance(given, Mapping):
-        return _made(dict(given))
-    return given
+        given = {"kind": "npz", "path": given}
+    if not isinstance(given, Mapping):
+        return given
+    paths = {name: Path(given[name]) for name in PATHS if isinstance(given.get(name), str)}
+    known = given.get("kind") in KINDS.kinds
+    return cast(Source, made("source", KINDS, {**given, **(paths if known else {})}))
 
 
 def source_from(settings: Mapping[str, Any]) -> Source:
@@ -40,33 +54,4 @@ def source_from(settings: Mapping[str, Any]) -> Source:
     Raises:
         ConfigError: they are of no source.
     """
-    return _made(dict(settings))
-
-
-def _made(options: dict[str, Any]) -> Source:
-    kind = options.pop("kind", None)
-    if not isinstance(kind, str):
-        raise ConfigError(f"expected `kind:` with the data, one of {', '.join(KINDS.kinds)}, got {kind!r}", at="kind")
-    target = _imported(kind)
-    if not inspect.isclass(target):
-        options.pop("known", None)
-        return cast(Source, _imported(KINDS.function)(function=kind, arguments=options))
-    try:
-        inspect.signature(target).bind(**options)
-    except TypeError as error:
-        raise ConfigError(f"expected options of the source {kind!r}, got {sorted(options)}: {error}") from error
-    paths = {name: Path(value) for name, value in options.items() if name == "path" and isinstance(value, str)}
-    return cast(Source, target(**options | paths))
-
-
-def _imported(kind: str) -> Any:
-    path = KINDS.kinds.get(kind, kind)
-    module, _, name = path.partition(":")
-    if not name:
-        raise ConfigError(
-            f"expected `kind:` to be one of {', '.join(KINDS.kinds)} or 'module:function', got {kind!r}", at="kind"
-        )
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"cannot import the source {kind!r}: {error}", at="kind") from error
+    return source(settings)

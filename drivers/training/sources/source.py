@@ -89,6 +89,8 @@ class Options:
     """
 
     kind: ClassVar[str]
+    shared: ClassVar[bool] = True
+    """Whether what is read depends on the options and on `files` alone, so that processes may share it."""
     known: Mapping[str, Any] | None = None
 
     def settings(self) -> dict[str, Any]:

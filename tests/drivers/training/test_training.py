@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load as load_weights
 
-from matloop.drivers.training import splits
+from matloop.drivers.training.data import data
 from matloop.drivers.training.driver import Training
 from matloop.drivers.training.graphs import Graph, save
 from matloop.drivers.training.predictions import Predictions
 from matloop.drivers.training.sources.loading import load
+from matloop.drivers.training.splits import Random, Split
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.loop.evaluation import as_measurement
 from matloop.orchestrator.trial import Objective, Trial
@@ -41,6 +43,11 @@ def genome(outputs=1, **changes):
         "training": {"optimiser": "adam", "learning_rate": 0.01, "weight_decay": 1e-5, "batch": 16},
     }
     return base | changes
+
+
+def split(n, shares, seed) -> Split:
+    known = data(np.zeros((n, 1)), np.zeros(n), path=Path())
+    return Random(shares=shares).split(known, None, seed)
 
 
 def trial(point, seed=1, **options):
@@ -107,7 +114,7 @@ def test_it_learns_and_its_figures_follow_from_its_weights(path, arrays):
     assert metadata["genome"] == genome()
     scales = metadata["scales"]
     x, y = arrays
-    parts = splits.split(120, (0.6, 0.2, 0.2), 0)
+    parts = split(120, (0.6, 0.2, 0.2), 0)
     assert scales["y_mean"] == pytest.approx([y[parts.train, 0].mean()])
     assert scales["x_std"] == pytest.approx([x[parts.train].std()], rel=1e-5)
     with torch.no_grad():
@@ -133,12 +140,12 @@ def test_the_trial_seed_decides_everything(path):
 
 
 def test_the_split_depends_on_its_own_seed():
-    parts = splits.split(100, (0.5, 0.3, 0.2), 3)
+    parts = split(100, (0.5, 0.3, 0.2), 3)
     rows = np.concatenate([parts.train, parts.validation, parts.test])
     assert [len(part) for part in (parts.train, parts.validation, parts.test)] == [50, 30, 20]
     assert sorted(rows) == list(range(100))
-    assert np.array_equal(parts.train, splits.split(100, (0.5, 0.3, 0.2), 3).train)
-    assert not np.array_equal(parts.train, splits.split(100, (0.5, 0.3, 0.2), 4).train)
+    assert np.array_equal(parts.train, split(100, (0.5, 0.3, 0.2), 3).train)
+    assert not np.array_equal(parts.train, split(100, (0.5, 0.3, 0.2), 4).train)
 
 
 def test_fidelity_is_the_share_of_epochs(path):

@@ -159,5 +159,5 @@ def test_options_of_a_source_are_checked_in_the_campaign_file(mine):
 
 
 def test_a_mapping_without_a_kind_is_refused():
-    with pytest.raises(ConfigError, match="expected `kind:` with the data, one of npz"):
+    with pytest.raises(ConfigError, match="expected `kind:` with the source, one of crystals, formulas, hdf5,"):
         Training(data={"path": "x.npz"})
