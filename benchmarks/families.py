@@ -28,8 +28,9 @@ from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
 from matloop.drivers.training.crystals import convert
-from matloop.drivers.training.data import load, split
 from matloop.drivers.training.driver import Training
+from matloop.drivers.training.sources.loading import load
+from matloop.drivers.training.splits import splitting
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.protocols import Strategy
 from matloop.orchestrator.randomness import derive, derive_seed
@@ -107,7 +108,7 @@ def thresholds(shares: tuple[float, float, float]) -> Simple:
 
     def measure(path: Path, seed: int) -> dict[str, float]:
         data = load(path)
-        parts = split(len(data.y), shares, seed)
+        parts = splitting(shares).split(data, None, seed)
         x, y = np.asarray(data.x)[:, 0], data.y.astype(bool)
 
         def best_of(widths: list[float]) -> float:
@@ -131,8 +132,8 @@ def mean(shares: tuple[float, float, float]) -> Simple:
     """Error of the training part's mean."""
 
     def measure(path: Path, seed: int) -> dict[str, float]:
-        y = load(path).y
-        parts = split(len(y), shares, seed)
+        data = load(path)
+        y, parts = data.y, splitting(shares).split(data, None, seed)
         return {"mean": float(np.abs(y[parts.test] - y[parts.train].mean()).mean())}
 
     return measure

@@ -36,15 +36,19 @@ EXTRAS: Mapping[str, str] = {
     "distributed": "dask",
     "fastapi": "web",
     "h11": "web",
+    "h5py": "data",
     "hypothesis": "testing",
     "onnx": "onnx",
     "openpyxl": "xlsx",
     "pandas": "notebook",
+    "pyarrow": "data",
     "pytest": "testing",
     "python_multipart": "web",
     "starlette": "web",
+    "tifffile": "data",
     "torcwa": "optics",
     "uvicorn": "web",
+    "zarr": "data",
 }
 """Optional packages, by the name under which they are imported, and the extra of matloop that installs each."""
 

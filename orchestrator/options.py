@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from matloop.orchestrator.errors import ConfigError, Problem
 from matloop.orchestrator.trial import Objective, limited
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """Kinds of a part that a component is given in one of its options, as a mapping with `kind`.
+
+    A class says so in an attribute `components`: option to `Components`. The part's own options are checked against its
+    constructor, as the component's are.
+
+    Attributes:
+        kinds: name to "module:Class", imported when used; other kinds are such import paths themselves.
+        function: "module:Class" of what stands for a kind that is the import path of a function; it is given that path
+            as `function`, and `arguments`. Empty where functions will not do.
+    """
+
+    kinds: Mapping[str, str]
+    function: str = ""
 
 
 def at_least(least: int, user: str = "", /, **options: float | None) -> None:

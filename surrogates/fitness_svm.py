@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -219,7 +220,7 @@ def _log_improvement(u: Array) -> Array:
     return logarithm
 
 
-def _ranks(values: npt.ArrayLike) -> Array:
+def _ranks(values: npt.NDArray[Any]) -> Array:
     """From 1; equals share their mean."""
     from scipy.stats import rankdata  # half a second to import, which a search begins without
 

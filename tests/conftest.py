@@ -41,6 +41,14 @@ def matloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return run
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _data_are_cached_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's folder of caches is nothing to tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MATLOOP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """What a test printed travels from the process that ran it in UTF-8, which has no halves of surrogate pairs."""

@@ -1,124 +1,181 @@
-"""Inputs and targets for training: read once in each process, checked, and split the same way for every network."""
+"""Inputs and targets for training, with what is known of each row: its name, its group, its part, its time."""
 
 from __future__ import annotations
 
-import zipfile
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from matloop.drivers.training import graphs
-from matloop.orchestrator.randomness import derive
 from matloop.search_spaces.networks.graph.graphs import Graphs
+
+PARTS = ("train", "validation", "test")
+"""What a row may be for; "" where that is left to `split`."""
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Inputs and targets as the file has them.
+    """n rows, as their source has them: nothing is standardised, and numbers keep their precision.
 
     Attributes:
-        x: (n, *input) float32, or n graphs.
-        y: (n, ...) int64 if whole numbers were saved, else float64.
-        names: of the targets or the classes; empty if the file has none.
+        x: (n, *input) numbers of any type, possibly a read-only memory map; or n graphs.
+        y: (n, ...) integers where whole numbers or classes were given, else floating-point numbers.
+        ids: (n,) str, different ones; what a row is called in the source.
+        groups: (n,) int64, equal for rows that belong together (a specimen, a micrograph, a formula); None if unknown.
+        parts: (n,) str, one of `PARTS` or "" each, where the source decides what a row is for; else None.
+        time: (n,) float64, when a row was measured, in any unit; None if unknown.
+        names: of the targets or the classes; empty if the source has none.
+        problems: rows that were left out, each with file, row and reason; and what else is worth knowing.
+        known: what the source learnt from the data and needs to read others of the same kind, JSON-able.
         path: where they are from, for messages.
     """
 
-    x: npt.NDArray[np.float32] | Graphs
-    y: npt.NDArray[Any]
-    names: tuple[str, ...]
-    path: Path
+    x: Array | Graphs
+    y: Array
+    ids: npt.NDArray[np.str_]
+    groups: npt.NDArray[np.int64] | None = None
+    parts: npt.NDArray[np.str_] | None = None
+    time: npt.NDArray[np.float64] | None = None
+    names: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    known: Mapping[str, Any] = field(default_factory=dict)
+    path: Path = Path()
+
+    def __len__(self) -> int:
+        return len(self.y)
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Row numbers of the three parts, (k,) int64 each, disjoint."""
+def data(
+    x: Array | Graphs,
+    y: Array,
+    *,
+    path: Path,
+    ids: Sequence[Any] | Array | None = None,
+    groups: Sequence[Any] | Array | None = None,
+    parts: Sequence[Any] | Array | None = None,
+    time: Sequence[Any] | Array | None = None,
+    names: Sequence[Any] | Array = (),
+    problems: Sequence[str] = (),
+    known: Mapping[str, Any] | None = None,
+) -> Data:
+    """Checked data: texts in y become classes, groups of any kind become numbers, rows without id are numbered.
 
-    train: npt.NDArray[np.int64]
-    validation: npt.NDArray[np.int64]
-    test: npt.NDArray[np.int64]
-
-
-def load(path: Path) -> Data:
-    """Read an .npz with `x` or the arrays of graphs, `y` and, if it likes, `names`; one that did not change only once.
-
-    Raises:
-        ValueError: the file lacks an array, or one has a wrong shape or values that are not finite.
-        FileNotFoundError: there is no such file.
-    """
-    try:
-        state = path.stat()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"expected training data in {path}, found no such file; correct `data`") from error
-    return _load(path, state.st_mtime_ns, state.st_size)
-
-
-def rows(path: Path) -> int | None:
-    """Number of points in an .npz, read from the header of its y; None where `load` would find something amiss."""
-    try:
-        with zipfile.ZipFile(path) as file, file.open("y.npy") as y:
-            version = np.lib.format.read_magic(y)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, _ = read(y)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return None
-    return int(shape[0]) if shape else None
-
-
-def split(n: int, shares: tuple[float, float, float], seed: int) -> Split:
-    """Random parts in the given shares, the same for the same n, shares and seed.
+    Args:
+        x: (n, *input) finite numbers, or n graphs.
+        y: (n, ...) finite numbers, or (n,) names of classes.
+        path: for messages.
+        ids: (n,) different ones; None for the number of the row.
+        groups: (n,) of anything that can be compared.
+        parts: (n,) of `PARTS`.
+        time: (n,) numbers.
+        names: of the targets or the classes.
+        problems: as `Data`.
+        known: as `Data`.
 
     Raises:
-        ValueError: too few points for two to train on, one to validate with and one to test.
+        ValueError: shapes that do not fit, values that are not finite, ids twice, or another part.
     """
-    first, second = round(n * shares[0]), round(n * (shares[0] + shares[1]))
-    rows = derive("split", seed).permutation(n)[: round(n * sum(shares))]
-    parts = Split(train=rows[:first], validation=rows[first:second], test=rows[second:])
-    if len(parts.train) < 2 or len(parts.validation) < 1 or len(parts.test) < 1:
-        raise ValueError(
-            f"expected enough data for 2 points to train on, 1 to validate with and 1 to test, got {n} in shares "
-            f"{list(shares)}; add data or change `split`"
-        )
-    return parts
+    y, names = classes(np.asarray(y), tuple(str(name) for name in names), path)
+    x = x if isinstance(x, Graphs) else _numbers("x", x, path)
+    y = _numbers("y", y, path)
+    n = len(y) if y.ndim else 0
+    if len(x.shape) < 2 or y.ndim < 1 or len(x) != n:
+        raise ValueError(f"expected x (n, ...) and y (n, ...) in {path}, got {tuple(x.shape)} and {y.shape}")
+    if not n:
+        raise ValueError(f"expected rows in {path}, got none that can be used{_first(problems)}")
+    return Data(
+        x=x,
+        y=y,
+        ids=_ids(ids, n, path),
+        groups=None if groups is None else numbered(_column("groups", groups, n, path)),
+        parts=None if parts is None else _parts(_column("parts", parts, n, path), path),
+        time=None if time is None else _numbers("time", _column("time", time, n, path), path).astype(np.float64),
+        names=names,
+        problems=tuple(problems),
+        known=dict(known or {}),
+        path=path,
+    )
 
 
-@lru_cache(maxsize=2)
-def _load(path: Path, mtime_ns: int, size: int) -> Data:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, npt.NDArray[Any]] = {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile, AttributeError) as error:
-        raise ValueError(f"expected {path} to be an .npz of plain arrays x and y, got: {error}") from error
-    y = _required("y", arrays, path)
-    names = tuple(str(name) for name in arrays.get("names", ()))
-    whole = np.issubdtype(y.dtype, np.integer) or y.dtype == bool
-    x: npt.NDArray[np.float32] | Graphs
-    if "nodes" in arrays:
-        x = graphs.read(arrays, path)
-    else:
-        x = _numbers("x", _required("x", arrays, path), np.float32, path)
-    if len(x.shape) < 2 or y.ndim < 1 or len(x) != len(y):
-        raise ValueError(f"expected x (n, ...) and y (n, ...) in {path}, got {x.shape} and {y.shape}")
-    return Data(x, _numbers("y", y, np.int64 if whole else np.float64, path), names, path)
+def classes(y: Array, names: tuple[str, ...], path: Path) -> tuple[Array, tuple[str, ...]]:
+    """Texts as numbers of classes, in the order of `names` or of the alphabet; numbers are left as they are.
+
+    Raises:
+        ValueError: a text that is none of the names.
+    """
+    if y.dtype.kind not in "US":
+        return y, names
+    texts = y.astype(str)
+    found = names or tuple(np.unique(texts).tolist())
+    unknown = sorted({*np.unique(texts).tolist()} - {*found})
+    if unknown:
+        raise ValueError(f"expected the classes {list(found)} of `names` in y of {path}, got {unknown[:5]}")
+    places = {name: i for i, name in enumerate(found)}
+    return np.vectorize(places.__getitem__, otypes=[np.int64])(texts), found
 
 
-def _required(name: str, arrays: dict[str, npt.NDArray[Any]], path: Path) -> npt.NDArray[Any]:
-    if name not in arrays:
-        raise ValueError(
-            f"expected arrays x and y in {path}, got {sorted(arrays)}; save it with np.savez(path, x=x, y=y)"
-        )
-    return arrays[name]
+def numbered(values: Array) -> npt.NDArray[np.int64]:
+    """(n,) int64: equal values have equal numbers, from 0 in the order in which they first occur."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    order = np.empty(len(first), dtype=np.int64)
+    order[np.argsort(first)] = np.arange(len(first))
+    return order[inverse.reshape(-1)]
 
 
-def _numbers(name: str, array: npt.NDArray[Any], dtype: type, path: Path) -> npt.NDArray[Any]:
+def _ids(ids: Sequence[Any] | Array | None, n: int, path: Path) -> npt.NDArray[np.str_]:
+    if ids is None:
+        return np.arange(n).astype(np.str_)
+    found = _column("ids", ids, n, path).astype(np.str_)
+    names, counts = np.unique(found, return_counts=True)
+    if len(names) < n:
+        raise ValueError(f"expected different ids in {path}, got {str(names[counts > 1][0])!r} more than once")
+    return found
+
+
+def _parts(parts: Array, path: Path) -> npt.NDArray[np.str_]:
+    found = parts.astype(np.str_)
+    if unknown := sorted({*found.tolist()} - {*PARTS, ""}):
+        raise ValueError(f"expected parts in {path} to be {', '.join(PARTS)}, got {unknown[:5]}")
+    return found
+
+
+def _column(name: str, values: Sequence[Any] | Array, n: int, path: Path) -> Array:
+    column = np.asarray(values)
+    if column.shape != (n,):
+        raise ValueError(f"expected {name} (n,) in {path} with n = {n}, as y has it, got {column.shape}")
+    return column
+
+
+def _numbers(name: str, array: Array, path: Path) -> Array:
     if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
         raise ValueError(f"expected numbers in {name} of {path}, got {array.dtype}")
-    array = array.astype(dtype)
-    bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+    if array.dtype == bool:
+        array = array.view(np.uint8)
+    bad = _not_finite(array)
     if len(bad):
         raise ValueError(f"expected finite {name} in {path}, got {len(bad)} rows that are not, the first is {bad[0]}")
-    array.setflags(write=False)
+    if array.flags.writeable:
+        array = array.view()
+        array.setflags(write=False)
     return array
+
+
+def _not_finite(array: Array) -> npt.NDArray[np.int64]:
+    """Rows that hold something else, found a part at a time."""
+    if array.dtype.kind not in "fc" or not array.size:
+        return np.zeros(0, dtype=np.int64)
+    step = max(len(array) * 2**22 // array.size, 1)
+    found = [
+        start + np.flatnonzero(~np.isfinite(array[start : start + step]).reshape(-1, array[0].size).all(axis=1))
+        for start in range(0, len(array), step)
+    ]
+    return np.concatenate(found)
+
+
+def _first(problems: Sequence[str]) -> str:
+    return f"; the first problem of {len(problems)}: {problems[0]}" if problems else ""

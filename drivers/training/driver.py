@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
+from torch import nn
 
-from matloop.drivers.training import weights
-from matloop.drivers.training.data import Data, Split, load, rows, split
+from matloop.drivers.training.data import PARTS, Data
+from matloop.drivers.training.fills import fills
+from matloop.drivers.training.jackknife import standard_errors
 from matloop.drivers.training.latency import latency_ms
+from matloop.drivers.training.material import Material
+from matloop.drivers.training.predictions import Predictions
+from matloop.drivers.training.recipe import Recipe, told
+from matloop.drivers.training.recipe import budget as training_budget
 from matloop.drivers.training.scales import scales
+from matloop.drivers.training.sources.joined import WithTest
+from matloop.drivers.training.sources.loading import load
+from matloop.drivers.training.sources.registry import KINDS as SOURCES
+from matloop.drivers.training.sources.registry import source
+from matloop.drivers.training.sources.source import Source
+from matloop.drivers.training.splits import KINDS as SPLITS
+from matloop.drivers.training.splits import USUAL, Split, Splitting, splitting
 from matloop.drivers.training.start import CHECKPOINT, owner, start
 from matloop.drivers.training.tasks import METRICS, Kind, Rows, Task, task
-from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.errors import ConfigError, InvalidPoint, Refused, inside
 from matloop.orchestrator.options import at_least
-from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Measurement, Objective, Trial
-from matloop.search_spaces.networks.graph.graphs import Graphs
+from matloop.search_spaces.networks import weights
 from matloop.search_spaces.networks.module import Network
-from matloop.surrogates.networks.augmentation import Augmentation, augmentation
-from matloop.surrogates.networks.fitting import FitResult, fit, predict
+from matloop.surrogates.networks.augmentation import Augment, augmentation
+from matloop.surrogates.networks.budget import Budget
+from matloop.surrogates.networks.fitting import predict
 from matloop.surrogates.networks.precision import Precision
-from matloop.surrogates.networks.training_state import TrainingState
+from matloop.surrogates.networks.rows import Inputs, take
 
 
 class Training:
@@ -37,29 +53,37 @@ class Training:
     `cross_entropy` of a segmentation. `latency_ms`, the median time of one forward pass, is measured if it is an
     objective; being a time, it is another on every run and machine.
 
-    A trial with a fidelity below 1 is trained for that share of the epochs, on the schedule of the whole training, and
-    leaves the artifact `checkpoint`. With the input `checkpoint` a training goes on from there: on the CPU, and by the
-    same seed, to the very weights that it would have reached in one go. The input `parent_weights`, the artifact
-    `weights` of another trial, is what a mutated child starts from. That artifact is the state dict in safetensors;
-    its metadata hold, as JSON under the key `matloop`, the genome and the scales.
+    A trial with a fidelity below 1 is trained for that share of the budget, on the schedule of the whole training, and
+    leaves the artifact `checkpoint`. With the input `checkpoint` a training goes on from there: on the CPU, by the same
+    seed and unless the budget is in seconds, to the very weights that it would have reached in one go. The input
+    `parent_weights`, the artifact `weights` of another trial, is what a mutated child starts from. That artifact is the
+    state dict in safetensors; its metadata hold, as JSON under the key `matloop`, the genome and the scales.
 
     Args:
-        data: .npz with x (n, features) or (n, channels, ...), y, and optionally `names` of targets or classes; for
-            graphs as `matloop.drivers.training.graphs` saves it. y is (n,) or (n, m) for a regression, (n,) whole
-            numbers from 0 for a classification, and such numbers for every place of x, e.g. (n, height, width), for a
-            segmentation.
+        data: where they are from: a mapping with `kind` and the options of a source, see
+            `matloop.drivers.training.sources`; or the path of an .npz, for `{kind: npz, path: FILE}`. y is (n,) or
+            (n, m) for a regression, (n,) whole numbers from 0 for a classification, and such numbers for every place
+            of x, e.g. (n, height, width), for a segmentation.
         task: what the network is for.
         target: column or name of the property to predict; None for all of them, one network output each. The outputs
             of a classification or segmentation are one for each class.
-        epochs: most passes over the training part; a trial's fidelity is the share of them that it may use.
-        patience: epochs without a better validation loss before training stops.
-        split: shares of the data to train on, to validate with (early stopping and the objective) and to test.
+        budget: of one training: `{seconds: 60}`, `{steps: N}`, `{samples: N}` or `{epochs: N}`. The learning rate
+            follows it, a trial's fidelity is a share of it. Seconds begin with the evaluation, and reading data,
+            validation and the last predictions are part of them.
+        epochs: passes over the training part, short for `budget: {epochs: N}`; 30 where neither is given.
+        patience: share of the budget without a better validation loss before training stops; 1 never stops early.
+        split: how the data are divided: a mapping with `kind` and options, see `matloop.drivers.training.splits`; or
+            shares to train on, to validate with (early stopping and the objective) and to test, for
+            `{kind: auto, shares: SHARES}`. By default rows of one group stay together, and classes keep their shares.
         split_seed: decides which rows go where, independently of the campaign and of the trial.
-        augment: "roll" shifts and mirrors training images at random, "square" transposes them as well; only for
-            periodic images whose property does not change by it. The labels of a segmentation move along.
+        augment: random changes of training images that their property does not notice, in order, e.g.
+            `[flip, turn, {crop: 128}, {noise: 0.1}]`; see `OPERATIONS` of
+            `matloop.surrogates.networks.augmentation`. What has values at places, such as labels, moves along.
+            "roll" is short for [shift, flip], "square" for [shift, flip, turn], both for periodic images.
         device: "auto" uses a GPU if the worker has one.
         precision: "auto" trains in bfloat16 on a GPU that has it, "mixed" in float16 on older ones too; the CPU
             always computes in 32 bits.
+        compiled: whether `torch.compile` is used on a GPU; worth its time in long trainings.
         threads: CPU threads for one training; small networks gain nothing from more.
         latency_batch: inputs in the forward pass that is timed.
         unit: of the target, for reports.
@@ -71,49 +95,77 @@ class Training:
 
     repeatable = True
     accepts_inputs = True
+    components: ClassVar = {"data": SOURCES, "split": SPLITS}
 
     def __init__(
         self,
         *,
-        data: Path,
+        data: Path | dict[str, Any] | Source,
         task: Kind = "regression",
         target: int | str | None = None,
-        epochs: int = 30,
-        patience: int = 10,
-        split: list[float] | tuple[float, float, float] = (0.6, 0.2, 0.2),
+        budget: dict[str, float] | None = None,
+        epochs: int | None = None,
+        patience: float = 1.0,
+        split: list[float] | tuple[float, ...] | dict[str, Any] | Splitting = USUAL,
         split_seed: int = 0,
-        augment: Augmentation = "none",
+        augment: Augment = "none",
         device: Literal["auto", "cpu", "cuda"] = "auto",
         precision: Precision = "auto",
+        compiled: bool = False,
         threads: int = 1,
         latency_batch: int = 1,
         unit: str = "",
         objectives: tuple[Objective, ...] = (),
     ) -> None:
-        at_least(1, epochs=epochs, patience=patience, threads=threads, latency_batch=latency_batch)
-        if len(split) != 3 or min(split) <= 0 or sum(split) > 1 + 1e-9:
-            raise ConfigError(
-                f"expected split: three shares above 0 (train, validation, test) with a sum of at most 1, got {split}",
-                at="split",
-            )
+        at_least(1, threads=threads, latency_batch=latency_batch)
         if task not in METRICS:
             raise ConfigError(f"expected task: one of {list(METRICS)}, got {task!r}", at="task")
         if target is not None and task != "regression":
             raise ConfigError(
                 f"expected target: only with task: regression, got {target!r} with {task}; remove it", at="target"
             )
-        self.data, self.task, self.target, self.unit = Path(data), task, target, unit
-        self.epochs, self.patience = epochs, patience
-        self.split, self.split_seed = (split[0], split[1], split[2]), split_seed
-        self.augment, self.device, self.precision, self.threads = augment, device, precision, threads
+        with inside("data"):
+            self.data = source(data)
+        with inside("split"):
+            self.split = splitting(split)
+        if self.split.test is not None:
+            self.data = WithTest(first=self.data, test=self.split.test)
+        self.task, self.target, self.unit = task, target, unit
+        steps = augmentation(augment)
+        self.recipe = Recipe(training_budget(budget, epochs), patience, steps, precision, compiled, threads)
+        self.split_seed = split_seed
+        self.device = device
         self.latency_batch = latency_batch
         self.asked = tuple(o.name for o in objectives)
 
     @property
-    def examples(self) -> int | None:
-        """Number of examples that a network is trained on, from the file's header; None if that cannot be read."""
-        n = rows(self.data)
-        return None if n is None else max(round(n * self.split[0]), 1)
+    def fills(self) -> Mapping[str, Any]:
+        """What spaces need to know of the data and of the task, see `matloop.drivers.training.fills`.
+
+        Raises:
+            ConfigError: the data are missing or not as they should be.
+        """
+        with located("data"):
+            load(self.data)
+        with located("split"):
+            self.divided()
+        with located("data"):
+            data, parts, goal = self.bound()
+            return fills(data, parts.train, goal.outputs)
+
+    def divided(self) -> tuple[Data, Split]:
+        """The data, read once in each process, and which rows are for what.
+
+        Raises:
+            ValueError: the data are not as they should be, or cannot be divided so.
+            OSError: there is no such file.
+        """
+        data = load(self.data)
+        return data, self._parts(data)
+
+    def _parts(self, data: Data) -> Split:
+        classes = data.y if self.task == "classification" and data.y.ndim == 1 else None
+        return self.split.split(data, classes, self.split_seed)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -121,6 +173,15 @@ class Training:
         measured = self._measured()
         usual = [*list(measured)[:1], "parameters"]
         return tuple(measured[name] for name in dict.fromkeys((*usual, *self.asked)) if name in measured)
+
+    def material(self) -> Material:
+        """See `matloop.drivers.training.material.Providing`."""
+        data, parts = self.divided()
+        goal = task(self.task, data, parts.train, self.target)
+        names = data.names
+        if self.target is not None:
+            names = (self.target if isinstance(self.target, str) else names[self.target],) if names else ()
+        return Material(self.data, data, parts, goal, self.task, names, self.unit)
 
     def __call__(self, trial: Trial, inputs: Mapping[str, bytes] | None = None) -> Measurement:
         """Train the genome `trial.point`, from the trial's seed or from where the inputs say.
@@ -131,75 +192,84 @@ class Training:
             FloatingPointError: training diverged.
             ConfigError: a GPU was asked for and the worker has none.
         """
-        data = load(self.data)
-        parts = split(len(data.x), self.split, self.split_seed)
-        goal = task(self.task, data, parts.train, self.target)
+        began = time.perf_counter()
+        data, parts, goal = self.bound()
         _check_fit(trial, data, goal)
-        scaling = scales(data.x[parts.train])
-        x = scaling.apply(data.x)
-        with _threads(self.threads):
+        scaling, device = scales(data.x, parts.train), self._device()
+        with self.recipe.on_threads():
             begun = start(trial, inputs or {})
             network = begun.network
-            result = self._train(trial, network, begun.state, x, goal, parts)
+            result = self.recipe.train(
+                trial, network, begun.state, data, scaling, goal, parts, device=device, began=began
+            )
             outputs = {
-                name: predict(network, x[rows].to(self._device())).cpu() for name, rows in _held_out(parts).items()
+                name: predict(network, scaling.rows(data.x, rows).to(device)).cpu()
+                for name, rows in _held_out(parts).items()
             }
-            times = self._times(network, x)
+            times = self._times(network, scaling.rows(data.x, parts.train[: self.latency_batch]))
         notes = {"genome": trial.point, "scales": scaling.listed() | dict(goal.described())}
-        artifacts: dict[str, Any] = {
-            "weights": weights.pack(network.state_dict(), notes),
-            "test_predictions": goal.side_by_side(outputs["test"], parts.test),
-        }
+        artifacts: dict[str, Any] = {"weights": weights.pack(network.state_dict(), notes)}
         if result.state is not None:
             result.state.owner = owner(trial.point)
             artifacts[CHECKPOINT] = result.state.to_bytes()
-        costs = {"parameters": network.layout.parameters, "multiply_adds": network.layout.multiply_adds}
+        found = self.measured(data, parts, goal, outputs, {**told(result), **begun.notes})
+        return replace(
+            found,
+            values={**found.values, **_costs(network), **times},
+            artifacts={**artifacts, **found.artifacts},
+        )
+
+    def within(self, budget: Budget) -> Self:
+        """The same driver with another budget for a training."""
+        other = copy(self)
+        other.recipe = replace(self.recipe, budget=budget)
+        return other
+
+    def bound(self) -> tuple[Data, Split, Task]:
+        """The data, which rows are for what, and the task on them; the same for all that this driver measures.
+
+        Raises:
+            ValueError: the data are not as they should be.
+        """
+        data, parts = self.divided()
+        return data, parts, task(self.task, data, parts.train, self.target)
+
+    def measured(
+        self, data: Data, parts: Split, goal: Task, outputs: Mapping[str, torch.Tensor], info: Mapping[str, Any]
+    ) -> Measurement:
+        """The figures of outputs for the held-out rows, be they a network's or not.
+
+        Args:
+            data: all of them.
+            parts: as `bound` gives them.
+            goal: likewise.
+            outputs: of "validation" and "test", in the form of a network's.
+            info: for the record.
+        """
+        predictions = Predictions(data.ids[parts.test], *goal.side_by_side(outputs["test"], parts.test))
         return Measurement(
-            values=_figures(goal, outputs, parts) | costs | times,
-            info={**_told(result), **begun.notes, **self._yardsticks(goal, outputs["test"], parts)},
-            artifacts=artifacts,
+            values=_figures(goal, outputs, parts),
+            info={**info, **self._yardsticks(goal, outputs["test"], data, parts)},
+            artifacts={"test_predictions": predictions.to_bytes()},
         )
 
-    def _train(
-        self,
-        trial: Trial,
-        network: Network,
-        state: TrainingState | None,
-        x: torch.Tensor | Graphs,
-        goal: Task,
-        parts: Split,
-    ) -> FitResult:
-        share = 1.0 if trial.fidelity is None else trial.fidelity
-        return fit(
-            network,
-            x[parts.train],
-            goal.targets[parts.train],
-            x_validation=x[parts.validation],
-            y_validation=goal.targets[parts.validation],
-            loss=goal.loss,
-            epochs=self.epochs,
-            until=max(round(share * self.epochs), 1) if share < 1 else None,
-            state=state,
-            patience=self.patience,
-            seed=derive_seed(trial.seed, "fit"),
-            device=self._device(),
-            precision=self.precision,
-            transform=augmentation(self.augment),
-            **trial.point["training"],
-        )
-
-    def _yardsticks(self, goal: Task, outputs: torch.Tensor, parts: Split) -> dict[str, Any]:
-        """What a constant answer would score, and how the test error is made up of classes."""
+    def _yardsticks(self, goal: Task, outputs: torch.Tensor, data: Data, parts: Split) -> dict[str, Any]:
+        """What a constant answer would score, how sure the test figures are, and how they are made up of classes."""
         first, by_class = next(iter(METRICS[self.task])), goal.by_class(outputs, parts.test)
+        groups = None if data.groups is None else data.groups[parts.test]
+        errors = standard_errors(lambda k: goal.measure(outputs[k], parts.test[k]), groups, len(parts.test))
         return {
             f"baseline_{first}": goal.baseline(parts.validation),
             f"baseline_test_{first}": goal.baseline(parts.test),
+            "test_standard_errors": {name: float(f"{value:.4g}") for name, value in errors.items()},
+            "rows": dict(zip(PARTS, map(len, parts), strict=True)),
         } | ({"test_by_class": by_class} if by_class else {})
 
-    def _times(self, network: Network, x: torch.Tensor | Graphs) -> dict[str, float]:
+    def _times(self, network: nn.Module, x: Inputs) -> dict[str, float]:
         if "latency_ms" not in self.asked:
             return {}
-        return {"latency_ms": latency_ms(network, x[: self.latency_batch].to(self._device()))}
+        device = self._device()
+        return {"latency_ms": latency_ms(network, take(x.to(device), slice(None), device))}
 
     def _measured(self) -> dict[str, Objective]:
         """Everything that can be an objective."""
@@ -222,22 +292,18 @@ def _held_out(parts: Split) -> dict[str, Rows]:
     return {"validation": parts.validation, "test": parts.test}
 
 
+def _costs(network: nn.Module) -> dict[str, float]:
+    """Of a network that was not made from a genome only the parameters are counted."""
+    if isinstance(network, Network):
+        return {"parameters": network.layout.parameters, "multiply_adds": network.layout.multiply_adds}
+    return {"parameters": sum(values.numel() for values in network.parameters() if values.requires_grad)}
+
+
 def _figures(goal: Task, outputs: Mapping[str, torch.Tensor], parts: Split) -> dict[str, float]:
     return {
         f"{part}_{metric}": value
         for part, rows in _held_out(parts).items()
         for metric, value in goal.measure(outputs[part], rows).items()
-    }
-
-
-def _told(result: FitResult) -> dict[str, Any]:
-    """How the training went, as JSON holds it."""
-    curves = {"train": result.train, "validation": result.validation}
-    return {
-        "epochs": result.epochs,
-        "best_epoch": result.best_epoch,
-        "seconds": round(result.seconds, 3),
-        "history": {name: [float(f"{v:.4g}") for v in curve] for name, curve in curves.items()},
     }
 
 
@@ -253,10 +319,11 @@ def _check_fit(trial: Trial, data: Data, goal: Task) -> None:
 
 
 @contextmanager
-def _threads(n: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
+def located(option: str) -> Iterator[None]:
+    """Let what is wrong with data be an error of the option that names them."""
     try:
         yield
-    finally:
-        torch.set_num_threads(before)
+    except Refused as error:
+        raise ConfigError(problems=[problem.inside(option) for problem in error.problems]) from error
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error), at=option) from error

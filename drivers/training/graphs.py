@@ -44,31 +44,46 @@ def save(path: Path, graphs: Sequence[Graph], y: npt.NDArray[Any], names: Sequen
         y: (n,) or (n, m); whole numbers are classes.
         names: of the m targets.
     """
+    found = {**arrays(graphs), "y": np.asarray(y)}
+    if names:
+        found["names"] = np.array(names)
+    np.savez_compressed(path, allow_pickle=False, **found)
+
+
+def arrays(graphs: Sequence[Graph]) -> dict[str, npt.NDArray[Any]]:
+    """The flat arrays of n >= 1 graphs, by the names in `ARRAYS`."""
     counts = np.array([(len(graph.nodes), graph.edges.shape[1]) for graph in graphs], dtype=np.int64)
     offsets = np.concatenate([np.zeros((1, 2), dtype=np.int64), counts.cumsum(axis=0)])
-    arrays: dict[str, npt.NDArray[Any]] = {
+    return {
         "nodes": np.concatenate([graph.nodes for graph in graphs]).astype(np.float32),
         "edges": np.concatenate([graph.edges for graph in graphs], axis=1),
         "edge_features": np.concatenate([graph.edge_features for graph in graphs]).astype(np.float32),
         "node_offsets": offsets[:, 0],
         "edge_offsets": offsets[:, 1],
-        "y": np.asarray(y),
     }
-    if names:
-        arrays["names"] = np.array(names)
-    np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
-def read(arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> Graphs:
+def together(graphs: Sequence[Graph]) -> Graphs:
+    """n >= 1 graphs side by side, as networks take them.
+
+    Raises:
+        ValueError: there are none, or they have values that are not finite.
+    """
+    if not graphs:
+        raise ValueError("expected graphs, got none that can be used")
+    return read(arrays(graphs), Path("the graphs"))
+
+
+def read(found: Mapping[str, npt.NDArray[Any]], path: Path) -> Graphs:
     """Graphs of a file's arrays.
 
     Raises:
         ValueError: an array is missing, or they do not fit each other.
     """
-    missing = [name for name in ARRAYS if name not in arrays]
+    missing = [name for name in ARRAYS if name not in found]
     if missing:
         raise ValueError(f"expected arrays {list(ARRAYS)} in {path}, got none for {missing}; write it with `save`")
-    nodes, edges, edge_features, node_offsets, edge_offsets = (arrays[name] for name in ARRAYS)
+    nodes, edges, edge_features, node_offsets, edge_offsets = (found[name] for name in ARRAYS)
     if nodes.ndim != 2 or edge_features.ndim != 2 or edges.shape != (2, len(edge_features)):
         raise ValueError(
             f"expected nodes (N, f), edges (2, E) and edge_features (E, g) in {path}, got {nodes.shape}, {edges.shape} "
@@ -127,7 +142,11 @@ class GraphScales:
             edge_features=(graphs.edge_features - self.mean[f:]) / self.std[f:],
         )
 
-    def listed(self) -> dict[str, list[float]]:
+    def rows(self, graphs: Graphs, numbers: npt.NDArray[np.int64]) -> Graphs:
+        """Some of them as a network takes them."""
+        return self.apply(graphs[numbers])
+
+    def listed(self) -> dict[str, Any]:
         """One value for each feature, as JSON holds it."""
         return {"x_mean": self.mean.tolist(), "x_std": self.std.tolist()}
 

@@ -11,25 +11,32 @@ import torch
 
 from matloop.drivers.training.graphs import GraphScales
 from matloop.search_spaces.networks.graph.graphs import Graphs
+from matloop.surrogates.networks.rows import Inputs, Rows
 
-Values = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
+
+LIMIT = 6.0
+"""Standardised inputs beyond it, in standard deviations, count as it: a network has seen next to none of them."""
+
+_VALUES = 2**25  # that mean and deviation are computed from; rows are left out evenly where there are more
+_CHUNK = 2**20  # values at a time
 
 
 class Scales(Protocol):
     """How inputs as they were measured become inputs as a network takes them."""
 
-    def apply(self, x: Any) -> Any:
-        """Standardise."""
+    def rows(self, x: Any, numbers: Numbers) -> Inputs:
+        """Some rows of the data, standardised when they are used."""
         ...
 
-    def listed(self) -> dict[str, list[float]]:
-        """One value for each channel or feature, as JSON holds it."""
+    def listed(self) -> dict[str, Any]:
+        """Values for each channel or feature, as JSON holds them."""
         ...
 
 
-def scales(x: Values | Graphs) -> Scales:
-    """Those of the inputs that are trained on."""
-    return GraphScales.of(x) if isinstance(x, Graphs) else ArrayScales.of(x)
+def scales(x: npt.NDArray[Any] | Graphs, train: Numbers) -> Scales:
+    """Those of the rows that are trained on."""
+    return GraphScales.of(x[train]) if isinstance(x, Graphs) else ArrayScales.of(x, train)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +47,31 @@ class ArrayScales:
         mean, std: float32, (channels, 1, ...) for inputs (n, channels, ...), (features,) for inputs (n, features).
     """
 
-    mean: Values
-    std: Values
+    mean: torch.Tensor
+    std: torch.Tensor
 
     @classmethod
-    def of(cls, x: Values) -> ArrayScales:
-        """Those of inputs (n, channels, ...) of any rank."""
-        axes = (0, *range(2, x.ndim))
-        std = x.std(axis=axes, keepdims=True)[0]
-        return cls(mean=x.mean(axis=axes, keepdims=True)[0], std=np.where(std > 0, std, np.float32(1)))
+    def of(cls, x: npt.NDArray[Any], train: Numbers) -> ArrayScales:
+        """Those of some rows of inputs (n, channels, ...) of any rank, read a few at a time."""
+        size = max(int(np.prod(x.shape[1:])), 1)
+        rows = train[:: max(-(-len(train) * size // _VALUES), 1)]
+        step = max(_CHUNK // size, 1)
+        parts = [rows[start : start + step] for start in range(0, len(rows), step)]
+        axes, count = (0, *range(2, x.ndim)), len(rows) * size // x.shape[1]
+        mean = sum(x[part].astype(np.float64).sum(axis=axes, keepdims=True) for part in parts) / count
+        square = sum(((x[part].astype(np.float64) - mean) ** 2).sum(axis=axes, keepdims=True) for part in parts) / count
+        std = np.sqrt(square)
+        found = (mean, np.where(std > 1e-7 * np.abs(mean), std, 1.0))
+        return cls(*(torch.from_numpy(np.asarray(value[0], np.float32)) for value in found))
 
-    def apply(self, x: Values) -> torch.Tensor:
-        """Inputs as a network takes them."""
-        return torch.from_numpy((x - self.mean) / self.std)
+    def rows(self, x: npt.NDArray[Any], numbers: Numbers) -> Rows:
+        """Rows of inputs as they were measured, standardised batch by batch."""
+        return Rows(x, numbers, self.apply)
 
-    def listed(self) -> dict[str, list[float]]:
-        """One value for each channel, as JSON holds it."""
-        return {"x_mean": self.mean.ravel().tolist(), "x_std": self.std.ravel().tolist()}
+    def apply(self, x: torch.Tensor) -> torch.Tensor:
+        """Inputs as a network takes them, float32 from numbers of any type."""
+        return ((x.float() - self.mean.to(x.device)) / self.std.to(x.device)).clamp(-LIMIT, LIMIT)
+
+    def listed(self) -> dict[str, Any]:
+        """Values for each channel, and the limit of what is standardised, as JSON holds them."""
+        return {"x_mean": self.mean.flatten().tolist(), "x_std": self.std.flatten().tolist(), "x_limit": LIMIT}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from matloop.drivers.training.data import Data
-from matloop.surrogates.networks.fitting import Loss
+from matloop.surrogates.networks.losses import Loss
 
 Rows = npt.NDArray[np.int64]
 Kind = Literal["regression", "classification", "segmentation"]
@@ -23,8 +23,8 @@ class Task(Protocol):
     """Length, or channels, of the network's output."""
     targets: torch.Tensor
     """As `fit` takes them, all rows."""
-    loss: Loss
-    """What is minimised."""
+    loss: str | Loss
+    """What is minimised, unless a genome has a loss of its own."""
 
     def measure(self, outputs: torch.Tensor, rows: Rows) -> dict[str, float]:
         """Figures, of the network's outputs for these rows; their names and directions are in `METRICS`."""
@@ -67,7 +67,7 @@ class Regression:
         ValueError: no such target, or y has another shape.
     """
 
-    loss: Loss = "squared_error"
+    loss: str | Loss = "huber"
 
     def __init__(self, data: Data, train: Rows, target: int | str | None = None) -> None:
         y = data.y[:, None] if data.y.ndim == 1 else data.y
@@ -121,7 +121,7 @@ class Labels:
         ValueError: y has another shape or other values.
     """
 
-    loss: Loss = "cross_entropy"
+    loss: str | Loss = "cross_entropy"
 
     def __init__(self, data: Data, train: Rows, *, places: bool) -> None:
         task, shape = ("segmentation", data.x.shape[2:]) if places else ("classification", ())

@@ -35,10 +35,12 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "graph_network": "matloop.search_spaces.networks.graph.space:GraphNetworks",
         "latent": "matloop.search_spaces.latent:Latent",
         "pool": "matloop.search_spaces.pool:Pool",
+        "references": "matloop.drivers.training.references.space:References",
         "segmentation_network": "matloop.search_spaces.networks.segmentation.space:SegmentationNetworks",
     },
     "driver": {
         "training": "matloop.drivers.training.driver:Training",
+        "references": "matloop.drivers.training.references.driver:ReferenceTraining",
         "optics": "matloop.drivers.optics:Optics",
         "command": "matloop.drivers.command:Command",
         "manual": "matloop.drivers.manual:Manual",
@@ -53,6 +55,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "active_learning": "matloop.orchestrator.strategies.modelled.active:ActiveLearning",
         "bayesian": "matloop.orchestrator.strategies.modelled.bayes:Bayesian",
         "optuna": "matloop.orchestrator.strategies.optuna:OptunaSampler",
+        "references": "matloop.orchestrator.strategies.references:References",
     },
     "surrogate": {
         "blend": "matloop.surrogates.blend:Blend",
@@ -86,16 +89,23 @@ class Place:
         return self.config.error(self.location, text)
 
 
-def find(role: str, kind: str, place: Place) -> type:
+def find(role: str, kind: str, place: Place, *, kinds: Mapping[str, str] | None = None) -> type:
     """Import the class of a kind.
+
+    Args:
+        role: what it is.
+        kind: name or import path.
+        place: where it is asked for.
+        kinds: names of this role, if it is none of `KINDS`.
 
     Raises:
         ConfigError: no such kind, or it cannot be imported.
         MissingExtra: it needs an optional package.
     """
-    target = kind if ":" in kind else KINDS[role].get(kind, "")
+    ours = KINDS[role] if kinds is None else kinds
+    target = kind if ":" in kind else ours.get(kind, "")
     if not target:  # only then is it worth a look at every installed package
-        table = {point.name: point.value for point in entry_points(group=f"matloop.{role}")} | dict(KINDS[role])
+        table = {point.name: point.value for point in entry_points(group=f"matloop.{role}")} | dict(ours)
         target = table.get(kind, "")
         if not target:
             raise (place / "kind").error(
@@ -138,7 +148,7 @@ def _import_error(kind: str, module: str, error: ImportError, place: Place) -> M
 def parameters(target: type) -> dict[str, inspect.Parameter]:
     """Keyword parameters of a constructor, annotations resolved where they can be."""
     signature = inspect.signature(target)
-    namespace = getattr(target.__init__, "__globals__", {})  # type: ignore[misc]
+    namespace = getattr(target, "__globals__", None) or getattr(target.__init__, "__globals__", {})  # type: ignore[misc]
     return {
         name: p.replace(annotation=_resolve(p.annotation, namespace))
         for name, p in signature.parameters.items()

@@ -7,6 +7,7 @@ all beforehand on made-up outcomes, so that a campaign does not fail in its thir
 from __future__ import annotations
 
 import hashlib
+import inspect
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,13 +20,15 @@ from matloop.orchestrator.composition.earlier import KEYS, earlier
 from matloop.orchestrator.composition.outcomes import Outcomes, Recorded, Rehearsal
 from matloop.orchestrator.composition.source import suggest
 from matloop.orchestrator.earlier import Earlier
-from matloop.orchestrator.errors import ConfigError, MatloopError, Problem
+from matloop.orchestrator.errors import ConfigError, MatloopError, Problem, Refused
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.evaluation import Limits
 from matloop.orchestrator.loop.study import Plan, Study
-from matloop.orchestrator.protocols import Driver, Space, Surrogate, is_by_people
+from matloop.orchestrator.options import Components
+from matloop.orchestrator.protocols import Driver, Filling, Space, Surrogate, is_by_people
+from matloop.orchestrator.protocols.drivers import FILLED
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Objective, goals
 
@@ -37,8 +40,8 @@ class Builder:
     """Builds the studies of one campaign on given outcomes; each part once.
 
     Attributes:
-        examples: numbers of training examples that spaces were told of, by the study that the space stands in; only
-            where no earlier study's outcome decides it.
+        filled: options of spaces that the drivers filled in, by the study that the space stands in; only where no
+            earlier study's outcome decides them.
         files: SHA-256 of every file that the campaign names, by the dotted place where it does.
     """
 
@@ -46,7 +49,7 @@ class Builder:
         self.config = config
         self.outcomes = outcomes(self)
         self.files: dict[str, str] = {}
-        self.examples: dict[str, int] = {}
+        self.filled: dict[str, dict[str, Any]] = {}
         self._spaces: dict[str, Space] = {}
         self._drivers: dict[str, Driver] = {}
 
@@ -76,6 +79,7 @@ class Builder:
         if (
             not problems
             and not is_by_people(built.get("driver"))  # people stop when they like
+            and not self.config.is_aside(name)  # references are a list
             and not any((given.budget.trials, given.budget.seconds, given.budget.cost, given.budget.patience))
         ):
             expected = "expected at least one of trials, seconds, cost, patience"
@@ -171,46 +175,64 @@ class Builder:
                 return self.origin(found["from"], *keys)
         return found, place
 
-    def _component(self, role: str, spec: Mapping[str, Any], place: Place, study: str) -> Any:
-        target = find(role, spec["kind"], place)
+    def _component(
+        self, role: str, spec: Mapping[str, Any], place: Place, study: str, known: Components | None = None
+    ) -> Any:
+        target = find(role, spec["kind"], place, kinds=known.kinds if known else None)
         options = {key: value for key, value in spec.items() if key != "kind"}
+        parts: Mapping[str, Components] = getattr(target, "components", {})
 
         def build(name: str, value: Any, at: Place) -> tuple[bool, Any]:
             if role == "strategy" and name == "data" and isinstance(value, Mapping) and "from" in value:
                 return True, self._data(value, parameters(target)["data"].annotation, at, study)
             if isinstance(value, Mapping) and set(value) == {"from"}:
                 return True, self._outcome(role, name, value["from"], at, study)
+            if name in parts and isinstance(value, Mapping) and "kind" in value:
+                return True, self._component(name, value, at, study, parts[name])
             if name in ROLES and (isinstance(value, str) or (isinstance(value, Mapping) and "kind" in value)):
                 nested = {"kind": value} if isinstance(value, str) else value
                 return True, self._component(ROLES[name], nested, at, study)
             return False, None
 
         try:
-            injected = self._injected(role, study, target)
-            if role == "space" and "examples" in parameters(target) and "examples" not in options:
-                injected["examples"] = self._examples(str(place.location[1]))
+            injected = {} if known else self._injected(role, study, target)
+            if role == "space":
+                injected |= self._filled(str(place.location[1]), {*parameters(target)} - {*options})
         except ConfigError as error:  # what it rests on is wrong; say what is wrong with it too
-            names = dict.fromkeys(("seed", "folder", "space", "objectives", "past"))
+            names = dict.fromkeys(("seed", "folder", "space", "objectives", "past", *({*FILLED} - {*options})))
             with also(error):
                 bind(target, options, place, injected=names, build=build)
             raise
         arguments = bind(target, options, place, injected=injected, build=build)
         self._remember_files(options, arguments, place)
+        if known and not inspect.isclass(target):
+            target, arguments = self._wrapper(role, known, place), {"function": spec["kind"], "arguments": arguments}
         return construct(target, arguments, place)
 
-    def _examples(self, study: str) -> int | None:
-        """How many examples the driver of a study trains on, if it says so without knowing the space."""
+    def _wrapper(self, role: str, known: Components, place: Place) -> type:
+        if not known.function:
+            raise (place / "kind").error(f"expected the import path of a class for {role}, got that of a function")
+        return find(role, known.function, place, kinds=known.kinds)
+
+    def _filled(self, study: str, unstated: set[str]) -> dict[str, Any]:
+        """Options of the space that the driver of a study knows, if it does so without knowing the space.
+
+        Raises:
+            ConfigError: the driver is wrong, or what it would know them from.
+        """
+        if not unstated & {*FILLED}:
+            return {}
+        spec, place = self.origin(study, "driver")
+        if "space" in parameters(find("driver", spec["kind"], place)):
+            return {}
+        driver = self.driver(study)
         try:
-            spec, place = self.origin(study, "driver")
-            if "space" in parameters(find("driver", spec["kind"], place)):
-                return None
-            found = getattr(self.driver(study), "examples", None)
-        except ConfigError:  # reported where the driver is built
-            return None
-        if not isinstance(found, int):
-            return None
-        if not any(references(spec, ())):
-            self.examples[study] = found
+            known = driver.fills if isinstance(driver, Filling) else {}
+        except Refused as error:
+            raise self.config.refused(place.location, error) from error
+        found = {name: value for name, value in known.items() if name in unstated and value is not None}
+        if found and not any(references(spec, ())):
+            self.filled[study] = found
         return found
 
     def _injected(self, role: str, study: str, target: type) -> dict[str, Any]:
@@ -243,10 +265,14 @@ class Builder:
             return self.outcomes.best(source)
         if name == "data":
             return self.outcomes.dataset(source)
+        if name == "seconds":
+            return self.outcomes.seconds(source)
         if name in ROLES:
             keys = (name,) if name in ("space", "driver", "strategy", "filler") else ("strategy", name)
             return self._component(ROLES[name], *self.origin(source, *keys), study)
-        raise at.error(f"`from:` cannot stand here; it can for {', '.join(sorted({'network', 'data', *ROLES}))}")
+        raise at.error(
+            f"`from:` cannot stand here; it can for {', '.join(sorted({'network', 'data', 'seconds', *ROLES}))}"
+        )
 
     def _data(self, value: Mapping[str, Any], accepted: Any, at: Place, study: str) -> tuple[Any, ...]:
         """Trials of earlier studies, and results of other campaigns, that a strategy begins with."""
@@ -323,8 +349,8 @@ def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
         resolved["studies"][study.name]["objectives"] = {o.name: ObjectiveConfig.record(o) for o in study.objectives}
         for role in ("space", "driver", "strategy"):
             spec, place = rehearsed.origin(study.name, role)
-            told = rehearsed.examples.get(str(place.location[1])) if role == "space" else None
-            resolved["studies"][study.name][role] = spec | ({"examples": told} if told is not None else {})
+            filled = rehearsed.filled.get(str(place.location[1]), {}) if role == "space" else {}
+            resolved["studies"][study.name][role] = spec | filled
     resolved["files"] = rehearsed.files
     return studies, resolved
 
@@ -338,7 +364,8 @@ def plans(config: Config) -> list[Plan]:
     """Studies in order, each to be built when its turn comes."""
 
     def plan(name: str) -> Plan:
-        return Plan(name, lambda history, store: builder(config, history, store).study(name))
+        aside = config.is_aside(name)
+        return Plan(name, lambda history, store: builder(config, history, store).study(name), aside=aside)
 
     return [plan(name) for name in config.studies]
 
@@ -356,6 +383,17 @@ def surrogate_for(
     config = Config.from_record(recorded, path)
     parts = builder(config, history, store)
     return parts.surrogate(study), parts.space(study)
+
+
+def driver_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> Driver:
+    """A study's driver, built again from what the ledger recorded.
+
+    Raises:
+        ConfigError: something that the campaign needs is gone.
+        MissingExtra: an optional package is no longer installed.
+    """
+    path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
+    return builder(Config.from_record(recorded, path), history, store).driver(study)
 
 
 def strategy_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> tuple[Any, Space]:

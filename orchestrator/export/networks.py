@@ -1,8 +1,9 @@
-"""A campaign's best networks as files that need nothing of matloop: weights, torch source and ONNX."""
+"""A campaign's networks as files: weights, torch source and ONNX, with the scales inside."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ class Exported:
 
     Attributes:
         best: trial of the network in the folder itself.
-        front: trials of those in `front/trial-N`; empty with one objective.
+        front: trials of those in `front/trial-N`; empty with one objective, or where a trial was named.
         without_onnx: why there is no `network.onnx`, None where there is.
     """
 
@@ -29,31 +30,103 @@ class Exported:
     without_onnx: str | None
 
 
-def export(history: History, store: ArtifactStore, folder: Path, study: str | None = None) -> Exported:
+def export(
+    history: History, store: ArtifactStore, folder: Path, study: str | None = None, trial: int | None = None
+) -> Exported:
     """Write the best trained network, and with several objectives also all of the Pareto front in `front/trial-N`.
 
-    Each is `network.safetensors`, `network.py` (torch source), `network.onnx` and `trial.json`. The first two take and
-    give standardised values, with the scales in `trial.json`; the ONNX model takes and gives values in their own units.
+    Each is `network.safetensors`, `network.py` (torch source), `network.onnx` and `trial.json`. All of them take and
+    give values in their own units: the scales are buffers of the network.
+
+    Args:
+        history: of the campaign.
+        store: of its artifacts.
+        folder: made if need be.
+        study: which; None where only one trained networks.
+        trial: id of the one trial to write instead of the best.
+
+    Raises:
+        MatloopError: no study trained networks, several did and none was named, or the trial has no network.
+    """
+    if trial is not None:
+        chosen = trained_trial(history, trial, study)
+        return Exported(chosen, (), _write(chosen, store, folder))
+    found, members = leading(history, study)
+    missing = _write(found, store, folder)
+    for member in members:
+        _write(member, store, folder / "front" / f"trial-{member.id}")
+    return Exported(found, tuple(members), missing)
+
+
+def leading(history: History, study: str | None) -> tuple[Trial, Sequence[Trial]]:
+    """The best trained network, and the Pareto front if there are several goals.
 
     Raises:
         MatloopError: no study trained networks, or several did and none was named.
     """
-    name = _study(history, study)
-    objectives = objectives_of(history, name)
-    trained = [t for t in comparable(history.of(name)) if "weights" in t.artifacts and t.values is not None]
+    objectives, trained = _trained(history, study)
     found = best(trained, objectives[0], objectives)
     if found is None:
-        raise MatloopError(f"study {name!r} has no answered trial yet; see `matloop status`")
-    missing = _write(found, store, folder)
+        raise MatloopError("no network has been measured yet, or none keeps the limits; see `matloop status`")
     if len(goals(objectives)) == 1:
-        return Exported(found, (), missing)
+        return found, ()
     from matloop.orchestrator.report.statistics import front
 
     ranked = rankable(trained, objectives)
-    members = tuple(ranked[i] for i in front(losses(ranked, goals(objectives))))
-    for trial in members:
-        _write(trial, store, folder / "front" / f"trial-{trial.id}")
-    return Exported(found, members, missing)
+    return found, [ranked[i] for i in front(losses(ranked, goals(objectives)))]
+
+
+def ranked(history: History, study: str | None) -> list[Trial]:
+    """Trained networks, the best by the first objective first.
+
+    Raises:
+        MatloopError: as `leading`.
+    """
+    objectives, trained = _trained(history, study)
+    candidates = rankable(trained, objectives)
+    order = losses(candidates, objectives[:1])[:, 0].argsort(kind="stable")
+    return [candidates[i] for i in order]
+
+
+def trained_trial(history: History, number: int, study: str | None = None) -> Trial:
+    """The trial of that id, which trained a network.
+
+    Raises:
+        MatloopError: there is no such trial, or it left no weights.
+    """
+    known = {t.id: t for t in history.trials if t.study and study in (None, t.study)}
+    if number not in known:
+        where = f" of study {study!r}" if study else ""
+        raise MatloopError(f"expected the id of a trial{where}, got {number}; `matloop export --csv FILE` lists them")
+    found = known[number]
+    if "weights" not in found.artifacts:
+        with_weights = [t.id for t in known.values() if "weights" in t.artifacts]
+        listed = ", ".join(map(str, with_weights[:20])) + (", …" if len(with_weights) > 20 else "")
+        raise MatloopError(f"trial {number} left no network; those of trials {listed or 'none'} can be written")
+    return found
+
+
+def weights_of(trial: Trial, store: ArtifactStore) -> tuple[dict[str, Any], dict[str, Any]]:
+    """State dict of a trial's network, without scales, and the notes with its genome and scales.
+
+    Raises:
+        MatloopError: the artifact is something else.
+    """
+    from matloop.search_spaces.networks import weights
+
+    try:
+        state, notes = weights.unpack(store.load_bytes(trial.artifacts["weights"]))
+    except ValueError as error:
+        text = f"the weights of trial {trial.id} are no network that matloop has trained: {error}"
+        raise MatloopError(f"{text}; name another study with --study") from error
+    return state, {**notes, "genome": dict(trial.point)}
+
+
+def _trained(history: History, study: str | None) -> tuple[Any, list[Trial]]:
+    """Objectives of the study, and its answered trials of full fidelity that left weights."""
+    name = _study(history, study)
+    answered = comparable(history.of(name))
+    return objectives_of(history, name), [t for t in answered if "weights" in t.artifacts and t.values is not None]
 
 
 def _study(history: History, study: str | None) -> str:
@@ -69,45 +142,17 @@ def _study(history: History, study: str | None) -> str:
 
 def _write(trial: Trial, store: ArtifactStore, folder: Path) -> str | None:
     """Write one network; returns why there is no ONNX model, if there is none."""
-    from matloop.search_spaces.networks.source import to_source
+    from matloop.search_spaces.networks.files import write
 
-    content = store.load_bytes(trial.artifacts["weights"])
-    try:
-        scales = _notes(content).get("scales")
-    except (ValueError, AttributeError, RecursionError, MemoryError) as error:
-        text = f"the weights of trial {trial.id} are no network that matloop has trained: {error}"
-        raise MatloopError(f"{text}; name another study with --study") from error
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "network.safetensors").write_bytes(content)
-    (folder / "network.py").write_text(to_source(trial.point), encoding="utf-8")
+    state, notes = weights_of(trial, store)
+    missing = write(folder, state, notes)
     record: dict[str, Any] = {
         "study": trial.study,
         "trial": trial.id,
         "values": trial.values,
         "info": trial.info,
         "genome": trial.point,
-        "scales": scales,
+        "scales": notes.get("scales") or None,
     }
     (folder / "trial.json").write_text(json.dumps(record, indent=2, default=str), encoding="utf-8")
-    try:
-        from matloop.search_spaces.networks.onnx import to_onnx
-
-        model = to_onnx(trial.point, _weights(content), scales)
-    except MatloopError as error:
-        (folder / "network.onnx").unlink(missing_ok=True)
-        return str(error)
-    (folder / "network.onnx").write_bytes(model)
-    return None
-
-
-def _notes(content: bytes) -> dict[str, Any]:
-    """What the training driver noted in a safetensors file's header."""
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    notes: dict[str, Any] = json.loads(header.get("__metadata__", {}).get("matloop", "{}"))
-    return notes
-
-
-def _weights(content: bytes) -> dict[str, Any]:
-    from safetensors.numpy import load
-
-    return dict(load(content))
+    return missing

@@ -9,6 +9,7 @@ from matloop.orchestrator.protocols.drivers import (
     ByPeople,
     ContinuingDriver,
     Driver,
+    Filling,
     Guiding,
     Interruptible,
     Keeping,
@@ -19,6 +20,7 @@ from matloop.orchestrator.protocols.drivers import (
 )
 from matloop.orchestrator.protocols.executors import WithGrace, WithQueue, WithSlots
 from matloop.orchestrator.protocols.spaces import (
+    Advising,
     Allowed,
     Array,
     Between,
@@ -69,6 +71,7 @@ from matloop.orchestrator.protocols.surrogates import (
 )
 
 __all__ = [
+    "Advising",
     "Allowed",
     "Array",
     "AsksWithin",
@@ -89,6 +92,7 @@ __all__ = [
     "Encodable",
     "Evolvable",
     "Featured",
+    "Filling",
     "Finite",
     "Guiding",
     "Interruptible",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.orchestrator.workplace import Keep
@@ -94,6 +94,24 @@ class Batching(Protocol):
 
     @property
     def batch(self) -> Mapping[str, int]: ...
+
+
+FILLED = (
+    "input", "outputs", "classes", "examples", "node_features", "edge_features", "nodes", "edges"
+)  # fmt: skip
+"""Options of a space that its driver may fill in where the campaign file does not state them."""
+
+
+@runtime_checkable
+class Filling(Protocol):
+    """A driver that knows what its spaces need to know (`training`, of its data), without knowing the space.
+
+    Attributes:
+        fills: some of `FILLED`; a space is given those that its constructor takes. Those that are None are not known.
+    """
+
+    @property
+    def fills(self) -> Mapping[str, Any]: ...
 
 
 def is_by_people(driver: object) -> bool:

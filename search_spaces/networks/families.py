@@ -51,6 +51,23 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
+class Fed:
+    """A value of the forward pass that raw numbers are fed into, with a scale for each channel.
+
+    Attributes:
+        value: its name in the program.
+        channels: length of its second axis.
+        places: axes after that.
+        prefix: of the names that the scales have as buffers.
+    """
+
+    value: str
+    channels: int
+    places: int = 0
+    prefix: str = "x"
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """What a family makes of its genomes.
 
@@ -60,12 +77,17 @@ class Family:
         ports: for the ONNX model, given the genome and whether it scales its input; None if a network cannot be one.
         heritage: "module:class" of what fills a child's weights from its parent's, as
             `matloop.search_spaces.networks.inheritance.Heritage`; None to go by the names of tensors.
+        fed: what raw inputs are fed into, given the genome; None for the program's argument with the channels and
+            places of the genome's `input`.
+        places: whether a network gives its outputs for each place of the input.
     """
 
     plan: Callable[[Mapping[str, Any]], Program]
     caption: Callable[[Mapping[str, Any]], Caption]
     ports: Callable[[Mapping[str, Any], bool], Ports] | None = None
     heritage: str | None = None
+    fed: Callable[[Mapping[str, Any]], tuple[Fed, ...]] | None = None
+    places: bool = False
 
 
 def family(genome: Mapping[str, Any]) -> Family:

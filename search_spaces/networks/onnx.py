@@ -15,7 +15,16 @@ import numpy.typing as npt
 from matloop.orchestrator.errors import MatloopError, MissingExtra
 from matloop.search_spaces.networks.families import FAMILIES, Ports, family
 from matloop.search_spaces.networks.program.part import Part
-from matloop.search_spaces.networks.program.statements import Add, Call, Concatenate, Crop, Program
+from matloop.search_spaces.networks.program.scaling import Scaled, scaled
+from matloop.search_spaces.networks.program.statements import (
+    Add,
+    Call,
+    Concatenate,
+    Crop,
+    Program,
+    Restore,
+    Standardise,
+)
 
 try:
     import onnx
@@ -49,9 +58,10 @@ def to_onnx(genome: Mapping[str, Any], weights: Mapping[str, Any], scales: Mappi
             "use its torch source"
         )
     scales = scales or {}
-    ports, writer = makes.ports(genome, bool(scales)), Writer(makes.plan(genome), weights)
+    found = scaled(genome, scales)
+    ports, writer = makes.ports(genome, bool(scales)), Writer(found.program, {**weights, **_shaped(found)})
     model = helper.make_model(
-        writer.write(ports, scales),
+        writer.write(ports),
         producer_name="matloop",
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
@@ -60,6 +70,11 @@ def to_onnx(genome: Mapping[str, Any], weights: Mapping[str, Any], scales: Mappi
     helper.set_model_props(model, {"genome": json.dumps(genome)})
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def _shaped(found: Scaled) -> dict[str, npt.NDArray[np.float32]]:
+    """Values of the buffers."""
+    return {b.name: np.asarray(found.values[b.name], np.float32).reshape(b.shape) for b in found.program.buffers}
 
 
 def _shape(extents: Iterable[int | str]) -> str:
@@ -77,16 +92,9 @@ class Writer:
         self.constants: dict[str, npt.NDArray[Any]] = {}
         self.x = "x"
 
-    def write(self, ports: Ports, scales: Mapping[str, Any]) -> Any:
-        """The whole graph, with the scales of inputs and outputs around the network."""
-        if "x_mean" in scales:
-            channels = (-1, *[1] * (len(ports.x) - 1))
-            self.x = self._node("Sub", "centred", self._constant("x_mean", scales["x_mean"], channels))
-            self.x = self._node("Div", "scaled", self._constant("x_std", scales["x_std"], channels))
+    def write(self, ports: Ports) -> Any:
+        """The whole graph."""
         self._follow()
-        if "y_mean" in scales:
-            self.x = self._node("Mul", "unscaled", self._constant("y_std", scales["y_std"], (-1,)))
-            self.x = self._node("Add", "shifted", self._constant("y_mean", scales["y_mean"], (-1,)))
         self.nodes[-1].output[0] = "y"
         return helper.make_graph(
             self.nodes,
@@ -112,6 +120,17 @@ class Writer:
                     self.x = self._node("Concat", f"{result}_{number}_joined", *rest, axis=1)
                 case Crop(result, like):
                     self._crop(f"{result}_{number}_cut", values[result], values[like])
+                case Standardise(result, argument, mean, std, limit):
+                    self.x = values[argument]
+                    self.x = self._node("Sub", f"{result}_centred", self._constant(mean, self.weights[mean]))
+                    self.x = self._node("Div", f"{result}_scaled", self._constant(std, self.weights[std]))
+                    if limit is not None:
+                        bounds = [self._constant(f"{mean}_{side}", side * limit) for side in (-1, 1)]
+                        self.x = self._node("Clip", f"{result}_limited", *bounds)
+                case Restore(result, argument, mean, std):
+                    self.x = values[argument]
+                    self.x = self._node("Mul", f"{result}_unscaled", self._constant(std, self.weights[std]))
+                    self.x = self._node("Add", f"{result}_shifted", self._constant(mean, self.weights[mean]))
                 case _:
                     raise MatloopError(f"expected statements that ONNX has, got {statement}")
             values[result] = self.x
@@ -165,6 +184,9 @@ class Writer:
                 weights = self._weights(name, "weight", "bias")
                 groups = part.arguments[0]
                 self.x = self._node("GroupNormalization", name, *weights, num_groups=groups, epsilon=_EPSILON)
+            case "LayerNorm":
+                weights = self._weights(name, "weight", "bias")
+                self.x = self._node("LayerNormalization", name, *weights, axis=-1, epsilon=_EPSILON)
             case "MaxPool" | "AvgPool" | "AdaptiveMaxPool" | "AdaptiveAvgPool":
                 self._pool(part, axes)
             case "Upsample":

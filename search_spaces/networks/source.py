@@ -6,12 +6,14 @@ import importlib
 import inspect
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from matloop.orchestrator.errors import InvalidPoint
-from matloop.search_spaces.networks.families import family
+from matloop.search_spaces.networks.families import Caption, family
 from matloop.search_spaces.networks.program.part import Part
-from matloop.search_spaces.networks.program.statements import Program
+from matloop.search_spaces.networks.program.scaling import scaled
+from matloop.search_spaces.networks.program.statements import Buffer, Program, Restore, Standardise
 
 _WORDS = re.compile(r"[A-Za-z0-9_.:/+ -]*")
 """What a text of a genome may be made of: the source goes to people who run it."""
@@ -31,32 +33,48 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-{modules}
+{buffers}{modules}
 
     def forward(self, {program.argument}: {caption.argument}) -> torch.Tensor:
 {forward}
 '''
 
 
-def to_source(genome: Mapping[str, Any]) -> str:
-    """Python source of class `Network`, whose state dict is that of `module.build(genome)`.
+def to_source(genome: Mapping[str, Any], scales: Mapping[str, Any] | None = None) -> str:
+    """Python source of class `Network`, whose state dict is that of `module.build(genome)` or `build_scaled`.
+
+    Args:
+        genome: of any family.
+        scales: as `build_scaled` takes them; the network then takes raw values and gives them in the target's unit.
 
     Raises:
         InvalidPoint: no such family, or a text in the genome is more than words.
     """
     _check_words(genome)
     makes = family(genome)
-    program = makes.plan(genome)
+    program = scaled(genome, scales or {}).program
     lines = [statement.code() for statement in program.statements]
     lines[-1] = lines[-1].replace(f"{program.result} = ", "return ", 1)
     return _TEMPLATE.format(
-        caption=makes.caption(genome),
+        caption=_captioned(makes.caption(genome), program),
         program=program,
         **genome["training"],
         library="".join(f"\n\n{definition}" for definition in _definitions(program)),
+        buffers="".join(f"        {_registered(buffer)}\n" for buffer in program.buffers),
         modules="\n".join(f"        self.{part.name} = {_constructor(part, program)}" for part in program.parts),
         forward="\n".join(f"        {line}" for line in lines),
     )
+
+
+def _captioned(caption: Caption, program: Program) -> Caption:
+    """The caption, with what the scales do."""
+    kinds = {type(statement) for statement in program.statements}
+    words = ["Takes raw values of any type" * (Standardise in kinds), "gives the target's unit" * (Restore in kinds)]
+    said = " and ".join(word for word in words if word)
+    if not said:
+        return caption
+    title = f"{caption.title}\n\n{said[0].upper()}{said[1:]}: its scales are loaded with its weights."
+    return replace(caption, title=title)
 
 
 def _check_words(part: Any) -> None:
@@ -78,6 +96,12 @@ def _definitions(program: Program) -> list[str]:
     """What the program uses of its library, as it stands there."""
     library = importlib.import_module(program.library) if program.library else None
     return [inspect.getsource(getattr(library, name)) for name in program.uses]
+
+
+def _registered(buffer: Buffer) -> str:
+    """Line that makes a buffer."""
+    make = {0.0: "zeros", 1.0: "ones"}[buffer.value]
+    return f'self.register_buffer("{buffer.name}", torch.{make}({", ".join(map(str, buffer.shape))}))'
 
 
 def _constructor(part: Part, program: Program) -> str:

@@ -1,34 +1,39 @@
-"""Minibatch training of a network: early stopping, best weights kept, interrupted and continued without a trace.
+"""Minibatch training of a network within a budget: best weights kept, interrupted and continued without a trace.
 
-Shared by the training driver and by the dropout surrogate; the same on every run by seed. Inputs and targets are taken
-as they are: bringing them to mean 0 and standard deviation 1 is the caller's business, who also has to undo it.
+Shared by the training driver and by the surrogates; the same on every run by seed, unless the budget is in seconds.
+Inputs and targets are taken as they are, or as `Rows` convert them: bringing them to mean 0 and standard deviation 1
+is the caller's business, who also has to undo it.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from matloop.orchestrator.randomness import torch_seed
 from matloop.search_spaces.networks.graph.graphs import Graphs
+from matloop.surrogates.networks.averaging import Averaging
+from matloop.surrogates.networks.batches import Order, ahead
+from matloop.surrogates.networks.budget import Budget, Seconds, Steps
+from matloop.surrogates.networks.losses import Loss
+from matloop.surrogates.networks.losses import loss as named
 from matloop.surrogates.networks.precision import Precision, autocast, gradient_scaler, half_type
-from matloop.surrogates.networks.schedule import GRADIENT_NORM, set_rate
+from matloop.surrogates.networks.rows import Inputs, Rows, chunks, take
+from matloop.surrogates.networks.schedule import FINAL, GRADIENT_NORM, WARM_UP, set_rate
 from matloop.surrogates.networks.training_state import TrainingState
 
-Transform = Callable[[torch.Tensor], torch.Tensor]
-Loss = Literal["squared_error", "cross_entropy"]
-Inputs = torch.Tensor | Graphs
+Transform = Callable[[Any, torch.Tensor], tuple[Any, torch.Tensor]]
+"""Changes a batch of inputs and its targets, drawing from torch's global generator."""
 
-_LOSSES: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "squared_error": nn.functional.mse_loss,
-    "cross_entropy": nn.functional.cross_entropy,
-}
+Targets = torch.Tensor | Rows
+VALIDATIONS = 20
+"""Most in one training, evenly over its budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +41,24 @@ class FitResult:
     """How a training went.
 
     Attributes:
-        train: mean loss of each epoch's batches, dropout on.
-        validation: loss on the validation data after each epoch; empty without such data.
-        best_epoch: from 1, the epoch whose weights the network has now.
-        epochs: how many were run, in earlier calls too if it was continued.
+        shares: of the budget at each validation, in earlier calls too if the training was continued.
+        train: mean loss of the batches since the one before, dropout on.
+        validation: loss on the validation data; empty without such data.
+        best_share: of the budget, where the weights are from that the network has now.
+        used: share of the budget, in all calls.
+        steps: of the optimiser, in all calls.
+        epochs: passes over the data, likewise.
         seconds: wall time of this call.
         state: to go on from; None unless `until` was given.
     """
 
+    shares: tuple[float, ...]
     train: tuple[float, ...]
     validation: tuple[float, ...]
-    best_epoch: int
-    epochs: int
+    best_share: float
+    used: float
+    steps: int
+    epochs: float
     seconds: float
     state: TrainingState | None = None
 
@@ -55,138 +66,266 @@ class FitResult:
 def fit(
     network: nn.Module,
     x: Inputs,
-    y: torch.Tensor,
+    y: Targets,
     *,
     x_validation: Inputs | None = None,
-    y_validation: torch.Tensor | None = None,
-    loss: Loss = "squared_error",
-    epochs: int = 30,
-    until: int | None = None,
+    y_validation: Targets | None = None,
+    loss: str | Loss = "squared",
+    budget: Budget | None = None,
+    until: float | None = None,
     state: TrainingState | None = None,
     batch: int = 16,
     learning_rate: float = 1e-3,
     weight_decay: float = 0.0,
     optimiser: Literal["adam", "adamw", "sgd"] = "adam",
-    patience: int = 8,
+    warm_up: float = WARM_UP,
+    final_rate: float = FINAL,
+    gradient_norm: float = GRADIENT_NORM,
+    averaging: float = 0.0,
+    patience: float = 1.0,
     seed: int = 0,
     device: str = "cpu",
     precision: Precision = "float32",
     transform: Transform | None = None,
+    views: int = 1,
+    compiled: bool = False,
+    afterwards: float = 0.0,
+    clock: Callable[[], float] = time.perf_counter,
+    began: float | None = None,
 ) -> FitResult:
     """Train in place; the network ends in evaluation mode on `device`.
 
-    The learning rate rises for a tenth of all steps and then falls along a cosine, whether or not they are run in one
-    call: on the CPU, a training in several calls gives the same weights to the bit.
+    The learning rate rises for `warm_up` of the budget and then falls along a cosine, whether or not it is used in one
+    call: on the CPU, a training in several calls gives the same weights to the bit, unless its budget is in seconds.
 
     Args:
         network: takes (n, *input); its initial weights are the caller's.
-        x: (n, *input) float, or graphs, n >= 2.
-        y: for "squared_error" (n, m) float and a network that gives (n, m); for "cross_entropy" (n, *places) int64
-            and a network that gives (n, classes, *places).
-        x_validation: (v, *input) float; with `y_validation` it decides which epoch is best and when to stop.
-            Without them every epoch is run and the last weights are kept.
+        x: (n, *input) float, graphs, or rows that are read batch by batch; n >= 2.
+        y: (n, ...), as the loss takes them.
+        x_validation: v >= 1 examples; with `y_validation` they decide which weights are best. Without them all of the
+            budget is used and the last weights are kept.
         y_validation: as y.
-        loss: what is minimised.
-        epochs: most passes over the data, >= 1.
-        until: stop after so many of them, >= 1, and hand out the state; None for all.
+        loss: what is minimised, see `matloop.surrogates.networks.losses`.
+        budget: of the whole training; None for 30 epochs.
+        until: stop at this share of it, in (0, 1], and hand out the state; None for all.
         state: of an earlier call with the same arguments, `until` aside; it is changed.
-        batch: most points in a step, >= 2; an epoch is divided evenly, and never into single points.
+        batch: most examples in a step, >= 2; an epoch is divided evenly, and never into single examples.
         learning_rate: its highest.
         weight_decay: L2 penalty for "adam" and "sgd", decoupled decay for "adamw".
         optimiser: "sgd" has Nesterov momentum 0.9.
-        patience: epochs without a better validation loss before it stops, >= 1.
-        seed: decides order of points, dropout and transform; the global generators are left as they were.
+        warm_up: share of the budget, in [0, 1).
+        final_rate: learning rate at the end over its highest, in [0, 1].
+        gradient_norm: longer gradients are cut to it, > 0.
+        averaging: decay of a running average of the weights, in [0, 1), which validates and is kept; 0 for none.
+        patience: share of the budget without a better validation loss before it stops, in (0, 1]; 1 never stops.
+        seed: decides order of examples, dropout and transform, unless a state goes on with its own; the global
+            generators are left as they were.
         device: e.g. "cpu" or "cuda"; only the CPU repeats exactly.
         precision: see `half_type`; validation is always in 32 bits.
-        transform: applied to each training batch, drawing from torch's global generator (seeded here); targets that
-            have places go with the inputs as one more channel, so that it may only move these places.
+        transform: applied to each training batch.
+        views: how many examples each one stands for in an epoch, >= 1, such as crops of a large image.
+        compiled: whether `torch.compile` makes the training step faster on a GPU; not for graphs.
+        afterwards: examples that the caller predicts within a budget in seconds, over those that validate.
+        clock: for a budget in seconds.
+        began: when this call's set-up began, by the clock; None for now.
 
     Raises:
         ValueError: shapes or options that do not fit.
+        ConfigError: no such loss.
         FloatingPointError: the loss became infinite or not a number.
     """
-    last = epochs if until is None else min(until, epochs)
-    _check(x, y, x_validation, y_validation, loss, {"epochs": epochs, "until": last, "patience": patience}, batch)
-    started = time.perf_counter()
+    started = clock()
+    last, budget = 1.0 if until is None else until, budget or Budget(epochs=30)
+    _check(x, y, x_validation, y_validation)
+    _within(until=(last, 0, 1), patience=(patience, 0, 1), batch=(batch, 1, None), views=(views, 0, None))
     network.to(device)
-    x, y = x.to(device), y.to(device)
-    held_out = None
-    if x_validation is not None and y_validation is not None:
-        held_out = x_validation.to(device), y_validation.to(device)
-    half = half_type(precision, device)
-    step = _Step(network, _optimiser(optimiser, network, learning_rate, weight_decay), loss, half)
-    steps = min(math.ceil(len(x) / batch), len(x) // 2)
-    state = state or TrainingState()
+    state = state or TrainingState(seed=seed)
+    order = Order(len(x), views, batch, state.seed)
+    total = budget.total_steps(order.examples, order.steps)
+    training = _Training(
+        network,
+        (x.to(device), y.to(device)),
+        None if x_validation is None or y_validation is None else (x_validation.to(device), y_validation.to(device)),
+        loss=named(loss) if isinstance(loss, str) else loss,
+        rates=_Rates(_optimiser(optimiser, network, learning_rate, weight_decay), learning_rate, warm_up, final_rate),
+        gradient_norm=gradient_norm,
+        averaging=Averaging(network, averaging),
+        half=half_type(precision, device),
+        compiled=compiled,
+        transform=transform,
+        device=device,
+        clock=clock,
+    )
+    progress: Steps | Seconds
+    if total is not None:
+        most = min(VALIDATIONS, budget.epochs or VALIDATIONS)
+        progress = Steps(total, done=state.steps, until=last, validations=most)
+    else:
+        progress = Seconds(
+            budget.seconds or 0.0,
+            used=state.used,
+            until=last,
+            validations=VALIDATIONS,
+            afterwards=afterwards,
+            clock=clock,
+            began=began,
+        )
     with torch_seed(seed):
-        state.restore(network, step.descent, step.scaler)
-        while state.epochs < last and not state.stale(patience):
-            network.train()
-            epoch, total = state.epochs, torch.zeros((), device=device)
-            for i, rows in enumerate(torch.randperm(len(x)).to(device).tensor_split(steps)):
-                set_rate(step.descent, learning_rate, (epoch + (i + 1) / steps) / epochs)
-                total += step(*_transformed(transform, x[rows], y[rows])) * len(rows)
-            state.train.append(_finite(total.item() / len(x), epoch, learning_rate))
-            if held_out:
-                state.validation.append(_finite(mean_loss(network, *held_out, loss), epoch, learning_rate))
-                state.keep_if_best(network)
+        training.run(order, progress, state, patience)
         if until is not None:
-            state.take(network, step.descent, step.scaler)
-    if state.best_weights:
-        network.load_state_dict(state.best_weights)
-    network.eval()
+            training.leave(state)
+    training.finish(state)
     return FitResult(
+        shares=tuple(state.shares),
         train=tuple(state.train),
         validation=tuple(state.validation),
-        best_epoch=state.best_epoch or state.epochs,
-        epochs=state.epochs,
-        seconds=time.perf_counter() - started,
+        best_share=state.shares[state.best] if state.best >= 0 else state.used,
+        used=state.used,
+        steps=state.steps,
+        epochs=state.steps / order.steps,
+        seconds=clock() - started,
         state=None if until is None else state,
     )
 
 
-def predict(network: nn.Module, x: Inputs, *, chunk: int = 256) -> torch.Tensor:
-    """(n, ...) outputs with dropout off, computed in chunks and without gradients, on the device of x."""
+def predict(network: nn.Module, x: Inputs, *, chunk: int | None = None) -> torch.Tensor:
+    """(n, ...) outputs with dropout off, computed in chunks and without gradients, on the network's device."""
     network.eval()
+    device = _device(network, x)
     with torch.no_grad():
-        return torch.cat([network(part) for part in x.split(chunk)])
+        return torch.cat([network(part) for part in chunks(x, device, chunk)])
 
 
-def mean_loss(network: nn.Module, x: Inputs, y: torch.Tensor, loss: Loss = "squared_error") -> float:
+def mean_loss(network: nn.Module, x: Inputs, y: Targets, loss: str | Loss = "squared") -> float:
     """Loss over all points and outputs, dropout off."""
-    return _LOSSES[loss](predict(network, x), y).item()
+    outputs = predict(network, x)
+    targets = take(y, slice(None), outputs.device)
+    return (named(loss) if isinstance(loss, str) else loss)(outputs, targets).item()
 
 
-class _Step:
-    """One step down the gradient of a batch's loss, which it returns."""
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """An optimiser and how its learning rate goes."""
+
+    descent: torch.optim.Optimizer
+    highest: float
+    warm_up: float
+    final: float
+
+    def set(self, share: float) -> None:
+        set_rate(self.descent, self.highest, share, warm_up=self.warm_up, final=self.final)
+
+
+class _Training:
+    """One call of `fit`: steps down the gradient, validations between them."""
 
     def __init__(
-        self, network: nn.Module, descent: torch.optim.Optimizer, loss: Loss, half: torch.dtype | None
+        self,
+        network: nn.Module,
+        data: tuple[Inputs, Targets],
+        held_out: tuple[Inputs, Targets] | None,
+        *,
+        loss: Loss,
+        rates: _Rates,
+        gradient_norm: float,
+        averaging: Averaging,
+        half: torch.dtype | None,
+        compiled: bool,
+        transform: Transform | None,
+        device: str,
+        clock: Callable[[], float],
     ) -> None:
-        self.network, self.descent, self.loss, self.half = network, descent, _LOSSES[loss], half
-        self.scaler = gradient_scaler(half)
+        self.network, self.data, self.held_out, self.loss, self.rates = network, data, held_out, loss, rates
+        self.gradient_norm, self.averaging, self.half, self.transform = gradient_norm, averaging, half, transform
+        self.device, self.clock, self.scaler = device, clock, gradient_scaler(half)
+        self.on_gpu = torch.device(device).type == "cuda"
+        faster = compiled and self.on_gpu and not isinstance(data[0], Graphs)
+        self.forward: Callable[[Any], torch.Tensor] = torch.compile(network) if faster else network
 
-    def __call__(self, x: Inputs, y: torch.Tensor) -> torch.Tensor:
-        self.descent.zero_grad()
+    def run(self, order: Order, progress: Steps | Seconds, state: TrainingState, patience: float) -> None:
+        """Train until the stage is over or the validation loss stays."""
+        state.restore(self.network, self.rates.descent, self.scaler, self.averaging)
+        running, seen = torch.tensor(state.running[0], device=self.device), state.running[1]
+        self.network.train()
+        for rows, (x, y) in self._batches(order, state.steps):
+            if progress.ended or state.stale(patience):
+                break
+            self.rates.set(progress.upcoming())
+            running += self._step(x, y) * len(rows)
+            seen += len(rows)
+            state.steps += 1
+            if progress.advance():
+                state.shares.append(progress.share)
+                state.train.append(self._finite(running.item() / seen, progress.share))
+                running.zero_()
+                seen = 0
+                self._validate(progress, state)
+        state.used = progress.share
+        state.running = self._finite(running.item(), state.used), seen
+
+    def leave(self, state: TrainingState) -> None:
+        """Write down what goes on from here."""
+        state.take(self.network, self.rates.descent, self.scaler, self.averaging)
+
+    def finish(self, state: TrainingState) -> None:
+        """Leave the best weights in the network, the average of the last ones if nothing was validated."""
+        if state.best_weights:
+            self.network.load_state_dict(state.best_weights)
+        else:
+            self.averaging.settle()
+        self.network.eval()
+
+    def _batches(self, order: Order, step: int) -> Iterator[tuple[torch.Tensor, tuple[Any, torch.Tensor]]]:
+        batches = order.batches(step)
+        return ahead(self._load, batches) if self.on_gpu else ((rows, self._load(rows)) for rows in batches)
+
+    def _load(self, rows: torch.Tensor) -> tuple[Any, torch.Tensor]:
+        x, y = self.data
+        return take(x, rows, self.device), take(y, rows, self.device)
+
+    def _step(self, x: Any, y: torch.Tensor) -> torch.Tensor:
+        """One step down the gradient of a batch's loss, which it returns."""
+        if self.transform is not None:
+            x, y = self.transform(x, y)
+        descent = self.rates.descent
+        descent.zero_grad()
         with autocast(self.half):
-            outputs = self.network(x)
+            outputs = self.forward(x)
         loss = self.loss(outputs.float(), y)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        self.scaler.unscale_(self.descent)
-        nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
-        self.scaler.step(self.descent)
+        self.scaler.unscale_(descent)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_norm)
+        self.scaler.step(descent)
         self.scaler.update()
+        self.averaging.update()
         return loss.detach()
 
+    def _validate(self, progress: Steps | Seconds, state: TrainingState) -> None:
+        if self.held_out is None:
+            return
+        before = self.clock()
+        with self.averaging.used():
+            loss = mean_loss(self.network, *self.held_out, self.loss)
+            state.validation.append(self._finite(loss, progress.share))
+            state.keep_if_best(self.network)
+        self.network.train()
+        progress.validated(self.clock() - before)
 
-def _transformed(transform: Transform | None, x: Inputs, y: torch.Tensor) -> tuple[Inputs, torch.Tensor]:
-    if transform is None:
-        return x, y
-    if isinstance(x, Graphs):
-        raise ValueError("expected no transform for graphs, got one; use augment: none")
-    if y.is_floating_point() or y.ndim < 2:
-        return transform(x), y
-    both = transform(torch.cat([x, y[:, None].to(x.dtype)], dim=1))  # exact for classes below 2²⁴
-    return both[:, :-1], both[:, -1].to(y.dtype)
+    def _finite(self, loss: float, share: float) -> float:
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"training diverged: the loss is {loss} after {100 * share:.3g} % of the budget at learning rate "
+                f"{self.rates.highest:g}; lower it"
+            )
+        return loss
+
+
+def _device(network: nn.Module, x: Inputs) -> torch.device:
+    """Where a network computes; where its inputs are, if it has no weights."""
+    first = next(network.parameters(), None)
+    if first is not None:
+        return first.device
+    return x.device if isinstance(x, torch.Tensor | Graphs) else torch.device("cpu")
 
 
 def _optimiser(name: str, network: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
@@ -204,37 +343,23 @@ def _optimiser(name: str, network: nn.Module, learning_rate: float, weight_decay
             raise ValueError(f"expected optimiser to be adam, adamw or sgd, got {name!r}")
 
 
-def _finite(loss: float, epoch: int, learning_rate: float) -> float:
-    if not math.isfinite(loss):
-        raise FloatingPointError(
-            f"training diverged: the loss is {loss} in epoch {epoch + 1} at learning rate {learning_rate:g}; lower it"
-        )
-    return loss
-
-
-def _check(
-    x: Inputs,
-    y: torch.Tensor,
-    x_validation: Inputs | None,
-    y_validation: torch.Tensor | None,
-    loss: Loss,
-    lengths: Mapping[str, int],
-    batch: int,
-) -> None:
-    if loss not in _LOSSES:
-        raise ValueError(f"expected loss to be one of {list(_LOSSES)}, got {loss!r}")
+def _check(x: Inputs, y: Targets, x_validation: Inputs | None, y_validation: Targets | None) -> None:
     if (x_validation is None) != (y_validation is None):
         raise ValueError("expected both x_validation and y_validation or neither, got one of them")
-    pairs: list[tuple[str, Inputs, torch.Tensor, int]] = [("x and y", x, y, 2)]
+    pairs: list[tuple[str, Inputs, Targets, int]] = [("x and y", x, y, 2)]
     if x_validation is not None and y_validation is not None:
         pairs.append(("x_validation and y_validation", x_validation, y_validation, 1))
     for names, a, b, least in pairs:
-        if len(a) != len(b) or len(a) < least or (loss == "squared_error" and b.ndim != 2):
-            shape = "(n, m)" if loss == "squared_error" else "(n, *places)"
+        if len(a) != len(b) or len(a) < least:
             raise ValueError(
-                f"expected {names} of shapes (n, ...) and {shape} with n >= {least}, "
-                f"got {tuple(a.shape)} and {tuple(b.shape)}; give a single target a second axis with y[:, None]"
+                f"expected {names} of shapes (n, ...) with n >= {least}, got {tuple(a.shape)} and {tuple(b.shape)}"
             )
-    for name, value, least in (*((name, value, 1) for name, value in lengths.items()), ("batch", batch, 2)):
-        if value < least:
-            raise ValueError(f"expected {name} to be at least {least}, got {value}")
+
+
+def _within(**numbers: tuple[float, float, float | None]) -> None:
+    """Each is above its second number and, if there is a third, at most that."""
+    for name, (value, low, high) in numbers.items():
+        if not low < value or (high is not None and value > high):
+            raise ValueError(
+                f"expected {name} above {low}{'' if high is None else f' and at most {high}'}, got {value}"
+            )

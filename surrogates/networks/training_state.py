@@ -10,62 +10,84 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from matloop.surrogates.networks.averaging import Averaging
+
 Weights = dict[str, torch.Tensor]
 
 
 @dataclass(slots=True)
 class TrainingState:
-    """Where a training stands after some whole epochs.
+    """Where a training stands after some steps.
 
     Attributes:
-        train: mean loss of each epoch's batches so far.
-        validation: loss on the validation data after each epoch so far.
-        best_epoch: from 1; 0 before there is one.
-        best_weights: of that epoch; empty before there is one.
-        weights, optimiser, scaler: state dicts of network, optimiser and gradient scaler after the last epoch.
+        seed: of the first call, which decides the order of examples.
+        steps: of the optimiser so far.
+        used: share of the budget so far, in [0, 1].
+        shares: of the budget at each validation so far; without validation data, where there would have been one.
+        train: mean loss of the batches since the validation before, for each.
+        validation: loss on the validation data, for each.
+        best: number of the best validation, from 0; -1 before there is one.
+        best_weights: of it; empty before there is one.
+        running: sum of the losses of examples since the last validation, and their number.
+        weights, optimiser, scaler, average: of network, optimiser, gradient scaler and averaging after the last step.
         owner: what is trained, for whoever keeps states apart; not used here.
-        cpu, cuda: states of torch's generators; None before the first epoch, and `cuda` where none was used.
+        cpu, cuda: states of torch's generators; None before the first step, and `cuda` where none was used.
     """
 
+    seed: int = 0
+    steps: int = 0
+    used: float = 0.0
+    shares: list[float] = field(default_factory=list)
     train: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
-    best_epoch: int = 0
+    best: int = -1
     best_weights: Weights = field(default_factory=dict)
+    running: tuple[float, int] = (0.0, 0)
     weights: Weights = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
+    average: dict[str, Any] = field(default_factory=dict)
     owner: str = ""
     cpu: torch.Tensor | None = None
     cuda: torch.Tensor | None = None
 
-    @property
-    def epochs(self) -> int:
-        """How many were run."""
-        return len(self.train)
-
-    def stale(self, patience: int) -> bool:
-        """Whether the last `patience` epochs did not improve the validation loss."""
-        return bool(self.validation) and self.epochs - self.best_epoch >= patience
+    def stale(self, patience: float) -> bool:
+        """Whether the validation loss did not improve for that share of the budget."""
+        return bool(self.validation) and self.shares[-1] - self.shares[self.best] >= patience - 1e-9
 
     def keep_if_best(self, network: nn.Module) -> None:
         """Remember the network's weights if the last validation loss is the lowest."""
         if self.validation[-1] <= min(self.validation):
-            self.best_epoch, self.best_weights = self.epochs, copy.deepcopy(network.state_dict())
+            self.best, self.best_weights = len(self.validation) - 1, copy.deepcopy(network.state_dict())
 
-    def take(self, network: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
+    def take(
+        self,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        averaging: Averaging,
+    ) -> None:
         """Write down the moving parts and torch's generators."""
         self.weights = copy.deepcopy(network.state_dict())
         self.optimiser = copy.deepcopy(optimiser.state_dict())
         self.scaler = scaler.state_dict()
+        self.average = averaging.state()
         self.cpu = torch.get_rng_state()
         self.cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
 
-    def restore(self, network: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
-        """Put back what `take` wrote down; does nothing before the first epoch."""
+    def restore(
+        self,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        averaging: Averaging,
+    ) -> None:
+        """Put back what `take` wrote down; does nothing before the first step."""
         if self.cpu is None:
             return
         network.load_state_dict(self.weights)
         optimiser.load_state_dict(self.optimiser)
+        averaging.restore(self.average)
         if self.scaler and scaler.is_enabled():
             scaler.load_state_dict(self.scaler)
         torch.set_rng_state(self.cpu)

@@ -26,6 +26,7 @@ BROUGHT = {
     "h11": "uvicorn",
     "linear-operator": "botorch",
     "markupsafe": "jinja2",
+    "pillow": "matplotlib",
     "pydantic-core": "pydantic",
     "starlette": "fastapi",
 }
@@ -91,19 +92,24 @@ def test_the_readme_lists_the_extras() -> None:
 
 
 SERVE = "from matloop.orchestrator.cli.commands import serve"
+READ = "from matloop.drivers.training.sources.registry import source; "
 USES = {
     "distributed": "from matloop.hpc.dask import Dask; Dask(address='tcp://127.0.0.1:1')",
     "fastapi": SERVE,
     "h11": SERVE,
+    "h5py": f"{READ}source({{'kind': 'hdf5', 'path': 'x.h5'}}).read()",
     "hypothesis": "from matloop.testing import LedgerContract",
     "onnx": "from matloop.search_spaces.networks.onnx import to_onnx",
     "openpyxl": "with Lab.open('furnace.yaml') as lab: lab.write_xlsx([])",
     "pandas": "with Lab.open('furnace.yaml') as lab: lab.frame()",
     "pytest": "from matloop.testing import StrategyContract",
+    "pyarrow": f"{READ}source({{'kind': 'table', 'path': 'x.parquet', 'target': 'y'}}).read()",
     "python_multipart": SERVE,
     "starlette": SERVE,
+    "tifffile": "from matloop.drivers.training.sources.volumes import read as one; one(Path('x.tif'))",
     "torcwa": "load('optics')",
     "uvicorn": SERVE,
+    "zarr": f"{READ}source({{'kind': 'zarr', 'path': 'x.zarr'}}).read()",
 }
 """By package, what needs it."""
 BLOCKED = """\
@@ -180,7 +186,7 @@ with Lab.create("hardness", space={"t": {"type": "float", "low": 0, "high": 1}},
     lab.outlook()
 print(*sys.modules)
 """
-NOT_IN_A_LAB = {"deap", "optuna", "mpi4py", "pymatgen", *EXTRAS} - {"pandas"}
+NOT_IN_A_LAB = {"deap", "optuna", "mpi4py", "pymatgen", *EXTRAS} - {"pandas", "pyarrow"}  # one brings the other
 
 
 def test_a_day_in_a_lab_needs_little(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matloop.search_spaces.networks.families import Caption, Family
+from matloop.search_spaces.networks.families import Caption, Family, Fed
 from matloop.search_spaces.networks.graph.plan import plan
 
 
@@ -24,4 +24,9 @@ def _caption(genome: Mapping[str, Any]) -> Caption:
     )
 
 
-FAMILY = Family(plan, _caption)
+def _fed(genome: Mapping[str, Any]) -> tuple[Fed, ...]:
+    node_features, edge_features = genome["input"]
+    return Fed("x", node_features, prefix="node"), Fed("edge_features", edge_features, prefix="edge")
+
+
+FAMILY = Family(plan, _caption, fed=_fed)

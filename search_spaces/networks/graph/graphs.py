@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -79,6 +81,24 @@ class Graphs:
     def to(self, device: str | torch.device) -> Graphs:
         """The same on another device."""
         return Graphs(*(getattr(self, name).to(device) for name in self.__slots__))
+
+
+def joined(several: Sequence[Graphs]) -> Graphs:
+    """Graphs of several sets, one set after the other."""
+    nodes = [0, *accumulate(len(graphs.nodes) for graphs in several)]
+    edges = [0, *accumulate(graphs.edges.shape[1] for graphs in several)]
+    return Graphs(
+        nodes=torch.cat([graphs.nodes for graphs in several]),
+        edges=torch.cat([graphs.edges + first for graphs, first in zip(several, nodes, strict=False)], dim=1),
+        edge_features=torch.cat([graphs.edge_features for graphs in several]),
+        node_offsets=_appended([graphs.node_offsets for graphs in several], nodes),
+        edge_offsets=_appended([graphs.edge_offsets for graphs in several], edges),
+    )
+
+
+def _appended(offsets: Sequence[torch.Tensor], firsts: Sequence[int]) -> torch.Tensor:
+    later = [some[1:] + first for some, first in zip(offsets, firsts, strict=False)]
+    return torch.cat([offsets[0][:1], *later])
 
 
 def _offsets(counts: torch.Tensor) -> torch.Tensor:

@@ -74,7 +74,56 @@ class Unpack:
         return f"{', '.join(self.results)} = {self.argument}"
 
 
-Statement = Call | Add | Concatenate | Crop | Unpack
+@dataclass(frozen=True, slots=True)
+class Standardise:
+    """result = (argument - mean) / std, both buffers of the network; numbers of any type become the buffers'.
+
+    Attributes:
+        limit: what is further from 0 then counts as it; None for no limit.
+    """
+
+    result: str
+    argument: str
+    mean: str
+    std: str
+    limit: float | None = None
+
+    def code(self) -> str:
+        """As a line of Python."""
+        made = f"({self.argument}.to(self.{self.mean}) - self.{self.mean}) / self.{self.std}"
+        return f"{self.result} = {made if self.limit is None else f'({made}).clamp({-self.limit}, {self.limit})'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """result = argument * std + mean, both buffers of the network."""
+
+    result: str
+    argument: str
+    mean: str
+    std: str
+
+    def code(self) -> str:
+        """As a line of Python."""
+        return f"{self.result} = {self.argument} * self.{self.std} + self.{self.mean}"
+
+
+Statement = Call | Add | Concatenate | Crop | Unpack | Standardise | Restore
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Numbers that a network keeps with its weights and does not train.
+
+    Attributes:
+        name: attribute that holds them.
+        shape: of the tensor.
+        value: what all of them are until weights are loaded.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    value: float
 
 
 def _nest(parts: tuple[str, ...], inner: str) -> str:
@@ -90,9 +139,10 @@ class Program:
     Attributes:
         argument: name of the forward pass's only argument.
         parts: modules, in the order they are first used; kinds are classes of `torch.nn` or of the library's.
-        statements: the forward pass; the last one is a call, and its result is returned.
+        statements: the forward pass; the last one is a call, or restores units, and its result is returned.
         library: module, written with torch alone, that defines the kinds named in `uses`.
         uses: names of what the parts need of the library, and of what that needs, in an order that they can be read in.
+        buffers: scales that the statements name; see `matloop.search_spaces.networks.program.scaling`.
     """
 
     argument: str
@@ -100,12 +150,13 @@ class Program:
     statements: tuple[Statement, ...]
     library: str = ""
     uses: tuple[str, ...] = ()
+    buffers: tuple[Buffer, ...] = ()
 
     @property
     def result(self) -> str:
         """Name of the value that the forward pass returns."""
         last = self.statements[-1]
-        assert isinstance(last, Call)
+        assert isinstance(last, Call | Restore)
         return last.result
 
     @property

@@ -23,4 +23,4 @@ def _ports(genome: Mapping[str, Any], scaled: bool) -> Ports:
     return Ports([genome["input"][0], *extents], [genome["outputs"], *extents], "logits")
 
 
-FAMILY = Family(plan, _caption, _ports)
+FAMILY = Family(plan, _caption, _ports, places=True)

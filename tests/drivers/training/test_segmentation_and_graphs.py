@@ -12,6 +12,7 @@ from safetensors.torch import load as load_weights
 
 from matloop.drivers.training.driver import Training
 from matloop.drivers.training.graphs import Graph, save
+from matloop.drivers.training.predictions import Predictions
 from matloop.orchestrator.errors import InvalidPoint
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.loop.returned import as_measurement
@@ -105,7 +106,7 @@ def test_a_segmentation_network_sees_phases_through_the_noise(micrographs):
     assert measurement.values["parameters"] == sum(p.numel() for p in build(SEGMENTER).parameters())
     network = build(SEGMENTER)
     network.load_state_dict(load_weights(measurement.artifacts["weights"]))
-    assert measurement.artifacts["test_predictions"].shape == (2, 16, 15, 12)
+    assert Predictions.from_bytes(measurement.artifacts["test_predictions"]).predicted.shape == (16, 15, 12)
 
 
 def test_random_segmentation_networks_train(micrographs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load as load_weights
 
-from matloop.drivers.training import data as training_data
+from matloop.drivers.training.data import data
 from matloop.drivers.training.driver import Training
+from matloop.drivers.training.graphs import Graph, save
+from matloop.drivers.training.predictions import Predictions
+from matloop.drivers.training.sources.loading import load
+from matloop.drivers.training.splits import Random, Split
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.loop.evaluation import as_measurement
 from matloop.orchestrator.trial import Objective, Trial
@@ -37,6 +42,11 @@ def genome(outputs=1, **changes):
         "training": {"optimiser": "adam", "learning_rate": 0.01, "weight_decay": 1e-5, "batch": 16},
     }
     return base | changes
+
+
+def split(n, shares, seed) -> Split:
+    known = data(np.zeros((n, 1)), np.zeros(n), path=Path())
+    return Random(shares=shares).split(known, None, seed)
 
 
 def trial(point, seed=1, **options):
@@ -68,17 +78,20 @@ class TestTraining(DriverContract):
         return trial(genome())
 
 
-def test_it_tells_the_number_of_examples_without_reading_them(path, tmp_path, monkeypatch):
-    """From the header of y; None where there is nothing to be read, which the first trial then says."""
-    monkeypatch.setattr(np, "load", lambda *args, **options: pytest.fail("the arrays were read"))
-    assert Training(data=path, target="edges").examples == 72  # three in five of 120
-    assert Training(data=path, split=[0.25, 0.25, 0.25]).examples == 30
-    np.savez_compressed(tmp_path / "graphs.npz", y=np.zeros((50, 3)), nodes=np.zeros((999, 4)))
-    assert Training(data=tmp_path / "graphs.npz").examples == 30
-    np.savez(tmp_path / "other.npz", x=np.zeros(4))
-    (tmp_path / "text.npz").write_text("x, y")
-    for name in ("other.npz", "text.npz", "none.npz"):
-        assert Training(data=tmp_path / name).examples is None
+def test_it_tells_spaces_what_they_need_to_know(path, tmp_path):
+    assert Training(data=path, target="edges").fills == {
+        "input": [1, 12, 12], "outputs": 1, "classes": 1, "examples": 72,  # three in five of 120
+    }  # fmt: skip
+    both = Training(data=path, split=[0.25, 0.25, 0.25]).fills
+    assert (both["outputs"], both["examples"]) == (2, 30)
+    pair = Graph(np.ones((2, 3)), np.array([[0, 1, 1], [1, 0, 1]]), np.ones((3, 2)))
+    save(tmp_path / "graphs.npz", [pair] * 20, np.zeros(20))
+    assert Training(data=tmp_path / "graphs.npz").fills == {
+        "node_features": 3, "edge_features": 2, "nodes": 2, "edges": 3, "outputs": 1, "classes": 1, "examples": 12,
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="no such file") as caught:
+        _ = Training(data=tmp_path / "none.npz").fills
+    assert caught.value.problems[0].place == ("data",)
 
 
 def test_it_learns_and_its_figures_follow_from_its_weights(path, arrays):
@@ -100,7 +113,7 @@ def test_it_learns_and_its_figures_follow_from_its_weights(path, arrays):
     assert metadata["genome"] == genome()
     scales = metadata["scales"]
     x, y = arrays
-    parts = training_data.split(120, (0.6, 0.2, 0.2), 0)
+    parts = split(120, (0.6, 0.2, 0.2), 0)
     assert scales["y_mean"] == pytest.approx([y[parts.train, 0].mean()])
     assert scales["x_std"] == pytest.approx([x[parts.train].std()], rel=1e-5)
     with torch.no_grad():
@@ -110,9 +123,10 @@ def test_it_learns_and_its_figures_follow_from_its_weights(path, arrays):
         assert values[name] == pytest.approx(np.abs(predicted[rows] - y[rows, 0]).mean(), rel=1e-3)
     mean = y[parts.train, 0].mean()
     assert info["baseline_test_mae"] == pytest.approx(np.abs(y[parts.test, 0] - mean).mean())
-    measured, saved = measurement.artifacts["test_predictions"][..., 0]
-    assert measured == pytest.approx(y[parts.test, 0], rel=1e-6)
-    assert saved == pytest.approx(predicted[parts.test], rel=1e-3)
+    ids, measured, saved = Predictions.from_bytes(measurement.artifacts["test_predictions"])
+    assert ids.tolist() == [str(row) for row in parts.test]
+    assert measured[:, 0] == pytest.approx(y[parts.test, 0], rel=1e-6)
+    assert saved[:, 0] == pytest.approx(predicted[parts.test], rel=1e-3)
 
 
 def test_the_trial_seed_decides_everything(path):
@@ -125,28 +139,41 @@ def test_the_trial_seed_decides_everything(path):
 
 
 def test_the_split_depends_on_its_own_seed():
-    parts = training_data.split(100, (0.5, 0.3, 0.2), 3)
+    parts = split(100, (0.5, 0.3, 0.2), 3)
     rows = np.concatenate([parts.train, parts.validation, parts.test])
     assert [len(part) for part in (parts.train, parts.validation, parts.test)] == [50, 30, 20]
     assert sorted(rows) == list(range(100))
-    assert np.array_equal(parts.train, training_data.split(100, (0.5, 0.3, 0.2), 3).train)
-    assert not np.array_equal(parts.train, training_data.split(100, (0.5, 0.3, 0.2), 4).train)
+    assert np.array_equal(parts.train, split(100, (0.5, 0.3, 0.2), 3).train)
+    assert not np.array_equal(parts.train, split(100, (0.5, 0.3, 0.2), 4).train)
 
 
 def test_fidelity_is_the_share_of_epochs(path):
-    driver = Training(data=path, target=0, epochs=10, patience=10, device="cpu")
-    assert [driver(trial(genome(), fidelity=share)).info["epochs"] for share in (0.01, 0.5, None)] == [1, 5, 10]
+    driver = Training(data=path, target=0, epochs=10, device="cpu")
+    found = [driver(trial(genome(), fidelity=share)).info for share in (0.001, 0.5, None)]
+    assert [info["steps"] for info in found] == [1, 25, 50]
+    assert [info["used"] for info in found] == [0.02, 0.5, 1]
+
+
+def test_seconds_are_kept(path):
+    """With reading, validation and predictions; a training that continues another takes the rest."""
+    driver = Training(data=path, target=0, budget={"seconds": 1.0}, device="cpu")
+    half = driver(trial(genome(), fidelity=0.5))
+    rest = driver(trial(genome()), {"checkpoint": half.artifacts["checkpoint"]})
+    assert half.info["used"] == 0.5 and rest.info["used"] == 1
+    assert rest.info["steps"] > half.info["steps"] >= 1
+    assert half.info["seconds"] + rest.info["seconds"] > 0.5  # at least half of it is training
+    assert rest.info["history"]["share"][-1] == 1
 
 
 def test_rungs_equal_one_training_to_the_bit(path):
-    driver = Training(data=path, target=0, epochs=9, patience=4, device="cpu", augment="square")
+    driver = Training(data=path, target=0, epochs=9, device="cpu", augment="square")
     point = genome(layers=[layer(dropout=0.2), layer(width=16)])
     whole = driver(trial(point))
     first = driver(trial(point, fidelity=1 / 9))
     second = driver(trial(point, seed=77, fidelity=1 / 3), {"checkpoint": first.artifacts["checkpoint"]})
     last = driver(trial(point, seed=78, fidelity=1.0), {"checkpoint": second.artifacts["checkpoint"]})
     assert [m.info["epochs"] for m in (first, second)] == [1, 3]
-    assert (second.info["continued_from"], last.info["continued_from"]) == (1, 3)
+    assert (second.info["continued_from"], last.info["continued_from"]) == (1 / 9, 1 / 3)
     assert last.artifacts["weights"] == whole.artifacts["weights"]
     assert (last.values, last.info["history"]) == (whole.values, whole.info["history"])
     assert "checkpoint" not in whole.artifacts and "checkpoint" not in last.artifacts
@@ -215,15 +242,15 @@ def test_several_targets_and_random_genomes(path):
     driver = Training(data=path, epochs=2, device="cpu")
     for seed in range(8):
         measurement = as_measurement(driver(trial(space.sample(rng), seed=seed)), driver.objectives)
-        assert measurement.artifacts["test_predictions"].shape == (2, 24, 2)
+        assert Predictions.from_bytes(measurement.artifacts["test_predictions"]).predicted.shape == (24, 2)
         json.dumps(measurement.info)
 
 
 def test_data_are_read_once_until_the_file_changes(path, arrays):
-    first = training_data.load(path)
-    assert training_data.load(path) is first
+    first = load(path)
+    assert load(path) is first
     np.savez(path, x=arrays[0][:50], y=arrays[1][:50])
-    assert len(training_data.load(path).x) == 50
+    assert len(load(path).x) == 50
 
 
 def test_a_driver_travels_light(path):
@@ -292,6 +319,13 @@ def test_unknown_targets_are_named(path, target, message):
     [
         {"epochs": 0},
         {"patience": 0},
+        {"patience": 3},
+        {"budget": {}},
+        {"budget": {"minutes": 3}},
+        {"budget": {"seconds": 3, "steps": 10}},
+        {"budget": {"seconds": 0}},
+        {"budget": {"steps": 10.5}},
+        {"epochs": 3, "budget": {"steps": 10}},
         {"threads": 0},
         {"latency_batch": 0},
         {"task": "ranking"},

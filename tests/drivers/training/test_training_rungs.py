@@ -75,7 +75,7 @@ def test_networks_are_trained_in_rungs_and_measured_in_three_ways(tmp_path):
     for trial in promoted:
         (before,) = trial.parents
         assert trial.inputs == {"checkpoint": trials[before].artifacts["checkpoint"]}
-        assert trial.info["continued_from"] == trials[before].info["epochs"]
+        assert trial.info["continued_from"] == trials[before].info["used"]
         assert trial.info["history"]["train"][:1] == trials[before].info["history"]["train"][:1]
     heirs = [t for t in trials if "parent_weights" in t.inputs]
     assert heirs and all(0 <= t.info["inherited"] <= 1 for t in heirs)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, jaccard_score, log_loss
 
-from matloop.drivers.training.data import load
+from matloop.drivers.training.sources.loading import load
 from matloop.drivers.training.tasks import METRICS, task
 
 

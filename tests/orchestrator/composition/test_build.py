@@ -153,12 +153,12 @@ class Sized(Line):
         self.examples = examples
 
 class Counting(Ruler):
-    examples = 40
+    fills = {"examples": 40, "input": [3]}
     def __init__(self, *, data: object = None, seed: int = 0) -> None:
         super().__init__(space=Line(), seed=seed)
 
 class Knowing(Ruler):
-    examples = 40
+    fills = {"examples": 40}
 """
 
 

@@ -83,12 +83,12 @@ def test_the_best_network_can_be_used_without_matloop(campaign: Campaign, tmp_pa
     spec.loader.exec_module(module)
     network = module.Network()
     network.load_state_dict(load((tmp_path / "best" / "network.safetensors").read_bytes()))
-    torch.testing.assert_close(network.eval()(campaign.x), campaign.outputs[1])
+    raw = campaign.x * 0.25 + 0.5
+    expected = campaign.outputs[1].numpy() * 20 + 100
+    np.testing.assert_allclose(network.eval()(raw).detach().numpy(), expected, rtol=1e-5)
 
     record = json.loads((tmp_path / "best" / "trial.json").read_text())
     assert record["values"] == {"mae": 0.2} and record["scales"] == SCALES
-    raw = campaign.x * 0.25 + 0.5
-    expected = campaign.outputs[1].numpy() * 20 + 100
     np.testing.assert_allclose(run_onnx(tmp_path / "best" / "network.onnx", raw), expected, rtol=1e-5)
 
 
@@ -101,6 +101,19 @@ def test_several_objectives_give_the_front(campaign: Campaign, tmp_path: Path) -
     assert sorted(path.name for path in (tmp_path / "best" / "front").iterdir()) == ["trial-0", "trial-1", "trial-3"]
     got = run_onnx(tmp_path / "best" / "front" / "trial-3" / "network.onnx", campaign.x)
     np.testing.assert_allclose(got, campaign.outputs[3].numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_any_trial_can_be_written(campaign: Campaign, tmp_path: Path) -> None:
+    campaign.train(("nets", {"mae": 0.5}), ("nets", {"mae": 0.2}), ("dice", {"mae": 0.1}))
+    done = export(campaign.history, campaign.store, tmp_path / "first", trial=0)
+    assert done.best.id == 0 and done.front == ()
+    got = run_onnx(tmp_path / "first" / "network.onnx", campaign.x * 0.25 + 0.5)
+    np.testing.assert_allclose(got, campaign.outputs[0].numpy() * 20 + 100, rtol=1e-5)
+    with pytest.raises(MatloopError, match="expected the id of a trial, got 7"):
+        export(campaign.history, campaign.store, tmp_path / "none", trial=7)
+    with pytest.raises(MatloopError, match="of study 'nets', got 2"):
+        export(campaign.history, campaign.store, tmp_path / "none", "nets", trial=2)
+    assert not (tmp_path / "none").exists()
 
 
 def test_without_onnx_the_rest_is_written(campaign: Campaign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

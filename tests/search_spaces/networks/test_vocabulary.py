@@ -68,6 +68,7 @@ WIDE = {
 SINGLE = {
     "dense": {
         "width": [16],
+        "blocks": [1],
         "normalisation": ["none"],
         "activation": ["silu"],
         "dropout": [0.1],
@@ -112,6 +113,7 @@ SINGLE = {
     },
 }
 FIXED_TRAINING = {"optimiser": ["sgd"], "batch": [32], "learning_rate": [0.01], "weight_decay": [1e-4, 1e-4]}
+FIXED_TRAINING |= {"warm_up": [0.1], "final_rate": [0.0], "gradient_norm": [1.0], "averaging": [0.0]}
 ROOT = Path(__file__).parents[3]
 FAST = settings(
     max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -324,8 +326,8 @@ def documented():
 
 @pytest.fixture
 def folder(tmp_path):
-    """With data of 5,000 rows, in name only; three in five are for training."""
-    np.savez(tmp_path / "data.npz", x=np.zeros((5, 3, 32, 32)), y=np.zeros(5_000, dtype=np.int64))
+    """With data of 5,000 rows; three in five are for training."""
+    np.savez(tmp_path / "data.npz", x=np.zeros((5_000, 3, 32, 32), dtype=np.uint8), y=np.arange(5_000) % 10)
     return tmp_path
 
 
@@ -358,8 +360,8 @@ def test_a_wrong_gene_is_shown_where_it_stands(old, new, message, folder):
 
 
 def test_batches_follow_the_data_of_the_study(folder):
-    space = "    space: {kind: conv_network, input: [3, 32, 32]}"
-    np.savez(folder / "data.npz", x=np.zeros((5, 3, 32, 32)), y=np.zeros(50_000, dtype=np.int64))
+    space = "    space: {kind: conv_network, input: [3, 8, 8]}"
+    np.savez(folder / "data.npz", x=np.zeros((50_000, 3, 8, 8), dtype=np.uint8), y=np.arange(50_000) % 2)
     for options, batches in (("", (32, 64, 128, 256, 512)), (", examples: 100", (8, 16, 32, 64))):
         (folder / "c.yaml").write_text(CAMPAIGN.format(space=space.replace("}", options + "}")))
         (study,), _ = validate(load(folder / "c.yaml"))

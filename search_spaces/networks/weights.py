@@ -26,7 +26,7 @@ def pack(state: Mapping[str, torch.Tensor], notes: Mapping[str, Any]) -> bytes:
 
 
 def unpack(content: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """State dict and notes of what `pack` made.
+    """State dict and notes of what `pack` made; without notes where another program has saved a network's weights.
 
     Raises:
         ValueError: it is something else.
@@ -34,6 +34,6 @@ def unpack(content: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
         state = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return state, json.loads(header["__metadata__"]["matloop"])
+        return state, dict(json.loads(header.get("__metadata__", {}).get("matloop", "{}")))
     except Exception as error:  # safetensors has an exception of its own
         raise ValueError(f"expected the weights of a trained network, got {len(content)} bytes: {error!r}") from error

@@ -1,0 +1,148 @@
+"""How long and how a network is trained: the options of the training driver that say it, and the training itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from matloop.drivers.training.data import Data
+from matloop.drivers.training.scales import Scales
+from matloop.drivers.training.splits import Split
+from matloop.drivers.training.tasks import Task
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.randomness import derive_seed
+from matloop.orchestrator.trial import Trial
+from matloop.surrogates.networks.augmentation import Augmentation
+from matloop.surrogates.networks.budget import Budget
+from matloop.surrogates.networks.fitting import FitResult, fit
+from matloop.surrogates.networks.precision import Precision
+from matloop.surrogates.networks.training_state import TrainingState
+
+EPOCHS = 30
+"""Where the campaign states no budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is the same for all trials of a driver.
+
+    Attributes:
+        budget: of the whole training of one network.
+        patience: share of it without a better validation loss before training stops.
+        steps: of the augmentation of training images.
+        precision: see `half_type`.
+        compiled: whether `torch.compile` is used on a GPU.
+        threads: CPU threads of one training.
+    """
+
+    budget: Budget
+    patience: float
+    steps: tuple[tuple[str, float], ...]
+    precision: Precision
+    compiled: bool
+    threads: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.patience <= 1:
+            raise ConfigError(
+                f"expected patience: a share of the budget above 0 and at most 1, got {self.patience}; "
+                "1 never stops early",
+                at="patience",
+            )
+
+    def train(
+        self,
+        trial: Trial,
+        network: nn.Module,
+        state: TrainingState | None,
+        data: Data,
+        scaling: Scales,
+        goal: Task,
+        parts: Split,
+        *,
+        device: str,
+        began: float,
+    ) -> FitResult:
+        """Train a trial's network for its share of the budget.
+
+        Args:
+            trial: its genome says the rest of how it is trained.
+            network: changed in place.
+            state: where an earlier training stopped.
+            data: all of them.
+            scaling: of inputs.
+            goal: loss and targets.
+            parts: of the data.
+            device: to train on.
+            began: when the evaluation began, by `time.perf_counter`.
+        """
+        share = 1.0 if trial.fidelity is None else trial.fidelity
+        genes = dict(trial.point["training"])
+        augmented = Augmentation(self.steps, genes.pop("augmentation", 1.0)) if self.steps else None
+        return fit(
+            network,
+            scaling.rows(data.x, parts.train),
+            goal.targets[parts.train],
+            x_validation=scaling.rows(data.x, parts.validation),
+            y_validation=goal.targets[parts.validation],
+            loss=goal.loss if (own := genes.pop("loss", None)) is None else own,
+            budget=self.budget,
+            until=share if share < 1 else None,
+            state=state,
+            patience=self.patience,
+            seed=derive_seed(trial.seed, "fit"),
+            device=device,
+            precision=self.precision,
+            transform=augmented,
+            views=augmented.views(data.x.shape[2:]) if augmented else 1,
+            compiled=self.compiled,
+            afterwards=1 + len(parts.test) / len(parts.validation),
+            clock=time.perf_counter,
+            began=began,
+            **genes,
+        )
+
+    @contextmanager
+    def on_threads(self) -> Iterator[None]:
+        """As many CPU threads as asked for inside."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def budget(given: Mapping[str, Any] | None, epochs: int | None) -> Budget:
+    """From the driver's options.
+
+    Raises:
+        ConfigError: both are given, or the budget is none.
+    """
+    if given is not None and epochs is not None:
+        raise ConfigError(f"expected budget or epochs, got both: {dict(given)} and {epochs}; remove one", at="epochs")
+    if given is not None:
+        return Budget.of(given)
+    try:
+        return Budget(epochs=EPOCHS if epochs is None else epochs)
+    except ConfigError as error:
+        raise ConfigError(f"expected epochs >= 1, got {epochs}", at="epochs") from error
+
+
+def told(result: FitResult) -> dict[str, Any]:
+    """How a training went, as JSON holds it."""
+    curves = {"share": result.shares, "train": result.train, "validation": result.validation}
+    return {
+        "used": result.used,
+        "steps": result.steps,
+        "epochs": round(result.epochs, 3),
+        "best_share": result.best_share,
+        "seconds": round(result.seconds, 3),
+        "history": {name: [float(f"{v:.4g}") for v in curve] for name, curve in curves.items()},
+    }

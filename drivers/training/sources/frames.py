@@ -1,0 +1,141 @@
+"""Tables of named columns: files of several formats, and what their cells are."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from matloop.orchestrator.errors import MissingExtra
+
+PARQUET = (".parquet", ".pq")
+FIRST_LINE = 2
+"""Of a file's rows: its header is line 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A table and how its rows are called.
+
+    Attributes:
+        columns: by name, one row for each of `rows`.
+        rows: what people find a row by, such as "alloys.csv, line 7".
+        path: of the file, or a name for what was given instead.
+    """
+
+    columns: pd.DataFrame
+    rows: Sequence[str]
+    path: Path
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def require(self, names: Iterable[str]) -> None:
+        """Refuse a table without these columns.
+
+        Raises:
+            ValueError: naming those that it lacks and those that it has.
+        """
+        missing = [name for name in names if name not in self.columns]
+        if missing:
+            raise ValueError(f"expected the columns {missing} in {self.path}, got {[*map(str, self.columns)]}")
+
+    def texts(self, name: str) -> list[str]:
+        """Cells of a column without blanks around them; "" where there is none."""
+        return ["" if value is None else str(value).strip() for value in _objects(self.columns[name])]
+
+    def kept(self, keep: npt.NDArray[np.bool_]) -> Frame:
+        """Some rows."""
+        rows = [row for row, kept in zip(self.rows, keep, strict=True) if kept]
+        return Frame(self.columns.loc[keep].reset_index(drop=True), rows, self.path)
+
+
+def frame(given: Path | str | pd.DataFrame | Mapping[str, Any]) -> Frame:
+    """A table from CSV (also gzipped; commas, semicolons or tabs between cells), Parquet, or memory.
+
+    Raises:
+        ValueError: it cannot be read as a table.
+        OSError: there is no such file.
+        MissingExtra: Parquet needs pyarrow.
+    """
+    if not isinstance(given, Path | str):
+        columns = pd.DataFrame(given)
+        return Frame(columns.reset_index(drop=True), [f"row {i}" for i in columns.index], Path("the table"))
+    path = Path(given)
+    packed = path.suffix.lower() in PARQUET
+    if packed:
+        _require_parquet()
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a table in {path}, found no such file; correct `path`")
+    try:
+        if packed:
+            columns = pd.read_parquet(path)
+            return Frame(columns, [f"{path.name}, row {i}" for i in range(len(columns))], path)
+        columns = _csv(path)
+    except (ValueError, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        raise ValueError(f"expected a table in {path}, CSV or Parquet, got: {error}") from error
+    columns = columns.dropna(how="all")
+    rows = [f"{path.name}, line {i + FIRST_LINE}" for i in columns.index]
+    return Frame(columns.reset_index(drop=True), rows, path)
+
+
+def numbers(values: pd.Series) -> npt.NDArray[np.float64]:
+    """(n,) float64; NaN where a cell is no finite number."""
+    if values.dtype == bool:
+        return np.asarray(values.to_numpy(), dtype=np.float64)
+    found = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.asarray(np.where(np.isfinite(found), found, np.nan), dtype=np.float64)
+
+
+def is_numeric(values: pd.Series) -> bool:
+    """Whether more than half of the cells that hold anything hold numbers; the others are then slips."""
+    held = values.dropna()
+    held = held[held.astype(str).str.strip() != ""]
+    return held.dtype != bool and len(held) > 0 and 2 * int(np.isfinite(numbers(held)).sum()) > len(held)
+
+
+def shown(value: Any) -> str:
+    """A cell in a message."""
+    return "empty" if value is None or value != value or str(value).strip() == "" else repr(value)
+
+
+def cells(values: pd.Series) -> list[Any]:
+    """As Python has them, None for gaps."""
+    return _objects(values)
+
+
+def _objects(values: pd.Series) -> list[Any]:
+    return list(values.astype(object).where(values.notna(), None))
+
+
+def _require_parquet() -> None:
+    try:
+        import pyarrow  # noqa: F401  # pandas reads with it
+    except ImportError as error:
+        raise MissingExtra("pyarrow") from error
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    raw = path.read_bytes()[:2]
+    opened = gzip.open if raw == b"\x1f\x8b" else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+        header = file.readline()
+    separator = max(",;\t", key=header.count)
+    csv.field_size_limit(2**31 - 1)
+    return pd.read_csv(
+        path,
+        sep=separator,
+        decimal="," if separator == ";" else ".",
+        encoding="utf-8-sig",
+        compression="gzip" if raw == b"\x1f\x8b" else None,
+        skipinitialspace=True,
+        skip_blank_lines=False,
+        low_memory=False,
+    )

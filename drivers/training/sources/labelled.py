@@ -1,0 +1,210 @@
+"""Files that are one sample each, with a class by their folder or targets in a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from matloop.drivers.training.sources.columns import targets
+from matloop.drivers.training.sources.frames import frame
+from matloop.drivers.training.sources.rows import OfRows, reported
+from matloop.orchestrator.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """n files that can be used.
+
+    Attributes:
+        files: (n,) paths.
+        names: (n,) their places in the folder, with slashes.
+        y: (n,) or (n, m); None where neither folders nor a table say what they are.
+        classes: names of the classes or targets.
+        problems: what was left out.
+        of_rows: more arguments of `matloop.drivers.training.data.data`, (n,) each.
+    """
+
+    files: list[Path]
+    names: list[str]
+    y: npt.NDArray[Any] | None = None
+    classes: tuple[str, ...] = ()
+    problems: list[str] = field(default_factory=list)
+    of_rows: dict[str, Any] = field(default_factory=dict)
+
+    def kept(self, keep: npt.NDArray[np.bool_], problems: Sequence[str]) -> Labelled:
+        """Some of them, for reasons that are reported."""
+        rows = np.flatnonzero(keep)
+
+        def some(values: Any) -> Any:
+            return None if values is None else [values[row] for row in rows]
+
+        return Labelled(
+            files=some(self.files),
+            names=some(self.names),
+            y=None if self.y is None else self.y[rows],
+            classes=self.classes,
+            problems=[*self.problems, *problems],
+            of_rows={name: some(values) for name, values in self.of_rows.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """How a folder says what its files are.
+
+    Attributes:
+        path: the folder.
+        suffixes: of the files, in small letters.
+        table: with a row for each file; None for a class by folder.
+        file: its column that names the files.
+        target: its column, or columns, of targets.
+        rows: its other columns; without a table, `group` is a regular expression whose first group in a file's name
+            says what the file belongs to.
+    """
+
+    path: Path
+    suffixes: tuple[str, ...]
+    table: Path | None = None
+    file: str = "file"
+    target: str | list[str] | None = None
+    rows: OfRows = field(default_factory=OfRows)
+
+    def found(self) -> list[Path]:
+        """All files of the folder and the folders in it, in order; hidden ones are passed over.
+
+        Raises:
+            ValueError: there are none.
+            OSError: there is no such folder.
+        """
+        return files(self.path, self.suffixes)
+
+    def by_folder(self) -> Labelled:
+        """Each file is of the class that its folder is called by.
+
+        Raises:
+            ValueError: there are fewer than two folders.
+        """
+        found = self.found()
+        names = [file.relative_to(self.path).as_posix() for file in found]
+        inside = np.array(["/" in name for name in names])
+        problems = [
+            f"{name}: expected it in a folder that is called by its class, got none; left out"
+            for name in names
+            if "/" not in name
+        ]
+        folders = [name.partition("/")[0] for name in names if "/" in name]
+        classes, y = np.unique(np.array(folders, dtype=np.str_), return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(
+                f"expected files of at least two classes in folders of {self.path}, got {classes.tolist() or 'none'}; "
+                "name a `table` with a target for each file, or `masks` beside images"
+            )
+        all_y = np.zeros(len(found), dtype=np.int64)
+        all_y[inside] = y
+        labelled = Labelled(found, names, all_y, tuple(classes.tolist()), [], self._grouped(names))
+        return labelled.kept(inside, problems)
+
+    def unlabelled(self) -> Labelled:
+        """All files, without classes or targets."""
+        found = self.found()
+        names = [file.relative_to(self.path).as_posix() for file in found]
+        return Labelled(found, names, of_rows=self._grouped(names))
+
+    def by_table(self) -> Labelled:
+        """Each file has the targets that stand in its row of the table.
+
+        Raises:
+            ValueError: the table lacks a column, or none of its files is there.
+        """
+        assert self.table is not None
+        if self.target is None:
+            raise ConfigError(f"expected `target:`, a column of {self.table.name}, got none", at="target")
+        table = frame(self.table)
+        table.require([self.file, *self.rows.columns])
+        goal = targets(table, self.target)
+        found = _Folder(self.path, self.found())
+        places = [found.place(name) for name in table.texts(self.file)]
+        missing = {
+            row: f"expected the file {name!r} in {self.path}, found none"
+            for row, (name, place) in enumerate(zip(table.texts(self.file), places, strict=True))
+            if place is None
+        }
+        keep, problems = reported(table, missing, goal.problems)
+        kept = [place for place, good in zip(places, keep, strict=True) if good and place is not None]
+        if unused := len(found.files) - len({*kept}):
+            problems.append(f"{unused} files of {self.path} have no row in {self.table.name} that can be used")
+        of_rows = self.rows.of(table.kept(keep))
+        names = [file.relative_to(self.path).as_posix() for file in kept]
+        if self.rows.id is None:
+            of_rows["ids"] = names
+        return Labelled(kept, names, goal.y[keep], goal.names, problems, of_rows)
+
+    def _grouped(self, names: Sequence[str]) -> dict[str, Any]:
+        if self.rows.group is None:
+            return {"ids": list(names)}
+        try:
+            pattern = re.compile(str(self.rows.group))
+        except re.error as error:
+            raise ConfigError(f"expected a regular expression, got {self.rows.group!r}: {error}", at="group") from error
+        found = [pattern.search(name) for name in names]
+        if pattern.groups < 1 or not any(found):
+            raise ConfigError(
+                "expected a regular expression with a group in parentheses that occurs in the files' names, such as "
+                rf"'(\d+)_', got {self.rows.group!r} for files such as {names[0]!r}",
+                at="group",
+            )
+        return {
+            "ids": list(names),
+            "groups": [match[1] if match else name for match, name in zip(found, names, strict=True)],
+        }
+
+
+def files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Files of a folder and of the folders in it with one of the suffixes, in order; hidden ones are passed over.
+
+    Raises:
+        ValueError: there are none.
+        OSError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"expected a folder {folder}, found none; correct `path`")
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.name.lower().endswith(suffixes)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not found:
+        others = sorted({path.suffix for path in folder.rglob("*") if path.is_file()})
+        raise ValueError(f"expected files {', '.join(suffixes)} in {folder}, found {', '.join(others) or 'none'}")
+    return found
+
+
+class _Folder:
+    """Finds a file by what a table calls it: its place in the folder, its name, or that without the ending."""
+
+    def __init__(self, folder: Path, files: list[Path]) -> None:
+        self.files = files
+        self._places: dict[str, Path | None] = {}
+        inner = [path.relative_to(folder) for path in files]
+        for names in (
+            [path.as_posix() for path in inner],
+            [path.with_suffix("").as_posix() for path in inner],
+            [path.name for path in inner],
+            [path.stem for path in inner],
+        ):
+            counts: dict[str, list[Path]] = {}
+            for name, path in zip(names, files, strict=True):
+                counts.setdefault(name, []).append(path)
+            for name, paths in counts.items():
+                self._places.setdefault(name, paths[0] if len(paths) == 1 else None)
+
+    def place(self, name: str) -> Path | None:
+        """The file, None where there is none or several."""
+        return self._places.get(name.replace("\\", "/").removeprefix("./"))

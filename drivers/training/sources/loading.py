@@ -1,0 +1,82 @@
+"""Data of a source, read once on each machine for as long as its files do not change."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+from matloop.drivers.training import cache
+from matloop.drivers.training.data import Data
+from matloop.drivers.training.sources.registry import source as source_of
+from matloop.drivers.training.sources.source import Options, Source
+
+
+def load(given: Path | Mapping[str, Any] | Source) -> Data:
+    """What `source` stands for, read.
+
+    Raises:
+        OSError: files that are missing.
+        ValueError: no row can be used.
+    """
+    source = source_of(given)
+    if not isinstance(source, Options):
+        return source.read()
+    return _load(_Keyed(source, _state(source)))
+
+
+class _Keyed:
+    """A source that equals others with the same options, as long as its files are the same."""
+
+    def __init__(self, source: Options, state: object) -> None:
+        self.source = source
+        self.key: tuple[str, object] = (json.dumps({"kind": source.name, **source.stated()}, sort_keys=True), state)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Keyed) and self.key == other.key
+
+
+@lru_cache(maxsize=2)
+def _load(keyed: _Keyed) -> Data:
+    source = cast(Source, keyed.source)
+    if not keyed.source.shared:
+        return source.read()
+    name = cache.key(keyed.key[0], source.files())
+    if (found := cache.saved(name)) is not None:
+        return found
+    try:
+        with cache.lock(name):  # one reads, the others wait
+            return cache.saved(name) or _read(source, name)
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        return source.read()  # the cache is out of reach
+
+
+def _read(source: Source, name: str) -> Data:
+    began = time.perf_counter()
+    data = source.read()
+    if not cache.pays(data, time.perf_counter() - began):
+        return data
+    with suppress(OSError):  # a full disk
+        cache.save(name, data)
+    return cache.saved(name) or data
+
+
+def _state(source: Options) -> tuple[tuple[str, int, int], ...]:
+    """What tells that a file has changed."""
+    found = []
+    for file in cast(Source, source).files():
+        try:
+            state = file.stat()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"expected data in {file}, found no such file; correct `data`") from error
+        found.append((str(file), state.st_mtime_ns, state.st_size))
+    return tuple(found)

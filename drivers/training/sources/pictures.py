@@ -1,0 +1,159 @@
+"""One picture in a file as an array: 8, 16 and 32 bit, grey or in colour."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+_TIFF = (".tif", ".tiff")
+_COLOURED = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+_GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow has it
+
+
+class Form(NamedTuple):
+    """What a file says of its picture.
+
+    Attributes:
+        height, width: pixels.
+        channels: 1 or 3.
+        dtype: "uint8", "uint16" or "float32".
+    """
+
+    height: int
+    width: int
+    channels: int
+    dtype: str
+
+
+def form(path: Path) -> Form:
+    """What the file says, without reading all of it.
+
+    Raises:
+        ValueError: it is no picture, or several.
+    """
+    with _named(path):
+        if _as_tiff(path):
+            import tifffile
+
+            with tifffile.TiffFile(path) as file:
+                sizes, dtype = _layout(file.series[0]), np.dtype(file.series[0].dtype)
+            return Form(sizes["Y"], sizes["X"], 3 if "S" in sizes else 1, _dtype(dtype))
+        from PIL import Image
+
+        with Image.open(path) as image:
+            if getattr(image, "n_frames", 1) > 1:
+                raise ValueError(f"it has {image.n_frames} pictures; use `kind: volumes` for stacks")  # type: ignore[attr-defined]
+            width, height = image.size
+            return Form(height, width, 3 if image.mode in _COLOURED else 1, _of_mode(image.mode))
+
+
+def read(path: Path, *, indexed: bool = False) -> npt.NDArray[Any]:
+    """(height, width), or (height, width, 3) where it is in colour; transparency is left out.
+
+    Args:
+        path: of the file.
+        indexed: give the numbers of a palette's colours rather than the colours.
+
+    Raises:
+        ValueError: it is no picture.
+    """
+    with _named(path):
+        if _as_tiff(path):
+            import tifffile
+
+            with tifffile.TiffFile(path) as file:
+                axes, array = [*_layout(file.series[0])], file.series[0].asarray().squeeze()
+            return _typed(np.moveaxis(array, axes.index("S"), -1)[..., :3] if "S" in axes else array)
+        from PIL import Image
+
+        with Image.open(path) as image:
+            if indexed and image.mode == "P":
+                return np.asarray(image)
+            if image.mode in _COLOURED:
+                return np.asarray(image.convert("RGB"))
+            if image.mode in ("1", "LA", "La"):
+                image = image.convert("L")  # type: ignore[assignment]
+            return _typed(np.asarray(image))
+
+
+def converted(array: npt.NDArray[Any], channels: int, dtype: str) -> npt.NDArray[Any]:
+    """(height, width) or (height, width, 3) as (channels, height, width); full scale stays full scale."""
+    if array.ndim == 3 and channels == 1:
+        array = (array.astype(np.float64) @ _GREY).astype(array.dtype) if array.dtype.kind == "f" else _rounded(array)
+    elif array.ndim == 2 and channels == 3:
+        array = np.repeat(array[..., None], 3, axis=2)
+    array = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
+    if array.dtype == np.uint8 and dtype == "uint16":
+        return array.astype(np.uint16) * np.uint16(257)
+    if array.dtype == np.uint16 and dtype == "uint8":
+        return (array // 257).astype(np.uint8)
+    return array.astype(dtype)
+
+
+def resized(array: npt.NDArray[Any], size: tuple[int, int], *, smooth: bool = True) -> npt.NDArray[Any]:
+    """(channels, height, width) in another size, interpolated and without aliasing; else by the nearest pixel."""
+    if array.shape[1:] == size:
+        return array
+    import torch
+
+    tensor = torch.from_numpy(np.ascontiguousarray(array).astype(np.float32))[None]
+    if smooth:
+        found = torch.nn.functional.interpolate(tensor, size, mode="bilinear", antialias=True, align_corners=False)
+    else:
+        found = torch.nn.functional.interpolate(tensor, size, mode="nearest-exact")
+    result = found[0].numpy()
+    return np.rint(result).astype(array.dtype) if array.dtype.kind in "iu" else result.astype(array.dtype)
+
+
+class _named:
+    """Says of which file a reader complains."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if (
+            error is not None
+            and isinstance(error, Exception)
+            and not isinstance(error, FileNotFoundError | MemoryError)
+        ):
+            text = str(error).replace(str(self.path), "the file")
+            raise ValueError(f"expected a picture, got {text or type(error).__name__}") from error
+
+
+def _as_tiff(path: Path) -> bool:
+    return path.suffix.lower() in _TIFF and importlib.util.find_spec("tifffile") is not None
+
+
+def _layout(series: Any) -> dict[str, int]:
+    """Length of each axis of a TIFF by its letter: Y, X, and S where it is in colour."""
+    sizes = {axis: size for axis, size in zip(series.axes, series.shape, strict=True) if size != 1}
+    if {*sizes} not in ({"Y", "X"}, {"Y", "X", "S"}):
+        raise ValueError(f"a stack of shape {series.shape}; use `kind: volumes` for stacks")
+    return sizes
+
+
+def _dtype(dtype: np.dtype[Any]) -> str:
+    return dtype.name if dtype.name in ("uint8", "uint16") else "uint8" if dtype.kind == "b" else "float32"
+
+
+def _of_mode(mode: str) -> str:
+    return "uint16" if mode.startswith("I;16") else "float32" if mode in ("I", "F") else "uint8"
+
+
+def _typed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.dtype == bool:
+        return array.astype(np.uint8) * np.uint8(255)
+    return np.ascontiguousarray(array, dtype=_dtype(array.dtype))
+
+
+def _rounded(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.asarray(np.rint(array.astype(np.float64) @ _GREY), dtype=array.dtype)

@@ -1,0 +1,104 @@
+"""What is said of each row of a table beside inputs and targets: ids, groups, parts, times. Bad rows are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from matloop.drivers.training.data import numbered
+from matloop.drivers.training.sources.frames import Frame, numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfRows:
+    """Columns of a table that are no inputs.
+
+    Attributes:
+        id: names each row, each once.
+        group: equal in rows that belong together, such as those of one specimen; rows that share one of several such
+            columns belong together.
+        part: "train", "validation" or "test".
+        time: numbers or dates.
+    """
+
+    id: str | None = None
+    group: str | Sequence[str] | None = None
+    part: str | None = None
+    time: str | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """All that are given."""
+        groups = [self.group] if isinstance(self.group, str) else list(self.group or ())
+        return [name for name in (self.id, *groups, self.part, self.time) if name is not None]
+
+    def of(self, table: Frame, *groups: Sequence[str]) -> dict[str, Any]:
+        """Arguments of `matloop.drivers.training.data.data`.
+
+        Args:
+            table: rows that are kept.
+            groups: further columns (n,) of texts, equal in rows that belong together.
+        """
+        table.require(self.columns)
+        own = [self.group] if isinstance(self.group, str) else list(self.group or ())
+        shared = [*(table.texts(name) for name in own), *groups]
+        return {
+            "ids": self.ids(table),
+            "groups": joined(shared) if shared else None,
+            "parts": None if self.part is None else table.texts(self.part),
+            "time": None if self.time is None else _time(table, self.time),
+        }
+
+    def ids(self, table: Frame) -> list[str]:
+        """Of the rows: of the column, or what people find a row by."""
+        if self.id is not None and self.id in table.columns:
+            return table.texts(self.id)
+        return list(table.rows)
+
+
+def joined(columns: Sequence[Sequence[str]]) -> npt.NDArray[np.int64]:
+    """(n,) numbers of groups: rows that have one of the columns in common are in the same.
+
+    An empty text is no group.
+    """
+    n = len(columns[0])
+    pairs = []
+    for column in columns:
+        texts = np.array([text or f"\0{i}" for i, text in enumerate(column)])
+        codes = numbered(texts)
+        first = np.full(codes.max() + 1, -1)
+        first[codes[::-1]] = np.arange(n)[::-1]
+        pairs.append(np.stack([np.arange(n), first[codes]]))
+    rows, others = np.concatenate(pairs, axis=1)
+    links = coo_array((np.ones(len(rows)), (rows, others)), shape=(n, n))
+    return numbered(connected_components(links, directed=False)[1])
+
+
+def reported(table: Frame, *problems: Mapping[int, str]) -> tuple[npt.NDArray[np.bool_], list[str]]:
+    """Rows that can be used, and a line for each of the others with its first fault."""
+    found: dict[int, str] = {}
+    for some in problems:
+        for row, text in some.items():
+            found.setdefault(row, text)
+    keep = np.ones(len(table), dtype=bool)
+    keep[list(found)] = False
+    return keep, [f"{table.rows[row]}: {found[row]}; left out" for row in sorted(found)]
+
+
+def _time(table: Frame, name: str) -> npt.NDArray[np.float64]:
+    import pandas as pd
+
+    found = numbers(table.columns[name])
+    if np.isnan(found).all():
+        dates = pd.to_datetime(table.columns[name], errors="coerce")
+        found = np.where(dates.isna(), np.nan, dates.astype("datetime64[ns]").astype("int64") / 1e9)
+    if np.isnan(found).any():
+        row = int(np.flatnonzero(np.isnan(found))[0])
+        raise ValueError(f"expected numbers or dates in {name!r} of {table.path}, got none in {table.rows[row]}")
+    return found

@@ -1,0 +1,110 @@
+"""A table with named columns of numbers and categories, one row for each thing that was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from matloop.drivers.training.data import Data, data
+from matloop.drivers.training.sources.columns import encode, learn, targets
+from matloop.drivers.training.sources.frames import Frame, frame
+from matloop.drivers.training.sources.rows import OfRows, reported
+from matloop.drivers.training.sources.source import New, Options
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Options):
+    """CSV, CSV.GZ or Parquet. A column of texts becomes as many inputs as it has categories.
+
+    Rows with gaps are left out and reported.
+
+    Args:
+        path: of the file.
+        target: column of the property or the class to predict, or several columns of numbers.
+        features: columns to predict it from; None for all others.
+        categorical: those of them whose numbers name categories.
+        id: column that names each row.
+        group: column, or several, with equal values in rows that belong together, such as those of one specimen.
+        part: column of "train", "validation" and "test".
+        time: column of numbers or dates.
+    """
+
+    kind: ClassVar[str] = "table"
+    path: Path
+    target: str | list[str]
+    features: list[str] | None = None
+    categorical: list[str] | None = None
+    id: str | None = None
+    group: str | list[str] | None = None
+    part: str | None = None
+    time: str | None = None
+
+    def read(self) -> Data:
+        """See `Source`."""
+        table = frame(self.path)
+        return tabulated(table, self.target, self._chosen(table), self.categorical or (), self._rows, self.known)
+
+    def inputs(self, new: Any) -> New:
+        """See `Source`.
+
+        Args:
+            new: a file, a table in memory or a mapping of columns; targets and groups may be missing.
+        """
+        table = frame(new)
+        x = encode(table, self.learnt()["columns"])
+        keep, problems = reported(table, x.problems)
+        ids = np.array(self._rows.ids(table.kept(keep)), dtype=np.str_)
+        return New(x.values[keep], ids, tuple(problems))
+
+    def files(self) -> list[Path]:
+        """See `Source`."""
+        return [self.path]
+
+    @property
+    def _rows(self) -> OfRows:
+        return OfRows(id=self.id, group=self.group, part=self.part, time=self.time)
+
+    def _chosen(self, table: Frame) -> list[str]:
+        own = [self.target] if isinstance(self.target, str) else self.target
+        others = {*own, *self._rows.columns}
+        chosen = list(self.features) if self.features is not None else [c for c in table.columns if c not in others]
+        table.require([*chosen, *own, *self._rows.columns])
+        if not chosen:
+            raise ValueError(f"expected columns to predict {own} from in {self.path}, got none beside {sorted(others)}")
+        return chosen
+
+
+def tabulated(
+    table: Frame,
+    target: str | list[str],
+    features: Sequence[str],
+    categorical: Sequence[str],
+    rows: OfRows,
+    known: Mapping[str, Any] | None,
+) -> Data:
+    """Data of a table's rows.
+
+    Args:
+        table: with all these columns.
+        target: column, or columns, to predict.
+        features: columns to predict it from.
+        categorical: those of them whose numbers name categories.
+        rows: columns that say something of each row.
+        known: see `Options`.
+    """
+    learnt = known["columns"] if known else learn(table, features, categorical)
+    goal, x = targets(table, target), encode(table, learnt)
+    keep, problems = reported(table, goal.problems, x.problems)
+    return data(
+        x.values[keep],
+        goal.y[keep],
+        path=table.path,
+        names=goal.names,
+        problems=problems,
+        known={"columns": learnt, "inputs": list(x.names)},
+        **rows.of(table.kept(keep)),
+    )

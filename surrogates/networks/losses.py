@@ -1,0 +1,138 @@
+"""What trainings minimise, by name: of numbers, of classes, of classes at places; or a function of one's own.
+
+A loss takes outputs and targets of a batch and gives one number. Those of numbers take (n, m, *places) of both, with
+targets of about mean 0 and standard deviation 1; those of classes take (n, classes, *places) and (n, *places) int64.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from matloop.orchestrator.errors import ConfigError
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+HUBER = 0.1
+"""Errors above it, in standard deviations of the target, count linearly."""
+
+FOCUS = 2.0
+"""Exponent of the focal loss."""
+
+
+def squared(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean square of the errors."""
+    return nn.functional.mse_loss(outputs, _alike(outputs, targets))
+
+
+def huber(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Squares of small errors, large ones themselves."""
+    return nn.functional.smooth_l1_loss(outputs, _alike(outputs, targets), beta=HUBER)
+
+
+def absolute(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean of the errors."""
+    return nn.functional.l1_loss(outputs, _alike(outputs, targets))
+
+
+def gaussian(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Negative log likelihood of (n, m, ...) targets under (n, 2 m, ...) means and logarithms of variances."""
+    mean, log_variance = outputs.chunk(2, dim=1)
+    _alike(mean, targets)
+    log_variance = log_variance.clamp(-10, 10)
+    return 0.5 * (log_variance + (targets - mean) ** 2 * torch.exp(-log_variance)).mean()
+
+
+def focal(outputs: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Cross-entropy, less of it where the network is sure (Lin et al., ICCV 2017)."""
+    each = nn.functional.cross_entropy(outputs, targets, reduction="none")
+    each = (1 - torch.exp(-each)) ** FOCUS * each
+    if weight is None:
+        return each.mean()
+    weights = weight.to(outputs)[targets]
+    return (each * weights).sum() / weights.sum()
+
+
+def dice(outputs: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Cross-entropy plus 1 minus the mean overlap of the classes, 2 |A ∩ B| / (|A| + |B|) over the whole batch."""
+    found = outputs.float().softmax(dim=1).movedim(1, -1).flatten(0, -2)
+    wanted = nn.functional.one_hot(targets.flatten(), outputs.shape[1]).to(found)
+    overlap = (2 * (found * wanted).sum(0) + 1) / (found.sum(0) + wanted.sum(0) + 1)
+    return _cross_entropy(outputs, targets, weight) + 1 - overlap.mean()
+
+
+def _alike(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The targets, which must not be broadcast."""
+    if outputs.shape != targets.shape:
+        raise ValueError(
+            f"expected targets of shape {tuple(outputs.shape)}, as the network's outputs, got {tuple(targets.shape)}; "
+            "give a single target a second axis with y[:, None]"
+        )
+    return targets
+
+
+def _cross_entropy(outputs: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    return nn.functional.cross_entropy(outputs, targets, None if weight is None else weight.to(outputs))
+
+
+NUMBERS: Mapping[str, Loss] = {
+    "squared": squared,
+    "huber": huber,
+    "absolute": absolute,
+    "gaussian": gaussian,
+}
+"""Losses of regressions."""
+
+CLASSES: Mapping[str, Callable[..., torch.Tensor]] = {
+    "cross_entropy": _cross_entropy,
+    "focal": focal,
+    "dice": dice,
+}
+"""Losses of classes; they take weights of the classes."""
+
+LOSSES: Mapping[str, Callable[..., torch.Tensor]] = {**NUMBERS, **CLASSES}
+
+
+def loss(name: str, weight: Sequence[float] | None = None) -> Loss:
+    """The loss of that name.
+
+    Args:
+        name: of `LOSSES`, or "module:function" of a function of outputs and targets.
+        weight: of each class, for losses of classes.
+
+    Raises:
+        ConfigError: no such loss, or weights for one that takes none.
+    """
+    if ":" in name:
+        found: Loss = own(name, "loss")
+        return found
+    if name not in LOSSES:
+        raise ConfigError(f'expected loss: one of {list(LOSSES)} or "module:function", got {name!r}', at="loss")
+    if weight is None:
+        return LOSSES[name]
+    if name not in CLASSES:
+        raise ConfigError(f"expected class weights only with {list(CLASSES)}, got loss: {name}", at="loss")
+    return partial(CLASSES[name], weight=torch.tensor(weight, dtype=torch.float32))
+
+
+def own(name: str, option: str) -> Any:
+    """A function by "module:function".
+
+    Raises:
+        ConfigError: there is none.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f'expected {option}: "module:function" that can be imported, got {name!r}: {error}', at=option
+        ) from error
+    if not callable(found):
+        raise ConfigError(f"expected {option}: a function, got {name!r}, which is {found!r}", at=option)
+    return found
