@@ -59,6 +59,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     },
     "surrogate": {
         "blend": "matloop.surrogates.blend:Blend",
+        "bundle": "matloop.bundles.surrogate:BundleSurrogate",
         "auto": "matloop.surrogates.auto:Auto",
         "conv_gp": "matloop.surrogates.networks.conv_gp:ConvGP",
         "ensemble": "matloop.surrogates.networks.ensemble:Ensemble",
