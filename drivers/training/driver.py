@@ -36,7 +36,7 @@ from matloop.orchestrator.options import at_least
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.networks import weights
 from matloop.search_spaces.networks.module import Network
-from matloop.surrogates.networks.augmentation import Augmentation
+from matloop.surrogates.networks.augmentation import Augment, augmentation
 from matloop.surrogates.networks.budget import Budget
 from matloop.surrogates.networks.fitting import predict
 from matloop.surrogates.networks.precision import Precision
@@ -76,8 +76,10 @@ class Training:
             shares to train on, to validate with (early stopping and the objective) and to test, for
             `{kind: auto, shares: SHARES}`. By default rows of one group stay together, and classes keep their shares.
         split_seed: decides which rows go where, independently of the campaign and of the trial.
-        augment: "roll" shifts and mirrors training images at random, "square" transposes them as well; only for
-            periodic images whose property does not change by it. The labels of a segmentation move along.
+        augment: random changes of training images that their property does not notice, in order, e.g.
+            `[flip, turn, {crop: 128}, {noise: 0.1}]`; see `OPERATIONS` of
+            `matloop.surrogates.networks.augmentation`. What has values at places, such as labels, moves along.
+            "roll" is short for [shift, flip], "square" for [shift, flip, turn], both for periodic images.
         device: "auto" uses a GPU if the worker has one.
         precision: "auto" trains in bfloat16 on a GPU that has it, "mixed" in float16 on older ones too; the CPU
             always computes in 32 bits.
@@ -106,7 +108,7 @@ class Training:
         patience: float = 1.0,
         split: list[float] | tuple[float, ...] | dict[str, Any] | Splitting = USUAL,
         split_seed: int = 0,
-        augment: Augmentation = "none",
+        augment: Augment = "none",
         device: Literal["auto", "cpu", "cuda"] = "auto",
         precision: Precision = "auto",
         compiled: bool = False,
@@ -129,7 +131,8 @@ class Training:
         if self.split.test is not None:
             self.data = WithTest(first=self.data, test=self.split.test)
         self.task, self.target, self.unit = task, target, unit
-        self.recipe = Recipe(training_budget(budget, epochs), patience, augment, precision, compiled, threads)
+        steps = augmentation(augment)
+        self.recipe = Recipe(training_budget(budget, epochs), patience, steps, precision, compiled, threads)
         self.split_seed = split_seed
         self.device = device
         self.latency_batch = latency_batch

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from matloop.orchestrator.options import at_least
-from matloop.search_spaces.networks.grammar.training import RECIPE, training
+from matloop.search_spaces.networks.grammar.training import RECIPE
+from matloop.search_spaces.networks.grammar.training import training as usual_training
 from matloop.search_spaces.networks.grammar.vocabulary import widen
 from matloop.search_spaces.networks.layered.genome import dense
 from matloop.search_spaces.networks.layered.rules import LayeredRules
@@ -30,7 +31,7 @@ class DenseNetworks(NetworkSpace):
         genes: other choices than the usual ones, see `matloop.search_spaces.networks.grammar.vocabulary`.
         examples: number of training examples, which the choices of batch sizes and widths follow; None for a few
             hundred.
-        losses: that a network may be trained with, as a gene; None for the task's own.
+        training: further genes of the training with their choices, as the driver offers them.
 
     Raises:
         ConfigError: a shape, limit or gene that no network meets.
@@ -46,11 +47,11 @@ class DenseNetworks(NetworkSpace):
         morphisms: float = 0.0,
         genes: dict[str, list[Any]] | None = None,
         examples: int | None = None,
-        losses: list[str] | None = None,
+        training: dict[str, list[Any]] | None = None,
     ) -> None:
         check_shape(input, (1,), "[features]")
         at_least(1, outputs=outputs, max_layers=max_layers)
-        trained, n = training(examples, input, losses), examples or 0
+        trained, n = usual_training(examples, input, training), examples or 0
         if max_parameters is None:
             smallest = (input[0] + 1) * outputs
             max_parameters = max(min(_PARAMETERS_AN_EXAMPLE * n, _MOST_PARAMETERS), _LEAST_PARAMETERS, smallest)

@@ -12,6 +12,9 @@ from typing import Any
 from matloop.orchestrator.errors import ConfigError
 from matloop.search_spaces.networks.grammar.gene import Gene, Range, Table
 
+Further = Mapping[str, Sequence[Any]]
+"""Genes that a driver offers beside those of every training, such as `loss`, each with its choices."""
+
 RECIPE: Mapping[str, Any] = {
     "optimiser": "adamw",
     "learning_rate": 2e-3,
@@ -30,18 +33,18 @@ _STEPS = (32, 1024)  # fewest and most of an epoch
 _VALUES = 2**22  # of a batch's inputs; 16 MiB, and the maps of a layer take several times as much
 
 
-def training(examples: int | None, shape: Sequence[int], losses: Sequence[str] | None = None) -> Table:
+def training(examples: int | None, shape: Sequence[int], further: Further | None = None) -> Table:
     """Genes with choices that suit the data.
 
     Args:
         examples: number of training examples; None for a few hundred.
         shape: of one input.
-        losses: that a network may be trained with; with none to choose from there is no such gene.
+        further: genes with choices of their own; one with a single choice is none.
 
     Raises:
         ConfigError: no examples.
     """
-    table: Table = {
+    table: dict[str, Gene | Range] = {
         "optimiser": Gene(("adam", "adamw", "sgd"), (0.25, 0.65, 0.1)),
         "batch": Gene(batches(examples, shape), least=2),
         "learning_rate": Range(3e-4, 1e-2),
@@ -51,7 +54,7 @@ def training(examples: int | None, shape: Sequence[int], losses: Sequence[str] |
         "gradient_norm": Gene((0.5, 1.0, 5.0), least=1e-6),
         "averaging": Gene((0.0, 0.98, 0.995), (0.5, 0.25, 0.25), least=0, most=0.9999),
     }
-    return {**table, "loss": Gene(tuple(losses))} if losses and len(losses) > 1 else table
+    return table | {name: Gene(tuple(choices)) for name, choices in (further or {}).items() if len(choices) > 1}
 
 
 def batches(examples: int | None, shape: Sequence[int]) -> tuple[int, ...]:

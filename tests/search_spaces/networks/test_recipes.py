@@ -36,7 +36,7 @@ class Blocks(nn.Module):
 
 
 def test_the_residual_network_of_many_papers_is_a_point_of_the_space():
-    space = DenseNetworks(input=[20], examples=16_000, losses=["squared", "huber", "absolute"])
+    space = DenseNetworks(input=[20], examples=16_000, training={"loss": ["squared", "huber", "absolute"]})
     layer = {"kind": "residual", "width": 512, "blocks": 2, "normalisation": "layer", "activation": "silu"}
     genome = space.recipes[0] | {"layers": [layer | {"dropout": 0.2}]}
     space.check(genome)
@@ -62,10 +62,10 @@ def test_recipes_are_points_and_search_begins_with_them(examples):
 
 def test_a_space_chooses_among_the_losses_it_is_told():
     rng = np.random.default_rng(0)
-    several = DenseNetworks(input=[9], losses=["huber", "absolute"])
+    several = DenseNetworks(input=[9], training={"loss": ["huber", "absolute"]})
     assert {several.sample(rng)["training"]["loss"] for _ in range(20)} == {"huber", "absolute"}
-    for losses in (None, ["huber"]):
-        assert "loss" not in DenseNetworks(input=[9], losses=losses).sample(rng)["training"]
+    for given in (None, {"loss": ["huber"]}):
+        assert "loss" not in DenseNetworks(input=[9], training=given).sample(rng)["training"]
 
 
 def test_many_examples_allow_large_networks():
