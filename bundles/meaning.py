@@ -20,6 +20,9 @@ Array = npt.NDArray[np.float64]
 PLACES = ("segmentation", "field")
 """Tasks with an answer for each place of an input."""
 
+OTHERS = ("node", "orientation")
+"""Tasks whose outputs are read in another way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
@@ -56,7 +59,7 @@ class Meaning:
         """
         if "classes" in described:
             return cls(task, tuple(described["classes"]))
-        if "y_mean" not in described:
+        if "y_mean" not in described or task in OTHERS:
             raise MatloopError(
                 f"expected a task of numbers or classes to make a bundle of, got {task!r}; "
                 "`matloop export --network FOLDER` writes the network alone"
@@ -97,7 +100,7 @@ class Meaning:
         if functions is not None and len(functions) > 1:
             total = np.square(self.values(functions).std(axis=0, ddof=1))
         if self.variance:
-            own = answers[:, :, len(self.mean) :].double().exp().mean(dim=0).numpy()
+            own = answers[:, :, len(self.mean) :].double().clamp(-10, 10).exp().mean(dim=0).numpy()
             own = own * np.square(np.array(self.std)).reshape(-1, *[1] * (own.ndim - 2))
             total = own if total is None else total + own
         return None if total is None else np.sqrt(total)
