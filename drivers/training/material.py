@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from matloop.drivers.training.data import Data
 from matloop.drivers.training.sources.source import Source
 from matloop.drivers.training.splits import Split
-from matloop.drivers.training.tasks import Task
+from matloop.drivers.training.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)
