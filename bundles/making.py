@@ -133,7 +133,12 @@ class _Maker:
         self.networks = Networks([Member.of(one.state, one.notes, one.trial) for one in trained])
         goal = material.goal
         self.meaning = Meaning.of(
-            material.task, goal.described(), material.names, int(trained[0].notes["genome"]["outputs"]), material.unit
+            material.task,
+            goal.described(),
+            material.names,
+            int(trained[0].notes["genome"]["outputs"]),
+            unit=material.unit,
+            places=material.places,
         )
         data, parts = material.data, material.parts
         self.groups = data.groups
