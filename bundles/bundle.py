@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,8 @@ class Bundle:
         self.card, self.networks, self.domain = card, networks, domain
         self.meaning = Meaning.from_described(card["meaning"])
         self.source: Source = source_from(card["source"])
+        if self.meaning.places:
+            self.source = _overlapping(self.source, self.networks.members[0].genome["input"][1:])
         calibration = card["calibration"]
         self._intervals = [Intervals.from_described(one) for one in calibration.get("intervals", ())]
         self._classes = Classes.from_described(calibration["classes"]) if "classes" in calibration else None
@@ -145,7 +148,7 @@ class Bundle:
         if self.meaning.places:
             frame = of_masks(self.masks(found), self.classes)
         else:
-            frame = of_answers(found.ids, self.answers(found.x, self.unknown(found)), self.meaning)
+            frame = of_answers(found.ids, self.answers(found.x, found.unknown), self.meaning)
         frame.attrs["problems"] = list(found.problems)
         return frame
 
@@ -165,7 +168,7 @@ class Bundle:
 
         Args:
             x: (n, *input) raw values, or graphs.
-            why: what else speaks against each input, as `unknown` has it.
+            why: what else speaks against each input, as `New.unknown` has it; empty for nothing.
         """
         outputs = self.networks.answers(x)
         distance, strange = self.distance(x)
@@ -235,10 +238,6 @@ class Bundle:
         """Names of the features of an input, where it is a row of them and they are known."""
         return tuple(self.card.get("columns", ()))
 
-    def unknown(self, found: New) -> tuple[str, ...]:
-        """For each input what in it was never trained on, such as an element; empty where nothing."""
-        return ()
-
     def _check(self, x: npt.NDArray[Any]) -> None:
         """Raise ValueError unless arrays are what the networks take; places may be more or fewer where each has one."""
         shape = self.networks.members[0].genome["input"]
@@ -276,6 +275,14 @@ def load_bundle(path: Path | str) -> Bundle:
         return Bundle(card, Networks(members), Domain.from_tensors(load_file(folder / DOMAIN)))
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"the bundle {folder} cannot be read: {error}; export it again") from error
+
+
+def _overlapping(source: Source, shape: Sequence[int]) -> Source:
+    """The source with tiles of a network's own size that overlap by half, where it can cut larger arrays into tiles."""
+    if not (dataclasses.is_dataclass(source) and hasattr(source, "tile") and hasattr(source, "overlap")):
+        return source
+    changed: Any = dataclasses.replace(source, tile=list(shape), overlap=min(shape) // 2)
+    return changed
 
 
 def _array(found: New) -> npt.NDArray[Any]:

@@ -140,7 +140,7 @@ class _Maker:
             "members": members,
             "meaning": self.meaning.described(),
             "source": self.material.source.settings(),
-            "columns": list(self.material.data.known.get("columns", ())),
+            "columns": list(self.material.data.known.get("inputs", ())),
             "spread": self.networks.spread,
             "calibration": calibration,
             "test": {

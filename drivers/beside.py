@@ -29,8 +29,8 @@ def missing(arguments: Sequence[str], files: Sequence[Path], written: Sequence[s
     for file in files:
         if file.suffix == ".py":
             found += [
-                f"{file.name} imports {name}, which lies beside it and will not be in the working folder; add {name} to "
-                "`files`"
+                f"{file.name} imports {name}, which lies beside it and will not be in the working folder; "
+                f"add {name} to `files`"
                 for name in _beside(file)
                 if name not in there
             ]

@@ -71,7 +71,9 @@ def saved(name: str) -> Data | None:
     place = folder() / name
     try:
         notes = json.loads((place / "notes.json").read_text(encoding="utf-8"))
-        arrays = {array: np.load(place / f"{array}.npy", mmap_mode="r") for array in notes["arrays"]}
+        arrays = {
+            array: np.load(place / f"{array}.npy", mmap_mode="r", allow_pickle=False) for array in notes["arrays"]
+        }
         with suppress(OSError):  # when it was last used; another user's is not ours to touch
             os.utime(place)
     except (OSError, ValueError, KeyError, EOFError):

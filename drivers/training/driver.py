@@ -33,6 +33,7 @@ from matloop.drivers.training.start import CHECKPOINT, owner, start
 from matloop.drivers.training.tasks.registry import KINDS as TASKS
 from matloop.drivers.training.tasks.registry import aim, targeted
 from matloop.drivers.training.tasks.task import Aim, Rows, Task
+from matloop.orchestrator.bundle import is_bundle
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, Refused, inside
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.trial import Measurement, Objective, Trial
@@ -88,6 +89,9 @@ class Training:
         compiled: whether `torch.compile` is used on a GPU; worth its time in long trainings.
         threads: CPU threads for one training; small networks gain nothing from more.
         latency_batch: inputs in the forward pass that is timed.
+        start_from: folder of a bundle, see `matloop export --bundle`, whose network's weights every network begins with
+            as far as it has a place for them; those of a parent or a checkpoint go before. `inherited` in a trial's
+            info is the share of its weights that it took over.
         unit: of the target, for reports.
         objectives: those of the study.
 
@@ -116,6 +120,7 @@ class Training:
         compiled: bool = False,
         threads: int = 1,
         latency_batch: int = 1,
+        start_from: Path | None = None,
         unit: str = "",
         objectives: tuple[Objective, ...] = (),
     ) -> None:
@@ -135,7 +140,12 @@ class Training:
         check_augmentation(steps, self.aim)
         self.recipe = Recipe(training_budget(budget, epochs), patience, steps, precision, compiled, threads)
         self.split_seed = split_seed
-        self.device = device
+        if start_from is not None and not is_bundle(start_from):
+            raise ConfigError(
+                f"expected start_from: the folder of a bundle, got {start_from}; `matloop export --bundle` makes one",
+                at="start_from",
+            )
+        self.device, self.start_from = device, start_from
         self.latency_batch = latency_batch
         self.asked = tuple(o.name for o in objectives)
 
@@ -182,8 +192,7 @@ class Training:
 
     def material(self) -> Material:
         """See `matloop.drivers.training.material.Providing`."""
-        data, parts = self.divided()
-        goal = self.aim.bind(data, parts.train)
+        data, parts, goal = self.bound()
         names = data.names
         if self.target is not None:
             names = (self.target if isinstance(self.target, str) else names[self.target],) if names else ()
@@ -203,7 +212,7 @@ class Training:
         _check_fit(trial, data, goal)
         scaling, device = scales(data.x, parts.train), self._device()
         with self.recipe.on_threads():
-            begun = start(trial, inputs or {})
+            begun = start(trial, inputs or {}, self.start_from, scaling.listed() | dict(goal.described()))
             network = begun.network
             result = self.recipe.train(
                 trial, network, begun.state, data, scaling, goal, parts, device=device, began=began

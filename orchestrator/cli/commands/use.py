@@ -53,9 +53,9 @@ def use(folder: Path, items: Sequence[str], *, output: Path | None, masks: Path 
     if masks is not None and masks.exists() and (not masks.is_dir() or any(masks.iterdir())):
         raise MatloopError(f"{masks} is already there and is not overwritten; choose another name")
     given = Given(bundle.inputs)
-    frames = list(_predicted(bundle, given.read(items), masks))
+    frames = [frame for frame in _predicted(bundle, given.read(items), masks) if len(frame)]
     for problem in given.problems:
-        console.print(Text(f"left out: {problem}"), soft_wrap=True)
+        console.print(Text(problem if "left out" in problem else f"{problem}; left out"), soft_wrap=True)
     if not frames:
         raise MatloopError(
             "nothing could be read; expected what the network was trained on, see README.md of the bundle"
