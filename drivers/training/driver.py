@@ -28,7 +28,7 @@ from matloop.drivers.training.sources.registry import KINDS as SOURCES
 from matloop.drivers.training.sources.registry import source
 from matloop.drivers.training.sources.source import Source
 from matloop.drivers.training.splits import KINDS as SPLITS
-from matloop.drivers.training.splits import USUAL, Split, Splitting, splitting
+from matloop.drivers.training.splits import USUAL, Split, Splitting, described, splitting
 from matloop.drivers.training.start import CHECKPOINT, owner, start
 from matloop.drivers.training.tasks.registry import KINDS as TASKS
 from matloop.drivers.training.tasks.registry import aim, targeted
@@ -196,7 +196,8 @@ class Training:
         names = data.names
         if self.target is not None:
             names = (self.target if isinstance(self.target, str) else names[self.target],) if names else ()
-        return Material(self.data, data, parts, goal, self.task, names, self.unit)
+        how = {"split": described(self.split), "split_seed": self.split_seed}
+        return Material(self.data, data, parts, goal, self.task, self.aim.places, names, self.unit, how)
 
     def __call__(self, trial: Trial, inputs: Mapping[str, bytes] | None = None) -> Measurement:
         """Train the genome `trial.point`, from the trial's seed or from where the inputs say.
