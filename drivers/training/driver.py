@@ -31,6 +31,7 @@ from matloop.drivers.training.splits import KINDS as SPLITS
 from matloop.drivers.training.splits import USUAL, Split, Splitting, splitting
 from matloop.drivers.training.start import CHECKPOINT, owner, start
 from matloop.drivers.training.tasks import METRICS, Kind, Rows, Task, task
+from matloop.orchestrator.bundle import is_bundle
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, Refused, inside
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.trial import Measurement, Objective, Trial
@@ -86,6 +87,9 @@ class Training:
         compiled: whether `torch.compile` is used on a GPU; worth its time in long trainings.
         threads: CPU threads for one training; small networks gain nothing from more.
         latency_batch: inputs in the forward pass that is timed.
+        start_from: folder of a bundle, see `matloop export --bundle`, whose network's weights every network begins with
+            as far as it has a place for them; those of a parent or a checkpoint go before. `inherited` in a trial's
+            info is the share of its weights that it took over.
         unit: of the target, for reports.
         objectives: those of the study.
 
@@ -114,6 +118,7 @@ class Training:
         compiled: bool = False,
         threads: int = 1,
         latency_batch: int = 1,
+        start_from: Path | None = None,
         unit: str = "",
         objectives: tuple[Objective, ...] = (),
     ) -> None:
@@ -134,7 +139,12 @@ class Training:
         steps = augmentation(augment)
         self.recipe = Recipe(training_budget(budget, epochs), patience, steps, precision, compiled, threads)
         self.split_seed = split_seed
-        self.device = device
+        if start_from is not None and not is_bundle(start_from):
+            raise ConfigError(
+                f"expected start_from: the folder of a bundle, got {start_from}; `matloop export --bundle` makes one",
+                at="start_from",
+            )
+        self.device, self.start_from = device, start_from
         self.latency_batch = latency_batch
         self.asked = tuple(o.name for o in objectives)
 
@@ -176,8 +186,7 @@ class Training:
 
     def material(self) -> Material:
         """See `matloop.drivers.training.material.Providing`."""
-        data, parts = self.divided()
-        goal = task(self.task, data, parts.train, self.target)
+        data, parts, goal = self.bound()
         names = data.names
         if self.target is not None:
             names = (self.target if isinstance(self.target, str) else names[self.target],) if names else ()
@@ -197,7 +206,7 @@ class Training:
         _check_fit(trial, data, goal)
         scaling, device = scales(data.x, parts.train), self._device()
         with self.recipe.on_threads():
-            begun = start(trial, inputs or {})
+            begun = start(trial, inputs or {}, self.start_from, scaling.listed() | dict(goal.described()))
             network = begun.network
             result = self.recipe.train(
                 trial, network, begun.state, data, scaling, goal, parts, device=device, began=began
