@@ -32,6 +32,7 @@ class Kind:
         references: beside the hand-made one.
         score: figures of measured and predicted values of the test rows.
         figure: the first of them, by which networks are compared.
+        larger: whether larger ones are better.
         hand_made: predictions of the hand-made network for the test rows, by seed and seconds.
     """
 
@@ -44,6 +45,7 @@ class Kind:
     score: Score
     figure: str
     hand_made: Callable[[Data, int, float], Values]
+    larger: bool = False
 
 
 def rows_of(data: Data, part: str) -> npt.NDArray[np.int64]:
@@ -253,6 +255,7 @@ SEGMENTATION = Kind(
     references=("unet",),
     score=overlap,
     figure="mean_iou",
+    larger=True,
     hand_made=_micrographs,
 )
 

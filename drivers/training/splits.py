@@ -94,6 +94,8 @@ class _Shared:
         free = _marked(data, "")
         if not len(free):
             free, fixed = _lacking(fixed)
+        if not len(free):
+            return enough(Split(*fixed.values()), len(data), self.shares)
         open_parts = [part for part in PARTS if not len(fixed[part])] or ["train"]
         shares = [share if part in open_parts else 0.0 for part, share in zip(PARTS, self.shares, strict=True)]
         if len(open_parts) < len(PARTS):  # what is not fixed is divided whole
