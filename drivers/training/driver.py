@@ -8,8 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from matloop.drivers.training.checks import misfits, notes
+from matloop.drivers.training.classes import numbered_classes
 from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.fills import fills
 from matloop.drivers.training.jackknife import standard_errors
@@ -29,8 +33,10 @@ from matloop.drivers.training.start import CHECKPOINT, owner, start
 from matloop.drivers.training.tasks import METRICS, Kind, Rows, Task, task
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, Refused, inside
 from matloop.orchestrator.options import at_least
+from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.networks import weights
+from matloop.search_spaces.networks.graph.graphs import Graphs
 from matloop.search_spaces.networks.module import Network
 from matloop.surrogates.networks.augmentation import Augmentation
 from matloop.surrogates.networks.fitting import predict
@@ -137,12 +143,36 @@ class Training:
         Raises:
             ConfigError: the data are missing or not as they should be.
         """
+        data, parts, goal = self._bound()
+        return fills(data, parts.train, goal.outputs)
+
+    def check(self, space: Space) -> list[str]:
+        """See `matloop.orchestrator.protocols.Checking`: whether the data can be read, divided, and are of the space.
+
+        Returns:
+            What is worth knowing of the data, a line each; the rows that were left out among it.
+        """
+        with inside("driver"):
+            data, parts, goal = self._bound()
+            if isinstance(data.x, Graphs) and self.recipe.augment != "none":
+                raise ConfigError(f"expected augment: none for graphs, got {self.recipe.augment!r}", at="augment")
+        if problems := misfits(getattr(space, "fixed", {}), data, goal.outputs):
+            raise ConfigError(problems=problems)
+        return notes(data, parts, goal)
+
+    def _bound(self) -> tuple[Data, Split, Task]:
+        """Data, their parts and the task.
+
+        Raises:
+            ConfigError: at the option that is the cause.
+        """
         with located("data"):
             data = load(self.data)
+            classes = self._classes(data)
         with located("split"):
-            parts = self._parts(data)
+            parts = self.split.split(data, classes, self.split_seed)
         with located("data"):
-            return fills(data, parts.train, task(self.task, data, parts.train, self.target).outputs)
+            return data, parts, task(self.task, data, parts.train, self.target)
 
     def divided(self) -> tuple[Data, Split]:
         """The data, read once in each process, and which rows are for what.
@@ -152,11 +182,12 @@ class Training:
             OSError: there is no such file.
         """
         data = load(self.data)
-        return data, self._parts(data)
+        return data, self.split.split(data, self._classes(data), self.split_seed)
 
-    def _parts(self, data: Data) -> Split:
-        classes = data.y if self.task == "classification" and data.y.ndim == 1 else None
-        return self.split.split(data, classes, self.split_seed)
+    def _classes(self, data: Data) -> npt.NDArray[np.int64] | None:
+        if self.task != "classification" or data.y.ndim != 1:
+            return None
+        return numbered_classes(data.y, data.names, data.path)[0]
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from matloop.drivers.training.classes import numbered_classes
 from matloop.drivers.training.data import Data
 from matloop.surrogates.networks.losses import Loss
 
@@ -130,15 +131,9 @@ class Labels:
                 f"expected y {('n', *shape) if shape else '(n,)'} in {data.path} for {task} of x {data.x.shape}, "
                 f"got {data.y.shape}".replace("'n'", "n")
             )
-        y = data.y.astype(np.int64)
-        classes = len(data.names) or int(y.max()) + 1
-        if not np.array_equal(y, data.y) or y.min() < 0 or y.max() >= max(classes, 2):
-            raise ValueError(
-                f"expected y in {data.path} to be whole numbers from 0 to {max(classes, 2) - 1}, one for each class"
-                f"{' in `names`' if data.names else ''}, got {np.unique(data.y)[:8].tolist()}"
-            )
-        self.places, self.outputs = places, max(classes, 2)
-        self.names = data.names or tuple(map(str, range(self.outputs)))
+        y, names = numbered_classes(data.y, data.names, data.path)
+        self.places, self.outputs = places, max(len(names), 2)
+        self.names = names
         self.targets = torch.from_numpy(y)
         self._commonest = int(np.bincount(y[train].ravel()).argmax())
 
