@@ -2,6 +2,7 @@
 
     Lab, Result                       experiments that people do: recommend, tell, ask why
     open_campaign, Campaign           a campaign file, ready to run from Python
+    load_bundle, Bundle               a trained network, ready to predict
     Trial, Proposal, Measurement,     what is tried, and what came of it
       Objective, Prediction, Failure
     Space, Strategy, Surrogate,       the protocols that a part of your own meets; a space offers
@@ -10,8 +11,8 @@
     Interrupted                       raised in a function or driver that is to save what it has and end
     MatloopError                      the base of every error raised on purpose
 
-`matloop.orchestrator`, `search_spaces`, `surrogates`, `drivers` and `hpc` hold the parts; `matloop.testing` the suites
-that a part of your own should pass. Nothing is imported before it is used.
+`matloop.orchestrator`, `search_spaces`, `surrogates`, `drivers`, `bundles` and `hpc` hold the parts; `matloop.testing`
+the suites that a part of your own should pass. Nothing is imported before it is used.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matloop.bundles.bundle import Bundle, load_bundle
     from matloop.orchestrator.composition.opening import open_campaign
     from matloop.orchestrator.errors import MatloopError
     from matloop.orchestrator.interruption import Interrupted
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "bundles.bundle": ("Bundle", "load_bundle"),
     "orchestrator.composition.opening": ("open_campaign",),
     "orchestrator.errors": ("MatloopError",),
     "orchestrator.interruption": ("Interrupted",),
@@ -54,6 +57,7 @@ _HOMES = {
 _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Bundle",
     "Campaign",
     "ContinuingDriver",
     "Driver",
@@ -75,6 +79,7 @@ __all__ = [
     "Trial",
     "Vectorised",
     "__version__",
+    "load_bundle",
     "open_campaign",
 ]
 

@@ -7,7 +7,7 @@ examples stay out, and so does this file, although it lies in the folder of the 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
-PARTS = ("orchestrator", "search_spaces", "surrogates", "drivers", "hpc", "campaigns", "testing")
+PARTS = ("orchestrator", "search_spaces", "surrogates", "drivers", "bundles", "hpc", "campaigns", "testing")
 
 
 class Build(build_py):

@@ -310,6 +310,11 @@ Unanswered = Trial | Proposal
 held ready until there is room for it."""
 
 
+def seconds(trial: Trial) -> float:
+    """How long its last attempt took, s; 0 before it is finished."""
+    return max((trial.finished_at or 0.0) - trial.started_at, 0.0) if trial.started_at is not None else 0.0
+
+
 def missing(trial: Trial, objectives: Sequence[Objective]) -> list[str]:
     """Names of the objectives that an answered trial has no value of yet; none of any other trial."""
     return [] if trial.values is None else [o.name for o in objectives if o.name not in trial.values]

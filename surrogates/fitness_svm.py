@@ -26,11 +26,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import erfcx, ndtr, ndtri
-from scipy.stats import rankdata
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.protocols import Array
@@ -171,7 +171,7 @@ def standing(losses: Array) -> Array:
         (n,) float64 in [0, 1].
     """
     order = losses[:, 0] if losses.shape[1] == 1 else fronts(losses)
-    ranks: Array = (rankdata(order) - 1.0) / max(len(losses) - 1, 1)
+    ranks: Array = (_ranks(order) - 1.0) / max(len(losses) - 1, 1)
     return ranks
 
 
@@ -203,7 +203,7 @@ def fronts(losses: Array) -> npt.NDArray[np.int64]:
 
 def _correlation(predicted: Array, measured: Array) -> float:
     """Spearman's; 0 if there is nothing to correlate."""
-    a, b = rankdata(predicted), rankdata(measured)
+    a, b = _ranks(predicted), _ranks(measured)
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
@@ -218,3 +218,11 @@ def _log_improvement(u: Array) -> Array:
     close = np.log(np.exp(-0.5 * near**2) / (2.0 * np.pi) ** 0.5 + near * ndtr(near))
     logarithm: Array = np.where(u < -1.0, far, close)
     return logarithm
+
+
+def _ranks(values: npt.NDArray[Any]) -> Array:
+    """From 1; equals share their mean."""
+    from scipy.stats import rankdata  # half a second to import, which a search begins without
+
+    ranks: Array = rankdata(values)
+    return ranks

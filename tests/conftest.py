@@ -1,9 +1,10 @@
-"""What every test leaves as it found it."""
+"""What every test leaves as it found it, and the command in the process of a test."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -23,6 +24,21 @@ def _signals_as_before() -> Iterator[None]:
 def _the_process_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command ends its process at once where a fit is left behind; here that may be one of an earlier test."""
     monkeypatch.setattr("matloop.orchestrator.cli.main._leave", lambda code: None)
+
+
+@pytest.fixture
+def matloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command with these arguments; exit code, what it printed, and what it complained about."""
+    from matloop.orchestrator.cli import main as cli
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["matloop", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        shown = capsys.readouterr()
+        return int(caught.value.code or 0), shown.out, shown.err
+
+    return run
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from matloop.drivers.training.checks import misfits, notes
 from matloop.drivers.training.classes import numbered_classes
@@ -18,6 +21,7 @@ from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.fills import fills
 from matloop.drivers.training.jackknife import standard_errors
 from matloop.drivers.training.latency import latency_ms
+from matloop.drivers.training.material import Material
 from matloop.drivers.training.predictions import Predictions
 from matloop.drivers.training.recipe import Recipe, told
 from matloop.drivers.training.recipe import budget as training_budget
@@ -38,7 +42,8 @@ from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.networks import weights
 from matloop.search_spaces.networks.graph.graphs import Graphs
 from matloop.search_spaces.networks.module import Network
-from matloop.surrogates.networks.augmentation import Augmentation
+from matloop.surrogates.networks.augmentation import Augment, augmentation
+from matloop.surrogates.networks.budget import Budget
 from matloop.surrogates.networks.fitting import predict
 from matloop.surrogates.networks.precision import Precision
 from matloop.surrogates.networks.rows import Inputs, take
@@ -77,8 +82,10 @@ class Training:
             shares to train on, to validate with (early stopping and the objective) and to test, for
             `{kind: auto, shares: SHARES}`. By default rows of one group stay together, and classes keep their shares.
         split_seed: decides which rows go where, independently of the campaign and of the trial.
-        augment: "roll" shifts and mirrors training images at random, "square" transposes them as well; only for
-            periodic images whose property does not change by it. The labels of a segmentation move along.
+        augment: random changes of training images that their property does not notice, in order, e.g.
+            `[flip, turn, {crop: 128}, {noise: 0.1}]`; see `OPERATIONS` of
+            `matloop.surrogates.networks.augmentation`. What has values at places, such as labels, moves along.
+            "roll" is short for [shift, flip], "square" for [shift, flip, turn], both for periodic images.
         device: "auto" uses a GPU if the worker has one.
         precision: "auto" trains in bfloat16 on a GPU that has it, "mixed" in float16 on older ones too; the CPU
             always computes in 32 bits.
@@ -107,7 +114,7 @@ class Training:
         patience: float = 1.0,
         split: list[float] | tuple[float, ...] | dict[str, Any] | Splitting = USUAL,
         split_seed: int = 0,
-        augment: Augmentation = "none",
+        augment: Augment = "none",
         device: Literal["auto", "cpu", "cuda"] = "auto",
         precision: Precision = "auto",
         compiled: bool = False,
@@ -130,7 +137,8 @@ class Training:
         if self.split.test is not None:
             self.data = WithTest(first=self.data, test=self.split.test)
         self.task, self.target, self.unit = task, target, unit
-        self.recipe = Recipe(training_budget(budget, epochs), patience, augment, precision, compiled, threads)
+        steps = augmentation(augment)
+        self.recipe = Recipe(training_budget(budget, epochs), patience, steps, precision, compiled, threads)
         self.split_seed = split_seed
         self.device = device
         self.latency_batch = latency_batch
@@ -154,8 +162,8 @@ class Training:
         """
         with inside("driver"):
             data, parts, goal = self._bound()
-            if isinstance(data.x, Graphs) and self.recipe.augment != "none":
-                raise ConfigError(f"expected augment: none for graphs, got {self.recipe.augment!r}", at="augment")
+            if isinstance(data.x, Graphs) and self.recipe.steps:
+                raise ConfigError("expected augment: none for graphs, got changes of images", at="augment")
         if problems := misfits(getattr(space, "fixed", {}), data, goal.outputs):
             raise ConfigError(problems=problems)
         return notes(data, parts, goal)
@@ -196,6 +204,15 @@ class Training:
         usual = [*list(measured)[:1], "parameters"]
         return tuple(measured[name] for name in dict.fromkeys((*usual, *self.asked)) if name in measured)
 
+    def material(self) -> Material:
+        """See `matloop.drivers.training.material.Providing`."""
+        data, parts = self.divided()
+        goal = task(self.task, data, parts.train, self.target)
+        names = data.names
+        if self.target is not None:
+            names = (self.target if isinstance(self.target, str) else names[self.target],) if names else ()
+        return Material(self.data, data, parts, goal, self.task, names, self.unit)
+
     def __call__(self, trial: Trial, inputs: Mapping[str, bytes] | None = None) -> Measurement:
         """Train the genome `trial.point`, from the trial's seed or from where the inputs say.
 
@@ -206,8 +223,7 @@ class Training:
             ConfigError: a GPU was asked for and the worker has none.
         """
         began = time.perf_counter()
-        data, parts = self.divided()
-        goal = task(self.task, data, parts.train, self.target)
+        data, parts, goal = self.bound()
         _check_fit(trial, data, goal)
         scaling, device = scales(data.x, parts.train), self._device()
         with self.recipe.on_threads():
@@ -222,20 +238,49 @@ class Training:
             }
             times = self._times(network, scaling.rows(data.x, parts.train[: self.latency_batch]))
         notes = {"genome": trial.point, "scales": scaling.listed() | dict(goal.described())}
-        artifacts: dict[str, Any] = {
-            "weights": weights.pack(network.state_dict(), notes),
-            "test_predictions": Predictions(
-                data.ids[parts.test], *goal.side_by_side(outputs["test"], parts.test)
-            ).to_bytes(),
-        }
+        artifacts: dict[str, Any] = {"weights": weights.pack(network.state_dict(), notes)}
         if result.state is not None:
             result.state.owner = owner(trial.point)
             artifacts[CHECKPOINT] = result.state.to_bytes()
-        costs = {"parameters": network.layout.parameters, "multiply_adds": network.layout.multiply_adds}
+        found = self.measured(data, parts, goal, outputs, {**told(result), **begun.notes})
+        return replace(
+            found,
+            values={**found.values, **_costs(network), **times},
+            artifacts={**artifacts, **found.artifacts},
+        )
+
+    def within(self, budget: Budget) -> Self:
+        """The same driver with another budget for a training."""
+        other = copy(self)
+        other.recipe = replace(self.recipe, budget=budget)
+        return other
+
+    def bound(self) -> tuple[Data, Split, Task]:
+        """The data, which rows are for what, and the task on them; the same for all that this driver measures.
+
+        Raises:
+            ValueError: the data are not as they should be.
+        """
+        data, parts = self.divided()
+        return data, parts, task(self.task, data, parts.train, self.target)
+
+    def measured(
+        self, data: Data, parts: Split, goal: Task, outputs: Mapping[str, torch.Tensor], info: Mapping[str, Any]
+    ) -> Measurement:
+        """The figures of outputs for the held-out rows, be they a network's or not.
+
+        Args:
+            data: all of them.
+            parts: as `bound` gives them.
+            goal: likewise.
+            outputs: of "validation" and "test", in the form of a network's.
+            info: for the record.
+        """
+        predictions = Predictions(data.ids[parts.test], *goal.side_by_side(outputs["test"], parts.test))
         return Measurement(
-            values=_figures(goal, outputs, parts) | costs | times,
-            info={**told(result), **begun.notes, **self._yardsticks(goal, outputs["test"], data, parts)},
-            artifacts=artifacts,
+            values=_figures(goal, outputs, parts),
+            info={**info, **self._yardsticks(goal, outputs["test"], data, parts)},
+            artifacts={"test_predictions": predictions.to_bytes()},
         )
 
     def _yardsticks(self, goal: Task, outputs: torch.Tensor, data: Data, parts: Split) -> dict[str, Any]:
@@ -250,7 +295,7 @@ class Training:
             "rows": dict(zip(PARTS, map(len, parts), strict=True)),
         } | ({"test_by_class": by_class} if by_class else {})
 
-    def _times(self, network: Network, x: Inputs) -> dict[str, float]:
+    def _times(self, network: nn.Module, x: Inputs) -> dict[str, float]:
         if "latency_ms" not in self.asked:
             return {}
         device = self._device()
@@ -275,6 +320,13 @@ class Training:
 
 def _held_out(parts: Split) -> dict[str, Rows]:
     return {"validation": parts.validation, "test": parts.test}
+
+
+def _costs(network: nn.Module) -> dict[str, float]:
+    """Of a network that was not made from a genome only the parameters are counted."""
+    if isinstance(network, Network):
+        return {"parameters": network.layout.parameters, "multiply_adds": network.layout.multiply_adds}
+    return {"parameters": sum(values.numel() for values in network.parameters() if values.requires_grad)}
 
 
 def _figures(goal: Task, outputs: Mapping[str, torch.Tensor], parts: Split) -> dict[str, float]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from matloop.drivers.training.data import Data
 from matloop.drivers.training.scales import Scales
@@ -17,8 +18,7 @@ from matloop.drivers.training.tasks import Task
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Trial
-from matloop.search_spaces.networks.module import Network
-from matloop.surrogates.networks.augmentation import Augmentation, augmentation
+from matloop.surrogates.networks.augmentation import Augmentation
 from matloop.surrogates.networks.budget import Budget
 from matloop.surrogates.networks.fitting import FitResult, fit
 from matloop.surrogates.networks.precision import Precision
@@ -35,7 +35,7 @@ class Recipe:
     Attributes:
         budget: of the whole training of one network.
         patience: share of it without a better validation loss before training stops.
-        augment: of training images.
+        steps: of the augmentation of training images.
         precision: see `half_type`.
         compiled: whether `torch.compile` is used on a GPU.
         threads: CPU threads of one training.
@@ -43,7 +43,7 @@ class Recipe:
 
     budget: Budget
     patience: float
-    augment: Augmentation
+    steps: tuple[tuple[str, float], ...]
     precision: Precision
     compiled: bool
     threads: int
@@ -59,7 +59,7 @@ class Recipe:
     def train(
         self,
         trial: Trial,
-        network: Network,
+        network: nn.Module,
         state: TrainingState | None,
         data: Data,
         scaling: Scales,
@@ -84,6 +84,7 @@ class Recipe:
         """
         share = 1.0 if trial.fidelity is None else trial.fidelity
         genes = dict(trial.point["training"])
+        augmented = Augmentation(self.steps, genes.pop("augmentation", 1.0)) if self.steps else None
         return fit(
             network,
             scaling.rows(data.x, parts.train),
@@ -98,7 +99,8 @@ class Recipe:
             seed=derive_seed(trial.seed, "fit"),
             device=device,
             precision=self.precision,
-            transform=augmentation(self.augment),
+            transform=augmented,
+            views=augmented.views(data.x.shape[2:]) if augmented else 1,
             compiled=self.compiled,
             afterwards=1 + len(parts.test) / len(parts.validation),
             clock=time.perf_counter,

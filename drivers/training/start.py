@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import nn
+
+from matloop.drivers.training.references.trained import make
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.orchestrator.trial import Point, Trial
 from matloop.search_spaces.networks import weights
@@ -26,7 +29,7 @@ class Start:
         notes: JSON-able, for the record.
     """
 
-    network: Network
+    network: nn.Module
     state: TrainingState | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -41,7 +44,7 @@ def start(trial: Trial, inputs: Mapping[str, bytes]) -> Start:
     if unknown:
         raise ValueError(f"expected inputs {CHECKPOINT} or {PARENT_WEIGHTS}, got {unknown}")
     with torch_seed(derive_seed(trial.seed, "weights")):
-        network = build(trial.point)
+        network = _made(trial.point)
     if CHECKPOINT in inputs:
         state = TrainingState.from_bytes(inputs[CHECKPOINT])
         if state.owner != owner(trial.point):
@@ -52,9 +55,17 @@ def start(trial: Trial, inputs: Mapping[str, bytes]) -> Start:
         if "genome" not in notes:
             raise ValueError(f"expected {PARENT_WEIGHTS} with the genome of their network, got weights without notes")
         seed = derive_seed(trial.seed, "inheritance")
+        assert isinstance(network, Network), "only genomes have parents"
         heritage = inherit(notes["genome"], parent, trial.point, network, seed=seed)
         return Start(network, notes={"inherited": heritage.share, "inherited_exactly": heritage.exact})
     return Start(network)
+
+
+def _made(point: Point) -> nn.Module:
+    """The network of a genome, or the one that a factory makes, which is not searched."""
+    if "factory" in point:
+        return make(point["factory"], point["input"], point["outputs"], point.get("options") or {})
+    return build(point)
 
 
 def owner(point: Point) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -196,11 +197,28 @@ def outlook(
 
 
 def predict(
-    campaign: CampaignFile,
-    points: Annotated[
-        Path, typer.Argument(help="Table of points, CSV or Excel, with a column for each input.", metavar="POINTS")
+    campaign: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a bundle, or campaign file (YAML) or its results' folder.", metavar="BUNDLE|FILE|DIR"
+        ),
     ],
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write the predictions as a table.", metavar="FILE")] = None,
+    points: Annotated[
+        list[str],
+        typer.Argument(
+            help="For a bundle: formulas, files or folders. For a campaign: a table of points.", metavar="NEW..."
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Of a bundle: write the predictions as CSV.", metavar="FILE")
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option("--masks", help="Of a bundle that segments: write masks and overlays.", metavar="DIR"),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Of a campaign: write the predictions as a table.", metavar="FILE")
+    ] = None,
     sheet: Sheet = "",
     decimal: MarkOfDecimals = None,
     ignore_columns: Ignore = False,
@@ -208,12 +226,36 @@ def predict(
     directory: Directory = None,
     accept_changes: Changes = False,
 ) -> None:
-    """Predict what experiments would give, with 90 % intervals; points may lie outside the space."""
+    """Predict with a trained network (a bundle), or what experiments of a campaign would give; with 90 % intervals.
+
+    A folder that `matloop export --bundle` wrote predicts formulas, crystals, images, tables or arrays: what it was
+    trained on. Any other file or folder is a campaign that people measure, and its model predicts the points of a
+    table, which may lie outside the space. Exit code 3: some inputs of a bundle could not be read, the others were.
+    """
+    from matloop.orchestrator.bundle import is_bundle
+    from matloop.orchestrator.composition.files import expanded
+
+    if is_bundle(expanded(campaign)):
+        from matloop.orchestrator.cli.commands.use import use
+
+        _refuse("a campaign, not a bundle", {"--csv": csv, "--sheet": sheet, "--decimal": decimal, "--study": study})
+        if not use(expanded(campaign), points, output=output, masks=masks, console=console()):
+            raise typer.Exit(3)
+        return
     from matloop.orchestrator.cli.commands.opening import opened
     from matloop.orchestrator.cli.commands.predict import predict as start
 
+    _refuse("a bundle, not a campaign", {"--output": output, "--masks": masks})
+    if len(points) != 1:
+        raise typer.BadParameter(f"expected one table of points for a campaign, got {len(points)}")
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
-        start(lab, points, reading(sheet, decimal, ignore_columns), csv=csv, console=console())
+        start(lab, Path(points[0]), reading(sheet, decimal, ignore_columns), csv=csv, console=console())
+
+
+def _refuse(owner: str, options: Mapping[str, object]) -> None:
+    """Refuse options that were given and belong to something else."""
+    if given := [name for name, value in options.items() if value]:
+        raise typer.BadParameter(f"{', '.join(given)} belongs to {owner}; see `matloop predict --help`")
 
 
 def best(

@@ -7,6 +7,7 @@ import io
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -298,6 +299,14 @@ def export(
         Path | None,
         typer.Option("--network", help="Write the best networks: weights, torch source, ONNX.", metavar="DIR"),
     ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", help="Write one folder that predicts; see `matloop predict`.", metavar="DIR"),
+    ] = None,
+    ensemble: Annotated[
+        str | None,
+        typer.Option("--ensemble", help="With --bundle: several networks, the N best or the front.", metavar="N|front"),
+    ] = None,
     trial: Annotated[
         int | None, typer.Option("--trial", help="Not the best network, but the one of this trial.", metavar="N", min=0)
     ] = None,
@@ -305,13 +314,17 @@ def export(
 ) -> None:
     """Write a campaign's trials or its best networks for other programs."""
     from matloop.orchestrator.cli.commands.status import damaged, locate
-    from matloop.orchestrator.export import networks
+    from matloop.orchestrator.export import bundles, networks
     from matloop.orchestrator.export import trials as formats
     from matloop.orchestrator.ledger.artifacts import ArtifactStore
     from matloop.orchestrator.ledger.ledger import read
 
-    if csv is None and table is None and optuna is None and network is None:
-        raise typer.BadParameter("expected --csv FILE, --table FILE, --optuna URL or --network DIR, got none of them")
+    if not any((csv, table, optuna, network, bundle)):
+        raise typer.BadParameter(
+            "expected --csv FILE, --table FILE, --optuna URL, --network DIR or --bundle DIR, got none of them"
+        )
+    if ensemble is not None and bundle is None:
+        raise typer.BadParameter("expected --ensemble with --bundle DIR, got it alone")
     directory = locate(campaign)
     history = read(directory / "ledger.db")
     if history.damage:
@@ -332,6 +345,11 @@ def export(
             typer.echo(f"{len(done.front)} networks of the Pareto front → {network / 'front'}")
         if done.without_onnx:
             typer.echo(f"no network.onnx: {done.without_onnx}")
+    if bundle is not None:
+        store = ArtifactStore(directory / "artifacts")
+        typer.echo(
+            bundles.told(bundles.export(history, store, bundle, study, trial, ensemble, now=time.time()), bundle)
+        )
 
 
 @app.command()

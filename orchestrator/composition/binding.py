@@ -35,10 +35,12 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "graph_network": "matloop.search_spaces.networks.graph.space:GraphNetworks",
         "latent": "matloop.search_spaces.latent:Latent",
         "pool": "matloop.search_spaces.pool:Pool",
+        "references": "matloop.drivers.training.references.space:References",
         "segmentation_network": "matloop.search_spaces.networks.segmentation.space:SegmentationNetworks",
     },
     "driver": {
         "training": "matloop.drivers.training.driver:Training",
+        "references": "matloop.drivers.training.references.driver:ReferenceTraining",
         "optics": "matloop.drivers.optics:Optics",
         "command": "matloop.drivers.command:Command",
         "manual": "matloop.drivers.manual:Manual",
@@ -53,6 +55,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "active_learning": "matloop.orchestrator.strategies.modelled.active:ActiveLearning",
         "bayesian": "matloop.orchestrator.strategies.modelled.bayes:Bayesian",
         "optuna": "matloop.orchestrator.strategies.optuna:OptunaSampler",
+        "references": "matloop.orchestrator.strategies.references:References",
     },
     "surrogate": {
         "blend": "matloop.surrogates.blend:Blend",

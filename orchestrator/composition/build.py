@@ -80,6 +80,7 @@ class Builder:
         if (
             not problems
             and not is_by_people(built.get("driver"))  # people stop when they like
+            and not self.config.is_aside(name)  # references are a list
             and not any((given.budget.trials, given.budget.seconds, given.budget.cost, given.budget.patience))
         ):
             expected = "expected at least one of trials, seconds, cost, patience"
@@ -286,10 +287,14 @@ class Builder:
             return self.outcomes.best(source)
         if name == "data":
             return self.outcomes.dataset(source)
+        if name == "seconds":
+            return self.outcomes.seconds(source)
         if name in ROLES:
             keys = (name,) if name in ("space", "driver", "strategy", "filler") else ("strategy", name)
             return self._component(ROLES[name], *self.origin(source, *keys), study)
-        raise at.error(f"`from:` cannot stand here; it can for {', '.join(sorted({'network', 'data', *ROLES}))}")
+        raise at.error(
+            f"`from:` cannot stand here; it can for {', '.join(sorted({'network', 'data', 'seconds', *ROLES}))}"
+        )
 
     def _data(self, value: Mapping[str, Any], accepted: Any, at: Place, study: str) -> tuple[Any, ...]:
         """Trials of earlier studies, and results of other campaigns, that a strategy begins with."""
@@ -388,7 +393,8 @@ def plans(config: Config) -> list[Plan]:
     """Studies in order, each to be built when its turn comes."""
 
     def plan(name: str) -> Plan:
-        return Plan(name, lambda history, store: builder(config, history, store).study(name))
+        aside = config.is_aside(name)
+        return Plan(name, lambda history, store: builder(config, history, store).study(name), aside=aside)
 
     return [plan(name) for name in config.studies]
 
@@ -406,6 +412,17 @@ def surrogate_for(
     config = Config.from_record(recorded, path)
     parts = builder(config, history, store)
     return parts.surrogate(study), parts.space(study)
+
+
+def driver_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> Driver:
+    """A study's driver, built again from what the ledger recorded.
+
+    Raises:
+        ConfigError: something that the campaign needs is gone.
+        MissingExtra: an optional package is no longer installed.
+    """
+    path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
+    return builder(Config.from_record(recorded, path), history, store).driver(study)
 
 
 def strategy_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> tuple[Any, Space]:

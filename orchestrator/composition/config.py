@@ -118,6 +118,21 @@ class ExecutorConfig(_Section):
     cluster: dict[str, Any] | None = None
 
 
+class ReferenceConfig(_Section):
+    """What a search of networks is held against, see `matloop.drivers.training.references`."""
+
+    kinds: list[str | dict[str, Any]] = Field(min_length=1)
+    seeds: Count = 3
+    budget: dict[str, Any] | None = None
+    tuned: bool = True
+
+
+def _reference(value: object) -> object:
+    if isinstance(value, str):
+        return {"kinds": [value]}
+    return {"kinds": value} if isinstance(value, list) else value
+
+
 class StudyConfig(_Section):
     """Space, driver, strategy, objectives and budget of one study."""
 
@@ -129,6 +144,7 @@ class StudyConfig(_Section):
     limits: LimitsConfig = LimitsConfig()
     attempts: Count = 3
     baseline: str | None = None
+    reference: Annotated[ReferenceConfig | None, BeforeValidator(_reference)] = None
     filler: Component | None = None
     background: bool | None = None
 
@@ -152,6 +168,10 @@ class Config(_Section):
         """The campaign file."""
         return self._source.path
 
+    def is_aside(self, study: str) -> bool:
+        """Whether a study is one of references, which nothing is built on and which may fail."""
+        return self.studies[study].space.get("kind") == REFERENCES
+
     @property
     def folder(self) -> Path:
         """Absolute folder of the campaign file; relative paths in the file start here."""
@@ -159,6 +179,9 @@ class Config(_Section):
 
     def problem(self, location: Location, text: str, *, at_key: bool = False) -> Problem:
         """Something that is wrong with the file, with its position; see `Source.problem`."""
+        search = referring(str(location[1])) if len(location) > 1 else None
+        if search in self.studies and location[0] == "studies" and self.is_aside(str(location[1])):
+            location = ("studies", search, "reference", *location[3:])
         return self._source.problem(location, text, at_key=at_key)
 
     def error(self, location: Location, text: str) -> ConfigError:
@@ -216,7 +239,50 @@ def load(path: Path) -> Config:
     problems = [*_names(config), *_references(config)]
     if problems:
         raise ConfigError(problems=problems)
-    return config
+    return _with_references(config)
+
+
+REFERENCES = "references"
+"""Kind of the space, the driver and the strategy of a study of references."""
+
+
+def referring(study: str) -> str:
+    """Name of the search whose references a study would train, by its own name; empty if it would not."""
+    return study.removesuffix(f"-{REFERENCES}") if study.endswith(f"-{REFERENCES}") else ""
+
+
+def _with_references(config: Config) -> Config:
+    """The campaign with a study of references for each search that names some, behind all others."""
+    studies, problems = dict(config.studies), []
+    for name, study in config.studies.items():
+        if study.reference is None:
+            continue
+        if (own := f"{name}-{REFERENCES}") in studies:
+            problems.append(
+                config.problem(
+                    ("studies", own), f"the references of {name!r} get the name {own!r}; rename this study", at_key=True
+                )
+            )
+        studies[own] = _references_of(name, study, study.reference)
+    if problems:
+        raise ConfigError(problems=problems)
+    found = config.model_copy(update={"studies": studies})
+    found._source = config._source
+    return found
+
+
+def _references_of(name: str, study: StudyConfig, reference: ReferenceConfig) -> StudyConfig:
+    source = {"from": name}
+    asked = {key: value for key, value in (study.objectives or {}).items() if key.startswith("validation_")}
+    return StudyConfig(
+        space={"kind": REFERENCES, "kinds": reference.kinds, "network": source, "seeds": reference.seeds},
+        driver={"kind": REFERENCES, "driver": source} | ({"budget": budget} if (budget := reference.budget) else {}),
+        strategy={"kind": REFERENCES, "seconds": source, "tuned": reference.tuned},
+        objectives=asked or None,
+        budget=BudgetConfig(failures=10**9),
+        limits=study.limits,
+        attempts=study.attempts,
+    )
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {
@@ -224,6 +290,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "budget": BudgetConfig,
     "limits": LimitsConfig,
     "executor": ExecutorConfig,
+    "reference": ReferenceConfig,
     "objectives": ObjectiveConfig,
 }
 

@@ -19,7 +19,7 @@ from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.protocols import Encodable, Past, Rendering, Space, require
 from matloop.orchestrator.randomness import derive
-from matloop.orchestrator.trial import Objective, Point, Trial, best, comparable, complete
+from matloop.orchestrator.trial import Objective, Point, Trial, best, comparable, complete, seconds
 
 REHEARSED = 32  # random points in a made-up data set
 
@@ -36,6 +36,10 @@ class Outcomes(Protocol):
 
     def trials(self, study: str) -> tuple[Trial, ...]:
         """Finished trials, in the order in which they were told."""
+        ...
+
+    def seconds(self, study: str) -> float:
+        """That its evaluations have taken, on all workers together."""
         ...
 
     def dataset(self, study: str) -> Path:
@@ -72,6 +76,10 @@ class Recorded:
     def trials(self, study: str) -> tuple[Trial, ...]:
         """See `Outcomes`."""
         return tuple(self.history.told(study))
+
+    def seconds(self, study: str) -> float:
+        """See `Outcomes`."""
+        return sum(seconds(trial) for trial in self.history.of(study))
 
     def past(self, study: str, others: Sequence[str]) -> Past:
         """See `Outcomes`."""
@@ -128,6 +136,10 @@ class Rehearsal:
     def trials(self, study: str) -> tuple[Trial, ...]:
         """See `Outcomes`; none, as before any measurement."""
         return ()
+
+    def seconds(self, study: str) -> float:
+        """See `Outcomes`; none, as before any measurement."""
+        return 0.0
 
     def past(self, study: str, others: Sequence[str]) -> Past:
         """See `Outcomes`; none, as before any measurement."""

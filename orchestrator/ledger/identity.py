@@ -17,15 +17,22 @@ def appeared(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, A
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a campaign that must not change on resume: all but where it runs and how long."""
+    """The part of a campaign that must not change on resume: all but where it runs, how long, and what it is held
+    against."""
     same = {key: value for key, value in config.items() if key not in ("executor", "studies")}
-    free = ("budget", "limits", "attempts")
-    studies = config.get("studies", {})
+    free = ("budget", "limits", "attempts", "reference")
+    studies = {name: study for name, study in config.get("studies", {}).items() if not _is_aside(study)}
     same["studies"] = {
         name: {key: value for key, value in study.items() if key not in free} for name, study in studies.items()
     }
     found: dict[str, Any] = as_recorded(same)
     return found
+
+
+def _is_aside(study: Mapping[str, Any]) -> bool:
+    """Whether it trains references, whose points say all that is done and which nothing is built on."""
+    space = study.get("space")
+    return isinstance(space, Mapping) and space.get("kind") == "references"
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -22,6 +22,9 @@ from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.loop.study import Guarded, Observer, Plan, Silent, Study
 from matloop.orchestrator.trial import Trial
 
+FRUITLESS = ("nothing answered", "failures in a row")
+"""How a study ends that found nothing, although nobody stopped it."""
+
 
 class Campaign:
     """An ordered set of studies in one ledger.
@@ -120,7 +123,7 @@ class Campaign:
         self.ledger.wait_with(outage.endure)
         started_later = set(history.counts)
         for index, plan in enumerate(self.plans):
-            later = {p.name for p in self.plans[index + 1 :]}
+            later = {p.name for p in self.plans[index + 1 :] if not p.aside}
             if history.ended(plan.name) and later & started_later:
                 continue  # later studies were built on its outcome
             if self.stop.stopping and not history.ended(plan.name):
@@ -130,7 +133,7 @@ class Campaign:
             except KeyboardInterrupt:
                 return self._stopped()
             ending = self._loop(study, observer).run()
-            if ending != "finished":  # later studies might build on what it did not find
+            if ending != "finished" and not (plan.aside and ending in FRUITLESS):  # later studies might build on it
                 return self._stopped() if ending == INTERRUPTED else ending
         return "finished"
 

@@ -40,10 +40,15 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A study that is built when its turn comes, from what the studies before it found."""
+    """A study that is built when its turn comes, from what the studies before it found.
+
+    Attributes:
+        aside: whether nothing is built on it: it may fail, and the studies before it may go on after it.
+    """
 
     name: str
     build: Callable[[History, ArtifactStore], Study]
+    aside: bool = False
 
 
 class Observer(Protocol):

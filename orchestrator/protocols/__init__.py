@@ -21,6 +21,7 @@ from matloop.orchestrator.protocols.drivers import (
 )
 from matloop.orchestrator.protocols.executors import WithGrace, WithQueue, WithSlots
 from matloop.orchestrator.protocols.spaces import (
+    Advising,
     Allowed,
     Array,
     Between,
@@ -71,6 +72,7 @@ from matloop.orchestrator.protocols.surrogates import (
 )
 
 __all__ = [
+    "Advising",
     "Allowed",
     "Array",
     "AsksWithin",

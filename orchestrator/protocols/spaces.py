@@ -106,6 +106,16 @@ class Drawing(Protocol):
         ...
 
 
+@runtime_checkable
+class Advising(Protocol):
+    """A space that knows a few points which are worth measuring before any others, such as a usual network."""
+
+    @property
+    def recipes(self) -> Sequence[Point]:
+        """Valid points, the best one first."""
+        ...
+
+
 class Parameter(Protocol):
     """A named parameter of a space."""
 

@@ -26,6 +26,7 @@ DEEDS = {
     "successive_halving": ("{n} was measured with rising effort", "{n} were measured with rising effort"),
     "active_learning": ("active learning chose {n}", "active learning chose {n}"),
     "bayesian": ("Bayesian optimisation chose {n}", "Bayesian optimisation chose {n}"),
+    "references": ("{n} was trained as a reference", "{n} were trained as references"),
     "optuna": ("an Optuna sampler chose {n}", "an Optuna sampler chose {n}"),
 }
 
@@ -110,6 +111,8 @@ def sentence(study: Study) -> str:
 
 
 def _outcome(study: Study) -> str:
+    if study.kind("space") == "references":
+        return "How they did stands with the search."
     best = study.best()
     if best is None or best.values is None:
         told = " and ".join(f"{text.name(o)} {o.limits}" for o in limited(study.objectives))

@@ -11,6 +11,7 @@ from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.report import headline, text
 from matloop.orchestrator.report.content import Chapter, Section
+from matloop.orchestrator.report.references import is_of_references
 from matloop.orchestrator.report.sections import (
     doubts,
     failures,
@@ -25,6 +26,7 @@ from matloop.orchestrator.report.sections import (
     prospects,
     reasons,
     record,
+    references,
     slices,
 )
 from matloop.orchestrator.report.study import Study, studies
@@ -64,6 +66,7 @@ def _chapters(history: History, found: list[Study], store: ArtifactStore) -> lis
     for index, study in enumerate(found):
         baseline = by_name.get(study.baseline or "")
         sections = [
+            references.section(study, found),
             progress.section(study, baseline),
             doubts.section(study, store.folder.parent),
             images.section(study, baseline, store),
@@ -75,6 +78,8 @@ def _chapters(history: History, found: list[Study], store: ArtifactStore) -> lis
             slices.section(history, study, store),
             reasons.section(study),
         ]
+        if is_of_references(study):  # which stand beside their search
+            sections = []
         shown = tuple(section for section in sections if section is not None)
         chapters.append(Chapter(f"study-{index}", study.name, _subtitle(study), shown))
     return chapters

@@ -13,7 +13,9 @@ from matloop.orchestrator.ledger.history import History, objective
 from matloop.orchestrator.trial import Objective, Trial, best, comparable
 
 NETWORKS = ("conv_network", "dense_network", "graph_network", "segmentation_network")
-NOUNS = dict.fromkeys(NETWORKS, ("network", "networks")) | {"latent": ("microstructure", "microstructures")}
+NOUNS = dict.fromkeys((*NETWORKS, "references"), ("network", "networks")) | {
+    "latent": ("microstructure", "microstructures")
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

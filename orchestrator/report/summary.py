@@ -8,7 +8,7 @@ import numpy as np
 
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import read
-from matloop.orchestrator.report import comparison, text
+from matloop.orchestrator.report import comparison, references, text
 from matloop.orchestrator.report.study import Study, studies
 from matloop.orchestrator.trial import Objective, Trial
 
@@ -43,6 +43,8 @@ def of(directory: Path, history: History) -> list[str]:
                 line = optimisation(study, baseline)
         if line:
             found.append(f"{study.name}: {line}")
+        if against := references.against(study, list(by_name.values())):
+            found.append(f"{study.name} against references: {against}")
     return found
 
 

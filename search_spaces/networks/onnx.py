@@ -184,6 +184,9 @@ class Writer:
                 weights = self._weights(name, "weight", "bias")
                 groups = part.arguments[0]
                 self.x = self._node("GroupNormalization", name, *weights, num_groups=groups, epsilon=_EPSILON)
+            case "LayerNorm":
+                weights = self._weights(name, "weight", "bias")
+                self.x = self._node("LayerNormalization", name, *weights, axis=-1, epsilon=_EPSILON)
             case "MaxPool" | "AvgPool" | "AdaptiveMaxPool" | "AdaptiveAvgPool":
                 self._pool(part, axes)
             case "Upsample":

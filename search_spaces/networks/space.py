@@ -31,6 +31,7 @@ class NetworkSpace:
         budget: limits.
         given: genes that the campaign gives, already part of the grammar.
         morphisms: share of mutations, in [0, 1], that can keep a network's function.
+        recipe: genes of a network that a search does well to try first; the rest are the usual ones.
 
     Raises:
         ConfigError: a limit that no network meets, a choice that no network can have, or a share out of range.
@@ -44,6 +45,7 @@ class NetworkSpace:
         budget: Budget,
         given: Given | None = None,
         morphisms: float = 0.0,
+        recipe: Mapping[str, Any] | None = None,
     ) -> None:
         if not 0 <= morphisms <= 1:
             text = f"expected morphisms in [0, 1], the share of mutations that they are, got {morphisms}"
@@ -53,11 +55,17 @@ class NetworkSpace:
         self._repair = Repair(rules, budget)
         self._repair.require_use(self.fixed, given or {})
         self._repair.require_room(self.fixed, f"input {fixed['input']} and {fixed['outputs']} outputs")
+        self._recipe = recipe
         self._variation, self._encoding = Variation(self.grammar), Encoding(rules)
 
     def sample(self, rng: np.random.Generator) -> Genome:
         """A random network."""
         return self.repair(self.grammar.draw(rng))
+
+    @property
+    def recipes(self) -> list[Genome]:
+        """Networks that are worth measuring first: what an engineer would train."""
+        return [] if self._recipe is None else [self.repair(self.grammar.nearest(self._recipe))]
 
     def check(self, point: Point) -> None:
         """Raise InvalidPoint, naming the gene, unless the genome builds, runs and is within the limits."""

@@ -128,6 +128,9 @@ class Seconds:
         afterwards: what the caller will predict once the stage is over, as a multiple of a validation.
         clock: seconds that only grow.
         began: when set-up for this stage began, by the clock.
+
+    Attributes:
+        share: of the whole training at the last step, in [0, 1].
     """
 
     def __init__(
@@ -147,26 +150,21 @@ class Seconds:
         self._stage = max((self.until - used) * seconds, 1e-9)
         self._set_up = self._started - (self._started if began is None else began)
         self._reserve = 0.0
-        self._marked = used
+        self._marked = self.share = used
 
     @property
     def ended(self) -> bool:
-        """Whether the stage is over; one that was over before it began has no step."""
+        """Whether the stage was over at the last step; one that was over before it began has none."""
         return self.share >= self.until
 
-    @property
-    def share(self) -> float:
-        """Of the whole training, in [0, 1]."""
+    def upcoming(self) -> float:
+        """The share now, which the next step's learning rate follows."""
         available = max(self._stage - self._set_up - self._reserve, _LEAST_TRAINING * self._stage)
         return min(self.used + (self.until - self.used) * (self._clock() - self._started) / available, self.until)
 
-    def upcoming(self) -> float:
-        """As `share`."""
-        return self.share
-
     def advance(self) -> bool:
-        """Whether it is time to validate; always at the end of the training."""
-        share = self.share
+        """Read the clock after a step; whether it is time to validate, as always at the end of the training."""
+        share = self.share = self.upcoming()
         due = math.floor(share * self.validations) > math.floor(self._marked * self.validations)
         if due or (share >= self.until and share >= 1 > self._marked):
             self._marked = share

@@ -21,7 +21,7 @@ from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Space
 from matloop.surrogates.gaussian_process.gp import GP
 from matloop.surrogates.gaussian_process.process import Process
-from matloop.surrogates.networks.augmentation import Augmentation
+from matloop.surrogates.networks.augmentation import Augment
 from matloop.surrogates.networks.members import STEPS, Training
 from matloop.surrogates.networks.prepared import Prepared
 
@@ -39,7 +39,7 @@ class ConvGP:
         network: Mapping[str, Any] | None = None,
         features: int = 8,
         steps: int = STEPS,
-        augment: Augmentation = "none",
+        augment: Augment = "none",
         device: str = "cpu",
     ) -> None:
         """Set up the family.

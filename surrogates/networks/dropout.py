@@ -18,7 +18,7 @@ from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.randomness import derive, derive_seed
-from matloop.surrogates.networks.augmentation import Augmentation
+from matloop.surrogates.networks.augmentation import Augment
 from matloop.surrogates.networks.calibrated import calibrated_model
 from matloop.surrogates.networks.masks import MaskedNetwork
 from matloop.surrogates.networks.members import Trained, Training
@@ -49,7 +49,7 @@ class MCDropout:
         samples: int = 32,
         members: int = 3,
         steps: int | None = None,
-        augment: Augmentation = "none",
+        augment: Augment = "none",
         device: str = "cpu",
     ) -> None:
         """Set up the family.

@@ -17,7 +17,7 @@ from torch import nn
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.randomness import derive_seed
-from matloop.surrogates.networks.augmentation import Augmentation
+from matloop.surrogates.networks.augmentation import Augment
 from matloop.surrogates.networks.calibrated import calibrated_model
 from matloop.surrogates.networks.last_layer import last_features
 from matloop.surrogates.networks.masks import Masks
@@ -58,7 +58,7 @@ class Ensemble:
         folds: int = 4,
         members: int = 3,
         steps: int | None = None,
-        augment: Augmentation = "none",
+        augment: Augment = "none",
         device: str = "cpu",
     ) -> None:
         """Set up the family.

@@ -14,7 +14,7 @@ from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Rendering, Space
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.search_spaces.networks.module import build
-from matloop.surrogates.networks.augmentation import Augmentation, augmentation
+from matloop.surrogates.networks.augmentation import Augment, transform
 from matloop.surrogates.networks.budget import Budget
 from matloop.surrogates.networks.default_networks import DEFAULT_TRAINING, default_network
 from matloop.surrogates.networks.fitting import Transform, fit
@@ -66,7 +66,7 @@ class Training:
         space: Space | None,
         network: Mapping[str, Any] | None,
         steps: int | None,
-        augment: Augmentation,
+        augment: Augment,
         device: str,
     ) -> Self:
         """From the options that every family of networks has.
@@ -76,7 +76,7 @@ class Training:
         """
         at_least(1, steps=steps)
         render = space.render if isinstance(space, Rendering) else None
-        return cls(render=render, network=network, steps=steps, augment=augmentation(augment), device=device)
+        return cls(render=render, network=network, steps=steps, augment=transform(augment), device=device)
 
     def prepare(self, x: torch.Tensor, y: torch.Tensor, *, folds: int, seed: int) -> Prepared:
         """Data as these networks want them.
@@ -150,4 +150,5 @@ class Training:
                     f"{list(expected[0])} and {expected[1]}; search one on this study's space and objectives",
                     at="network",
                 )
-            return build(genome), dict(genome["training"])
+            settings = {name: value for name, value in genome["training"].items() if name != "augmentation"}
+            return build(genome), settings

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def outcome(script: Path, *arguments: str, **environ: str) -> tuple[int, dict[st
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stdout
 
 
-def test_every_row_runs_here_on_tiny_sizes() -> None:
+@pytest.mark.slow  # every row has a process of its own, and most of them import all of torch
+def test_all_rows_run_one_after_another() -> None:
     code, found, printed = outcome(BENCHMARKS / "gpu.py", *QUICK)
     assert code == 0 and found["quick_cpu_not_measured"] == {}, printed
     assert all(key.startswith("quick_cpu_") for key in found)
@@ -121,6 +123,28 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, name, module)
     spec.loader.exec_module(module)
     return module
+
+
+TINY = {
+    "trials": {"trials_per_hour_2"},
+    "precision": {f"{kind}_{size}_{bits}" for kind in ("epochs_per_s", "error") for size in ("small", "wide")
+                  for bits in ("float32", "mixed")},
+    "posterior": {"posterior_vectors_points_per_s", "posterior_images_points_per_s"},
+    "generator_training": {"generator_8_steps_per_s"},
+    "rcwa": {"rcwa_order_1_structures_per_s"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_row_runs_here_on_tiny_sizes(gpu: Any, name: str, tmp_path: Path) -> None:
+    from device.row import ORDER, Setting
+
+    assert {*TINY, "marked_tests"} == set(ORDER)
+    row = gpu.row(name)
+    for package in row.needs:
+        pytest.importorskip(package)
+    found = {f.key: f.value for f in row.measure(Setting("cpu", True, time.monotonic() + LIMIT_S, tmp_path))}
+    assert found.keys() == TINY[name] and all(value > 0 for value in found.values())
 
 
 def test_only_a_full_run_on_a_gpu_has_the_plain_keys(gpu: Any) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import yaml
 
 from matloop.orchestrator.composition.config import ExecutorConfig
 from matloop.orchestrator.ledger.ledger import read
-from tests.docs.test_readme import MATLOOP, ROOT, matloop
+from tests.docs.test_readme import MATLOOP, ROOT, command
 from tests.hpc.launchers import OPEN_MPI, output_of
 
 TEXT = (ROOT / "docs" / "hpc.md").read_text(encoding="utf-8")
@@ -31,12 +32,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_validate_and_submit(folder: Path) -> None:
+def test_validate_and_submit(
+    folder: Path, matloop: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     commands = re.findall(r"^matloop ((?:validate|submit) .+)$", TEXT, re.MULTILINE)
     assert len(commands) == 4
-    for command in commands:
-        said = matloop(*shlex.split(command), cwd=folder)
-        if command.startswith("submit"):
+    for line in commands:
+        code, said, complaint = matloop(*shlex.split(line))
+        assert code == 0, complaint
+        if line.startswith("submit"):
             assert "wrote" in said
             subprocess.run(["bash", "-n", "runs/alloys/job.sh"], cwd=folder, check=True)
 
@@ -47,11 +52,11 @@ def test_run_status_report_export(folder: Path) -> None:
     file = folder / "alloys.yaml"
     file.write_text(file.read_text().replace("{kind: mpi}", "{kind: local, slots: 2}"))
     (folder / "measure.py").write_text((folder / "measure.py").read_text().replace("sleep(0.5)", "sleep(0.01)"))
-    matloop("run", "alloys.yaml", cwd=folder)
+    command("run", "alloys.yaml", cwd=folder)
     commands = re.findall(r"^matloop ((?:status|report|export) .+)$", TEXT, re.MULTILINE)
     assert len(commands) == 3
-    for command in commands:
-        matloop(*shlex.split(command), cwd=folder)
+    for line in commands:
+        command(*shlex.split(line), cwd=folder)
     assert len((folder / "trials.csv").read_text().splitlines()) == 61
     assert len(read(folder / "runs/alloys/ledger.db").finished) == 60
 
@@ -59,8 +64,8 @@ def test_run_status_report_export(folder: Path) -> None:
 @pytest.mark.slow
 def test_options_in_the_text_exist() -> None:
     offered = "".join(
-        subprocess.run([MATLOOP, command, "--help"], capture_output=True, text=True, env={"COLUMNS": "200"}).stdout
-        for command in ("submit", "run", "progress", "report", "export", "decide", "amend", "void")
+        subprocess.run([MATLOOP, name, "--help"], capture_output=True, text=True, env={"COLUMNS": "200"}).stdout
+        for name in ("submit", "run", "progress", "report", "export", "decide", "amend", "void")
     )
     others = {"--no-binary", "--force-reinstall", "--nodes", "--ntasks", "--time", "--mpi", "--batch", "--signal"}
     others |= {"--with-ft", "--quick"}  # of pip, Slurm, Open MPI and the benchmarks
@@ -105,7 +110,7 @@ def test_long_evaluations_go_on_where_they_were_stopped(folder: Path) -> None:
     finally:
         run.kill()
     assert len(list((folder / "runs/relax/trials").glob("*/checkpoint.json"))) == 2
-    matloop("run", "relax.yaml", cwd=folder)
+    command("run", "relax.yaml", cwd=folder)
     check_continued(folder, log, 150)
 
 
@@ -114,7 +119,7 @@ def test_long_evaluations_go_on_in_the_next_job(folder: Path) -> None:
     log = shortened(folder, 900, "{kind: local, slots: 2}")
     first = subprocess.run([MATLOOP, "run", "relax.yaml", "--time-left", "40s"], cwd=folder, timeout=120)
     assert first.returncode == 75
-    matloop("run", "relax.yaml", cwd=folder)
+    command("run", "relax.yaml", cwd=folder)
     check_continued(folder, log, 900)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,16 +15,7 @@ import pytest
 from matloop.orchestrator.ledger.ledger import read
 
 ROOT = Path(__file__).parents[2]
-MATLOOP = str(Path(sys.executable).with_name("matloop"))
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-
-
-def matloop(command: str, cwd: Path) -> str:
-    import shlex
-
-    done = subprocess.run([MATLOOP, *shlex.split(command)], cwd=cwd, capture_output=True, text=True, env=ENVIRONMENT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def fill_in(file: Path, changes: dict[int, dict[str, str]]) -> None:
@@ -46,7 +38,8 @@ RESULTS = {
 }
 
 
-def test_the_guide(tmp_path):
+def test_the_guide(tmp_path, matloop, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
     for name, content in re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)```", text, re.MULTILINE | re.DOTALL):
         (tmp_path / name).write_text(content, encoding="utf-8")
@@ -56,7 +49,8 @@ def test_the_guide(tmp_path):
     for command in commands:
         if "--amend" in command:
             fill_in(tmp_path / "next.csv", {0: {"hardness (HV)": "421"}})
-        shown[command] = matloop(command, tmp_path)
+        code, shown[command], complaint = matloop(*shlex.split(command))
+        assert code == 0, (command, complaint)
         if command.startswith("recommend"):
             fill_in(tmp_path / "next.csv", RESULTS)
     assert "3 recorded, 1 row without a result" in shown["tell lab.yaml next.csv --by Grace"]
@@ -80,8 +74,9 @@ def test_the_guide(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_guides_python(tmp_path):
-    matloop("init lab.yaml --template lab", tmp_path)
+def test_the_guides_python(tmp_path, matloop, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert matloop("init", "lab.yaml", "--template", "lab")[0] == 0
     (python,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "lab.md").read_text(encoding="utf-8"), re.DOTALL)
     done = subprocess.run([sys.executable, "-c", python], cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr

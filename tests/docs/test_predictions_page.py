@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +17,6 @@ pytest.importorskip("pandas")
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "predictions.md").read_text(encoding="utf-8")
-MATLOOP = str(Path(sys.executable).with_name("matloop"))
 
 
 def blocks(kind: str) -> list[str]:
@@ -39,26 +35,21 @@ def fill(folder: Path) -> Path:
     return file
 
 
-def test_the_commands_and_the_code(tmp_path, monkeypatch):
+def test_the_commands_and_the_code(tmp_path, matloop, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
     fill(tmp_path)
     (points,) = blocks("csv")
     (tmp_path / "points.csv").write_text(points, encoding="utf-8")
     shown = []
     for line in "".join(blocks("sh")).splitlines():
         assert line.startswith("matloop ")
-        done = subprocess.run(
-            [MATLOOP, *line.split()[1:]],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-        )
-        assert done.returncode == 0, done.stderr
-        shown.append(done.stdout)
+        code, said, complaint = matloop(*line.split()[1:])
+        assert code == 0, complaint
+        shown.append(said)
     predicted, best = shown
     assert "temperature above 1000 °C" in predicted and "2 predictions → expected.csv" in predicted
     assert "best measured: hardness" in best and "the model expects hardness" in best
-    monkeypatch.chdir(tmp_path)
     (code,) = blocks("python")
     exec(compile(code, "predictions.md", "exec"), {})
 

@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 MATLOOP = str(Path(sys.executable).with_name("matloop"))
 
 
-def matloop(*arguments: str, cwd: Path) -> str:
+def command(*arguments: str, cwd: Path) -> str:
+    """Run `matloop` in a process of its own; what it printed."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([MATLOOP, *arguments], cwd=cwd, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -31,8 +32,8 @@ def test_extending(tmp_path):
         (tmp_path / name).write_text(content, encoding="utf-8")
     commands = re.findall(r"^matloop (.+)$", text, re.MULTILINE)
     assert commands == ["validate campaign.yaml", "run campaign.yaml"]
-    for command in commands:
-        matloop(*command.split(), cwd=tmp_path)
+    for line in commands:
+        command(*line.split(), cwd=tmp_path)
     trials = read(tmp_path / "runs" / "hardness" / "ledger.db").trials
     values = [t.values["hardness"] for t in trials]
     assert len(values) == 40 and max(values[20:]) > max(values[:2])
@@ -61,14 +62,18 @@ def test_the_suites_are_passed_outside_of_the_checkout(broken, tmp_path):
         assert "DID NOT RAISE" in done.stdout and "TestFurnace::" in done.stdout
 
 
-def test_what_init_writes_runs_as_it_is(tmp_path):
-    matloop("init", "campaign.yaml", cwd=tmp_path)
-    matloop("validate", "campaign.yaml", cwd=tmp_path)
+def test_what_init_writes_runs_as_it_is(tmp_path, matloop, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for line in ("init campaign.yaml", "validate campaign.yaml"):
+        code, _, complaint = matloop(*line.split())
+        assert code == 0, complaint
 
 
 @pytest.mark.parametrize("campaign", sorted((ROOT / "campaigns").glob("*.yaml")), ids=lambda p: p.stem)
-def test_shipped_campaigns_are_valid(campaign, tmp_path):
-    matloop("validate", str(campaign), cwd=tmp_path)
+def test_shipped_campaigns_are_valid(campaign, tmp_path, matloop, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said, complaint = matloop("validate", campaign)
+    assert code == 0 and f"{campaign} is valid" in said.replace("\n", ""), complaint
 
 
 def test_links_in_documents_lead_somewhere():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from matloop.orchestrator.ledger.ledger import read
-from tests.orchestrator.web.conftest import MATLOOP, Server
+from tests.orchestrator.web.conftest import Server
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
 
@@ -66,9 +66,8 @@ def ask(command: str, port: int, folder: Path) -> object:
     return json.loads(done.stdout) if done.stdout else None
 
 
-def test_options_are_those_of_the_command():
-    help_text = subprocess.run(
-        [MATLOOP, "serve", "--help"], capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"}
-    )
+def test_options_are_those_of_the_command(matloop, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    _, help_text, _ = matloop("serve", "--help")
     for option in set(re.findall(r"`(--[a-z-]+)", GUIDE)):
-        assert option in help_text.stdout, option
+        assert option in help_text, option

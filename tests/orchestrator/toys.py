@@ -108,3 +108,17 @@ def study(name: str = "walk", *, strategy=None, driver=None, objectives=(LOSS,),
         objectives=objectives,
         **options,
     )
+
+
+@dataclass(frozen=True)
+class Raises:
+    """An exception made where it is raised, since packages that pickle tracebacks change how exceptions are pickled.
+
+    It is here so that a worker's process need not import what the tests of it do.
+    """
+
+    kind: type[BaseException]
+    args: tuple = ()
+
+    def __call__(self, trial: Trial) -> float:
+        raise self.kind(*self.args)

@@ -19,7 +19,7 @@ import pytest
 from matloop.orchestrator.ledger.ledger import read
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("orchestrator", "search_spaces", "surrogates", "drivers", "hpc", "campaigns", "testing")
+PARTS = ("orchestrator", "search_spaces", "surrogates", "drivers", "bundles", "hpc", "campaigns", "testing")
 LEFT_OUT = (".*", "build", "dist", "runs", "__pycache__", "*.egg-info", "*.tmp")
 
 CAMPAIGN = """\

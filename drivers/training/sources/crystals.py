@@ -15,6 +15,7 @@ from matloop.drivers.training.data import Data, data
 from matloop.drivers.training.graphs import together
 from matloop.drivers.training.sources import structures
 from matloop.drivers.training.sources.columns import targets
+from matloop.drivers.training.sources.elements import unknown
 from matloop.drivers.training.sources.frames import Frame, frame
 from matloop.drivers.training.sources.labelled import Labels, files
 from matloop.drivers.training.sources.rows import OfRows, joined, reported
@@ -84,13 +85,18 @@ class Crystals(Options):
         bad = dict(problems)
         known = self.learnt()
         for i, structure in enumerate(found):
-            if structure is not None and (text := self._misfit(structure, known)):
+            if structure is not None and (text := self._missized(structure, known)):
                 bad[i] = text
         kept = [(s, names[i]) for i, s in enumerate(found) if s is not None and i not in bad]
         texts = tuple(f"{names[i]}: {text}; left out" for i, text in sorted(bad.items()))
         if not kept:
             raise ValueError(f"expected structures, got none that can be used{f': {texts[0]}' if texts else ''}")
-        return New(self._x([s for s, _ in kept], known["elements"]), np.array([n for _, n in kept]), texts)
+        return New(
+            self._x([s for s, _ in kept], known["elements"]),
+            np.array([n for _, n in kept]),
+            texts,
+            unknown=tuple(unknown({site.specie.Z for site in s} - {*known["elements"]}) for s, _ in kept),
+        )
 
     def files(self) -> list[Path]:
         """See `Source`."""
@@ -163,10 +169,15 @@ class Crystals(Options):
 
     def _misfit(self, structure: Structure, known: dict[str, Any] | Any) -> str:
         """Why a structure cannot be used with the others; empty if it can."""
-        if self.descriptor == "sites" and len(structure) != known["sites"]:
-            return f"expected {known['sites']} sites, as most structures have, got {len(structure)}"
+        if text := self._missized(structure, known):
+            return text
         if other := sorted({site.specie.symbol for site in structure if site.specie.Z not in known["elements"]}):
             return f"it has elements that no structure of the training data has: {', '.join(other)}"
+        return ""
+
+    def _missized(self, structure: Structure, known: dict[str, Any] | Any) -> str:
+        if self.descriptor == "sites" and len(structure) != known["sites"]:
+            return f"expected {known['sites']} sites, as most structures have, got {len(structure)}"
         return ""
 
     def _x(self, found: list[Structure], elements: list[int]) -> npt.NDArray[np.float32] | Graphs:

@@ -14,12 +14,13 @@ import numpy.typing as npt
 from matloop.drivers.training.data import Data, data
 from matloop.drivers.training.graphs import Graph, together
 from matloop.drivers.training.sources.columns import encode, learn, targets
+from matloop.drivers.training.sources.elements import symbols, unknown
 from matloop.drivers.training.sources.frames import Frame, frame
 from matloop.drivers.training.sources.rows import OfRows, reported
 from matloop.drivers.training.sources.source import New, Options
 from matloop.orchestrator.errors import InvalidPoint
 from matloop.search_spaces.formulas.elements import HEAVIEST, table
-from matloop.search_spaces.formulas.features import composition, featurise
+from matloop.search_spaces.formulas.features import composition, feature_names, featurise
 from matloop.search_spaces.networks.graph.graphs import Graphs
 
 Descriptor = Literal["fractions", "attributes", "both", "graph"]
@@ -72,7 +73,7 @@ class Formulas(Options):
             path=self.path,
             names=goal.names,
             problems=problems,
-            known={"elements": elements, "columns": learnt},
+            known={"elements": elements, "columns": learnt, "inputs": self._inputs(elements, beside.names)},
             **self._rows.of(cells.kept(keep), [_reduced(amount) for amount in kept]),
         )
 
@@ -88,13 +89,16 @@ class Formulas(Options):
         cells, learnt = frame(new), self.learnt()
         cells.require([self.column])
         beside = encode(cells, learnt["columns"])
-        amounts, unreadable = _compositions(cells, self.column, set(learnt["elements"]))
+        amounts, unreadable = _compositions(cells, self.column)
         keep, problems = reported(cells, unreadable, beside.problems)
         kept = [amount for amount, good in zip(amounts, keep, strict=True) if good]
         ids = self.id is not None and self.id in cells.columns
         names = self._rows.ids(cells.kept(keep)) if ids else _named(cells.kept(keep), self.column)
         return New(
-            self._x(kept, learnt["elements"], beside.values[keep]), np.array(names, dtype=np.str_), tuple(problems)
+            self._x(kept, learnt["elements"], beside.values[keep]),
+            np.array(names, dtype=np.str_),
+            tuple(problems),
+            unknown=tuple(unknown({*amount} - {*learnt["elements"]}) for amount in kept),
         )
 
     def files(self) -> list[Path]:
@@ -104,6 +108,14 @@ class Formulas(Options):
     @property
     def _rows(self) -> OfRows:
         return OfRows(id=self.id, group=self.group, part=self.part, time=self.time)
+
+    def _inputs(self, elements: list[int], beside: tuple[str, ...]) -> list[str]:
+        """Names of the values of a row; none for graphs."""
+        if self.descriptor == "graph":
+            return []
+        fractions = symbols(elements) if self.descriptor in ("fractions", "both") else []
+        attributes = list(feature_names()) if self.descriptor in ("attributes", "both") else []
+        return [*fractions, *attributes, *beside]
 
     def _x(
         self, amounts: list[dict[int, float]], elements: list[int], beside: npt.NDArray[np.float32]
@@ -129,8 +141,8 @@ def _compositions(
             amounts = _shares(text)
         except InvalidPoint as error:
             amounts, problems[row] = {}, str(error)
-        if allowed is not None and (other := {*amounts} - allowed):
-            problems[row] = f"{text!r} has elements that no formula of the training data has: {_symbols(other)}"
+        if allowed is not None and (text := unknown({*amounts} - allowed)):
+            problems[row] = text
         found.append(amounts)
     return found, problems
 
@@ -149,12 +161,6 @@ def _reduced(shares: dict[int, float]) -> str:
     return "".join(f"{Element.from_Z(number).symbol}{share:.8g}" for number, share in shares.items())
 
 
-def _symbols(numbers: set[int]) -> str:
-    from pymatgen.core.periodic_table import Element
-
-    return ", ".join(Element.from_Z(number).symbol for number in sorted(numbers))
-
-
 def _named(cells: Frame, column: str) -> list[str]:
     """Rows by their formulas; where one occurs again, with its row too."""
     texts = cells.texts(column)
@@ -167,7 +173,8 @@ def _fractions(amounts: list[dict[int, float]], elements: list[int]) -> npt.NDAr
     found = np.zeros((len(amounts), len(elements)), dtype=np.float32)
     for row, amount in enumerate(amounts):
         for number, share in amount.items():
-            found[row, places[number]] = share
+            if number in places:
+                found[row, places[number]] = share
     return found
 
 

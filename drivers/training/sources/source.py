@@ -41,12 +41,15 @@ class New:
         ids: (n,) str.
         problems: what was left out, each with file, row and reason.
         extent: where the rows lie if they are tiles; else None.
+        unknown: (n,) what each row has that no row of the training data had, such as an element, in words, or "".
+            Empty where nothing of the kind is looked for.
     """
 
     x: npt.NDArray[Any] | Graphs
     ids: npt.NDArray[np.str_]
     problems: tuple[str, ...] = ()
     extent: Extent | None = None
+    unknown: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -61,7 +61,7 @@ def sites(structures: Sequence[Structure], elements: Sequence[int]) -> npt.NDArr
 
     Args:
         structures: n, all of one number of sites.
-        elements: atomic numbers that occur.
+        elements: atomic numbers that have places; a site with another has none.
     """
     properties = table() / np.abs(table()[1 : HEAVIEST + 1]).max(axis=0)
     places = {number: i for i, number in enumerate(elements)}
@@ -69,9 +69,11 @@ def sites(structures: Sequence[Structure], elements: Sequence[int]) -> npt.NDArr
     for structure in structures:
         numbers = [structure[i].specie.Z for i in _ordered(structure)]
         which = np.zeros((len(numbers), len(elements)))
-        which[np.arange(len(numbers)), [places[number] for number in numbers]] = 1
+        for site, number in enumerate(numbers):
+            if number in places:
+                which[site, places[number]] = 1
         lattice = structure.lattice
-        cell = [structure.volume / len(structure), *lattice.abc, *lattice.angles]
+        cell = [structure.volume / len(structure), *np.round(lattice.abc, 4), *np.round(lattice.angles, 2)]
         rows.append(np.concatenate([np.hstack([which, properties[numbers]]).ravel(), cell]))
     return np.array(rows, dtype=np.float32)
 

@@ -24,7 +24,8 @@ from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.ledger.lock import read_holder
 from matloop.orchestrator.ledger.slips import advice, slips
-from matloop.orchestrator.report import ending
+from matloop.orchestrator.report import ending, references
+from matloop.orchestrator.report.study import studies
 from matloop.orchestrator.report.text import SIGNS, compact, outcome
 from matloop.orchestrator.trial import Objective, Trial, best, comparable, limited, missing
 
@@ -103,7 +104,7 @@ def page(history: History, writer: str | None, now: float, campaign: Path | str 
         table.add_column(column)
     for name in seen:
         table.add_row(*(Text(cell) for cell in _row(history, name, config.get("studies", {}).get(name, {}), writer)))
-    parts: list[RenderableType] = [table]
+    parts: list[RenderableType] = [table, *_against(history)]
     waiting = [t for t in history.trials if t.state == "running" and _by_people(config, t.study)]
     if waiting:
         parts.append(Text("\nwaiting for results"))
@@ -134,6 +135,13 @@ def page(history: History, writer: str | None, now: float, campaign: Path | str 
         )
         parts.append(Text(f"\n{where}; last event {_ago(now - session.last_at)}; started {len(history.sessions)} ×"))
     return Group(*parts)
+
+
+def _against(history: History) -> list[RenderableType]:
+    """Winners of searches beside their references."""
+    found = studies(history)
+    lines = [(study.name, references.against(study, found)) for study in found]
+    return [Text(f"\n{name} against references: {line}") for name, line in lines if line]
 
 
 def _unfinished(history: History, config: Mapping[str, Any]) -> list[RenderableType]:

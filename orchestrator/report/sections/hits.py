@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from scipy.stats import spearmanr
 
 from matloop.orchestrator.report import figure as fig
 from matloop.orchestrator.report import statistics, text
@@ -106,6 +105,8 @@ def _verdict(data: Hits) -> str:
 def _ranking(data: Hits) -> str:
     if len(data.ranks) < 5 or np.ptp(data.ranks[:, 0]) == 0 or np.ptp(data.ranks[:, 1]) == 0:
         return ""
+    from scipy.stats import spearmanr  # slow to import, and only evolution has a use for it
+
     rho = float(spearmanr(data.ranks[:, 0], data.ranks[:, 1]).statistic)
     sentence = (
         f" Its predicted ranks and the measured losses, both relative to the population, correlate with Spearman’s "

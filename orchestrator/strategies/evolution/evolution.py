@@ -15,12 +15,12 @@ import numpy as np
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.options import at_least, without_limits
-from matloop.orchestrator.protocols import Encodable, Evolvable, Space, require
+from matloop.orchestrator.protocols import Advising, Encodable, Evolvable, Space, require
 from matloop.orchestrator.strategies.evolution.breeding import Breeder, Child
 from matloop.orchestrator.strategies.evolution.population import Population, Replacement
 from matloop.orchestrator.strategies.evolution.screening import BELIEVED, Assessment, Screen
 from matloop.orchestrator.strategies.random import Sampler
-from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted
+from matloop.orchestrator.strategies.tried import Reserved, Tried, exhausted, key
 from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, complete, losses
 from matloop.surrogates.fitness_svm import FitnessSVM
 
@@ -31,9 +31,9 @@ MOST_NAMED = 3
 class Evolution:
     """Evolves a population of measured points.
 
-    Until `population` trials were measured, points are random unless a predictor has the skill to do better; then
-    each proposal is a child of tournament winners. Failed trials are never parents, and no point that was told or is
-    pending is proposed again as long as the space yields another.
+    Until `population` trials were measured, points are the recipes that the space knows, then random ones, unless a
+    predictor has the skill to do better; then each proposal is a child of tournament winners. Failed trials are never
+    parents, and no point that was told or is pending is proposed again as long as the space yields another.
 
     Args:
         space: Evolvable, and Encodable if there is a predictor.
@@ -83,6 +83,7 @@ class Evolution:
         self._objectives = objectives
         self._tournament, self._inherit = tournament, inherit
         self._sampler = Sampler(space)
+        self._recipes = list(space.recipes) if isinstance(space, Advising) else []
         self._space = space
         self._tried = Tried()
         self._breeder = Breeder(evolvable, crossover, mutation, self._tried)
@@ -193,8 +194,12 @@ class Evolution:
             yield ranked[int(rng.integers(n, size=self._tournament).min())]
 
     def _random(self, reserved: Reserved, rng: np.random.Generator, reason: str) -> Proposal | None:
-        points = self._sampler.draw(1, self._tried, reserved, rng)
         extra: dict[str, Any] = {"origin": "random", "screened": False}
+        for point in self._recipes:
+            if (own := key(point)) not in self._tried and own not in reserved:
+                reserved.add(own)
+                return Proposal(point=point, reason="the space's own recipe", extra=extra)
+        points = self._sampler.draw(1, self._tried, reserved, rng)
         if self._population.filled:
             extra["reference"] = self._population.reference
         return Proposal(point=points[0], reason=reason, extra=extra) if points else None

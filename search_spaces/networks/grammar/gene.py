@@ -66,6 +66,19 @@ class Gene:
         if not self.accepts(value):
             raise InvalidPoint(f"expected {name} to be one of {list(self.choices)}, got {value!r}")
 
+    @property
+    def usual(self) -> Any:
+        """The choice that is drawn most often, the first of several."""
+        return self.choices[self.odds.index(max(self.odds))] if self.odds else self.choices[0]
+
+    def nearest(self, value: Any) -> Any:
+        """The choice that a value comes closest to; the usual one where texts or truth values are not known."""
+        if self.accepts(value):
+            return value
+        if isinstance(self.choices[0], str | bool) or not isinstance(value, int | float):
+            return self.usual
+        return min(self.choices, key=lambda choice: abs(choice - value))
+
     def within(self, limit: float) -> Any:
         """The largest choice within a limit, the smallest of all if none is."""
         return max((choice for choice in self.choices if choice <= limit), default=self.choices[0])
@@ -134,6 +147,15 @@ class Range:
 
     low: float
     high: float
+
+    @property
+    def usual(self) -> float:
+        """The middle of the range in the logarithm."""
+        return math.sqrt(self.low * self.high)
+
+    def nearest(self, value: float) -> float:
+        """The number of the range that a value comes closest to."""
+        return min(max(value, self.low), self.high)
 
     def draw(self, rng: np.random.Generator) -> float:
         """A number of the range."""

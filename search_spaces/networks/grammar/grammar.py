@@ -153,6 +153,18 @@ class Grammar:
         genome |= {key: series.draw(rng) for key, series in self.series.items()}
         return genome | {"training": draw_block(self.training, rng)}
 
+    def nearest(self, wish: Mapping[str, Any]) -> Genome:
+        """The genome that comes closest to a wish, which need not name every gene: the usual choice stands for it."""
+        genome = nearest(self.settings, wish)
+        genome |= {key: nearest(table, wish.get(key, {})) for key, table in self.blocks.items()}
+        for key, series in self.series.items():
+            blocks = [block for block in wish.get(key, []) if block.get("kind", "") in series.kinds]
+            kinds = [{"kind": block["kind"]} if "kind" in block else {} for block in blocks]
+            genome[key] = [
+                kind | nearest(series.table(block), block) for kind, block in zip(kinds, blocks, strict=True)
+            ][: series.most]
+        return genome | {"training": nearest(self.training, wish.get("training", {}))}
+
     def places(self, genome: Genome) -> Iterator[Place]:
         """The top of a genome, its blocks, then each block of its series; `Part.block` is their number."""
         yield Place("", -1, genome, self.settings)
@@ -186,6 +198,11 @@ class Grammar:
             series=series,
             training=tables["training"],
         )
+
+
+def nearest(table: Table, wish: Mapping[str, Any]) -> Genome:
+    """Values of a table's genes that come closest to those wished for."""
+    return {name: gene.nearest(wish[name]) if name in wish else gene.usual for name, gene in table.items()}
 
 
 def ranges(table: Table) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.search_spaces.networks.grammar.gene import Gene, Genome, duplicate
+from matloop.search_spaces.networks.grammar.gene import Gene, Genome, choice, duplicate
 from matloop.search_spaces.networks.grammar.grammar import Place
 from matloop.search_spaces.networks.grammar.rules import Rules
 from matloop.search_spaces.networks.program.costs import Budget, Costs
@@ -75,29 +75,40 @@ class Repair:
             fixed: what every genome holds.
             given: names of the genes to look at, as a campaign file gives them.
         """
-        for where, table in self.rules.grammar.tables().items():
-            for gene in self.rules.shrink:
-                named = next((name for name in (f"{where}.{gene}", gene) if name in given), None)
-                if named and isinstance(found := table.get(gene), Gene):
-                    for choice in found.choices:
-                        self._require(fixed, where, gene, choice, named)
+        tables = self.rules.grammar.tables()
+        for gene in self.rules.shrink:
+            places = [where for where, table in tables.items() if isinstance(table.get(gene), Gene)]
+            own = [where for where in places if f"{where}.{gene}" in given]
+            for where in own:
+                self._require(fixed, [where], gene, f"{where}.{gene}")
+            others = [where for where in places if where not in own]
+            if others and gene in given:
+                self._require(fixed, others, gene, gene)
 
-    def _require(self, fixed: Genome, where: str, gene: str, choice: Any, named: str) -> None:
-        found = None
+    def _require(self, fixed: Genome, places: Sequence[str], gene: str, named: str) -> None:
+        """Each choice can be had in one of the places."""
+        tables = self.rules.grammar.tables()
+        for value in choice(tables[places[0]], gene).choices:
+            found = [self._smallest_with(fixed, where, gene, value) for where in places]
+            if all(map(self.budget.excess, found)):
+                least = min(found, key=lambda costs: costs.parameters)
+                cost = self.budget.excess(least)
+                raise ConfigError(
+                    f"{named!r} in genes: {value} is more than any network of the space may have, the smallest with it "
+                    f"has {getattr(least, str(cost)):,} {cost}; raise max_{cost} or leave it out",
+                    at=("genes", named),
+                )
+
+    def _smallest_with(self, fixed: Genome, where: str, gene: str, value: Any) -> Costs:
+        """Costs of a network that has the choice there, within budget if one of some random ones is."""
         for seed in range(8):
             genome = self._least(fixed, seed)
-            self._place(genome, where, seed)[gene] = choice
+            self._place(genome, where, seed)[gene] = value
             self.rules.confine(genome)
             found = self.rules.costs(genome)
             if not self.budget.excess(found):
-                return
-        assert found is not None
-        cost = self.budget.excess(found)
-        raise ConfigError(
-            f"{named!r} in genes: {choice} is more than any network of the space may have, the smallest with it has "
-            f"{getattr(found, str(cost)):,} {cost}; raise max_{cost} or leave it out",
-            at=("genes", named),
-        )
+                break
+        return found
 
     def _place(self, genome: Genome, where: str, seed: int) -> Genome:
         """A block of that table, the only one of its series, put there if there is none."""

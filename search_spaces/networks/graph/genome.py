@@ -18,8 +18,12 @@ which the dense layers of `head` read; `dropout` at the top is the one before th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from matloop.search_spaces.networks.grammar.gene import Gene, Table
 from matloop.search_spaces.networks.grammar.grammar import Grammar, Series
+from matloop.search_spaces.networks.grammar.training import RECIPE
 from matloop.search_spaces.networks.layered.genome import ACTIVATION, DROPOUT
 
 NAME = "graph"
@@ -38,6 +42,17 @@ HEAD: Table = {"width": WIDTH, "activation": ACTIVATION, "dropout": DROPOUT}
 SETTINGS: Table = {"embedding": WIDTH, "pooling": Gene(("mean", "sum", "max"), (0.5, 0.3, 0.2)), "dropout": DROPOUT}
 SHRINK = ("width", "embedding")
 """Genes lowered to save cost, in that order."""
+
+_RECIPE_LAYER = {"message": "gated", "aggregation": "sum", "width": 64, "normalisation": "batch", "activation": "silu"}
+RECIPE_NETWORK: Mapping[str, Any] = {
+    "embedding": 64,
+    "pooling": "mean",
+    "dropout": 0.05,
+    "layers": [{**_RECIPE_LAYER, "dropout": 0.0, "skip": True}] * 3,
+    "head": [{"width": 128, "activation": "silu", "dropout": 0.0}],
+    "training": {**RECIPE, "batch": 32},
+}
+"""A crystal graph network (Xie & Grossman, PRL 2018) with today's training."""
 
 
 def grammar(max_layers: int, max_head: int, training: Table) -> Grammar:

@@ -6,9 +6,9 @@ from typing import Any
 
 from matloop.orchestrator.options import at_least
 from matloop.search_spaces.networks.grammar.rules import Rules
-from matloop.search_spaces.networks.grammar.training import training
+from matloop.search_spaces.networks.grammar.training import training as usual_training
 from matloop.search_spaces.networks.grammar.vocabulary import widen
-from matloop.search_spaces.networks.graph.genome import NAME, SHRINK, grammar
+from matloop.search_spaces.networks.graph.genome import NAME, RECIPE_NETWORK, SHRINK, grammar
 from matloop.search_spaces.networks.graph.plan import plan
 from matloop.search_spaces.networks.program.costs import Budget
 from matloop.search_spaces.networks.space import NetworkSpace
@@ -33,6 +33,7 @@ class GraphNetworks(NetworkSpace):
         edges: of a typical graph, each direction counted.
         genes: other choices than the usual ones, see `matloop.search_spaces.networks.grammar.vocabulary`.
         examples: number of training examples, which the choices of batch sizes follow; None for a few hundred.
+        training: further genes of the training with their choices, as the driver offers them.
 
     Raises:
         ConfigError: a limit or gene that no network meets.
@@ -52,6 +53,7 @@ class GraphNetworks(NetworkSpace):
         edges: int = 96,
         genes: dict[str, list[Any]] | None = None,
         examples: int | None = None,
+        training: dict[str, list[Any]] | None = None,
     ) -> None:
         at_least(
             1,
@@ -67,11 +69,11 @@ class GraphNetworks(NetworkSpace):
             max_multiply_adds = max(_MULTIPLY_ADDS_PER_EDGE * edges, _LEAST_MULTIPLY_ADDS)
         values = (nodes * node_features + edges * edge_features,)
         counts = {"outputs": outputs, "nodes": nodes, "edges": edges}
+        trained = usual_training(examples, values, training)
         super().__init__(
-            Rules(
-                widen(grammar(max_layers, max_head, training(examples, values)), genes or {}), plan=plan, shrink=SHRINK
-            ),
+            Rules(widen(grammar(max_layers, max_head, trained), genes or {}), plan=plan, shrink=SHRINK),
             fixed={"family": NAME, "input": [node_features, edge_features], **counts},
             budget=Budget(parameters=max_parameters, multiply_adds=max_multiply_adds),
             given=genes,
+            recipe=RECIPE_NETWORK,
         )

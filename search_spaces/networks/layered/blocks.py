@@ -65,9 +65,13 @@ class _Writer:
     def layer(self, layer: Mapping[str, Any], source: Shape, padding: str) -> Block:
         match layer["kind"]:
             case "conv":
-                self._finish(self._convolve(layer, padding), layer, source)
+                bias = layer["normalisation"] == "none"
+                name = f"conv{self.index + 1}"
+                self._finish(self._convolve(name, layer, padding, layer["stride"], bias), layer, source)
             case "pool":
                 self._pool(layer)
+            case "residual":
+                self._residual(layer, padding)
             case _:
                 bias = layer.get("normalisation", "none") == "none"
                 self._finish(self._linear(f"dense{self.index + 1}", layer["width"], bias), layer, source)
@@ -111,10 +115,9 @@ class _Writer:
         """Torch's name for a module over maps of as many axes as there are now."""
         return f"{kind}{len(self.shape) - 1}d"
 
-    def _convolve(self, layer: Mapping[str, Any], padding: str) -> str:
-        channels, width, stride = self.shape[0], layer["width"], layer["stride"]
+    def _convolve(self, name: str, layer: Mapping[str, Any], padding: str, stride: int, bias: bool) -> str:
+        channels, width = self.shape[0], layer["width"]
         kernel = clip_odd(layer["kernel"], self.shape)
-        bias = layer["normalisation"] == "none"
         options: dict[str, Any] = {"stride": stride} if stride > 1 else {}
         if max(kernel) > 1:
             options["padding"] = even([k // 2 for k in kernel])
@@ -126,7 +129,7 @@ class _Writer:
         self.shape = (width, *[-(-extent // stride) for extent in self.shape[1:]])
         weights = channels * math.prod(kernel)
         return self._add(
-            f"conv{self.index + 1}",
+            name,
             self._per_axis("Conv"),
             (channels, width, even(kernel)),
             options,
@@ -136,23 +139,54 @@ class _Writer:
 
     def _finish(self, first: str, layer: Mapping[str, Any], source: Shape) -> None:
         """Normalise, add the skip connection, activate and drop, as far as the layer asks for it."""
-        number, width, chain = self.index + 1, layer["width"], [first]
-        match layer.get("normalisation"):
-            case "batch":
-                kind = self._per_axis("BatchNorm") if len(self.shape) > 1 else "BatchNorm1d"
-                chain.append(self._add(f"norm{number}", kind, (width,), parameters=2 * width))
-            case "group":
-                arguments = (width // per_group(width), width)
-                chain.append(self._add(f"norm{number}", "GroupNorm", arguments, parameters=2 * width))
+        number = self.index + 1
+        chain = [first, *self._normalise(f"norm{number}", layer.get("normalisation", "none"))]
         if layer.get("skip"):
             self.statements.append(_call(chain))
             chain = []
             self._skip(number - layer["skip"], source)
         chain.append(self._add(f"activation{number}", ACTIVATIONS[layer["activation"]]))
-        if layer["dropout"]:
-            kind = self._per_axis("Dropout") if len(self.shape) > 1 else "Dropout"
-            chain.append(self._add(f"dropout{number}", kind, (layer["dropout"],)))
-        self.statements.append(_call(chain))
+        self.statements.append(_call([*chain, *self._drop(f"dropout{number}", layer["dropout"])]))
+
+    def _residual(self, layer: Mapping[str, Any], padding: str) -> None:
+        """To a width, then blocks that each add to what they are given, then what the last one lacks."""
+        number = self.index + 1
+        self.statements.append(_call([self._within(f"residual{number}", layer, padding, layer.get("stride", 1))]))
+        for block in range(1, layer["blocks"] + 1):
+            place = f"{number}_{block}"
+            chain = self._normalise(f"norm{place}", layer["normalisation"])
+            chain.append(self._within(f"first{place}", layer, padding))
+            chain.append(self._add(f"activation{place}", ACTIVATIONS[layer["activation"]]))
+            chain += self._drop(f"dropout{place}", layer["dropout"])
+            chain.append(self._within(f"second{place}", layer, padding))
+            self.statements.append(Add("x", "x", "x", tuple(chain)))
+        chain = self._normalise(f"norm{number}", layer["normalisation"])
+        self.statements.append(_call([*chain, self._add(f"activation{number}", ACTIVATIONS[layer["activation"]])]))
+
+    def _within(self, name: str, layer: Mapping[str, Any], padding: str, stride: int = 1) -> str:
+        """A linear map of a residual layer."""
+        if len(self.shape) == 1:
+            return self._linear(name, layer["width"])
+        return self._convolve(name, layer, padding, stride, True)
+
+    def _normalise(self, name: str, kind: str) -> list[str]:
+        """Of each channel over the batch, or of groups of channels or of all of them in each example."""
+        width, maps = self.shape[0], len(self.shape) > 1
+        arguments: tuple[int, ...]
+        match kind:
+            case "batch":
+                made, arguments = self._per_axis("BatchNorm") if maps else "BatchNorm1d", (width,)
+            case "group":
+                made, arguments = "GroupNorm", (width // per_group(width), width)
+            case "layer":
+                made, arguments = ("GroupNorm", (1, width)) if maps else ("LayerNorm", (width,))
+            case _:
+                return []
+        return [self._add(name, made, arguments, parameters=2 * width)]
+
+    def _drop(self, name: str, rate: float) -> list[str]:
+        kind = self._per_axis("Dropout") if len(self.shape) > 1 else "Dropout"
+        return [self._add(name, kind, (rate,))] if rate else []
 
     def _skip(self, start: int, source: Shape) -> None:
         channels, *extent = source

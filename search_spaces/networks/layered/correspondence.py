@@ -5,6 +5,7 @@ A child is the same function as its parent, given the right weights, if nothing 
 - a layer is wider: channels are repeated, whole groups where a normalisation takes groups of them, and what follows
   shares their weights out;
 - a kernel is larger: zeros surround the old one;
+- a residual layer has more blocks: they add nothing at first;
 - a skip is new that has a projection: it starts at zero;
 - a layer is new that can pass its input on: of the same shape, it gets values that are not negative, which ReLU and ELU
   leave alone, and it is either linear but for that or a residual around zero;
@@ -29,7 +30,7 @@ Layers = Sequence[Mapping[str, Any]]
 Alignment = tuple[int | None, ...]
 
 _PASS_POSITIVE = ("relu", "elu")
-_MAY_GROW = ("width", "kernel")
+_MAY_GROW = ("width", "kernel", "blocks")
 _FREE = ("dropout", "skip")  # dropout is off when a network predicts; skips are looked at by themselves
 
 
@@ -124,7 +125,7 @@ class _Comparison:
 
     def _passes_on(self, i: int, layer: Mapping[str, Any]) -> bool:
         """Whether a new layer can give what it is given."""
-        if not self.positive[i] or layer["kind"] == "pool":
+        if not self.positive[i] or layer["kind"] in ("pool", "residual"):
             return False
         inputs = self.new[i] if layer["kind"] == "conv" else vector(self.new[i], self.child)
         residual = layer.get("skip", 0) == 1
@@ -141,6 +142,8 @@ class _Comparison:
                 return False
         if old.get("normalisation") == "group" and per_group(old["width"]) != per_group(new["width"]):
             return False
+        if old.get("normalisation") == "layer" and new["width"] % old["width"]:
+            return False  # some channels would count more often than others
         projected = _projected(self.new, i, new)
         if not old.get("skip") or not new.get("skip"):
             return not old.get("skip") and (projected or not new.get("skip"))

@@ -28,6 +28,9 @@ def costs(genome: Mapping[str, Any]) -> Costs:
                 cost = _conv(shape, source, layer["width"], layer["kernel"], layer["stride"], plain)
             case "pool":
                 cost = _pool(shape, layer["size"])
+            case "residual":
+                sizes = layer["width"], layer.get("kernel", 0), layer.get("stride", 1), layer["blocks"]
+                cost = _residual(shape, sizes, layer["normalisation"] == "none")
             case _:
                 shape = vector(shape, genome)
                 cost = _dense(shape, source, layer["width"], layer.get("normalisation", "none") == "none")
@@ -59,14 +62,23 @@ def field(genome: Mapping[str, Any]) -> tuple[int, float]:
     """
     extent, seen, jump = max(genome["input"][1:], default=1), 1.0, 1.0
     for layer in genome["layers"]:
-        seen += (layer.get("kernel", layer.get("size", 1)) - 1) * jump
+        further = layer.get("kernel", layer.get("size", 1)) - 1
+        seen += further * jump
         jump *= layer.get("stride", layer.get("size", 1))
+        seen += 2 * layer.get("blocks", 0) * further * jump
     return min(int(seen), extent), min(jump, float(extent))
 
 
 @lru_cache(maxsize=8192)
 def _conv(shape: Shape, source: Shape, width: int, kernel: int, stride: int, plain: bool) -> Cost:
     return _cost({"kind": "conv", "kernel": kernel, "stride": stride, **_finish(width, plain, source)}, shape, source)
+
+
+@lru_cache(maxsize=2048)
+def _residual(shape: Shape, sizes: tuple[int, int, int, int], plain: bool) -> Cost:
+    width, kernel, stride, blocks = sizes
+    layer = {"kind": "residual", "kernel": kernel, "stride": stride, "blocks": blocks}
+    return _cost({**layer, **_finish(width, plain, ())}, shape, ())
 
 
 @lru_cache(maxsize=512)

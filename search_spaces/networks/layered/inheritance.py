@@ -69,6 +69,22 @@ class Heir:
         self._vectors(f"norm{i + 1}", f"norm{k + 1}", rows)
         if f"project{i + 1}.weight" in self.state:
             self._project(i, k, rows)
+        if kind == "residual":
+            self._blocks(i, k, rows)
+
+    def _blocks(self, i: int, k: int, rows: torch.Tensor) -> None:
+        """What the parent has of a residual layer's blocks; the others add nothing at first."""
+        known = self.parent["layers"][k]["blocks"]
+        for block in range(1, self.child["layers"][i]["blocks"] + 1):
+            new, old = f"{i + 1}_{block}", f"{k + 1}_{block}"
+            if block > known:
+                self._fill(f"second{new}.weight", 0.0)
+                self._fill(f"second{new}.bias", 0.0)
+                continue
+            for name in ("first", "second"):
+                self._matrix(f"{name}{new}", self.weights[f"{name}{old}.weight"], rows, i + 1, k + 1)
+                self._vectors(f"{name}{new}", f"{name}{old}", rows)
+            self._vectors(f"norm{new}", f"norm{old}", rows)
 
     def _project(self, i: int, k: int, rows: torch.Tensor) -> None:
         name, skip = f"project{i + 1}", self.parent["layers"][k].get("skip", 0)

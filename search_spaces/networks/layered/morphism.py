@@ -1,4 +1,4 @@
-"""Changes that can keep a network's function: a layer more, a wider one, a larger kernel.
+"""Changes that can keep a network's function: a layer or block more, a wider layer, a larger kernel.
 
 They are only proposed here: `correspondence.compare` says whether the function can really be kept.
 """
@@ -14,8 +14,8 @@ from matloop.search_spaces.networks.grammar.gene import Gene, Genome, choice, du
 from matloop.search_spaces.networks.grammar.grammar import Series
 from matloop.search_spaces.networks.layered.costs import shapes_of, vector
 
-_CHANGES = ("widen", "deepen", "enlarge")
-_ODDS = (0.45, 0.4, 0.15)
+_CHANGES = ("widen", "deepen", "lengthen", "enlarge")
+_ODDS = (0.4, 0.3, 0.15, 0.15)
 
 
 def morph(genome: Mapping[str, Any], series: Series, rng: np.random.Generator) -> Genome:
@@ -26,6 +26,8 @@ def morph(genome: Mapping[str, Any], series: Series, rng: np.random.Generator) -
             _grow(child, "width", series, rng)
         case "enlarge":
             _grow(child, "kernel", series, rng)
+        case "lengthen":
+            _grow(child, "blocks", series, rng)
         case _:
             return child if _deepen(child, series, rng) else duplicate(genome)
     return child
@@ -50,7 +52,7 @@ def _deepen(genome: Genome, series: Series, rng: np.random.Generator) -> bool:
     place = places[int(rng.integers(len(places)))]
     dense = layers[place - 1]["kind"] == "dense"
     last = place == len(layers) or layers[place]["kind"] == "dense"
-    kind = "dense" if dense or (last and rng.random() < 0.5) else "conv"
+    kind = "dense" if dense or "conv" not in series.kinds or (last and rng.random() < 0.5) else "conv"
     layer = series.block(kind, rng)
     layer |= {"width": _inputs(genome, place, kind), "activation": "elu" if layer["activation"] == "elu" else "relu"}
     if "stride" in layer:

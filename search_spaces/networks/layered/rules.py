@@ -39,7 +39,7 @@ class LayeredRules(Rules):
         kept: list[Genome] = []
         for layer in genome["layers"]:
             kind = layer["kind"]
-            if kind == "conv":
+            if "kernel" in layer:
                 if layer["kernel"] > extent:
                     layer["kernel"] = choice(self.kinds[kind], "kernel").within(extent)
                 if extent == 1:
@@ -64,7 +64,7 @@ class LayeredRules(Rules):
         return next((i + 1 for i in reversed(range(len(layers))) if layers[i]["kind"] != "pool"), 0)
 
     def cheapen(self, genome: Genome, place: Place, cost: str, found: Costs) -> bool:
-        """Average maps that are flattened, else a narrower layer, a stride, a smaller kernel, no skip."""
+        """Average maps that are flattened, else a narrower layer, a stride, a smaller kernel, fewer blocks, no skip."""
         layers, index = genome["layers"], place.position
         reads = index < 0 or (place.block["kind"] == "dense" and (not index or layers[index - 1]["kind"] != "dense"))
         if reads and self._may_average(genome):
@@ -79,7 +79,7 @@ class LayeredRules(Rules):
             if stride is not None:
                 place.block["stride"] = stride
                 return True
-        if lower(place, "kernel"):
+        if lower(place, "kernel") or lower(place, "blocks"):
             return True
         nothing = choice(place.table, "skip").choices[0] if "skip" in place.table else None
         if nothing == 0 and place.block["skip"]:
@@ -117,7 +117,7 @@ class LayeredRules(Rules):
             seen, downsampling = field(genome)
             maps = next(shape for shape in reversed(shapes_of(genome, found)) if len(shape) > 1)
             summary += [
-                len([layer for layer in layers if layer["kind"] == "conv"]) / n,
+                len([layer for layer in layers if "kernel" in layer]) / n,
                 math.log2(downsampling) / 8,
                 seen / max(genome["input"][1:]),
                 math.log2(vector(maps, genome)[0]) / 16,

@@ -19,18 +19,23 @@ levels to full resolution and appends them to the stem's before the output (Hari
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from matloop.search_spaces.networks.grammar.gene import Gene, Table
 from matloop.search_spaces.networks.grammar.grammar import Grammar, Series
-from matloop.search_spaces.networks.layered.genome import ACTIVATION, DROPOUT, NORMALISATION, WIDTH
+from matloop.search_spaces.networks.grammar.training import RECIPE
+from matloop.search_spaces.networks.layered.genome import DROPOUT, WIDTH
+from matloop.search_spaces.networks.program.part import ACTIVATIONS
 
 NAME = "segmentation"
 
 BLOCK: Table = {
     "width": WIDTH,
-    "convolutions": Gene((1, 2, 3), (0.4, 0.5, 0.1), least=1),
-    "kernel": Gene((1, 3, 5), (0.1, 0.65, 0.25), least=1, odd=True),
-    "normalisation": NORMALISATION,
-    "activation": ACTIVATION,
+    "convolutions": Gene((1, 2, 3), (0.35, 0.55, 0.1), least=1),
+    "kernel": Gene((1, 3, 5), (0.05, 0.75, 0.2), least=1, odd=True),
+    "normalisation": Gene(("none", "batch", "group", "layer"), (0.1, 0.35, 0.45, 0.1)),
+    "activation": Gene(tuple(ACTIVATIONS), (0.25, 0.2, 0.4, 0.15)),
     "dropout": DROPOUT,
 }
 LEVEL: Table = {
@@ -46,6 +51,18 @@ SETTINGS: Table = {
 }
 SHRINK = ("width", "convolutions", "kernel", "hypercolumns")
 """Genes lowered to save cost, in that order."""
+
+_RECIPE_BLOCK = {"convolutions": 2, "kernel": 3, "normalisation": "group", "activation": "silu", "dropout": 0.0}
+_RECIPE_LEVEL = {**_RECIPE_BLOCK, "downsampling": "max", "upsampling": "nearest", "skip": "concatenate"}
+RECIPE_NETWORK: Mapping[str, Any] = {
+    "padding": "zeros",
+    "hypercolumns": 0,
+    "dropout": 0.05,
+    "stem": {**_RECIPE_BLOCK, "width": 16},
+    "levels": [{**_RECIPE_LEVEL, "width": width} for width in (32, 64, 64)],
+    "training": {**RECIPE, "batch": 8, "learning_rate": 3e-3, "weight_decay": 1e-4},
+}
+"""What does well on most images: three levels of two convolutions each."""
 
 
 def grammar(max_levels: int, training: Table) -> Grammar:

@@ -102,6 +102,8 @@ class _Planner:
             elif block["normalisation"] == "group":
                 groups = width // per_group(width)
                 chain.append(self._add(name.format("norm"), "GroupNorm", groups, width, parameters=2 * width))
+            elif block["normalisation"] == "layer":
+                chain.append(self._add(name.format("norm"), "GroupNorm", 1, width, parameters=2 * width))
             chain.append(self._add(name.format("activation"), ACTIVATIONS[block["activation"]]))
             if number == block["convolutions"] and block["dropout"]:
                 chain.append(self._add(f"{side}{level}_dropout", "Dropout2d", block["dropout"]))

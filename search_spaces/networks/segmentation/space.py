@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.options import at_least
-from matloop.search_spaces.networks.grammar.training import training
+from matloop.search_spaces.networks.grammar.training import training as usual_training
 from matloop.search_spaces.networks.grammar.vocabulary import widen
 from matloop.search_spaces.networks.program.costs import Budget
-from matloop.search_spaces.networks.segmentation.genome import NAME, grammar
+from matloop.search_spaces.networks.segmentation.genome import NAME, RECIPE_NETWORK, grammar
 from matloop.search_spaces.networks.segmentation.rules import SegmentationRules
 from matloop.search_spaces.networks.space import NetworkSpace, check_shape
 
 _MULTIPLY_ADDS_PER_PIXEL = 3_000
 _LEAST_MULTIPLY_ADDS = 1_000_000
+_FEW_PIXELS, _MOST_TIMES = 100_000, 15
 
 
 class SegmentationNetworks(NetworkSpace):
@@ -25,9 +27,12 @@ class SegmentationNetworks(NetworkSpace):
         classes: number of labels a pixel may have.
         max_levels: most levels below full resolution, each of half the extent of the one above.
         max_parameters: most trainable values.
-        max_multiply_adds: most multiplications for one image; None for 3,000 a pixel and at least a million.
+        max_multiply_adds: most multiplications for one image; None for 3,000 a pixel up to 100,000 training pixels, in
+            proportion up to 45,000 for 1.5 million, and at least a million.
         genes: other choices than the usual ones, see `matloop.search_spaces.networks.grammar.vocabulary`.
-        examples: number of training examples, which the choices of batch sizes follow; None for a few hundred.
+        examples: number of training examples, crops counted, which the choices of batch sizes and the limits follow;
+            None for a few hundred small ones.
+        training: further genes of the training with their choices, as the driver offers them.
 
     Raises:
         ConfigError: a shape, limit or gene that no network meets.
@@ -43,6 +48,7 @@ class SegmentationNetworks(NetworkSpace):
         max_multiply_adds: int | None = None,
         genes: dict[str, list[Any]] | None = None,
         examples: int | None = None,
+        training: dict[str, list[Any]] | None = None,
     ) -> None:
         check_shape(input, (3,), "[channels, height, width]")
         if classes < 2:
@@ -51,10 +57,14 @@ class SegmentationNetworks(NetworkSpace):
             )
         at_least(0, max_levels=max_levels)
         if max_multiply_adds is None:
-            max_multiply_adds = max(_MULTIPLY_ADDS_PER_PIXEL * input[1] * input[2], _LEAST_MULTIPLY_ADDS)
+            pixels = math.prod(input[1:])
+            times = min(max((examples or 0) * pixels / _FEW_PIXELS, 1), _MOST_TIMES)
+            max_multiply_adds = max(int(_MULTIPLY_ADDS_PER_PIXEL * times * pixels), _LEAST_MULTIPLY_ADDS)
+        trained = usual_training(examples, input, training)
         super().__init__(
-            SegmentationRules(widen(grammar(max_levels, training(examples, input)), genes or {})),
+            SegmentationRules(widen(grammar(max_levels, trained), genes or {})),
             fixed={"family": NAME, "input": list(input), "outputs": classes},
             budget=Budget(parameters=max_parameters, multiply_adds=max_multiply_adds),
             given=genes,
+            recipe=RECIPE_NETWORK,
         )

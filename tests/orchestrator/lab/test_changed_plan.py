@@ -316,7 +316,7 @@ REMEDY = re.compile(r"`(\w+)`[^;\n]*; add to it the value that they had, such as
 KEPT = re.compile(r"from now on, such as `(\w+: \{.*\})`")
 
 
-@settings(many, max_examples=40, phases=[Phase.explicit, Phase.generate])
+@settings(many, max_examples=20, phases=[Phase.explicit, Phase.generate])
 @given(
     before=PARAMETERS,
     after=PARAMETERS,

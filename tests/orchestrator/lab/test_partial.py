@@ -185,7 +185,7 @@ def test_the_strategy_learns_what_came_later_in_its_place(tmp_path):
 _RESULT = st.fixed_dictionaries({}, optional={name: st.sampled_from([1.0, 2.0]) for name in WHOLE}).filter(bool)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 1), _RESULT, st.booleans()), max_size=8))
 def test_the_record_is_what_was_told_whatever_the_order(tmp_path, tellings):
     """Against a dictionary: what is new is added, what is the same is known, what differs needs an amendment."""

@@ -10,7 +10,6 @@ import sys
 from array import array
 from collections import OrderedDict, UserDict, deque, namedtuple
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from io import BytesIO
@@ -33,7 +32,7 @@ from matloop.orchestrator.loop.returned import as_measurement
 from matloop.orchestrator.plain import to_json
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from tests.orchestrator.harness import run
-from tests.orchestrator.toys import LOSS, Scripted, study
+from tests.orchestrator.toys import LOSS, Raises, Scripted, study
 
 ODD = os.fsdecode(b"Pr\xfcf.csv")
 TRIAL = Trial(id=0, study="s", number=0, point={"x": 0.5}, seed=1)
@@ -423,17 +422,6 @@ def test_what_the_machine_reports_while_a_result_is_read_is_no_fault_of_the_resu
 def test_a_long_traceback_is_cut(tmp_path):
     failure = evaluate(RuntimeError("x" * 10**6), tmp_path).failure
     assert len(failure.message) == 500 and len(failure.traceback) < 30_000
-
-
-@dataclass(frozen=True)
-class Raises:
-    """An exception made where it is raised, since packages that pickle tracebacks change how exceptions are pickled."""
-
-    kind: type[BaseException]
-    args: tuple = ()
-
-    def __call__(self, trial):
-        raise self.kind(*self.args)
 
 
 ENDS = {

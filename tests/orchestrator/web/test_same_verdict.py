@@ -13,6 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+pytest.importorskip("fastapi", reason="needs the extra 'web'")
+
+from anyio.from_thread import start_blocking_portal
+
 from matloop.orchestrator.errors import RejectedResults
 from matloop.orchestrator.lab import Lab, Result
 from matloop.orchestrator.ledger.ledger import read
@@ -20,7 +24,7 @@ from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.plain import to_json
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from tests.orchestrator.toys import Scripted
-from tests.orchestrator.web.conftest import Visitor
+from tests.orchestrator.web.conftest import OPEN, Visitor
 
 OBJECTIVES = (Objective("yield", "maximise"), Objective("impurity", "minimise"))
 CAMPAIGN = """
@@ -54,20 +58,41 @@ def told(
     return Told({"yield": yield_, "impurity": 2} if values is None else values, noise or {}, cost, note)
 
 
-@pytest.fixture
-def campaign(tmp_path: Path) -> Path:
-    file = tmp_path / "campaign.yaml"
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("synthesis") / "campaign.yaml"
     file.write_text(CAMPAIGN, encoding="utf-8")
     return file
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def lab(campaign: Path) -> Iterator[Lab]:
     with Lab.open(campaign, directory=campaign.parent / "run") as opened:
         yield opened
 
 
-def by_driver(one: Told, lab: Lab, client: Visitor) -> bool:
+@pytest.fixture(scope="module")
+def client(campaign: Path) -> Iterator[Visitor]:
+    """Of a server of its own on the same ledger."""
+    with start_blocking_portal() as portal, Lab.open(campaign, directory=campaign.parent / "run") as served:
+        visitor = Visitor(portal, served, OPEN)
+        yield visitor
+        visitor.close()
+
+
+@pytest.fixture
+def trial(lab: Lab) -> Iterator[int]:
+    """One that waits for what it measures; afterwards no value is compared with what was told of it."""
+    (asked,) = lab.recommend()
+    yield asked.id
+    lab.refresh()
+    if lab.history.trials[asked.id].state == "running":
+        lab.cancel(asked.id)
+    else:
+        lab.void(asked.id, reason="only told to see what is said")
+
+
+def by_driver(one: Told, trial: int, lab: Lab, client: Visitor) -> bool:
     info = {"note": one.note} if one.note else {}
     measurement = Measurement(values=one.values, noise=one.noise, cost=one.cost, info=info)
     driver = Scripted((measurement,), objectives=OBJECTIVES)
@@ -80,16 +105,16 @@ def by_driver(one: Told, lab: Lab, client: Visitor) -> bool:
     return False
 
 
-def in_python(one: Told, lab: Lab, client: Visitor) -> bool:
+def in_python(one: Told, trial: int, lab: Lab, client: Visitor) -> bool:
     try:
-        lab.tell([Result(trial=0, values=one.values, noise=one.noise, cost=one.cost, note=one.note)])
+        lab.tell([Result(trial=trial, values=one.values, noise=one.noise, cost=one.cost, note=one.note)])
     except RejectedResults:
         return False
     return True
 
 
-def in_csv(one: Told, lab: Lab, client: Visitor) -> bool:
-    cells = {"trial": 0, "cost": one.cost, "note": one.note, **one.values}
+def in_csv(one: Told, trial: int, lab: Lab, client: Visitor) -> bool:
+    cells = {"trial": trial, "cost": one.cost, "note": one.note, **one.values}
     cells |= {f"{name} ±": value for name, value in one.noise.items()}
     out = io.StringIO()
     csv.writer(out).writerows([list(cells), ["" if cell is None else cell for cell in cells.values()]])
@@ -100,8 +125,8 @@ def in_csv(one: Told, lab: Lab, client: Visitor) -> bool:
     return len(recorded) == 1
 
 
-def over_rest(one: Told, lab: Lab, client: Visitor) -> bool:
-    result = {"trial": 0, "values": one.values, "noise": one.noise, "cost": one.cost, "note": one.note}
+def over_rest(one: Told, trial: int, lab: Lab, client: Visitor) -> bool:
+    result = {"trial": trial, "values": one.values, "noise": one.noise, "cost": one.cost, "note": one.note}
     content = to_json({"results": [result]}).encode("utf-8", "surrogatepass")
     if "\ud800" in one.note:
         content = content.replace("\ud800".encode("utf-8", "surrogatepass"), b"\\ud800")
@@ -110,7 +135,7 @@ def over_rest(one: Told, lab: Lab, client: Visitor) -> bool:
     return answer.status_code == 200
 
 
-WAYS: dict[str, Callable[[Told, Lab, Visitor], bool]] = {
+WAYS: dict[str, Callable[[Told, int, Lab, Visitor], bool]] = {
     "driver": by_driver,
     "python": in_python,
     "csv": in_csv,
@@ -177,18 +202,17 @@ CASES = [
 
 @pytest.mark.parametrize(("one", "way", "taken"), CASES)
 def test_all_who_tell_a_measurement_get_the_same_verdict(
-    one: Told, way: str, taken: bool, lab: Lab, client: Visitor
+    one: Told, way: str, taken: bool, trial: int, lab: Lab, client: Visitor
 ) -> None:
-    lab.recommend()
-    before = lab.history.last_seq
-    assert WAYS[way](one, lab, client) is taken
+    before = read(lab.directory / "ledger.db").last_seq
+    assert WAYS[way](one, trial, lab, client) is taken
     if not taken:
         assert read(lab.directory / "ledger.db").last_seq == before
     elif way != "driver":
-        trial = read(lab.directory / "ledger.db").trials[0]
-        assert trial.values == {"yield": pytest.approx(float(one.values["yield"])), "impurity": 2.0}
-        assert trial.noise == {name: float(value) for name, value in one.noise.items()}
-        assert (trial.cost, trial.info.get("note", "")) == (one.cost, one.note)
+        found = read(lab.directory / "ledger.db").trials[trial]
+        assert found.values == {"yield": pytest.approx(float(one.values["yield"])), "impurity": 2.0}
+        assert found.noise == {name: float(value) for name, value in one.noise.items()}
+        assert (found.cost, found.info.get("note", "")) == (one.cost, one.note)
 
 
 PEOPLE = ("python", "csv", "rest")
@@ -196,23 +220,23 @@ PEOPLE = ("python", "csv", "rest")
 
 @pytest.mark.parametrize("way", PEOPLE)
 @pytest.mark.parametrize("note", ["x" * 10_001, "bell \x07", "\x1b[31mred", "wrong encoding \x93"])
-def test_what_people_write_is_short_and_text(note: str, way: str, lab: Lab, client: Visitor) -> None:
+def test_what_people_write_is_short_and_text(note: str, way: str, trial: int, lab: Lab, client: Visitor) -> None:
     """A driver's `info` may hold what a program printed, so these are about people's notes alone."""
-    lab.recommend()
-    before = lab.history.last_seq
-    assert WAYS[way](told(note=note), lab, client) is False
+    before = read(lab.directory / "ledger.db").last_seq
+    assert WAYS[way](told(note=note), trial, lab, client) is False
     assert read(lab.directory / "ledger.db").last_seq == before
-    assert by_driver(told(note=note), lab, client) is True
+    assert by_driver(told(note=note), trial, lab, client) is True
 
 
 @pytest.mark.parametrize("way", PEOPLE)
-def test_people_may_tell_some_now_and_the_others_later(way: str, lab: Lab, client: Visitor) -> None:
-    lab.recommend()
+def test_people_may_tell_some_now_and_the_others_later(way: str, trial: int, lab: Lab, client: Visitor) -> None:
     for values in ({"yield": 61.5}, {"impurity": 2.0}):
-        assert WAYS[way](told(values=values), lab, client) is True
+        assert WAYS[way](told(values=values), trial, lab, client) is True
     history = read(lab.directory / "ledger.db")
-    assert history.trials[0].values == {"yield": 61.5, "impurity": 2.0} and not history.amendments
-    assert [told.names for told in history.completions] == [("impurity",)]
+    assert history.trials[trial].values == {"yield": 61.5, "impurity": 2.0} and trial not in {
+        a.trial for a in history.amendments
+    }
+    assert [told.names for told in history.completions if told.trial == trial] == [("impurity",)]
 
 
 @pytest.mark.parametrize("way", PEOPLE)
@@ -220,21 +244,18 @@ def test_people_may_tell_some_now_and_the_others_later(way: str, lab: Lab, clien
     ("written", "side"),
     [("< 0.1", "below"), ("<=0.1", "below"), ("≤ 0.1", "below"), (">.1", "above"), ("≥0.1", "above")],
 )
-def test_people_may_tell_a_limit(way: str, written: str, side: str, lab: Lab, client: Visitor) -> None:
-    lab.recommend()
-    assert WAYS[way](told(written), lab, client) is True
-    trial = read(lab.directory / "ledger.db").trials[0]
-    assert (trial.values, trial.censored) == ({"yield": 0.1, "impurity": 2.0}, {"yield": side})
+def test_people_may_tell_a_limit(way: str, written: str, side: str, trial: int, lab: Lab, client: Visitor) -> None:
+    assert WAYS[way](told(written), trial, lab, client) is True
+    found = read(lab.directory / "ledger.db").trials[trial]
+    assert (found.values, found.censored) == ({"yield": 0.1, "impurity": 2.0}, {"yield": side})
 
 
 @pytest.mark.parametrize("way", PEOPLE)
-def test_people_tell_nothing_but_the_objectives(way: str, lab: Lab, client: Visitor) -> None:
-    lab.recommend()
+def test_people_tell_nothing_but_the_objectives(way: str, trial: int, lab: Lab, client: Visitor) -> None:
     extra = told(values={"yield": 61.5, "impurity": 2, "colour": 5})
-    assert WAYS[way](extra, lab, client) is False
-    assert by_driver(extra, lab, client) is True
+    assert WAYS[way](extra, trial, lab, client) is False
+    assert by_driver(extra, trial, lab, client) is True
 
 
-def test_decimals_are_numbers_in_python(lab: Lab, client: Visitor) -> None:
-    lab.recommend()
-    assert in_python(told(Decimal("61.5")), lab, client) and by_driver(told(Decimal("61.5")), lab, client)
+def test_decimals_are_numbers_in_python(trial: int, lab: Lab, client: Visitor) -> None:
+    assert in_python(told(Decimal("61.5")), trial, lab, client) and by_driver(told(Decimal("61.5")), trial, lab, client)

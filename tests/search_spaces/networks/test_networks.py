@@ -56,7 +56,16 @@ GENOME = {
         },
         {"kind": "dense", "width": 32, "activation": "gelu", "dropout": 0.0},
     ],
-    "training": {"optimiser": "adam", "learning_rate": 1e-3, "weight_decay": 1e-5, "batch": 16},
+    "training": {
+        "optimiser": "adam",
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-5,
+        "batch": 16,
+        "warm_up": 0.1,
+        "final_rate": 0.01,
+        "gradient_norm": 5.0,
+        "averaging": 0.0,
+    },
 }
 seeds = st.integers(0, 2**32 - 1)
 
@@ -298,7 +307,16 @@ def test_children_mix_the_layers_and_settings_of_both():
     other = GENOME | {
         "padding": "zeros",
         "layers": [GENOME["layers"][0] | {"width": 48, "normalisation": "group"}, GENOME["layers"][3] | {"width": 8}],
-        "training": {"optimiser": "sgd", "learning_rate": 5e-3, "weight_decay": 1e-3, "batch": 64},
+        "training": {
+            "optimiser": "sgd",
+            "learning_rate": 5e-3,
+            "weight_decay": 1e-3,
+            "batch": 64,
+            "warm_up": 0.02,
+            "final_rate": 0.0,
+            "gradient_norm": 1.0,
+            "averaging": 0.98,
+        },
     }
     children = [space.cross(GENOME, other, rng) for _ in range(200)]
     assert any([layer["width"] for layer in c["layers"] if layer["kind"] != "pool"] == [16, 8] for c in children)

@@ -13,7 +13,16 @@ from matloop.search_spaces.networks.dense import DenseNetworks
 from matloop.search_spaces.networks.module import build
 from matloop.search_spaces.networks.source import to_source
 
-TRAINING = {"optimiser": "adam", "batch": 32, "learning_rate": 1e-4, "weight_decay": 1e-6}
+TRAINING = {
+    "optimiser": "adam",
+    "batch": 32,
+    "learning_rate": 1e-4,
+    "weight_decay": 1e-6,
+    "warm_up": 0.1,
+    "final_rate": 0.01,
+    "gradient_norm": 5.0,
+    "averaging": 0.0,
+}
 
 
 def elemnet():

@@ -35,7 +35,16 @@ GENOME = {
         {**BASE, "width": 16, "downsampling": "max", "upsampling": "bilinear", "skip": "concatenate"},
         {**BASE, "width": 24, "downsampling": "stride", "upsampling": "nearest", "skip": "add"},
     ],
-    "training": {"optimiser": "adam", "learning_rate": 1e-3, "weight_decay": 1e-5, "batch": 16},
+    "training": {
+        "optimiser": "adam",
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-5,
+        "batch": 16,
+        "warm_up": 0.1,
+        "final_rate": 0.01,
+        "gradient_norm": 5.0,
+        "averaging": 0.0,
+    },
 }
 seeds = st.integers(0, 2**32 - 1)
 

@@ -68,6 +68,7 @@ WIDE = {
 SINGLE = {
     "dense": {
         "width": [16],
+        "blocks": [1],
         "normalisation": ["none"],
         "activation": ["silu"],
         "dropout": [0.1],
@@ -112,6 +113,7 @@ SINGLE = {
     },
 }
 FIXED_TRAINING = {"optimiser": ["sgd"], "batch": [32], "learning_rate": [0.01], "weight_decay": [1e-4, 1e-4]}
+FIXED_TRAINING |= {"warm_up": [0.1], "final_rate": [0.0], "gradient_norm": [1.0], "averaging": [0.0]}
 ROOT = Path(__file__).parents[3]
 FAST = settings(
     max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -61,20 +61,20 @@ def test_seconds_keep_what_set_up_validation_and_predictions_take():
 def test_half_of_the_seconds_are_for_training_whatever_else_takes():
     clock = Clock()
     progress = Seconds(10.0, used=0.0, until=1.0, validations=20, afterwards=2.0, clock=clock, began=0.0)
-    clock.now += 4.9
-    assert not progress.ended
-    clock.now += 0.1
-    assert progress.ended
+    for later, ended in ((4.9, False), (0.1, True)):
+        clock.now += later
+        assert progress.advance()  # also at the end
+        assert progress.ended == ended
 
 
 def test_a_stage_in_seconds_takes_its_share():
     clock = Clock()
     progress = Seconds(60.0, used=0.25, until=0.5, validations=20, afterwards=0.0, clock=clock)
-    assert progress.share == 0.25
-    clock.now += 7.5
-    assert progress.share == 0.375
-    clock.now += 7.5
-    assert progress.share == 0.5 and progress.ended
+    assert progress.share == progress.upcoming() == 0.25
+    for share in (0.375, 0.5):
+        clock.now += 7.5
+        progress.advance()
+        assert progress.share == share and progress.ended == (share == 0.5)
     over = Seconds(60.0, used=0.5, until=0.4, validations=20, afterwards=0.0, clock=clock)
     assert over.ended and over.share == 0.5
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.randomness import torch_seed
-from matloop.surrogates.networks.augmentation import _with_places
+from matloop.surrogates.networks.augmentation import transform
 from matloop.surrogates.networks.budget import Budget
 from matloop.surrogates.networks.fitting import fit, mean_loss, predict
 from matloop.surrogates.networks.precision import half_type
@@ -233,7 +233,7 @@ def test_labels_of_places_move_with_the_inputs():
     with torch_seed(1):
         net = nn.Conv2d(1, 2, 1)
     options = {"loss": "cross_entropy", "budget": Budget(epochs=30), "learning_rate": 0.3, "batch": 8}
-    fit(net, x, y, transform=_with_places(lambda batch: batch.roll(2, 3).flip(2)), **options)
+    fit(net, x, y, transform=transform(["shift", "turn", "flip"]), **options)
     assert torch.equal(predict(net, x).argmax(dim=1), y)
 
 

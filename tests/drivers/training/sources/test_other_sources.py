@@ -55,8 +55,8 @@ def test_structures_as_graphs(oxides):
     assert np.allclose(data.x[1:2].nodes, expected.nodes) and data.x[1:2].edges.shape[1] == expected.edges.shape[1]
     assert [problem.partition(":")[0] for problem in data.problems] == ["s3.cif"]
     new = again(options).inputs([found[2], perovskite("Pb", "Ti", "O")])
-    assert np.allclose(new.x.nodes, data.x[2:3].nodes) and new.ids.tolist() == ["CaZrO3 (0)"]
-    assert "Pb" in new.problems[0]
+    assert np.allclose(new.x[:1].nodes, data.x[2:3].nodes) and new.ids.tolist() == ["CaZrO3 (0)", "TiPbO3 (1)"]
+    assert new.unknown == ("", "no training data with Pb") and not new.problems
 
 
 def test_elements_by_site(oxides):

@@ -161,8 +161,9 @@ def test_new_formulas(oxides):
     oxides.unlink()
     new = again.inputs(["TiO2", "MgO", "SnO2", "Q", "TiO2"])
     assert np.array_equal(new.x[:2], trained.x[[2, 4]])
-    assert new.ids.tolist() == ["TiO2 (row 0)", "MgO", "TiO2 (row 4)"]
-    assert "Sn" in new.problems[0] and "'Q'" in new.problems[1]
+    assert new.ids.tolist() == ["TiO2 (row 0)", "MgO", "SnO2", "TiO2 (row 4)"]
+    assert new.unknown == ("", "", "no training data with Sn", "")
+    assert len(new.problems) == 1 and "Q" in new.problems[0]
 
 
 def test_rows_that_share_any_of_several_columns_are_one_group(tmp_path):

@@ -171,7 +171,10 @@ def test_several_objectives_trade_off() -> None:
     def truth(point: Point) -> dict[str, float]:
         return {"cost": (point["x"] - 0.2) ** 2 + point["y"], "yield": 100 * (point["x"] - (point["x"] - 0.7) ** 2)}
 
-    strategy = Bayesian(space=space, objectives=objectives, surrogate=GP(space=space), initial=6, candidates=60)
+    surrogate = GP(space=space)
+    strategy = Bayesian(
+        space=space, objectives=objectives, surrogate=surrogate, initial=6, candidates=60, explain=False
+    )
     for number in range(14):
         proposal = strategy.ask(1, (), derive(number))[0]
         strategy.tell(answered(as_trial(number, proposal), truth(proposal.point)))

@@ -17,6 +17,7 @@ from matloop.orchestrator.strategies.modelled.outcomes import Outcomes
 from matloop.orchestrator.trial import Objective, Point, Trial
 from matloop.search_spaces.box import Box
 from matloop.search_spaces.pool import Pool
+from matloop.surrogates.gaussian_process.gp import GP
 
 UP = Objective("y", "maximise")
 LINE: dict[str, Any] = {
@@ -86,7 +87,8 @@ def recommended(seed: int, added: Callable[[int], float], **options: Any) -> flo
     What is good was tried first, when all results were lower by the drift; what is poor came last.
     """
     space = Box(parameters=LINE)
-    asked = Bayesian(space=space, objectives=(UP,), initial=5, explain=False, seed=seed, **options)
+    family = GP(space=space)
+    asked = Bayesian(space=space, objectives=(UP,), surrogate=family, initial=5, explain=False, seed=seed, **options)
     rng = derive("misled", seed)
     points = sorted((space.sample(rng) for _ in range(24)), key=lambda p: -true(p) + 4 * float(rng.normal()))
     for i, point in enumerate(points):

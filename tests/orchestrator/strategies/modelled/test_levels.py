@@ -51,7 +51,7 @@ def told(number: int, point: Point, value: float) -> Trial:
     )
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_ligands_are_not_passed_over_and_the_best_reaction_is_found(seed: int) -> None:
     pool, values = reactions(seed)
     order = campaign(pool, values, seed, 40)

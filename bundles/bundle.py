@@ -1,0 +1,294 @@
+"""A trained network to use: predictions of new inputs in their own units, how sure they are, and what they rest on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from matloop.bundles.classes import Classes
+from matloop.bundles.domain import Domain, vectors
+from matloop.bundles.explanation import Explanation, explain
+from matloop.bundles.intervals import Intervals
+from matloop.bundles.meaning import Meaning
+from matloop.bundles.networks import Inputs, Member, Networks, chunks
+from matloop.bundles.unit import InUnits
+from matloop.bundles.whole import wholes
+from matloop.drivers.training.sources.registry import source_from
+from matloop.drivers.training.sources.source import New, Source
+from matloop.orchestrator.bundle import BundleError, unseal
+from matloop.search_spaces.networks import weights
+from matloop.search_spaces.networks.files import unscaled
+from matloop.search_spaces.networks.graph.graphs import Graphs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DOMAIN = "domain.safetensors"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Predictions of n inputs.
+
+    Attributes:
+        values: (n, m) float64 in the target's unit; for classes (n, classes) probabilities.
+        lower, upper, std: (n, m) float64; None for classes.
+        sets: (n, classes) bool, which classes together hold the true one; None for numbers.
+        distance: (n,) float64, of the input from what was trained on; beyond 1 it is out of the domain.
+        why: for each input what it has that was never varied in training, or nothing.
+    """
+
+    values: npt.NDArray[np.float64]
+    lower: npt.NDArray[np.float64] | None
+    upper: npt.NDArray[np.float64] | None
+    std: npt.NDArray[np.float64] | None
+    sets: npt.NDArray[np.bool_] | None
+    distance: npt.NDArray[np.float64]
+    why: tuple[str, ...]
+
+    @property
+    def outside(self) -> npt.NDArray[np.bool_]:
+        """(n,): out of the domain."""
+        return np.array([far > 1 or bool(text) for far, text in zip(self.distance, self.why, strict=True)], dtype=bool)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """The class of each place of an array.
+
+    Attributes:
+        id: of the array.
+        raw: (channels, *places), the array itself.
+        classes: (*places) uint8, numbers of classes.
+        confidence: (*places) float32, probability of that class.
+        distance: of the array from what was trained on: the median of its tiles'.
+    """
+
+    id: str
+    raw: npt.NDArray[Any]
+    classes: npt.NDArray[np.uint8]
+    confidence: npt.NDArray[np.float32]
+    distance: float
+
+    def shares(self, count: int) -> npt.NDArray[np.float64]:
+        """(count,) share of the places that each class has."""
+        return np.bincount(self.classes.ravel(), minlength=count) / max(self.classes.size, 1)
+
+
+class Bundle:
+    """One or several trained networks, with the source that reads their inputs; made by `load_bundle`.
+
+    Attributes:
+        card: what was written with it: data, split, scores, coverage, versions.
+        networks, meaning, source, domain: its parts.
+    """
+
+    def __init__(
+        self,
+        card: Mapping[str, Any],
+        networks: Networks,
+        domain: Domain,
+    ) -> None:
+        self.card, self.networks, self.domain = card, networks, domain
+        self.meaning = Meaning.from_described(card["meaning"])
+        self.source: Source = source_from(card["source"])
+        if self.meaning.places:
+            self.source = _overlapping(self.source, self.networks.members[0].genome["input"][1:])
+        calibration = card["calibration"]
+        self._intervals = [Intervals.from_described(one) for one in calibration.get("intervals", ())]
+        self._classes = Classes.from_described(calibration["classes"]) if "classes" in calibration else None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in the order of the outputs; empty for numbers."""
+        return self.meaning.names if self.meaning.classes else ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets in the order of the outputs; empty for classes."""
+        return () if self.meaning.classes else self.meaning.names
+
+    @property
+    def module(self) -> nn.Module:
+        """A torch module in evaluation mode, from raw inputs to the target's unit, or to logits of classes.
+
+        It takes (n, *input) tensors of any numbers, graphs, or the tuple of a graph's tensors, and can be moved to a
+        GPU, trained further, or composed with others.
+        """
+        return InUnits(self.networks.members)
+
+    def predict(self, new: Any) -> pd.DataFrame:
+        """Predict new inputs.
+
+        Args:
+            new: what the source of the training data reads: a list of formulas, a DataFrame, structures, arrays
+                (n, *input), a path or a list of paths.
+
+        Returns:
+            A row for each input that could be read: `id`; for numbers each target with `_lower` and `_upper`, between
+            which 90 % of measurements are to lie, and `_std`; for classes `class`, `p_NAME` of each and the `set` that
+            holds the true one with 90 %; for places `area_NAME` of each class. Then `out_of_domain`, `distance` (1 is
+            the limit) and `why`. What could not be read is in `.attrs["problems"]`.
+
+        Raises:
+            ValueError: nothing of it can be read.
+        """
+        from matloop.bundles.table import of_answers, of_masks
+
+        found = self.inputs(new)
+        if self.meaning.places:
+            frame = of_masks(self.masks(found), self.classes)
+        else:
+            frame = of_answers(found.ids, self.answers(found.x, found.unknown), self.meaning)
+        frame.attrs["problems"] = list(found.problems)
+        return frame
+
+    def inputs(self, new: Any) -> New:
+        """What the source makes of something new.
+
+        Raises:
+            ValueError: nothing of it can be read.
+        """
+        found = new if isinstance(new, New) else self.source.inputs(new)
+        if not isinstance(found.x, Graphs):
+            self._check(found.x)
+        return found
+
+    def answers(self, x: Inputs, why: tuple[str, ...] = ()) -> Answers:
+        """Predictions of inputs as the source gives them; not for tasks with an answer for each place.
+
+        Args:
+            x: (n, *input) raw values, or graphs.
+            why: what else speaks against each input, as `New.unknown` has it; empty for nothing.
+        """
+        outputs = self.networks.answers(x)
+        distance, strange = self.distance(x)
+        reasons = tuple("; ".join(filter(None, pair)) for pair in zip(why or [""] * len(strange), strange, strict=True))
+        if self._classes is not None:
+            shares = self._classes.probabilities(outputs).numpy()
+            return Answers(shares, None, None, None, self._classes.sets(shares), distance, reasons)
+        values = self.meaning.values(outputs).mean(axis=0)
+        spreads = None
+        if any(one.spreads for one in self._intervals):
+            spreads = self.meaning.spreads(outputs, self.networks.functions(x))
+        columns = [(values[:, j], None if spreads is None else spreads[:, j]) for j in range(values.shape[1])]
+        pairs = list(zip(self._intervals, columns, strict=True))
+        bounds = [one.bounds(*column) for one, column in pairs]
+        lower, upper = (np.stack([b[side] for b in bounds], axis=1) for side in (0, 1))
+        std = np.stack([one.std(*column) for one, column in pairs], axis=1)
+        return Answers(values, lower, upper, std, None, distance, reasons)
+
+    def masks(self, new: Any) -> Iterator[Mask]:
+        """The class of each place of new arrays, of whole micrographs where the source cuts them into tiles.
+
+        Raises:
+            ValueError: nothing of it can be read.
+        """
+        assert self._classes is not None
+        found = self.inputs(new)
+        distance, _ = self.distance(found.x)
+        shares = (row for part in chunks(found.x) for row in self._shares(part))
+        if found.extent is None:
+            for name, raw, far, values in zip(found.ids, _array(found), distance, shares, strict=True):
+                yield _mask(str(name), raw, values.numpy(), float(far))
+            return
+        raws = wholes(found.extent, (torch.from_numpy(np.array(row, dtype=np.float32)) for row in _array(found)))
+        for whole, raw in zip(wholes(found.extent, shares), raws, strict=True):
+            yield _mask(whole.name, raw.values, whole.values, float(np.median(distance[whole.tiles])))
+
+    def features(self, new: Any) -> npt.NDArray[np.float32]:
+        """(n, p) float32: what the last layer sees of new inputs, averaged over places; of several networks in a row.
+
+        Raises:
+            ValueError: nothing of it can be read.
+        """
+        found: npt.NDArray[np.float32] = self.networks.features(self.inputs(new).x).numpy()
+        return found
+
+    def explain(self, new: Any, output: int | str | None = None, *, steps: int = 64) -> Explanation:
+        """What of each input made its prediction what it is, by integrated gradients from the mean input.
+
+        Args:
+            new: as `predict` takes it.
+            output: number or name of the target or class; None for the first target, or the predicted class.
+            steps: between the mean input and the input.
+
+        Raises:
+            ValueError: nothing of it can be read, or there is no such output.
+        """
+        found = self.inputs(new)
+        return explain(self, found, output, steps)
+
+    def distance(self, x: Inputs) -> tuple[npt.NDArray[np.float64], list[str]]:
+        """(n,) distances from what was trained on, 1 being the limit, and what of each input never varied there."""
+        inputs = torch.cat([vectors(part) for part in chunks(x)])
+        return self.domain.distance(inputs, self.networks.features(x)), self.domain.reasons(inputs, self.columns)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the features of an input, where it is a row of them and they are known."""
+        return tuple(self.card.get("columns", ()))
+
+    def _check(self, x: npt.NDArray[Any]) -> None:
+        """Raise ValueError unless arrays are what the networks take; places may be more or fewer where each has one."""
+        shape = self.networks.members[0].genome["input"]
+        free = self.meaning.places and x.ndim == len(shape) + 1 and list(x.shape[1:2]) == list(shape[:1])
+        if x.dtype.kind not in "biuf" or not (free or list(x.shape[1:]) == list(shape)):
+            expected = ", ".join(map(str, ("n", *shape)))
+            raise ValueError(f"expected numbers ({expected}), got {x.dtype} {x.shape}")
+
+    def _shares(self, part: Inputs) -> torch.Tensor:
+        assert self._classes is not None
+        return self._classes.probabilities(self.networks.answers(part)).float()
+
+
+def load_bundle(path: Path | str) -> Bundle:
+    """A bundle that `matloop export runs/NAME --bundle FOLDER` has made; neither campaign nor data are needed.
+
+    ::
+
+        bundle = matloop.load_bundle("best")
+        bundle.predict(["Fe2O3", "NaCl"])
+
+    Args:
+        path: the folder.
+
+    Raises:
+        BundleError: it is none, of a later format, incomplete or changed.
+    """
+    folder = Path(path).expanduser()
+    card = unseal(folder)
+    try:
+        members = []
+        for one in card["members"]:
+            state, notes = weights.unpack((folder / one["weights"]).read_bytes())
+            members.append(Member.of(unscaled(state, notes), notes, one["trial"]))
+        return Bundle(card, Networks(members), Domain.from_tensors(load_file(folder / DOMAIN)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"the bundle {folder} cannot be read: {error}; export it again") from error
+
+
+def _overlapping(source: Source, shape: Sequence[int]) -> Source:
+    """The source with tiles of a network's own size that overlap by half, where it can cut larger arrays into tiles."""
+    if not (dataclasses.is_dataclass(source) and hasattr(source, "tile") and hasattr(source, "overlap")):
+        return source
+    changed: Any = dataclasses.replace(source, tile=list(shape), overlap=min(shape) // 2)
+    return changed
+
+
+def _array(found: New) -> npt.NDArray[Any]:
+    assert not isinstance(found.x, Graphs)
+    return found.x
+
+
+def _mask(name: str, raw: npt.NDArray[Any], shares: npt.NDArray[np.float32], distance: float) -> Mask:
+    return Mask(name, raw, shares.argmax(axis=0).astype(np.uint8), shares.max(axis=0), distance)

@@ -1,0 +1,136 @@
+"""`matloop predict BUNDLE NEW`: what a trained network says of new inputs."""
+
+from __future__ import annotations
+
+import csv as tables
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from matloop.orchestrator.errors import MatloopError
+from matloop.orchestrator.report import text
+from matloop.orchestrator.spreadsheets import written
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from matloop.bundles.bundle import Bundle
+    from matloop.drivers.training.sources.source import New
+
+SHOWN = 50
+"""Rows on the screen; a file has all of them."""
+
+
+def use(folder: Path, items: Sequence[str], *, output: Path | None, masks: Path | None, console: Console) -> bool:
+    """Predict, show, and write to files if some are named.
+
+    Args:
+        folder: of the bundle.
+        items: files, folders, or texts such as formulas.
+        output: CSV to write; never overwritten.
+        masks: folder for masks and overlays of a segmentation; made if need be, never one with files.
+        console: where rows and problems are printed.
+
+    Returns:
+        Whether everything could be read.
+
+    Raises:
+        MatloopError: the bundle cannot be used, a file cannot be written, or nothing could be read.
+    """
+    from matloop.bundles.bundle import load_bundle
+    from matloop.bundles.given import Given
+
+    if output is not None and output.exists():
+        raise MatloopError(f"{output} is already there and is not overwritten; choose another name")
+    bundle = load_bundle(folder)
+    if masks is not None and not bundle.meaning.places:
+        raise MatloopError(f"expected --masks with a segmentation, got {bundle.meaning.task}; leave it out")
+    if masks is not None and masks.exists() and (not masks.is_dir() or any(masks.iterdir())):
+        raise MatloopError(f"{masks} is already there and is not overwritten; choose another name")
+    given = Given(bundle.inputs)
+    frames = [frame for frame in _predicted(bundle, given.read(items), masks) if len(frame)]
+    for problem in given.problems:
+        console.print(Text(problem if "left out" in problem else f"{problem}; left out"), soft_wrap=True)
+    if not frames:
+        raise MatloopError(
+            "nothing could be read; expected what the network was trained on, see README.md of the bundle"
+        )
+    import pandas as pd
+
+    found = pd.concat(frames, ignore_index=True)
+    if output is None or len(found) <= SHOWN:
+        console.print(page(found[:SHOWN]))
+    if len(found) > SHOWN and output is None:
+        console.print(f"… and {len(found) - SHOWN:,} more; write all of them with --output FILE")
+    if output is not None:
+        write(found, output)
+        console.print(f"{text.plural(len(found), 'prediction')} → {output}", highlight=False, soft_wrap=True)
+    if masks is not None:
+        console.print(f"{text.plural(len(found), 'mask')} → {masks}", highlight=False, soft_wrap=True)
+    if outside := int(found["out_of_domain"].sum()):
+        console.print(
+            f"{outside} of {len(found)} are unlike what it was trained on; do not rely on them", highlight=False
+        )
+    return not given.problems
+
+
+def write(found: pd.DataFrame, path: Path) -> None:
+    """Write predictions as CSV in UTF-8; texts that a spreadsheet would run have an apostrophe.
+
+    Raises:
+        MatloopError: the file is there already, or cannot be written.
+    """
+    out = io.StringIO()
+    writer = tables.writer(out)
+    writer.writerow(map(written, found.columns))
+    writer.writerows([written(_plain(value)) for value in row] for row in found.itertuples(index=False))
+    try:
+        with path.open("x", encoding="utf-8", newline="") as file:
+            file.write(out.getvalue())
+    except FileExistsError:
+        raise MatloopError(f"{path} is already there and is not overwritten; choose another name") from None
+    except OSError as error:
+        raise MatloopError(f"cannot write {path}: {error.strerror}; choose another folder") from error
+
+
+def page(found: pd.DataFrame) -> Table:
+    """Predictions as a table for people."""
+    shown = [name for name in found.columns if not name.endswith("_std") and name != "out_of_domain"]
+    if not found["why" if "why" in found else "id"].astype(bool).any():
+        shown = [name for name in shown if name != "why"]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in shown:
+        table.add_column(Text(name), justify="right" if found[name].dtype.kind in "fiu" else "left")
+    for _, row in found.iterrows():
+        style = "yellow" if row["out_of_domain"] else ""
+        table.add_row(*(Text(_shown(row[name])) for name in shown), style=style)
+    return table
+
+
+def _predicted(bundle: Bundle, inputs: Iterator[New], masks: Path | None) -> Iterator[pd.DataFrame]:
+    for found in inputs:
+        if masks is None:
+            yield bundle.predict(found)
+            continue
+        from matloop.bundles.pictures import write as draw
+        from matloop.bundles.table import of_rows, row_of
+
+        rows = []
+        for mask in bundle.masks(found):
+            files = draw(mask, masks)
+            rows.append(row_of(mask, bundle.classes) | {"mask": str(files[0])})
+        yield of_rows(rows, bundle.classes)
+
+
+def _plain(value: Any) -> Any:
+    """A cell as Python has it."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def _shown(value: Any) -> str:
+    return text.number(value) if isinstance(value, float) else str(value)
