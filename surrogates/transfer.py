@@ -69,12 +69,26 @@ class Task:
     y: torch.Tensor
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """What a model that is there already expects, in the place of an earlier campaign's results.
+
+    Attributes:
+        models: of one output each, in the units of the present ones; None where nothing is expected of an output.
+        centres, spreads: of what each was made from; spreads > 0.
+    """
+
+    models: Sequence[Model | None]
+    centres: Sequence[float]
+    spreads: Sequence[float]
+
+
 class Transferred:
     """A surrogate that learns from earlier campaigns first."""
 
     accepts_noise = True
 
-    def __init__(self, surrogate: Surrogate, tasks: Sequence[Task]) -> None:
+    def __init__(self, surrogate: Surrogate, tasks: Sequence[Task | Foreseen]) -> None:
         """Set it up.
 
         Args:
@@ -89,7 +103,7 @@ class Transferred:
     def output(self, j: int) -> Transferred:
         """The same for output j alone; see `ByOutput`."""
         if j not in self._apart:
-            self._apart[j] = Transferred(self._surrogate, [Task(task.x, task.y[:, j : j + 1]) for task in self._tasks])
+            self._apart[j] = Transferred(self._surrogate, [_of_output(task, j) for task in self._tasks])
         return self._apart[j]
 
     def fit(
@@ -120,8 +134,11 @@ class Transferred:
             return _Output(plain, None, 0.0)
         return _Output(plain, self._corrected(sources, data, seed), self._weight(j, sources, data))
 
-    def _source(self, task: Task, j: int) -> _Source | None:
+    def _source(self, task: Task | Foreseen, j: int) -> _Source | None:
         """Model of an earlier campaign's output; None if it has none of it."""
+        if isinstance(task, Foreseen):
+            model = task.models[j]
+            return None if model is None else _Source(model, task.centres[j], task.spreads[j])
         rows = torch.isfinite(task.y[:, j])
         if not rows.any():
             return None
@@ -165,6 +182,12 @@ class Transferred:
             ):
                 found[out] = _log_density(model, held)
         return weigh(plain, corrected, PRIOR)
+
+
+def _of_output(task: Task | Foreseen, j: int) -> Task | Foreseen:
+    if isinstance(task, Task):
+        return Task(task.x, task.y[:, j : j + 1])
+    return Foreseen([task.models[j]], [task.centres[j]], [task.spreads[j]])
 
 
 def regression(x: Array, y: Array, centre: float, spread: float) -> Array:

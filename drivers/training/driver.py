@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from matloop.drivers.training.checks import misfits, notes
+from matloop.drivers.training.checks import misfits, notable, notes
 from matloop.drivers.training.classes import numbered_classes
 from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.fills import fills
@@ -23,7 +23,7 @@ from matloop.drivers.training.jackknife import standard_errors
 from matloop.drivers.training.latency import latency_ms
 from matloop.drivers.training.material import Material
 from matloop.drivers.training.predictions import Predictions
-from matloop.drivers.training.recipe import Recipe, told
+from matloop.drivers.training.recipe import Recipe, check_augmentation, told
 from matloop.drivers.training.recipe import budget as training_budget
 from matloop.drivers.training.scales import scales
 from matloop.drivers.training.sources.joined import WithTest
@@ -32,9 +32,12 @@ from matloop.drivers.training.sources.registry import KINDS as SOURCES
 from matloop.drivers.training.sources.registry import source
 from matloop.drivers.training.sources.source import Source
 from matloop.drivers.training.splits import KINDS as SPLITS
-from matloop.drivers.training.splits import USUAL, Split, Splitting, splitting
+from matloop.drivers.training.splits import USUAL, Split, Splitting, described, splitting
 from matloop.drivers.training.start import CHECKPOINT, owner, start
-from matloop.drivers.training.tasks import METRICS, Kind, Rows, Task, task
+from matloop.drivers.training.tasks.registry import KINDS as TASKS
+from matloop.drivers.training.tasks.registry import aim, targeted
+from matloop.drivers.training.tasks.task import Aim, Rows, Task
+from matloop.orchestrator.bundle import is_bundle
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, Refused, inside
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Space
@@ -92,6 +95,9 @@ class Training:
         compiled: whether `torch.compile` is used on a GPU; worth its time in long trainings.
         threads: CPU threads for one training; small networks gain nothing from more.
         latency_batch: inputs in the forward pass that is timed.
+        start_from: folder of a bundle, see `matloop export --bundle`, whose network's weights every network begins with
+            as far as it has a place for them; those of a parent or a checkpoint go before. `inherited` in a trial's
+            info is the share of its weights that it took over.
         unit: of the target, for reports.
         objectives: those of the study.
 
@@ -101,13 +107,13 @@ class Training:
 
     repeatable = True
     accepts_inputs = True
-    components: ClassVar = {"data": SOURCES, "split": SPLITS}
+    components: ClassVar = {"data": SOURCES, "split": SPLITS, "task": TASKS}
 
     def __init__(
         self,
         *,
         data: Path | dict[str, Any] | Source,
-        task: Kind = "regression",
+        task: str | dict[str, Any] | Aim = "regression",
         target: int | str | None = None,
         budget: dict[str, float] | None = None,
         epochs: int | None = None,
@@ -120,27 +126,32 @@ class Training:
         compiled: bool = False,
         threads: int = 1,
         latency_batch: int = 1,
+        start_from: Path | None = None,
         unit: str = "",
         objectives: tuple[Objective, ...] = (),
     ) -> None:
         at_least(1, threads=threads, latency_batch=latency_batch)
-        if task not in METRICS:
-            raise ConfigError(f"expected task: one of {list(METRICS)}, got {task!r}", at="task")
-        if target is not None and task != "regression":
-            raise ConfigError(
-                f"expected target: only with task: regression, got {target!r} with {task}; remove it", at="target"
-            )
+        with inside("task"):
+            self.aim = aim(task)
+        if target is not None:
+            self.aim = targeted(self.aim, target)
         with inside("data"):
             self.data = source(data)
         with inside("split"):
             self.split = splitting(split)
         if self.split.test is not None:
             self.data = WithTest(first=self.data, test=self.split.test)
-        self.task, self.target, self.unit = task, target, unit
+        self.target, self.unit = getattr(self.aim, "target", None), unit
         steps = augmentation(augment)
+        check_augmentation(steps, self.aim)
         self.recipe = Recipe(training_budget(budget, epochs), patience, steps, precision, compiled, threads)
         self.split_seed = split_seed
-        self.device = device
+        if start_from is not None and not is_bundle(start_from):
+            raise ConfigError(
+                f"expected start_from: the folder of a bundle, got {start_from}; `matloop export --bundle` makes one",
+                at="start_from",
+            )
+        self.device, self.start_from = device, start_from
         self.latency_batch = latency_batch
         self.asked = tuple(o.name for o in objectives)
 
@@ -152,7 +163,7 @@ class Training:
             ConfigError: the data are missing or not as they should be.
         """
         data, parts, goal = self._bound()
-        return fills(data, parts.train, goal.outputs)
+        return fills(data, parts.train, goal.outputs, self.aim, self.recipe.augmented)
 
     def check(self, space: Space) -> list[str]:
         """See `matloop.orchestrator.protocols.Checking`: whether the data can be read, divided, and are of the space.
@@ -180,7 +191,12 @@ class Training:
         with located("split"):
             parts = self.split.split(data, classes, self.split_seed)
         with located("data"):
-            return data, parts, task(self.task, data, parts.train, self.target)
+            return data, parts, self.aim.bind(data, parts.train)
+
+    @property
+    def task(self) -> str:
+        """Kind of the task."""
+        return self.aim.kind
 
     def divided(self) -> tuple[Data, Split]:
         """The data, read once in each process, and which rows are for what.
@@ -206,12 +222,12 @@ class Training:
 
     def material(self) -> Material:
         """See `matloop.drivers.training.material.Providing`."""
-        data, parts = self.divided()
-        goal = task(self.task, data, parts.train, self.target)
+        data, parts, goal = self.bound()
         names = data.names
         if self.target is not None:
             names = (self.target if isinstance(self.target, str) else names[self.target],) if names else ()
-        return Material(self.data, data, parts, goal, self.task, names, self.unit)
+        how = {"split": described(self.split), "split_seed": self.split_seed}
+        return Material(self.data, data, parts, goal, self.task, self.aim.places, names, self.unit, how)
 
     def __call__(self, trial: Trial, inputs: Mapping[str, bytes] | None = None) -> Measurement:
         """Train the genome `trial.point`, from the trial's seed or from where the inputs say.
@@ -227,13 +243,13 @@ class Training:
         _check_fit(trial, data, goal)
         scaling, device = scales(data.x, parts.train), self._device()
         with self.recipe.on_threads():
-            begun = start(trial, inputs or {})
+            begun = start(trial, inputs or {}, self.start_from, scaling.listed() | dict(goal.described()))
             network = begun.network
             result = self.recipe.train(
                 trial, network, begun.state, data, scaling, goal, parts, device=device, began=began
             )
             outputs = {
-                name: predict(network, scaling.rows(data.x, rows).to(device)).cpu()
+                name: goal.aligned(predict(network, scaling.rows(data.x, rows).to(device)).cpu(), rows)
                 for name, rows in _held_out(parts).items()
             }
             times = self._times(network, scaling.rows(data.x, parts.train[: self.latency_batch]))
@@ -262,7 +278,7 @@ class Training:
             ValueError: the data are not as they should be.
         """
         data, parts = self.divided()
-        return data, parts, task(self.task, data, parts.train, self.target)
+        return data, parts, self.aim.bind(data, parts.train)
 
     def measured(
         self, data: Data, parts: Split, goal: Task, outputs: Mapping[str, torch.Tensor], info: Mapping[str, Any]
@@ -285,7 +301,7 @@ class Training:
 
     def _yardsticks(self, goal: Task, outputs: torch.Tensor, data: Data, parts: Split) -> dict[str, Any]:
         """What a constant answer would score, how sure the test figures are, and how they are made up of classes."""
-        first, by_class = next(iter(METRICS[self.task])), goal.by_class(outputs, parts.test)
+        first, by_class = next(iter(self.aim.metrics)), goal.by_class(outputs, parts.test)
         groups = None if data.groups is None else data.groups[parts.test]
         errors = standard_errors(lambda k: goal.measure(outputs[k], parts.test[k]), groups, len(parts.test))
         return {
@@ -293,6 +309,7 @@ class Training:
             f"baseline_test_{first}": goal.baseline(parts.test),
             "test_standard_errors": {name: float(f"{value:.4g}") for name, value in errors.items()},
             "rows": dict(zip(PARTS, map(len, parts), strict=True)),
+            **({"problems": notable(data)} if data.problems else {}),
         } | ({"test_by_class": by_class} if by_class else {})
 
     def _times(self, network: nn.Module, x: Inputs) -> dict[str, float]:
@@ -303,9 +320,11 @@ class Training:
 
     def _measured(self) -> dict[str, Objective]:
         """Everything that can be an objective."""
-        unit = self.unit if self.task == "regression" else ""
-        metrics = METRICS[self.task].items()
-        found = {f"validation_{metric}": Objective(f"validation_{metric}", wish, unit) for metric, wish in metrics}
+        units = dict.fromkeys(self.aim.in_unit, self.unit)
+        found = {
+            f"validation_{metric}": Objective(f"validation_{metric}", wish, units.get(metric, ""))
+            for metric, wish in self.aim.metrics.items()
+        }
         costs = {"parameters": "", "multiply_adds": "", "latency_ms": "ms"}
         return found | {name: Objective(name, "minimise", unit) for name, unit in costs.items()}
 

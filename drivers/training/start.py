@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from matloop.drivers.training.references.trained import make
+from matloop.orchestrator.bundle import unseal
 from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.orchestrator.trial import Point, Trial
 from matloop.search_spaces.networks import weights
+from matloop.search_spaces.networks.files import unscaled
 from matloop.search_spaces.networks.inheritance import inherit
 from matloop.search_spaces.networks.module import Network, build
 from matloop.surrogates.networks.training_state import TrainingState
@@ -34,11 +37,23 @@ class Start:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def start(trial: Trial, inputs: Mapping[str, bytes]) -> Start:
+def start(
+    trial: Trial,
+    inputs: Mapping[str, bytes],
+    bundle: Path | None = None,
+    scales: Mapping[str, Any] | None = None,
+) -> Start:
     """Build the trial's network; fresh weights are drawn from the trial's seed.
+
+    Args:
+        trial: whose point is the genome.
+        inputs: artifacts of other trials.
+        bundle: folder of one whose weights are taken over where the inputs have none.
+        scales: of the training that begins; a function is the same only by the same scales.
 
     Raises:
         ValueError: an input that is not known, or not what its name says.
+        BundleError: the bundle cannot be read.
     """
     unknown = sorted(set(inputs) - {CHECKPOINT, PARENT_WEIGHTS})
     if unknown:
@@ -58,6 +73,12 @@ def start(trial: Trial, inputs: Mapping[str, bytes]) -> Start:
         assert isinstance(network, Network), "only genomes have parents"
         heritage = inherit(notes["genome"], parent, trial.point, network, seed=seed)
         return Start(network, notes={"inherited": heritage.share, "inherited_exactly": heritage.exact})
+    if bundle is not None:
+        parent, notes = weights.unpack((bundle / unseal(bundle)["members"][0]["weights"]).read_bytes())
+        seed = derive_seed(trial.seed, "inheritance")
+        heritage = inherit(notes["genome"], unscaled(parent, notes), trial.point, network, seed=seed)
+        exact = heritage.exact and dict(notes.get("scales") or {}) == dict(scales or {})
+        return Start(network, notes={"inherited": heritage.share, "inherited_exactly": exact})
     return Start(network)
 
 

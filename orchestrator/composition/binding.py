@@ -36,6 +36,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "latent": "matloop.search_spaces.latent:Latent",
         "pool": "matloop.search_spaces.pool:Pool",
         "references": "matloop.drivers.training.references.space:References",
+        "field_network": "matloop.search_spaces.networks.segmentation.space:FieldNetworks",
         "segmentation_network": "matloop.search_spaces.networks.segmentation.space:SegmentationNetworks",
     },
     "driver": {
@@ -59,6 +60,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     },
     "surrogate": {
         "blend": "matloop.surrogates.blend:Blend",
+        "bundle": "matloop.bundles.surrogate:BundleSurrogate",
         "auto": "matloop.surrogates.auto:Auto",
         "conv_gp": "matloop.surrogates.networks.conv_gp:ConvGP",
         "ensemble": "matloop.surrogates.networks.ensemble:Ensemble",
@@ -102,15 +104,15 @@ def find(role: str, kind: str, place: Place, *, kinds: Mapping[str, str] | None 
         ConfigError: no such kind, or it cannot be imported.
         MissingExtra: it needs an optional package.
     """
-    table = dict(KINDS[role] if kinds is None else kinds)
-    table.update(
-        {point.name: point.value for point in entry_points(group=f"matloop.{role}") if point.name not in table}
-    )
-    target = table.get(kind, kind)
-    if ":" not in target:
-        raise (place / "kind").error(
-            f"unknown {role} {kind!r}; {suggest(kind, table)}, or an import path 'module:Class'"
-        )
+    ours = KINDS[role] if kinds is None else kinds
+    target = kind if ":" in kind else ours.get(kind, "")
+    if not target:  # only then is it worth a look at every installed package
+        table = {point.name: point.value for point in entry_points(group=f"matloop.{role}")} | dict(ours)
+        target = table.get(kind, "")
+        if not target:
+            raise (place / "kind").error(
+                f"unknown {role} {kind!r}; {suggest(kind, table)}, or an import path 'module:Class'"
+            )
     module_name, _, class_name = target.partition(":")
     folder = str(place.config.folder)
     if folder not in sys.path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,19 @@ def digest(file: Path) -> str:
 
 def record(config: Config) -> dict[str, Any]:
     """Campaign file, versions and machine; imports none of the packages."""
-    packages = {}
-    for name in RECORDED_PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = "not installed"
     return {
         "campaign_file": str(config.path.resolve()),
         "campaign_sha256": digest(config.path),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        "packages": packages,
+        "packages": {name: _version(name) for name in RECORDED_PACKAGES},
     }
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

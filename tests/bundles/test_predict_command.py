@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from matloop.bundles.bundle import load_bundle
-from matloop.orchestrator.cli import main as cli
 from matloop.orchestrator.ledger.ledger import read
 
 pytestmark = pytest.mark.filterwarnings("default")  # of packages that are imported here for the first time
@@ -28,20 +27,10 @@ studies:
 """
 
 
-@pytest.fixture
-def matloop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Runs the command in a folder of its own; gives exit code, output and errors."""
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["matloop", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        found = capsys.readouterr()
-        return int(caught.value.code or 0), found.out, found.err
-
-    return call
 
 
 def searched(matloop, *, task: str, data: str, space: str, more: str = "", trials: int = 2, epochs: int = 4) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from matloop.drivers.training.checks import notable
 from matloop.drivers.training.classes import numbered_classes
 from matloop.drivers.training.data import Data
 from matloop.drivers.training.sources.loading import load
@@ -71,7 +72,7 @@ def drafted(idea: Idea) -> Draft:
         task=task,
         space=_space(data, task),
         objective=_OBJECTIVES[task],
-        found=[*_described(data), *_targets(data, task), *_groups(data), *_problems(data)],
+        found=[*_described(data), *_targets(data, task), *_groups(data), *notable(data)],
         hints=[*idea.hints, *_hints(data, task)],
         comments=idea.comments,
     )
@@ -138,11 +139,6 @@ def _groups(data: Data) -> list[str]:
         return []
     count = len(np.unique(data.groups))
     return [f"{count} groups, whose rows are never on both sides of a split"] if count < len(data) else []
-
-
-def _problems(data: Data) -> list[str]:
-    found = list(data.problems)
-    return found[:SHOWN] + ([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])
 
 
 def _hints(data: Data, task: str) -> list[str]:

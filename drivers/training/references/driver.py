@@ -18,8 +18,8 @@ from matloop.drivers.training.references.registry import reference
 from matloop.drivers.training.references.space import References
 from matloop.drivers.training.references.trained import Trained
 from matloop.drivers.training.splits import Split
-from matloop.drivers.training.tasks import Rows
-from matloop.orchestrator.errors import ConfigError, Problem
+from matloop.drivers.training.tasks.task import Rows
+from matloop.orchestrator.errors import ConfigError, Problem, Refused
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.references import WINNER
 from matloop.orchestrator.trial import Measurement, Objective, Trial
@@ -60,20 +60,25 @@ class ReferenceTraining:
         """Of the search's objectives those that say how well it predicts."""
         return tuple(o for o in self.driver.objectives if o.name.startswith("validation_"))
 
-    def check(self, space: References) -> None:
-        """Refuse references that cannot learn from the data.
+    def check(self, space: References) -> list[str]:
+        """Refuse references that cannot learn from the data; there is nothing else to say of them beforehand.
 
         Raises:
             ConfigError: naming all of them.
         """
-        shape, problems = self._shape(), []
+        try:
+            shape = self._shape()
+        except Refused:  # said of the search
+            return []
+        problems: list[Problem] = []
         for name, made in space.references.items():
             try:
                 made.check(shape)
             except ConfigError as error:
-                problems += [Problem(f"{name}: {problem.text}") for problem in error.problems]
+                problems += [Problem(f"{name}: {problem.text}", ("space", "kinds")) for problem in error.problems]
         if problems:
             raise ConfigError(problems=problems)
+        return []
 
     def __call__(self, trial: Trial) -> Measurement:
         """Train what the point names, from the trial's seed."""

@@ -192,3 +192,16 @@ def test_many_rows_that_are_left_out_are_not_all_listed(tmp_path, write):
     _, _, notes = check(load(path))
     assert len(notes) == 7 and notes[-1] == "search: and 5 more"
     assert notes[1] == "search: t.csv, line 2: expected a number in 'y', got empty; left out"
+
+
+def test_what_was_left_out_is_among_the_details_of_each_trial(tmp_path):
+    from matloop.drivers.training.driver import Training
+    from matloop.orchestrator.trial import Trial
+    from matloop.search_spaces.networks.dense import DenseNetworks
+
+    (tmp_path / "t.csv").write_text("c,y\n" + "".join(f"{i},{'x' if i == 3 else i / 2}\n" for i in range(30)))
+    driver = Training(data={"kind": "table", "path": tmp_path / "t.csv", "target": "y"}, epochs=1, device="cpu")
+    point = DenseNetworks(input=[1]).sample(np.random.default_rng(0))
+    info = driver(Trial(id=0, study="s", number=0, point=point, seed=1)).info
+    assert info["problems"] == ["t.csv, line 5: expected a number in 'y', got 'x'; left out"]
+    assert info["rows"] == {"train": 17, "validation": 6, "test": 6}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from matloop.orchestrator.composition import build as build_module
-from matloop.orchestrator.composition.binding import KINDS
+from matloop.orchestrator.composition.binding import KINDS, Place, find
 from matloop.orchestrator.composition.build import Builder, plans, surrogate_for, validate
 from matloop.orchestrator.composition.config import Config, load
 from matloop.orchestrator.composition.environment import record
@@ -217,6 +217,21 @@ def test_all_that_is_wrong_with_its_line(folder: Path) -> None:
         ":8:116: studies.one.strategy.mode: expected 'a' or 'b', got 'c'",
         ":8:119: studies.one.strategy.objectives: is filled in by matloop; remove it",
     ]
+
+
+def test_kinds_of_an_installed_package(folder: Path) -> None:
+    installed = folder / "packages" / "theirs-1.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    offered = "[matloop.space]\nline = parts_for_build:Line\nbox = no_such_module:Box\n"
+    (installed / "entry_points.txt").write_text(offered)
+    sys.path.append(str(installed.parent))
+    (study,), _ = validate(campaign(folder, ONE.replace('"parts_for_build:Line"', "line")))
+    assert type(study.space).__name__ == "Line"
+    (line,) = refused(campaign(folder, ONE.replace('"parts_for_build:Line"', "lien")))
+    assert "unknown space 'lien'; did you mean 'line'?" in line
+    found = find("space", "box", Place(campaign(folder, ONE), ("studies", "one", "space")))
+    assert found.__module__ == "matloop.search_spaces.box"  # ours come first
 
 
 @pytest.mark.parametrize(
