@@ -91,6 +91,12 @@ def test_every_seed_of_all_comes_before_the_next_of_any():
     assert found[1]["settings"]["options"] == {"width": 8} and found[2]["network"] == {"genome": 1}
 
 
+def test_without_references_the_winner_is_trained_by_every_seed():
+    alone = space(seeds=3)
+    assert [(p["reference"], p["repeat"]) for p in alone.usual()] == [(WINNER, i) for i in range(3)]
+    alone.check(alone.sample(np.random.default_rng(0)))
+
+
 def test_draws_keep_what_the_campaign_sets():
     made = space({"kind": "residual", "width": 8}, "ridge")
     rng = np.random.default_rng(0)
@@ -105,7 +111,6 @@ def test_draws_keep_what_the_campaign_sets():
 @pytest.mark.parametrize(
     ("kinds", "message"),
     [
-        ((), "at least one reference"),
         (("forest",), "accepted: cnn, elemnet"),
         (("randomforest",), "did you mean 'random_forest'"),
         (("no_such_module_here:Net",), "cannot import 'no_such_module_here:Net'"),
