@@ -62,6 +62,23 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Field:
+    """Numbers at each place of an array.
+
+    Attributes:
+        id: of the array.
+        values, lower, upper: (m, *places) float32, in the target's unit.
+        distance: of the array from what was trained on: the median of its tiles'.
+    """
+
+    id: str
+    values: npt.NDArray[np.float32]
+    lower: npt.NDArray[np.float32]
+    upper: npt.NDArray[np.float32]
+    distance: float
+
+
+@dataclass(frozen=True)
 class Mask:
     """The class of each place of an array.
 
@@ -136,17 +153,20 @@ class Bundle:
         Returns:
             A row for each input that could be read: `id`; for numbers each target with `_lower` and `_upper`, between
             which 90 % of measurements are to lie, and `_std`; for classes `class`, `p_NAME` of each and the `set` that
-            holds the true one with 90 %; for places `area_NAME` of each class. Then `out_of_domain`, `distance` (1 is
+            holds the true one with 90 %; for places `area_NAME` of each class, or `_mean`, `_min` and `_max` of each
+            target. Then `out_of_domain`, `distance` (1 is
             the limit) and `why`. What could not be read is in `.attrs["problems"]`.
 
         Raises:
             ValueError: nothing of it can be read.
         """
-        from matloop.bundles.table import of_answers, of_masks
+        from matloop.bundles.table import of_answers, of_fields, of_masks
 
         found = self.inputs(new)
-        if self.meaning.places:
+        if self.meaning.places and self.classes:
             frame = of_masks(self.masks(found), self.classes)
+        elif self.meaning.places:
+            frame = of_fields(self.fields(found), self.targets)
         else:
             frame = of_answers(found.ids, self.answers(found.x, found.unknown), self.meaning)
         frame.attrs["problems"] = list(found.problems)
@@ -204,6 +224,36 @@ class Bundle:
         raws = wholes(found.extent, (torch.from_numpy(np.array(row, dtype=np.float32)) for row in _array(found)))
         for whole, raw in zip(wholes(found.extent, shares), raws, strict=True):
             yield _mask(whole.name, raw.values, whole.values, float(np.median(distance[whole.tiles])))
+
+    def fields(self, new: Any) -> Iterator[Field]:
+        """Numbers at each place of new arrays, with the interval that holds 90 % of the measurements at a place.
+
+        Raises:
+            ValueError: nothing of it can be read.
+        """
+        found = self.inputs(new)
+        distance, _ = self.distance(found.x)
+        rows = (row for part in chunks(found.x) for row in self._numbers(part))
+        if found.extent is None:
+            for name, far, values in zip(found.ids, distance, rows, strict=True):
+                yield _field(str(name), values.numpy(), float(far))
+            return
+        for whole in wholes(found.extent, rows):
+            yield _field(whole.name, whole.values, float(np.median(distance[whole.tiles])))
+
+    def _numbers(self, part: Inputs) -> torch.Tensor:
+        """(n, 3 m, *places): values, and the lower and upper ends of their intervals."""
+        answers = self.networks.answers(part)
+        values = self.meaning.values(answers).mean(axis=0)
+        spreads = None
+        if any(one.spreads for one in self._intervals):
+            spreads = self.meaning.spreads(answers, self.networks.functions(part))
+        ends = [
+            one.bounds(values[:, j], None if spreads is None else spreads[:, j])
+            for j, one in enumerate(self._intervals)
+        ]
+        lower, upper = (np.stack([pair[side] for pair in ends], axis=1) for side in (0, 1))
+        return torch.from_numpy(np.concatenate([values, lower, upper], axis=1)).float()
 
     def features(self, new: Any) -> npt.NDArray[np.float32]:
         """(n, p) float32: what the last layer sees of new inputs, averaged over places; of several networks in a row.
@@ -288,6 +338,11 @@ def _overlapping(source: Source, shape: Sequence[int]) -> Source:
 def _array(found: New) -> npt.NDArray[Any]:
     assert not isinstance(found.x, Graphs)
     return found.x
+
+
+def _field(name: str, numbers: npt.NDArray[np.float32], distance: float) -> Field:
+    values, lower, upper = np.split(numbers, 3)
+    return Field(name, values, lower, upper, distance)
 
 
 def _mask(name: str, raw: npt.NDArray[Any], shares: npt.NDArray[np.float32], distance: float) -> Mask:

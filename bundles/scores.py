@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from matloop.drivers.training.tasks import Task
+from matloop.drivers.training.tasks.task import Task
 from matloop.orchestrator.randomness import derive
 
 DRAWS = 200

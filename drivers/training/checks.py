@@ -9,7 +9,7 @@ import numpy as np
 
 from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.splits import Split
-from matloop.drivers.training.tasks import Task
+from matloop.drivers.training.tasks.task import Task
 from matloop.orchestrator.errors import Problem
 
 SHOWN = 5

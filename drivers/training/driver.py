@@ -19,7 +19,7 @@ from matloop.drivers.training.jackknife import standard_errors
 from matloop.drivers.training.latency import latency_ms
 from matloop.drivers.training.material import Material
 from matloop.drivers.training.predictions import Predictions
-from matloop.drivers.training.recipe import Recipe, told
+from matloop.drivers.training.recipe import Recipe, check_augmentation, told
 from matloop.drivers.training.recipe import budget as training_budget
 from matloop.drivers.training.scales import scales
 from matloop.drivers.training.sources.joined import WithTest
@@ -28,9 +28,11 @@ from matloop.drivers.training.sources.registry import KINDS as SOURCES
 from matloop.drivers.training.sources.registry import source
 from matloop.drivers.training.sources.source import Source
 from matloop.drivers.training.splits import KINDS as SPLITS
-from matloop.drivers.training.splits import USUAL, Split, Splitting, splitting
+from matloop.drivers.training.splits import USUAL, Split, Splitting, described, splitting
 from matloop.drivers.training.start import CHECKPOINT, owner, start
-from matloop.drivers.training.tasks import METRICS, Kind, Rows, Task, task
+from matloop.drivers.training.tasks.registry import KINDS as TASKS
+from matloop.drivers.training.tasks.registry import aim, targeted
+from matloop.drivers.training.tasks.task import Aim, Rows, Task
 from matloop.orchestrator.bundle import is_bundle
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, Refused, inside
 from matloop.orchestrator.options import at_least
@@ -99,13 +101,13 @@ class Training:
 
     repeatable = True
     accepts_inputs = True
-    components: ClassVar = {"data": SOURCES, "split": SPLITS}
+    components: ClassVar = {"data": SOURCES, "split": SPLITS, "task": TASKS}
 
     def __init__(
         self,
         *,
         data: Path | dict[str, Any] | Source,
-        task: Kind = "regression",
+        task: str | dict[str, Any] | Aim = "regression",
         target: int | str | None = None,
         budget: dict[str, float] | None = None,
         epochs: int | None = None,
@@ -123,20 +125,19 @@ class Training:
         objectives: tuple[Objective, ...] = (),
     ) -> None:
         at_least(1, threads=threads, latency_batch=latency_batch)
-        if task not in METRICS:
-            raise ConfigError(f"expected task: one of {list(METRICS)}, got {task!r}", at="task")
-        if target is not None and task != "regression":
-            raise ConfigError(
-                f"expected target: only with task: regression, got {target!r} with {task}; remove it", at="target"
-            )
+        with inside("task"):
+            self.aim = aim(task)
+        if target is not None:
+            self.aim = targeted(self.aim, target)
         with inside("data"):
             self.data = source(data)
         with inside("split"):
             self.split = splitting(split)
         if self.split.test is not None:
             self.data = WithTest(first=self.data, test=self.split.test)
-        self.task, self.target, self.unit = task, target, unit
+        self.target, self.unit = getattr(self.aim, "target", None), unit
         steps = augmentation(augment)
+        check_augmentation(steps, self.aim)
         self.recipe = Recipe(training_budget(budget, epochs), patience, steps, precision, compiled, threads)
         self.split_seed = split_seed
         if start_from is not None and not is_bundle(start_from):
@@ -161,7 +162,12 @@ class Training:
             self.divided()
         with located("data"):
             data, parts, goal = self.bound()
-            return fills(data, parts.train, goal.outputs)
+            return fills(data, parts.train, goal.outputs, self.aim, self.recipe.augmented)
+
+    @property
+    def task(self) -> str:
+        """Kind of the task."""
+        return self.aim.kind
 
     def divided(self) -> tuple[Data, Split]:
         """The data, read once in each process, and which rows are for what.
@@ -190,7 +196,8 @@ class Training:
         names = data.names
         if self.target is not None:
             names = (self.target if isinstance(self.target, str) else names[self.target],) if names else ()
-        return Material(self.data, data, parts, goal, self.task, names, self.unit)
+        how = {"split": described(self.split), "split_seed": self.split_seed}
+        return Material(self.data, data, parts, goal, self.task, self.aim.places, names, self.unit, how)
 
     def __call__(self, trial: Trial, inputs: Mapping[str, bytes] | None = None) -> Measurement:
         """Train the genome `trial.point`, from the trial's seed or from where the inputs say.
@@ -212,7 +219,7 @@ class Training:
                 trial, network, begun.state, data, scaling, goal, parts, device=device, began=began
             )
             outputs = {
-                name: predict(network, scaling.rows(data.x, rows).to(device)).cpu()
+                name: goal.aligned(predict(network, scaling.rows(data.x, rows).to(device)).cpu(), rows)
                 for name, rows in _held_out(parts).items()
             }
             times = self._times(network, scaling.rows(data.x, parts.train[: self.latency_batch]))
@@ -241,7 +248,7 @@ class Training:
             ValueError: the data are not as they should be.
         """
         data, parts = self.divided()
-        return data, parts, task(self.task, data, parts.train, self.target)
+        return data, parts, self.aim.bind(data, parts.train)
 
     def measured(
         self, data: Data, parts: Split, goal: Task, outputs: Mapping[str, torch.Tensor], info: Mapping[str, Any]
@@ -264,7 +271,7 @@ class Training:
 
     def _yardsticks(self, goal: Task, outputs: torch.Tensor, data: Data, parts: Split) -> dict[str, Any]:
         """What a constant answer would score, how sure the test figures are, and how they are made up of classes."""
-        first, by_class = next(iter(METRICS[self.task])), goal.by_class(outputs, parts.test)
+        first, by_class = next(iter(self.aim.metrics)), goal.by_class(outputs, parts.test)
         groups = None if data.groups is None else data.groups[parts.test]
         errors = standard_errors(lambda k: goal.measure(outputs[k], parts.test[k]), groups, len(parts.test))
         return {
@@ -282,9 +289,11 @@ class Training:
 
     def _measured(self) -> dict[str, Objective]:
         """Everything that can be an objective."""
-        unit = self.unit if self.task == "regression" else ""
-        metrics = METRICS[self.task].items()
-        found = {f"validation_{metric}": Objective(f"validation_{metric}", wish, unit) for metric, wish in metrics}
+        units = dict.fromkeys(self.aim.in_unit, self.unit)
+        found = {
+            f"validation_{metric}": Objective(f"validation_{metric}", wish, units.get(metric, ""))
+            for metric, wish in self.aim.metrics.items()
+        }
         costs = {"parameters": "", "multiply_adds": "", "latency_ms": "ms"}
         return found | {name: Objective(name, "minimise", unit) for name, unit in costs.items()}
 

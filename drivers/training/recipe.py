@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from torch import nn
 from matloop.drivers.training.data import Data
 from matloop.drivers.training.scales import Scales
 from matloop.drivers.training.splits import Split
-from matloop.drivers.training.tasks import Task
+from matloop.drivers.training.tasks.task import Aim, Task
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Trial
@@ -88,10 +88,10 @@ class Recipe:
         return fit(
             network,
             scaling.rows(data.x, parts.train),
-            goal.targets[parts.train],
+            goal.rows(parts.train),
             x_validation=scaling.rows(data.x, parts.validation),
-            y_validation=goal.targets[parts.validation],
-            loss=goal.loss if (own := genes.pop("loss", None)) is None else own,
+            y_validation=goal.rows(parts.validation),
+            loss=goal.loss if (own := genes.pop("loss", None)) is None else goal.named_loss(own),
             budget=self.budget,
             until=share if share < 1 else None,
             state=state,
@@ -108,6 +108,11 @@ class Recipe:
             **genes,
         )
 
+    @property
+    def augmented(self) -> Augmentation | None:
+        """What is done to training images; None for nothing."""
+        return Augmentation(self.steps) if self.steps else None
+
     @contextmanager
     def on_threads(self) -> Iterator[None]:
         """As many CPU threads as asked for inside."""
@@ -117,6 +122,16 @@ class Recipe:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+def check_augmentation(steps: Sequence[tuple[str, float]], aim: Aim) -> None:
+    """Raise ConfigError for crops where an answer is for the whole input."""
+    if not aim.places and any(name == "crop" for name, _ in steps):
+        raise ConfigError(
+            f"expected no crop in augment for {aim.kind}, since networks are then asked about whole inputs; "
+            "leave it out, or have the source cut tiles",
+            at="augment",
+        )
 
 
 def budget(given: Mapping[str, Any] | None, epochs: int | None) -> Budget:

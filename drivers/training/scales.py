@@ -53,16 +53,9 @@ class ArrayScales:
     @classmethod
     def of(cls, x: npt.NDArray[Any], train: Numbers) -> ArrayScales:
         """Those of some rows of inputs (n, channels, ...) of any rank, read a few at a time."""
-        size = max(int(np.prod(x.shape[1:])), 1)
-        rows = train[:: max(-(-len(train) * size // _VALUES), 1)]
-        step = max(_CHUNK // size, 1)
-        parts = [rows[start : start + step] for start in range(0, len(rows), step)]
-        axes, count = (0, *range(2, x.ndim)), len(rows) * size // x.shape[1]
-        mean = sum(x[part].astype(np.float64).sum(axis=axes, keepdims=True) for part in parts) / count
-        square = sum(((x[part].astype(np.float64) - mean) ** 2).sum(axis=axes, keepdims=True) for part in parts) / count
-        std = np.sqrt(square)
-        found = (mean, np.where(std > 1e-7 * np.abs(mean), std, 1.0))
-        return cls(*(torch.from_numpy(np.asarray(value[0], np.float32)) for value in found))
+        mean, std = moments(x, train)
+        shape = (-1, *[1] * (x.ndim - 2))
+        return cls(*(torch.from_numpy(value.astype(np.float32).reshape(shape)) for value in (mean, std)))
 
     def rows(self, x: npt.NDArray[Any], numbers: Numbers) -> Rows:
         """Rows of inputs as they were measured, standardised batch by batch."""
@@ -75,3 +68,21 @@ class ArrayScales:
     def listed(self) -> dict[str, Any]:
         """Values for each channel, and the limit of what is standardised, as JSON holds them."""
         return {"x_mean": self.mean.flatten().tolist(), "x_std": self.std.flatten().tolist(), "x_limit": LIMIT}
+
+
+def moments(x: npt.NDArray[Any], train: Numbers) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and standard deviation of each channel of some rows of (n, channels, ...), read a few rows at a time.
+
+    Returns:
+        (channels,) each; the deviation is 1 for a channel that does not vary.
+    """
+    size = max(int(np.prod(x.shape[1:])), 1)
+    rows = train[:: max(-(-len(train) * size // _VALUES), 1)]
+    step = max(_CHUNK // size, 1)
+    parts = [rows[start : start + step] for start in range(0, len(rows), step)]
+    axes, count = (0, *range(2, x.ndim)), len(rows) * size // x.shape[1]
+    mean = np.sum([x[part].astype(np.float64).sum(axis=axes) for part in parts], axis=0) / count
+    centre = mean.reshape(-1, *[1] * (x.ndim - 2))
+    square = np.sum([((x[part].astype(np.float64) - centre) ** 2).sum(axis=axes) for part in parts], axis=0) / count
+    std = np.sqrt(square)
+    return mean, np.where(std > 1e-7 * np.abs(mean), std, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -14,7 +15,7 @@ from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.descriptors import clusters
 from matloop.drivers.training.sources.registry import KINDS as SOURCES
 from matloop.drivers.training.sources.registry import source
-from matloop.drivers.training.sources.source import Source
+from matloop.drivers.training.sources.source import Source, plain
 from matloop.orchestrator.errors import ConfigError, inside
 from matloop.orchestrator.options import Components, at_least
 from matloop.orchestrator.randomness import derive, derive_seed
@@ -296,6 +297,15 @@ def splitting(given: Sequence[float] | Mapping[str, Any] | Splitting) -> Splitti
         return Auto(shares=tuple(map(float, given)))
     except ConfigError as error:
         raise ConfigError(f"split: {error}") from error
+
+
+def described(splitting: Splitting) -> dict[str, Any]:
+    """A way to divide, as JSON holds it: its kind and options, without another source."""
+    kinds = {path.rpartition(":")[2]: name for name, path in KINDS.kinds.items()}
+    name = type(splitting).__name__
+    options: Mapping[str, Any] = vars(splitting) if dataclasses.is_dataclass(splitting) else {}
+    given = {key: plain(value) for key, value in options.items() if key != "test"}
+    return {"kind": kinds.get(name, name), **given}
 
 
 def cut(order: Rows, shares: Sequence[float]) -> list[Rows]:

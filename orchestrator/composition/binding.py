@@ -36,6 +36,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "latent": "matloop.search_spaces.latent:Latent",
         "pool": "matloop.search_spaces.pool:Pool",
         "references": "matloop.drivers.training.references.space:References",
+        "field_network": "matloop.search_spaces.networks.segmentation.space:FieldNetworks",
         "segmentation_network": "matloop.search_spaces.networks.segmentation.space:SegmentationNetworks",
     },
     "driver": {

@@ -66,7 +66,6 @@ def export(
         material = driver.material()
     except (ValueError, OSError) as error:
         raise MatloopError(f"the data are needed to make a bundle: {error}") from error
-    options = recorded["studies"][chosen[0].study]["driver"]
     parts, groups = material.parts, material.data.groups
     about = {
         "campaign": recorded.get("name", "campaign"),
@@ -79,7 +78,7 @@ def export(
             **_hashes(material.source.files()),
         },
         "split": {
-            "options": {name: value for name, value in options.items() if name.startswith("split")},
+            "options": dict(material.split),
             "groups": None if groups is None else len({*groups.tolist()}),
             **{name: len(getattr(parts, name)) for name in ("train", "validation", "test")},
         },

@@ -97,7 +97,7 @@ class Batching(Protocol):
 
 
 FILLED = (
-    "input", "outputs", "classes", "examples", "node_features", "edge_features", "nodes", "edges"
+    "input", "outputs", "classes", "examples", "node_features", "edge_features", "nodes", "edges", "training"
 )  # fmt: skip
 """Options of a space that its driver may fill in where the campaign file does not state them."""
 

@@ -93,6 +93,10 @@ def _sequence(genome: Mapping[str, Any]) -> Iterator[Chip]:
             yield Chip(kind, _block(f"{_kernel(layer, axes)} · {layer.get('width', '?')}", layer))
         elif kind == "pool":
             yield Chip(kind, f"{layer.get('mode', 'pool')} {layer.get('size', '')}".strip())
+        elif kind == "residual":
+            what = _kernel(layer, axes) if "kernel" in layer else "dense"
+            label = f"{layer.get('blocks', '?')} residual {what} · {layer.get('width', '?')}"
+            yield Chip("conv" if "kernel" in layer else "dense", _block(label, layer))
         elif kind == "dense":
             yield Chip(kind, _block(f"dense {layer.get('width', '?')}", layer))
         else:
@@ -104,20 +108,21 @@ def _sequence(genome: Mapping[str, Any]) -> Iterator[Chip]:
 
 def _segmentation(genome: Mapping[str, Any]) -> Iterator[Chip]:
     """The stem, then each level after the ways into and out of it."""
-    yield _convolutions(genome["stem"])
+    axes = len(genome["input"]) - 1 if "input" in genome else 2
+    yield _convolutions(genome["stem"], axes)
     for level in genome["levels"]:
         ways = f"↓{level['downsampling']} ↑{level['upsampling']}"
         yield Chip("pool", _block(ways, {"skip": level["skip"]}))
-        yield _convolutions(level)
+        yield _convolutions(level, axes)
     columns = genome.get("hypercolumns", 0)
     readout = f"hypercolumns {columns}" if columns else "pixels"
     yield Chip("readout", _block(readout, {"dropout": genome.get("dropout")}))
 
 
-def _convolutions(block: Mapping[str, Any]) -> Chip:
+def _convolutions(block: Mapping[str, Any], axes: int) -> Chip:
     count = f"{block['convolutions']} " if block["convolutions"] > 1 else ""
     genes = {**block, "skip": None}  # that of a level belongs to the way out of it
-    return Chip("conv", _block(f"{count}conv {_kernel(block, 2)} · {block['width']}", genes))
+    return Chip("conv", _block(f"{count}conv {_kernel(block, axes)} · {block['width']}", genes))
 
 
 def _graph(genome: Mapping[str, Any]) -> Iterator[Chip]:

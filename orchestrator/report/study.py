@@ -12,7 +12,7 @@ import numpy.typing as npt
 from matloop.orchestrator.ledger.history import History, objective
 from matloop.orchestrator.trial import Objective, Trial, best, comparable
 
-NETWORKS = ("conv_network", "dense_network", "graph_network", "segmentation_network")
+NETWORKS = ("conv_network", "dense_network", "field_network", "graph_network", "segmentation_network")
 NOUNS = dict.fromkeys((*NETWORKS, "references"), ("network", "networks")) | {
     "latent": ("microstructure", "microstructures")
 }

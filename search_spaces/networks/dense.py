@@ -71,6 +71,6 @@ def _recipe(examples: int) -> dict[str, Any]:
     residual = {"kind": "residual", "width": 256 if many else 64, "blocks": 2, "normalisation": "layer"}
     return {
         "dropout": 0.0,
-        "layers": [residual | {"activation": "silu", "dropout": 0.1}],
+        "layers": [residual | {"activation": "silu", "dropout": 0.2 if many else 0.1}],
         "training": {**RECIPE, "batch": 256 if examples >= 8 * _MANY else 64 if many else 16},
     }

@@ -50,9 +50,9 @@ class Network(nn.Module):
                     values[result] = values[first] + self._call(parts, [values[second]])
                 case Concatenate(result, terms):
                     values[result] = torch.cat([values[name] for name in terms], dim=1)
-                case Crop(result, like):
-                    height, width = values[like].shape[-2:]
-                    values[result] = values[result][..., :height, :width]
+                case Crop(result, like, axes):
+                    extents = tuple(slice(extent) for extent in values[like].shape[-axes:])
+                    values[result] = values[result][(..., *extents)]
                 case Unpack(results, argument):
                     values.update(zip(results, values[argument], strict=True))
                 case Standardise(result, argument, mean, std, limit):

@@ -118,8 +118,8 @@ class Writer:
                     self.x = values[terms[0]]
                     rest = [values[term] for term in terms[1:]]
                     self.x = self._node("Concat", f"{result}_{number}_joined", *rest, axis=1)
-                case Crop(result, like):
-                    self._crop(f"{result}_{number}_cut", values[result], values[like])
+                case Crop(result, like, axes):
+                    self._crop(f"{result}_{number}_cut", values[result], values[like], axes)
                 case Standardise(result, argument, mean, std, limit):
                     self.x = values[argument]
                     self.x = self._node("Sub", f"{result}_centred", self._constant(mean, self.weights[mean]))
@@ -140,14 +140,14 @@ class Writer:
         for part in parts:
             self._part(self.parts[part])
 
-    def _crop(self, name: str, value: str, like: str) -> None:
-        """The first rows and columns, as many as `like` has."""
+    def _crop(self, name: str, value: str, like: str, axes: int) -> None:
+        """The first places along each axis, as many as `like` has."""
         self.x = like
-        extents = self._node("Shape", f"{name}_extents", start=2, end=4)
+        extents = self._node("Shape", f"{name}_extents", start=2, end=2 + axes)
         self.x = value
-        zeros = self._constant("zeros", [0, 0], dtype=np.int64)
-        axes = self._constant("axes", [2, 3], dtype=np.int64)
-        self.x = self._node("Slice", name, zeros, extents, axes)
+        zeros = self._constant("zeros", [0] * axes, dtype=np.int64)
+        along = self._constant("axes", [*range(2, 2 + axes)], dtype=np.int64)
+        self.x = self._node("Slice", name, zeros, extents, along)
 
     def _node(self, kind: str, name: str, *more: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, [self.x, *more], [name], name, **attributes))
@@ -213,7 +213,7 @@ class Writer:
 
     def _upsample(self, part: Part) -> None:
         factor = part.options["scale_factor"]
-        scales = self._constant(f"{part.name}_scales", [1, 1, factor, factor])
+        scales = self._constant(f"{part.name}_scales", [1, 1, *[factor] * len(part.given)])
         nearest = part.options["mode"] == "nearest"
         how = {"mode": "nearest", "nearest_mode": "floor"} if nearest else {"mode": "linear"}
         transform = "asymmetric" if nearest else "half_pixel"

@@ -18,7 +18,7 @@ from matloop.drivers.training.references.registry import reference
 from matloop.drivers.training.references.space import References
 from matloop.drivers.training.references.trained import Trained
 from matloop.drivers.training.splits import Split
-from matloop.drivers.training.tasks import Rows
+from matloop.drivers.training.tasks.task import Rows
 from matloop.orchestrator.errors import ConfigError, Problem, Refused
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.references import WINNER

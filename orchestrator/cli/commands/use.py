@@ -117,14 +117,17 @@ def _predicted(bundle: Bundle, inputs: Iterator[New], masks: Path | None) -> Ite
         if masks is None:
             yield bundle.predict(found)
             continue
-        from matloop.bundles.pictures import write as draw
-        from matloop.bundles.table import of_rows, row_of
+        yield _drawn(bundle, found, masks)
 
-        rows = []
-        for mask in bundle.masks(found):
-            files = draw(mask, masks)
-            rows.append(row_of(mask, bundle.classes) | {"mask": str(files[0])})
-        yield of_rows(rows, bundle.classes)
+
+def _drawn(bundle: Bundle, found: New, folder: Path) -> pd.DataFrame:
+    """Predictions, with what is predicted of each place in files that they name."""
+    from matloop.bundles import pictures
+    from matloop.bundles.table import of_fields, of_masks
+
+    if not bundle.classes:
+        return of_fields(((field, pictures.save(field, folder)) for field in bundle.fields(found)), bundle.targets)
+    return of_masks(((mask, pictures.write(mask, folder)[0]) for mask in bundle.masks(found)), bundle.classes)
 
 
 def _plain(value: Any) -> Any:

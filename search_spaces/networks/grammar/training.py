@@ -17,13 +17,14 @@ Further = Mapping[str, Sequence[Any]]
 
 RECIPE: Mapping[str, Any] = {
     "optimiser": "adamw",
-    "learning_rate": 2e-3,
+    "learning_rate": 4e-3,
     "weight_decay": 1e-3,
-    "warm_up": 0.05,
+    "warm_up": 0.1,
     "final_rate": 0.0,
     "gradient_norm": 5.0,
-    "averaging": 0.0,
-    "loss": "huber",
+    "averaging": 0.995,
+    "loss": "absolute",
+    "augmentation": 1.0,
 }
 """Genes of a training that does well on most data."""
 

@@ -52,14 +52,16 @@ class Concatenate:
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """Cut the maps of a value to the height and width of another's; they begin at the same corner."""
+    """Cut the maps of a value to the extents of another's along so many axes; they begin at the same corner."""
 
     result: str
     like: str
+    axes: int = 2
 
     def code(self) -> str:
         """As a line of Python."""
-        return f"{self.result} = {self.result}[..., : {self.like}.shape[-2], : {self.like}.shape[-1]]"
+        extents = ", ".join(f": {self.like}.shape[{axis}]" for axis in range(-self.axes, 0))
+        return f"{self.result} = {self.result}[..., {extents}]"
 
 
 @dataclass(frozen=True, slots=True)

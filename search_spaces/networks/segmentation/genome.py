@@ -1,6 +1,7 @@
 """The words a segmentation genome is written in.
 
-An encoder-decoder network (Ronneberger, Fischer & Brox, MICCAI 2015) with an output for every class of a pixel::
+An encoder-decoder network (Ronneberger, Fischer & Brox, MICCAI 2015) with an output for every class of a pixel, or for
+every number that is predicted there; of signals [channels, length] and volumes [channels, depth, height, width] too::
 
     {"family": "segmentation", "input": [1, 64, 64], "outputs": 2,      # fixed by the space
      "padding": "circular", "hypercolumns": 0, "dropout": 0.1,

@@ -81,6 +81,7 @@ class TestTraining(DriverContract):
 def test_it_tells_spaces_what_they_need_to_know(path, tmp_path):
     assert Training(data=path, target="edges").fills == {
         "input": [1, 12, 12], "outputs": 1, "classes": 1, "examples": 72,  # three in five of 120
+        "training": {"loss": ["absolute", "huber", "squared"]},
     }  # fmt: skip
     both = Training(data=path, split=[0.25, 0.25, 0.25]).fills
     assert (both["outputs"], both["examples"]) == (2, 30)
@@ -88,6 +89,7 @@ def test_it_tells_spaces_what_they_need_to_know(path, tmp_path):
     save(tmp_path / "graphs.npz", [pair] * 20, np.zeros(20))
     assert Training(data=tmp_path / "graphs.npz").fills == {
         "node_features": 3, "edge_features": 2, "nodes": 2, "edges": 3, "outputs": 1, "classes": 1, "examples": 12,
+        "training": {"loss": ["absolute", "huber", "squared"]},
     }  # fmt: skip
     with pytest.raises(ConfigError, match="no such file") as caught:
         _ = Training(data=tmp_path / "none.npz").fills

@@ -201,7 +201,8 @@ def test_without_its_decoder_it_still_sees_through_hypercolumns():
 
 
 def test_mutation_reaches_every_gene():
-    space, rng = SegmentationNetworks(input=[1, 32, 32], max_levels=3), np.random.default_rng(4)
+    limits = {"max_levels": 3, "max_parameters": 10**8, "max_multiply_adds": 10**10}
+    space, rng = SegmentationNetworks(input=[1, 32, 32], **limits), np.random.default_rng(4)
     seen: set[tuple[str, object]] = set()
     genome = space.sample(rng)
     for _ in range(1500):

@@ -140,7 +140,8 @@ def test_options_of_a_source_are_checked_in_the_campaign_file(mine):
     (study,), resolved = validate(load_campaign(mine / "c.yaml"))
     assert study.space.fixed == {"input": [3], "outputs": 1}
     recorded = resolved["studies"]["search"]["space"]
-    assert recorded == {"kind": "dense_network", "input": [3], "outputs": 1, "examples": 6}
+    training = {"loss": ["absolute", "huber", "squared"]}
+    assert recorded == {"kind": "dense_network", "input": [3], "outputs": 1, "examples": 6, "training": training}
     assert list(resolved["files"]) == ["studies.search.driver.data.path"]
     for old, new, expected in [
         ("scale: 2", "scael: 2", "data.scael: unknown option of load; did you mean 'scale'?"),
