@@ -149,7 +149,7 @@ def _inputs(ranks: Sequence[int]) -> str:
     return " or ".join(names[rank] for rank in ranks) or "any inputs"
 
 
-_OF_WHOLE = ("regression", "classification")
+_OF_WHOLE = ("regression", "classification", "orientation")
 _OF_PLACES = ("segmentation", "field")
 
 NETWORKS: Mapping[str, Callable[[Mapping[str, Any]], Trained]] = {
