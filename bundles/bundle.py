@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from matloop.bundles.meaning import Meaning
 from matloop.bundles.networks import Inputs, Member, Networks, chunks
 from matloop.bundles.unit import InUnits
 from matloop.bundles.whole import wholes
-from matloop.drivers.training.sources.registry import source_from
+from matloop.drivers.training.sources.registry import KINDS, source_from
 from matloop.drivers.training.sources.source import New, Source
 from matloop.orchestrator.bundle import BundleError, unseal
 from matloop.search_spaces.networks import weights
@@ -40,7 +41,7 @@ class Bundle:
 
     Attributes:
         card: what was written with it: data, split, scores, coverage, versions.
-        networks, meaning, source, domain: its parts.
+        networks, meaning, domain: its parts.
     """
 
     def __init__(
@@ -48,15 +49,31 @@ class Bundle:
         card: Mapping[str, Any],
         networks: Networks,
         domain: Domain,
+        *,
+        own_code: bool = False,
     ) -> None:
         self.card, self.networks, self.domain = card, networks, domain
         self.meaning = Meaning.from_described(card["meaning"])
-        self.source: Source = source_from(card["source"])
-        if self.meaning.places:
-            self.source = _overlapping(self.source, self.networks.members[0].genome["input"][1:])
+        self._own_code = own_code
         calibration = card["calibration"]
         self._intervals = [Intervals.from_described(one) for one in calibration.get("intervals", ())]
         self._classes = Classes.from_described(calibration["classes"]) if "classes" in calibration else None
+
+    @cached_property
+    def source(self) -> Source:
+        """What reads new inputs as the training data were read.
+
+        Raises:
+            BundleError: a function or class of somebody's own does, and `load_bundle` was not told that it may.
+        """
+        kind = self.card["source"]["kind"]
+        if kind not in KINDS.kinds and not self._own_code:
+            raise BundleError(
+                f"the bundle reads its inputs by {kind!r}, which is no part of matloop; if you trust whoever made it, "
+                "load_bundle(FOLDER, own_code=True), or --own-code on the command line, lets it run"
+            )
+        source = source_from(self.card["source"])
+        return _overlapping(source, self.networks.members[0].genome["input"][1:]) if self.meaning.places else source
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -248,7 +265,7 @@ class Bundle:
             raise ValueError(f"expected numbers ({expected}), got {x.dtype} {x.shape}")
 
 
-def load_bundle(path: Path | str) -> Bundle:
+def load_bundle(path: Path | str, *, own_code: bool = False) -> Bundle:
     """A bundle that `matloop export runs/NAME --bundle FOLDER` has made; neither campaign nor data are needed.
 
     ::
@@ -258,6 +275,7 @@ def load_bundle(path: Path | str) -> Bundle:
 
     Args:
         path: the folder.
+        own_code: whether a function or class outside matloop that the bundle names may be imported to read inputs.
 
     Raises:
         BundleError: it is none, of a later format, incomplete or changed.
@@ -269,7 +287,7 @@ def load_bundle(path: Path | str) -> Bundle:
         for one in card["members"]:
             state, notes = weights.unpack((folder / one["weights"]).read_bytes())
             members.append(Member.of(unscaled(state, notes), notes, one["trial"]))
-        return Bundle(card, Networks(members), Domain.from_tensors(load_file(folder / DOMAIN)))
+        return Bundle(card, Networks(members), Domain.from_tensors(load_file(folder / DOMAIN)), own_code=own_code)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"the bundle {folder} cannot be read: {error}; export it again") from error
 
