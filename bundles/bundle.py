@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from matloop.bundles import rotations
 from matloop.bundles.answers import Answers, Field, Mask
 from matloop.bundles.classes import Classes
 from matloop.bundles.domain import Domain, vectors
@@ -104,7 +105,8 @@ class Bundle:
         Returns:
             A row for each input that could be read: `id`; for numbers each target with `_lower` and `_upper`, between
             which 90 % of measurements are to lie, and `_std`; for classes `class`, `p_NAME` of each and the `set` that
-            holds the true one with 90 %; for places `area_NAME` of each class, or `_mean`, `_min` and `_max` of each
+            holds the true one with 90 %; for orientations `w`, `x`, `y`, `z` and `within_degrees` of which 90 % of the
+            measured ones are to lie; for places `area_NAME` of each class, or `_mean`, `_min` and `_max` of each
             target. Then `out_of_domain`, `distance` (1 is
             the limit) and `why`. What could not be read is in `.attrs["problems"]`.
 
@@ -149,6 +151,8 @@ class Bundle:
         if self._classes is not None:
             shares = self._classes.probabilities(outputs).numpy()
             return Answers(shares, None, None, None, self._classes.sets(shares), distance, reasons)
+        if self.meaning.symmetry:
+            return self._orientations(x, outputs, distance, reasons)
         values = self.meaning.values(outputs).mean(axis=0)
         spreads = None
         if any(one.spreads for one in self._intervals):
@@ -159,6 +163,15 @@ class Bundle:
         lower, upper = (np.stack([b[side] for b in bounds], axis=1) for side in (0, 1))
         std = np.stack([one.std(*column) for one, column in pairs], axis=1)
         return Answers(values, lower, upper, std, None, distance, reasons)
+
+    def _orientations(
+        self, x: Inputs, outputs: torch.Tensor, distance: npt.NDArray[np.float64], why: tuple[str, ...]
+    ) -> Answers:
+        found, (angle,) = rotations.together(outputs, self.meaning.symmetry), self._intervals
+        functions = self.networks.functions(x) if angle.spreads else None
+        spread = rotations.spread(functions, found, self.meaning.symmetry)
+        _, within = angle.bounds(np.zeros(len(found)), spread)
+        return Answers(found.numpy(), None, None, None, None, distance, why, within)
 
     def masks(self, new: Any) -> Iterator[Mask]:
         """The class of each place of new arrays, of whole micrographs where the source cuts them into tiles.
