@@ -226,7 +226,8 @@ def main() -> None:
     arguments = parser.parse_args()
     kind = KINDS[arguments.only]
     if arguments.data is None and kind.name != "homogenisation":
-        parser.error("expected --data FOLDER or MATLOOP_DATA")
+        print(json.dumps({"skipped": "needs public data: --data FOLDER or MATLOOP_DATA"}))
+        return
     plan = Plan(arguments.search, kind.trial_s, kind.final_s, arguments.seeds)
     if arguments.quick:
         plan = Plan(search_s=6.0, trial_s=2.0, final_s=2.0, seeds=2, rows=200)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from matloop.bundles.answers import Answers, Field, Mask
 from matloop.bundles.classes import Classes
 from matloop.bundles.domain import Domain, vectors
 from matloop.bundles.explanation import Explanation, explain
@@ -33,72 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DOMAIN = "domain.safetensors"
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Predictions of n inputs.
-
-    Attributes:
-        values: (n, m) float64 in the target's unit; for classes (n, classes) probabilities.
-        lower, upper, std: (n, m) float64; None for classes.
-        sets: (n, classes) bool, which classes together hold the true one; None for numbers.
-        distance: (n,) float64, of the input from what was trained on; beyond 1 it is out of the domain.
-        why: for each input what it has that was never varied in training, or nothing.
-    """
-
-    values: npt.NDArray[np.float64]
-    lower: npt.NDArray[np.float64] | None
-    upper: npt.NDArray[np.float64] | None
-    std: npt.NDArray[np.float64] | None
-    sets: npt.NDArray[np.bool_] | None
-    distance: npt.NDArray[np.float64]
-    why: tuple[str, ...]
-
-    @property
-    def outside(self) -> npt.NDArray[np.bool_]:
-        """(n,): out of the domain."""
-        return np.array([far > 1 or bool(text) for far, text in zip(self.distance, self.why, strict=True)], dtype=bool)
-
-
-@dataclass(frozen=True)
-class Field:
-    """Numbers at each place of an array.
-
-    Attributes:
-        id: of the array.
-        values, lower, upper: (m, *places) float32, in the target's unit.
-        distance: of the array from what was trained on: the median of its tiles'.
-    """
-
-    id: str
-    values: npt.NDArray[np.float32]
-    lower: npt.NDArray[np.float32]
-    upper: npt.NDArray[np.float32]
-    distance: float
-
-
-@dataclass(frozen=True)
-class Mask:
-    """The class of each place of an array.
-
-    Attributes:
-        id: of the array.
-        raw: (channels, *places), the array itself.
-        classes: (*places) uint8, numbers of classes.
-        confidence: (*places) float32, probability of that class.
-        distance: of the array from what was trained on: the median of its tiles'.
-    """
-
-    id: str
-    raw: npt.NDArray[Any]
-    classes: npt.NDArray[np.uint8]
-    confidence: npt.NDArray[np.float32]
-    distance: float
-
-    def shares(self, count: int) -> npt.NDArray[np.float64]:
-        """(count,) share of the places that each class has."""
-        return np.bincount(self.classes.ravel(), minlength=count) / max(self.classes.size, 1)
 
 
 class Bundle:

@@ -14,7 +14,7 @@ from matloop.bundles.meaning import Meaning
 if TYPE_CHECKING:
     import pandas as pd
 
-    from matloop.bundles.bundle import Answers, Field, Mask
+    from matloop.bundles.answers import Answers, Field, Mask
 
 
 def of_answers(ids: npt.NDArray[np.str_], answers: Answers, meaning: Meaning) -> pd.DataFrame:

@@ -41,6 +41,7 @@ def fills(
         return found | {"input": [int(size) for size in data.x.shape[1:]]}
     graphs = len(data.x)
     return found | {
+        "per": "node" if aim.kind == "node" else "graph",
         "node_features": data.x.nodes.shape[1],
         "edge_features": data.x.edge_features.shape[1],
         "nodes": max(round(len(data.x.nodes) / graphs), 1),

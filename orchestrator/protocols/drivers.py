@@ -98,7 +98,7 @@ class Batching(Protocol):
 
 
 FILLED = (
-    "input", "outputs", "classes", "examples", "node_features", "edge_features", "nodes", "edges", "training"
+    "input", "outputs", "classes", "examples", "node_features", "edge_features", "nodes", "edges", "per", "training"
 )  # fmt: skip
 """Options of a space that its driver may fill in where the campaign file does not state them."""
 

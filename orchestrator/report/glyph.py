@@ -10,6 +10,17 @@ from typing import Any
 from markupsafe import Markup
 
 NORMALISATIONS = {"batch": "bn", "group": "gn", "layer": "ln"}
+TRAINING = {
+    "learning_rate": "lr",
+    "weight_decay": "decay",
+    "batch": "batch",
+    "loss": "loss",
+    "warm_up": "warm-up",
+    "final_rate": "to",
+    "gradient_norm": "clip",
+    "averaging": "averaged",
+    "augmentation": "augmented",
+}
 LEGENDS = {
     None: "↷ s: adds the output of the layer s places earlier.",
     "segmentation": (
@@ -159,9 +170,10 @@ def _block(what: str, genes: Mapping[str, Any]) -> str:
 
 def _training(training: Mapping[str, Any]) -> str:
     words = [str(training.get("optimiser", ""))]
-    for gene, word in (("learning_rate", "lr"), ("weight_decay", "decay")):
-        if isinstance(training.get(gene), int | float):
-            words.append(f"{word} {training[gene]:.3g}")
-    if "batch" in training:
-        words.append(f"batch {training['batch']}")
+    for gene, word in TRAINING.items():
+        value = training.get(gene)
+        if isinstance(value, str):
+            words.append(f"{word} {value.replace('_', ' ')}")
+        elif isinstance(value, int | float):
+            words.append(f"{word} {value:.4g}")
     return " ".join(w for w in words if w)

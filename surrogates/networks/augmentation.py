@@ -59,9 +59,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "brightness": Operation(0.1, 10.0, moves=False, strength=True),
 }
 """flip: mirror along each axis with that probability. turn: by quarters, with that probability, in any plane of equal
-extents. shift: periodically, by up to that share of the extent. crop: a random part of that extent. scale: by a factor
-of up to exp(number) or its inverse. elastic: smooth displacements of about that share of the extent. noise: of that
-standard deviation. brightness: a random factor and offset of that standard deviation; inputs are standardised."""
+extents. shift: periodically, by up to that share of the extent. crop: a random part of that extent; put it first.
+scale: by a factor of up to exp(number) or its inverse. elastic: smooth displacements of about that share of the extent.
+noise: of that standard deviation. brightness: a random factor and offset of that standard deviation; inputs are
+standardised."""
 
 
 class Augmentation:

@@ -11,11 +11,12 @@ from matloop.search_spaces.networks.graph.plan import plan
 
 def _caption(genome: Mapping[str, Any]) -> Caption:
     node_features, edge_features = genome["input"]
+    of = "nodes" if genome.get("per") == "node" else "graphs"
     return Caption(
         title="A graph network found by architecture search.",
         one=f"one graph of {genome['nodes']} nodes and {genome['edges']} edges",
         signature=(
-            "Graphs to predictions (graphs, outputs), given as one tuple of four tensors.\n\n"
+            f"Graphs to predictions ({of}, outputs), given as one tuple of four tensors.\n\n"
             f"    Nodes (N, {node_features}) float32, edges (2, E) int64 from sender to receiver,\n"
             f"    edge features (E, {edge_features}) float32, and the graph of each node (N,) int64,\n"
             "    ascending from 0.\n    "

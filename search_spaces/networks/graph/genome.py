@@ -10,6 +10,8 @@ A network that passes messages along the edges of a graph and predicts propertie
      "head": [{"width": 64, "activation": "silu", "dropout": 0.0}],
      "training": {"optimiser": "adam", "batch": 32, "learning_rate": 0.003, "weight_decay": 1e-05}}
 
+With `"per": "node"`, which the space fixes too, there is an output for each node and no pooling.
+
 `embedding` is the width that node features are brought to first. A layer's `message` is a class of
 `matloop.search_spaces.networks.graph.layers`; `aggregation` says how a node gathers its messages; `skip` adds what the
 layer was given, projected where widths differ, before the activation. `pooling` makes one vector of a graph's nodes,

@@ -15,8 +15,8 @@ _MESSAGES = {"gated": "GatedConvolution", "filter": "FilterConvolution", "sum": 
 def plan(genome: Mapping[str, Any]) -> Program:
     """Lay out the network of a valid genome (see `matloop.search_spaces.networks.graph.genome`).
 
-    It takes `Graphs.tensors` and gives (graphs, outputs). Multiply-adds are for a graph of the genome's `nodes` and
-    `edges`.
+    It takes `Graphs.tensors` and gives (graphs, outputs), or (nodes, outputs) where the genome says so. Multiply-adds
+    are for a graph of the genome's `nodes` and `edges`.
     """
     return _Planner(genome).lay_out()
 
@@ -42,8 +42,9 @@ class _Planner:
         for number, layer in enumerate(genome["layers"], start=1):
             self.block += 1
             self._pass_messages(number, layer)
-        self.statements.append(Call("x", (self._add("pool", "Pool", genome["pooling"]),), ("x", "graph")))
-        self.rows = 1
+        if genome.get("per") != "node":
+            self.statements.append(Call("x", (self._add("pool", "Pool", genome["pooling"]),), ("x", "graph")))
+            self.rows = 1
         for number, dense in enumerate(genome["head"], start=1):
             self.block += 1
             chain = [self._linear(f"dense{number}", dense["width"]), *self._finish(f"dense{number}_", dense)]

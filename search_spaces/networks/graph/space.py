@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.options import at_least
 from matloop.search_spaces.networks.grammar.rules import Rules
 from matloop.search_spaces.networks.grammar.training import training as usual_training
@@ -23,7 +24,8 @@ class GraphNetworks(NetworkSpace):
     Args:
         node_features: length of a node's features.
         edge_features: length of an edge's features; give edges a constant 1 where they have none.
-        outputs: number of properties that the network predicts of a graph.
+        outputs: number of properties that the network predicts of a graph, or of a node.
+        per: what it predicts them of; for "node" there is no pooling.
         max_layers: most layers of message passing.
         max_head: most dense layers after them, the output layer not counted.
         max_parameters: most trainable values.
@@ -45,6 +47,7 @@ class GraphNetworks(NetworkSpace):
         node_features: int,
         edge_features: int,
         outputs: int = 1,
+        per: Literal["graph", "node"] = "graph",
         max_layers: int = 5,
         max_head: int = 2,
         max_parameters: int = 500_000,
@@ -68,7 +71,11 @@ class GraphNetworks(NetworkSpace):
         if max_multiply_adds is None:
             max_multiply_adds = max(_MULTIPLY_ADDS_PER_EDGE * edges, _LEAST_MULTIPLY_ADDS)
         values = (nodes * node_features + edges * edge_features,)
-        counts = {"outputs": outputs, "nodes": nodes, "edges": edges}
+        if per not in ("graph", "node"):
+            raise ConfigError(f"expected per: graph or node, got {per!r}", at="per")
+        counts: dict[str, Any] = {"outputs": outputs, "nodes": nodes, "edges": edges}
+        if per == "node":
+            counts["per"] = per
         trained = usual_training(examples, values, training)
         super().__init__(
             Rules(widen(grammar(max_layers, max_head, trained), genes or {}), plan=plan, shrink=SHRINK),

@@ -89,6 +89,7 @@ def test_it_tells_spaces_what_they_need_to_know(path, tmp_path):
     save(tmp_path / "graphs.npz", [pair] * 20, np.zeros(20))
     assert Training(data=tmp_path / "graphs.npz").fills == {
         "node_features": 3, "edge_features": 2, "nodes": 2, "edges": 3, "outputs": 1, "classes": 1, "examples": 12,
+        "per": "graph",
         "training": {"loss": ["absolute", "huber", "squared"]},
     }  # fmt: skip
     with pytest.raises(ConfigError, match="no such file") as caught:

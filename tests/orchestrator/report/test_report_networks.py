@@ -28,7 +28,8 @@ SPACES: dict[str, Any] = {
     "graph": GraphNetworks(node_features=10, edge_features=16),
 }
 TRAINING = {"optimiser": "adamw", "learning_rate": 0.003, "weight_decay": 1e-5, "batch": 16}
-TRAINED = ("setting", "adamw lr 0.003 decay 1e-05 batch 16")
+TRAINING |= {"warm_up": 0.1, "final_rate": 0.01, "gradient_norm": 5.0, "averaging": 0.98}
+TRAINED = ("setting", "adamw lr 0.003 decay 1e-05 batch 16 warm-up 0.1 to 0.01 clip 5 averaged 0.98")
 BLOCK = {"normalisation": "batch", "activation": "relu", "dropout": 0.0}
 CONV = {"kind": "conv", "width": 16, "kernel": 5, "stride": 2, **BLOCK, "normalisation": "group", "skip": 1}
 LAYERS = [CONV, {"kind": "pool", "mode": "max", "size": 2}]
@@ -155,4 +156,4 @@ def test_all_kinds_of_networks_are_called_networks() -> None:
     for kind in KINDS["space"]:
         config = {"space": {"kind": kind}}
         study = Study(name="s", config=config, objectives=(), finished=[], running=[], ended=None)
-        assert (study.noun == ("network", "networks")) == kind.endswith("_network")
+        assert (study.noun == ("network", "networks")) == (kind.endswith("_network") or kind == "references")

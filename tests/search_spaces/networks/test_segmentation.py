@@ -18,7 +18,7 @@ from matloop.orchestrator.protocols import Finite, Vectorised
 from matloop.search_spaces.networks.module import build
 from matloop.search_spaces.networks.onnx import to_onnx
 from matloop.search_spaces.networks.segmentation.genome import BLOCK, LEVEL, SETTINGS
-from matloop.search_spaces.networks.segmentation.space import SegmentationNetworks
+from matloop.search_spaces.networks.segmentation.space import FieldNetworks, SegmentationNetworks
 from matloop.search_spaces.networks.source import to_source
 from matloop.testing.space import SpaceContract, many
 
@@ -306,3 +306,24 @@ def test_check_knows_what_the_extent_allows():
 def test_impossible_spaces_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         SegmentationNetworks(**options)
+
+
+@pytest.mark.parametrize("shape", [[2, 21], [1, 9, 6, 7]])
+def test_signals_and_volumes_have_an_output_at_every_place(shape):
+    """Built, costed, printed and run elsewhere as images are; of other extents too."""
+    onnx = pytest.importorskip("onnxruntime")
+    space, rng = FieldNetworks(input=shape, outputs=3), np.random.default_rng(0)
+    for genome in [space.recipes[0], *(space.mutate(space.sample(rng), rng) for _ in range(6))]:
+        space.check(genome)
+        network, scope = build(genome).eval(), {}
+        assert sum(p.numel() for p in network.parameters()) == network.layout.parameters
+        exec(to_source(genome), scope)
+        copied = scope["Network"]().eval()
+        copied.load_state_dict(network.state_dict())
+        session = onnx.InferenceSession(to_onnx(genome, network.state_dict()), providers=["CPUExecutionProvider"])
+        for extents in (shape[1:], [extent + 3 for extent in shape[1:]]):
+            x = torch.randn(2, shape[0], *extents)
+            with torch.no_grad():
+                y = network(x)
+            assert y.shape == (2, 3, *extents) and torch.equal(y, copied(x))
+            np.testing.assert_allclose(session.run(["y"], {"x": x.numpy()})[0], y.numpy(), rtol=1e-3, atol=1e-4)
