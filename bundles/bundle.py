@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from matloop.bundles.answers import Answers, Field, Mask
 from matloop.bundles.classes import Classes
 from matloop.bundles.domain import Domain, vectors
 from matloop.bundles.explanation import Explanation, explain
@@ -33,55 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DOMAIN = "domain.safetensors"
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Predictions of n inputs.
-
-    Attributes:
-        values: (n, m) float64 in the target's unit; for classes (n, classes) probabilities.
-        lower, upper, std: (n, m) float64; None for classes.
-        sets: (n, classes) bool, which classes together hold the true one; None for numbers.
-        distance: (n,) float64, of the input from what was trained on; beyond 1 it is out of the domain.
-        why: for each input what it has that was never varied in training, or nothing.
-    """
-
-    values: npt.NDArray[np.float64]
-    lower: npt.NDArray[np.float64] | None
-    upper: npt.NDArray[np.float64] | None
-    std: npt.NDArray[np.float64] | None
-    sets: npt.NDArray[np.bool_] | None
-    distance: npt.NDArray[np.float64]
-    why: tuple[str, ...]
-
-    @property
-    def outside(self) -> npt.NDArray[np.bool_]:
-        """(n,): out of the domain."""
-        return np.array([far > 1 or bool(text) for far, text in zip(self.distance, self.why, strict=True)], dtype=bool)
-
-
-@dataclass(frozen=True)
-class Mask:
-    """The class of each place of an array.
-
-    Attributes:
-        id: of the array.
-        raw: (channels, *places), the array itself.
-        classes: (*places) uint8, numbers of classes.
-        confidence: (*places) float32, probability of that class.
-        distance: of the array from what was trained on: the median of its tiles'.
-    """
-
-    id: str
-    raw: npt.NDArray[Any]
-    classes: npt.NDArray[np.uint8]
-    confidence: npt.NDArray[np.float32]
-    distance: float
-
-    def shares(self, count: int) -> npt.NDArray[np.float64]:
-        """(count,) share of the places that each class has."""
-        return np.bincount(self.classes.ravel(), minlength=count) / max(self.classes.size, 1)
 
 
 class Bundle:
@@ -136,17 +87,20 @@ class Bundle:
         Returns:
             A row for each input that could be read: `id`; for numbers each target with `_lower` and `_upper`, between
             which 90 % of measurements are to lie, and `_std`; for classes `class`, `p_NAME` of each and the `set` that
-            holds the true one with 90 %; for places `area_NAME` of each class. Then `out_of_domain`, `distance` (1 is
+            holds the true one with 90 %; for places `area_NAME` of each class, or `_mean`, `_min` and `_max` of each
+            target. Then `out_of_domain`, `distance` (1 is
             the limit) and `why`. What could not be read is in `.attrs["problems"]`.
 
         Raises:
             ValueError: nothing of it can be read.
         """
-        from matloop.bundles.table import of_answers, of_masks
+        from matloop.bundles.table import of_answers, of_fields, of_masks
 
         found = self.inputs(new)
-        if self.meaning.places:
+        if self.meaning.places and self.classes:
             frame = of_masks(self.masks(found), self.classes)
+        elif self.meaning.places:
+            frame = of_fields(self.fields(found), self.targets)
         else:
             frame = of_answers(found.ids, self.answers(found.x, found.unknown), self.meaning)
         frame.attrs["problems"] = list(found.problems)
@@ -204,6 +158,36 @@ class Bundle:
         raws = wholes(found.extent, (torch.from_numpy(np.array(row, dtype=np.float32)) for row in _array(found)))
         for whole, raw in zip(wholes(found.extent, shares), raws, strict=True):
             yield _mask(whole.name, raw.values, whole.values, float(np.median(distance[whole.tiles])))
+
+    def fields(self, new: Any) -> Iterator[Field]:
+        """Numbers at each place of new arrays, with the interval that holds 90 % of the measurements at a place.
+
+        Raises:
+            ValueError: nothing of it can be read.
+        """
+        found = self.inputs(new)
+        distance, _ = self.distance(found.x)
+        rows = (row for part in chunks(found.x) for row in self._numbers(part))
+        if found.extent is None:
+            for name, far, values in zip(found.ids, distance, rows, strict=True):
+                yield _field(str(name), values.numpy(), float(far))
+            return
+        for whole in wholes(found.extent, rows):
+            yield _field(whole.name, whole.values, float(np.median(distance[whole.tiles])))
+
+    def _numbers(self, part: Inputs) -> torch.Tensor:
+        """(n, 3 m, *places): values, and the lower and upper ends of their intervals."""
+        answers = self.networks.answers(part)
+        values = self.meaning.values(answers).mean(axis=0)
+        spreads = None
+        if any(one.spreads for one in self._intervals):
+            spreads = self.meaning.spreads(answers, self.networks.functions(part))
+        ends = [
+            one.bounds(values[:, j], None if spreads is None else spreads[:, j])
+            for j, one in enumerate(self._intervals)
+        ]
+        lower, upper = (np.stack([pair[side] for pair in ends], axis=1) for side in (0, 1))
+        return torch.from_numpy(np.concatenate([values, lower, upper], axis=1)).float()
 
     def features(self, new: Any) -> npt.NDArray[np.float32]:
         """(n, p) float32: what the last layer sees of new inputs, averaged over places; of several networks in a row.
@@ -288,6 +272,11 @@ def _overlapping(source: Source, shape: Sequence[int]) -> Source:
 def _array(found: New) -> npt.NDArray[Any]:
     assert not isinstance(found.x, Graphs)
     return found.x
+
+
+def _field(name: str, numbers: npt.NDArray[np.float32], distance: float) -> Field:
+    values, lower, upper = np.split(numbers, 3)
+    return Field(name, values, lower, upper, distance)
 
 
 def _mask(name: str, raw: npt.NDArray[Any], shares: npt.NDArray[np.float32], distance: float) -> Mask:

@@ -105,6 +105,21 @@ class _Numbers:
     measured: npt.NDArray[np.float64]
     groups: Rows | None
 
+    def at(self, places: npt.NDArray[np.int64]) -> _Numbers:
+        """Some places of (n, m, *places) as rows of their own, (n * k, m); those of a row are one group."""
+
+        def flat(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            rows: npt.NDArray[np.float64] = values.reshape(*values.shape[:2], -1)[..., places].swapaxes(1, 2)
+            return rows.reshape(-1, values.shape[1])
+
+        own = np.arange(len(self.mean)) if self.groups is None else self.groups
+        return _Numbers(
+            flat(self.mean),
+            None if self.spread is None else flat(self.spread),
+            flat(self.measured),
+            np.repeat(own, len(places)),
+        )
+
     def column(self, j: int) -> tuple[Any, Any, Any]:
         """Of one target."""
         return self.mean[:, j], None if self.spread is None else self.spread[:, j], self.measured[:, j]
@@ -118,7 +133,12 @@ class _Maker:
         self.networks = Networks([Member.of(one.state, one.notes, one.trial) for one in trained])
         goal = material.goal
         self.meaning = Meaning.of(
-            material.task, goal.described(), material.names, int(trained[0].notes["genome"]["outputs"]), material.unit
+            material.task,
+            goal.described(),
+            material.names,
+            int(trained[0].notes["genome"]["outputs"]),
+            unit=material.unit,
+            places=material.places,
         )
         data, parts = material.data, material.parts
         self.groups = data.groups
@@ -238,12 +258,20 @@ class _Maker:
 
     def _numbers(self, part: str) -> _Numbers:
         rows, answers = self._held_out()[part], self.answers[part]
-        return _Numbers(
+        found = _Numbers(
             mean=self.meaning.values(answers).mean(axis=0),
             spread=self.meaning.spreads(answers, self.networks.functions(self._x(rows))),
             measured=np.asarray(self.material.goal.side_by_side(self._joined(part), rows)[0], dtype=np.float64),
             groups=self._groups(rows),
         )
+        return found.at(self._places(found.mean.shape)) if self.meaning.places else found
+
+    @staticmethod
+    def _places(shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+        """Some of the places of (n, m, *places), as numbers of the flat ones, the same in each row."""
+        places = int(np.prod(shape[2:]))
+        kept = max(1, min(places, _PIXELS // max(shape[0], 1)))
+        return np.sort(derive("pixels").permutation(places)[:kept])
 
     def _classes(self) -> tuple[dict[str, Any], dict[str, Any]]:
         rows = self._held_out()
@@ -269,8 +297,7 @@ class _Maker:
         if not self.meaning.places:
             return answers, y, groups
         own = np.arange(len(rows)) if groups is None else groups
-        per_row = max(1, min(int(np.prod(y.shape[1:])), _PIXELS // max(len(rows), 1)))
-        chosen = torch.as_tensor(np.sort(derive("pixels").permutation(int(np.prod(y.shape[1:])))[:per_row]))
+        chosen = torch.as_tensor(self._places((len(y), 1, *y.shape[1:])))
         flat = answers.flatten(3)[..., chosen]  # (k, n, classes, pixels)
         return flat.movedim(3, 2).flatten(1, 2), y.flatten(1)[:, chosen].flatten(), np.repeat(own, len(chosen))
 

@@ -17,8 +17,8 @@ from matloop.orchestrator.errors import MatloopError
 
 Array = npt.NDArray[np.float64]
 
-PLACES = ("segmentation", "field")
-"""Tasks with an answer for each place of an input."""
+OTHERS = ("node", "orientation")
+"""Tasks whose outputs are read in another way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Meaning:
         unit: of the targets, may be empty.
         mean, std: (m,) of the targets that the network was trained on; empty for classes.
         variance: whether as many outputs follow, logarithms of the variance of each standardised target.
+        places: whether there is an answer for each place of an input.
     """
 
     task: str
@@ -39,9 +40,19 @@ class Meaning:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     variance: bool = False
+    places: bool = False
 
     @classmethod
-    def of(cls, task: str, described: Mapping[str, Any], names: Sequence[str], outputs: int, unit: str = "") -> Meaning:
+    def of(
+        cls,
+        task: str,
+        described: Mapping[str, Any],
+        names: Sequence[str],
+        outputs: int,
+        *,
+        unit: str = "",
+        places: bool = False,
+    ) -> Meaning:
         """From a task's own description.
 
         Args:
@@ -50,13 +61,14 @@ class Meaning:
             names: of the targets, as far as the data name them.
             outputs: of the network.
             unit: of the targets.
+            places: whether there is an answer for each place.
 
         Raises:
             MatloopError: a task whose outputs are not known here.
         """
         if "classes" in described:
-            return cls(task, tuple(described["classes"]))
-        if "y_mean" not in described:
+            return cls(task, tuple(described["classes"]), places=places)
+        if "y_mean" not in described or task in OTHERS:
             raise MatloopError(
                 f"expected a task of numbers or classes to make a bundle of, got {task!r}; "
                 "`matloop export --network FOLDER` writes the network alone"
@@ -67,17 +79,13 @@ class Meaning:
         given = (
             tuple(names) if len(names) == m else ("prediction",) if m == 1 else tuple(f"target {j}" for j in range(m))
         )
-        return cls(task, given, unit, tuple(described["y_mean"]), tuple(described["y_std"]), outputs == 2 * m)
+        mean, std = tuple(described["y_mean"]), tuple(described["y_std"])
+        return cls(task, given, unit, mean, std, variance=outputs == 2 * m, places=places)
 
     @property
     def classes(self) -> bool:
         """Whether outputs are logits of classes."""
         return not self.mean
-
-    @property
-    def places(self) -> bool:
-        """Whether there is an answer for each place."""
-        return self.task in PLACES
 
     def values(self, outputs: torch.Tensor) -> Array:
         """(k, n, outputs, *places), standardised, to (k, n, m, *places) float64 in the target's unit."""
@@ -97,7 +105,7 @@ class Meaning:
         if functions is not None and len(functions) > 1:
             total = np.square(self.values(functions).std(axis=0, ddof=1))
         if self.variance:
-            own = answers[:, :, len(self.mean) :].double().exp().mean(dim=0).numpy()
+            own = answers[:, :, len(self.mean) :].double().clamp(-10, 10).exp().mean(dim=0).numpy()
             own = own * np.square(np.array(self.std)).reshape(-1, *[1] * (own.ndim - 2))
             total = own if total is None else total + own
         return None if total is None else np.sqrt(total)

@@ -16,7 +16,7 @@ def _title(card: Mapping[str, Any]) -> str:
     meaning, count = card["meaning"], len(card["members"])
     what = "class" if not meaning["mean"] else ", ".join(f"`{name}`" for name in meaning["names"])
     unit = f" in {meaning['unit']}" if meaning["unit"] else ""
-    where = " of each place" if meaning["task"] in ("segmentation", "field") else ""
+    where = " of each place" if meaning["places"] else ""
     networks = "A network" if count == 1 else f"An ensemble of {count} networks"
     classes = "" if meaning["mean"] else f" Classes: {', '.join(meaning['names'])}."
     return (

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from matloop.bundles.bundle import Mask
+    from matloop.bundles.answers import Field, Mask
 
 COLOURS = (
     *((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66)),
@@ -46,6 +46,15 @@ def write(mask: Mask, folder: Path) -> list[Path]:
     shaded = (1 - _OPACITY) * _visible(mask.raw) + _OPACITY * _palette()[mask.classes]
     Image.fromarray(shaded.round().astype(np.uint8)).save(files[1])
     return files
+
+
+def save(field: Field, folder: Path) -> Path:
+    """Write `ID.npz` with `values`, `lower` and `upper` (m, *places) float32; what lies there is replaced."""
+    stem = folder / _name(field.id)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    file = stem.with_name(stem.name + ".npz")
+    np.savez(file, values=field.values, lower=field.lower, upper=field.upper)
+    return file
 
 
 def _name(text: str) -> str:

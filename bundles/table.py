@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from matloop.bundles.meaning import Meaning
 if TYPE_CHECKING:
     import pandas as pd
 
-    from matloop.bundles.bundle import Answers, Mask
+    from matloop.bundles.answers import Answers, Field, Mask
 
 
 def of_answers(ids: npt.NDArray[np.str_], answers: Answers, meaning: Meaning) -> pd.DataFrame:
@@ -34,22 +35,41 @@ def of_answers(ids: npt.NDArray[np.str_], answers: Answers, meaning: Meaning) ->
     return pd.DataFrame(columns)
 
 
-def of_masks(masks: Iterable[Mask], classes: Sequence[str]) -> pd.DataFrame:
-    """A row for each array; see `Bundle.predict`."""
-    return of_rows([row_of(mask, classes) for mask in masks], classes)
-
-
-def of_rows(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> pd.DataFrame:
-    """Rows that `row_of` made, with further columns after them where there are."""
-    import pandas as pd
-
+def of_masks(masks: Iterable[Mask | tuple[Mask, Path]], classes: Sequence[str]) -> pd.DataFrame:
+    """A row for each mask, perhaps with the file that it is in; see `Bundle.predict`."""
     names = ["id", *(f"area_{name}" for name in classes), "confidence", "out_of_domain", "distance"]
-    return pd.DataFrame(rows, columns=[*names, *(name for name in (rows[0] if rows else ()) if name not in names)])
+    return _frame([_row(one, "mask", lambda mask: row_of(mask, classes)) for one in masks], names)
+
+
+def of_fields(fields: Iterable[Field | tuple[Field, Path]], targets: Sequence[str]) -> pd.DataFrame:
+    """A row for each field, perhaps with the file that it is in; see `Bundle.predict`."""
+    names = ["id", *(f"{t}_{what}" for t in targets for what in ("mean", "min", "max")), "out_of_domain", "distance"]
+    return _frame([_row(one, "field", lambda field: row_of_field(field, targets)) for one in fields], names)
 
 
 def row_of(mask: Mask, classes: Sequence[str]) -> dict[str, Any]:
-    """One array's row."""
+    """One mask's row."""
     shares = {f"area_{name}": share for name, share in zip(classes, mask.shares(len(classes)), strict=True)}
     confidence = float(mask.confidence.mean())
     far = {"out_of_domain": mask.distance > 1, "distance": mask.distance}
     return {"id": mask.id, **shares, "confidence": confidence, **far}
+
+
+def row_of_field(field: Field, targets: Sequence[str]) -> dict[str, Any]:
+    """One field's row."""
+    row: dict[str, Any] = {"id": field.id}
+    for name, values in zip(targets, field.values, strict=True):
+        row |= {f"{name}_mean": float(values.mean()), f"{name}_min": float(values.min())}
+        row[f"{name}_max"] = float(values.max())
+    return row | {"out_of_domain": field.distance > 1, "distance": field.distance}
+
+
+def _row(one: Any, column: str, make: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """The row of something that may come with its file."""
+    return make(one[0]) | {column: str(one[1])} if isinstance(one, tuple) else make(one)
+
+
+def _frame(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=[*names, *(name for name in (rows[0] if rows else ()) if name not in names)])

@@ -19,12 +19,8 @@ def missing(arguments: Sequence[str], files: Sequence[Path], written: Sequence[s
     there = {*(file.name for file in files), *written}
     found = list(_program(arguments[0], there)) if arguments and "{" not in arguments[0] else []
     for argument in arguments[1:]:
-        if (
-            argument.endswith(".py")
-            and "{" not in argument
-            and not Path(argument).is_absolute()
-            and argument not in there
-        ):
+        plain = argument.endswith(".py") and "{" not in argument and not Path(argument).is_absolute()
+        if plain and argument not in there:
             found.append(f"{argument} is not in the working folder; name it in `files`")
     for file in files:
         if file.suffix == ".py":

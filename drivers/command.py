@@ -29,12 +29,14 @@ from typing import Any
 
 import jinja2
 
+from matloop.drivers.beside import missing
 from matloop.drivers.parsing import CommandFailed, Output, check, read
 from matloop.drivers.shell import check_arguments, check_shell
 from matloop.orchestrator import interruption
 from matloop.orchestrator.errors import ConfigError, NotBegun, is_of_the_machine
 from matloop.orchestrator.interruption import GRACE_S, Interrupted
 from matloop.orchestrator.processes import POSIX, apart, cause_of_death, end_family, kill_family
+from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.orchestrator.workplace import PREFIX, SCRATCH, TRIAL_FOLDER, Keep, prepared, remove_scratch
 
@@ -132,6 +134,10 @@ class Command:
         for name, at in [*((n, ("inputs", n)) for n in self.inputs), *((n, "artifacts") for n in self.artifacts)]:
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise ConfigError(f"expected a file name inside the working folder, got {name!r}", at=at)
+
+    def check(self, space: Space) -> list[str]:
+        """See `matloop.orchestrator.protocols.Checking`: what the program will miss in its working folder."""
+        return [] if self.shell else missing(self.run, self.files, [*self.inputs])
 
     def __call__(self, trial: Trial) -> Measurement:
         """Run the program and read its numbers.

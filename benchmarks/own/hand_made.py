@@ -25,12 +25,21 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 _WARM_UP_STEPS = 100
 
 
-def train(network: nn.Module, batch: Batch, loss: Loss, *, seconds: float, rate: float, decay: float) -> int:
-    """Train in place for so many seconds of wall time; return the number of steps."""
+def train(
+    network: nn.Module,
+    batch: Batch,
+    loss: Loss,
+    *,
+    seconds: float,
+    rate: float,
+    decay: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> int:
+    """Train in place for so many seconds by the clock; return the number of steps."""
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
-    began, steps = time.perf_counter(), 0
+    began, steps = clock(), 0
     network.train()
-    while (share := (time.perf_counter() - began) / seconds) < 1:
+    while (share := (clock() - began) / seconds) < 1:
         for group in optimiser.param_groups:
             rise = min(1.0, (steps + 1) / _WARM_UP_STEPS)
             group["lr"] = rate * rise * 0.5 * (1 + math.cos(math.pi * share))

@@ -32,6 +32,7 @@ class Kind:
         references: beside the hand-made one.
         score: figures of measured and predicted values of the test rows.
         figure: the first of them, by which networks are compared.
+        larger: whether larger ones are better.
         hand_made: predictions of the hand-made network for the test rows, by seed and seconds.
     """
 
@@ -44,6 +45,7 @@ class Kind:
     score: Score
     figure: str
     hand_made: Callable[[Data, int, float], Values]
+    larger: bool = False
 
 
 def rows_of(data: Data, part: str) -> npt.NDArray[np.int64]:
@@ -97,7 +99,7 @@ COMPOSITION = Kind(
             "unit": "eV/atom",
         },
     },
-    trial_s=12.0,
+    trial_s=20.0,
     final_s=50.0,
     references=("random_forest", "gradient_boosting", "elemnet", "perceptron", "residual"),
     score=absolute,
@@ -200,7 +202,7 @@ HOMOGENISATION = Kind(
     },
     trial_s=60.0,
     final_s=300.0,
-    references=("gradient_boosting", "cnn"),
+    references=("gradient_boosting",),
     score=relative,
     figure="error_percent",
     hand_made=_volumes,
@@ -250,9 +252,10 @@ SEGMENTATION = Kind(
     },
     trial_s=60.0,
     final_s=300.0,
-    references=("unet",),
+    references=(),
     score=overlap,
     figure="mean_iou",
+    larger=True,
     hand_made=_micrographs,
 )
 

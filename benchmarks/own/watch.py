@@ -8,15 +8,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-INTERVAL_S = 1.0
 
-
-def run(command: Sequence[str], log: Path) -> tuple[int, float]:
+def run(command: Sequence[str], log: Path, *, interval_s: float = 1.0) -> tuple[int, float]:
     """Run to the end.
 
     Args:
         command: program and arguments.
         log: where its output is added.
+        interval_s: between two looks, s.
 
     Returns:
         Exit code, and the highest sum over all its processes of the memory that each has (shared pages divided among
@@ -29,7 +28,7 @@ def run(command: Sequence[str], log: Path) -> tuple[int, float]:
             used = sum(_proportional_kb(pid) for pid in (process.pid, *_descendants(process.pid)))
             if used:
                 peak = used / 1024 if peak != peak else max(peak, used / 1024)
-            time.sleep(INTERVAL_S)
+            time.sleep(interval_s)
     return process.returncode, peak
 
 

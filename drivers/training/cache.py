@@ -8,6 +8,7 @@ process may die at any time. Old folders are removed when all together are large
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,6 @@ from filelock import FileLock
 
 from matloop.drivers.training.data import Data
 from matloop.search_spaces.networks.graph.graphs import Graphs
-
-VERSION = "1"
-"""Of what is written; another one is another folder."""
 
 LIMIT_GB = 50.0
 """Usual size of all folders together; the variable MATLOOP_CACHE_GB sets another."""
@@ -51,14 +50,19 @@ def folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "matloop" / "data"
 
 
-def key(options: str, files: Sequence[Path]) -> str:
-    """Name of the folder for a source's options and its files' content.
+def key(options: str, files: Sequence[Path], reader: type) -> str:
+    """Name of the folder for a source's options, its files' content and the program that reads them.
+
+    Args:
+        options: of the source.
+        files: that it reads, in order.
+        reader: its class.
 
     Raises:
         OSError: a file is missing.
     """
     states = [(file, file.stat()) for file in files]
-    digest = hashlib.sha256(f"{VERSION}\0{options}\0{len(files)}".encode())
+    digest = hashlib.sha256(f"{_program(reader)}\0{options}\0{len(files)}".encode())
     small = sum(state.st_size for _, state in states) <= HASHED
     for file, state in states:
         digest.update(f"\0{file.name}\0{state.st_size}\0".encode())
@@ -159,6 +163,19 @@ def shrink(*, keep: str = "") -> None:
         if place.name != keep:
             shutil.rmtree(place, ignore_errors=True)  # who has it mapped keeps it
             total -= size
+
+
+@cache
+def _program(reader: type) -> str:
+    """Of the code that makes data of files: what another version has read is not taken for the same."""
+    here = Path(__file__).parent
+    spaces = here.parents[1] / "search_spaces" / "formulas"
+    own = inspect.getsourcefile(reader)
+    files = {*here.glob("*.py"), *(here / "sources").glob("*.py"), *spaces.glob("*.py"), *([Path(own)] if own else [])}
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(_hash(file))
+    return digest.hexdigest()
 
 
 def _hash(file: Path) -> bytes:

@@ -36,9 +36,13 @@ def misfits(fixed: Mapping[str, Any], data: Data, outputs: int) -> list[Problem]
 
 def notes(data: Data, parts: Split, goal: Task) -> list[str]:
     """What people want to know of the data before they spend hours on them."""
-    left_out = list(data.problems)
-    more = [f"and {len(left_out) - SHOWN} more"] if len(left_out) > SHOWN else []
-    return [_sizes(data, parts), *_classes(data, parts, goal), *left_out[:SHOWN], *more]
+    return [_sizes(data, parts), *_classes(data, parts, goal), *notable(data)]
+
+
+def notable(data: Data) -> list[str]:
+    """The first of what the source has to say, such as rows that it left out, and how much more there is."""
+    found = list(data.problems)
+    return found[:SHOWN] + ([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])
 
 
 def _sizes(data: Data, parts: Split) -> str:

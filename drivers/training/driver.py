@@ -10,9 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
+from matloop.drivers.training.checks import misfits, notable, notes
+from matloop.drivers.training.classes import numbered_classes
 from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.fills import fills
 from matloop.drivers.training.jackknife import standard_errors
@@ -28,7 +32,7 @@ from matloop.drivers.training.sources.registry import KINDS as SOURCES
 from matloop.drivers.training.sources.registry import source
 from matloop.drivers.training.sources.source import Source
 from matloop.drivers.training.splits import KINDS as SPLITS
-from matloop.drivers.training.splits import USUAL, Split, Splitting, splitting
+from matloop.drivers.training.splits import USUAL, Split, Splitting, described, splitting
 from matloop.drivers.training.start import CHECKPOINT, owner, start
 from matloop.drivers.training.tasks.registry import KINDS as TASKS
 from matloop.drivers.training.tasks.registry import aim, targeted
@@ -36,8 +40,10 @@ from matloop.drivers.training.tasks.task import Aim, Rows, Task
 from matloop.orchestrator.bundle import is_bundle
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, Refused, inside
 from matloop.orchestrator.options import at_least
+from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.networks import weights
+from matloop.search_spaces.networks.graph.graphs import Graphs
 from matloop.search_spaces.networks.module import Network
 from matloop.surrogates.networks.augmentation import Augment, augmentation
 from matloop.surrogates.networks.budget import Budget
@@ -156,13 +162,36 @@ class Training:
         Raises:
             ConfigError: the data are missing or not as they should be.
         """
+        data, parts, goal = self._bound()
+        return fills(data, parts.train, goal.outputs, self.aim, self.recipe.augmented)
+
+    def check(self, space: Space) -> list[str]:
+        """See `matloop.orchestrator.protocols.Checking`: whether the data can be read, divided, and are of the space.
+
+        Returns:
+            What is worth knowing of the data, a line each; the rows that were left out among it.
+        """
+        with inside("driver"):
+            data, parts, goal = self._bound()
+            if isinstance(data.x, Graphs) and self.recipe.steps:
+                raise ConfigError("expected augment: none for graphs, got changes of images", at="augment")
+        if problems := misfits(getattr(space, "fixed", {}), data, goal.outputs):
+            raise ConfigError(problems=problems)
+        return notes(data, parts, goal)
+
+    def _bound(self) -> tuple[Data, Split, Task]:
+        """Data, their parts and the task.
+
+        Raises:
+            ConfigError: at the option that is the cause.
+        """
         with located("data"):
-            load(self.data)
+            data = load(self.data)
+            classes = self._classes(data)
         with located("split"):
-            self.divided()
+            parts = self.split.split(data, classes, self.split_seed)
         with located("data"):
-            data, parts, goal = self.bound()
-            return fills(data, parts.train, goal.outputs, self.aim, self.recipe.augmented)
+            return data, parts, self.aim.bind(data, parts.train)
 
     @property
     def task(self) -> str:
@@ -177,11 +206,12 @@ class Training:
             OSError: there is no such file.
         """
         data = load(self.data)
-        return data, self._parts(data)
+        return data, self.split.split(data, self._classes(data), self.split_seed)
 
-    def _parts(self, data: Data) -> Split:
-        classes = data.y if self.task == "classification" and data.y.ndim == 1 else None
-        return self.split.split(data, classes, self.split_seed)
+    def _classes(self, data: Data) -> npt.NDArray[np.int64] | None:
+        if self.task != "classification" or data.y.ndim != 1:
+            return None
+        return numbered_classes(data.y, data.names, data.path)[0]
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -196,7 +226,8 @@ class Training:
         names = data.names
         if self.target is not None:
             names = (self.target if isinstance(self.target, str) else names[self.target],) if names else ()
-        return Material(self.data, data, parts, goal, self.task, names, self.unit)
+        how = {"split": described(self.split), "split_seed": self.split_seed}
+        return Material(self.data, data, parts, goal, self.task, self.aim.places, names, self.unit, how)
 
     def __call__(self, trial: Trial, inputs: Mapping[str, bytes] | None = None) -> Measurement:
         """Train the genome `trial.point`, from the trial's seed or from where the inputs say.
@@ -278,6 +309,7 @@ class Training:
             f"baseline_test_{first}": goal.baseline(parts.test),
             "test_standard_errors": {name: float(f"{value:.4g}") for name, value in errors.items()},
             "rows": dict(zip(PARTS, map(len, parts), strict=True)),
+            **({"problems": notable(data)} if data.problems else {}),
         } | ({"test_by_class": by_class} if by_class else {})
 
     def _times(self, network: nn.Module, x: Inputs) -> dict[str, float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from matloop.drivers.training.data import Data
 from matloop.drivers.training.sources.source import Source
@@ -21,8 +22,10 @@ class Material:
         parts: which of them are trained on, validated with and tested on.
         goal: bound to them.
         task: its kind.
+        places: whether there is a target at each place of an input.
         names: of the targets or classes that the outputs stand for; empty where the data do not say.
         unit: of the targets.
+        split: how the rows were divided, JSON-able.
     """
 
     source: Source
@@ -30,8 +33,10 @@ class Material:
     parts: Split
     goal: Task
     task: str
+    places: bool
     names: tuple[str, ...]
     unit: str
+    split: Mapping[str, Any]
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -14,7 +15,7 @@ from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.descriptors import clusters
 from matloop.drivers.training.sources.registry import KINDS as SOURCES
 from matloop.drivers.training.sources.registry import source
-from matloop.drivers.training.sources.source import Source
+from matloop.drivers.training.sources.source import Source, plain
 from matloop.orchestrator.errors import ConfigError, inside
 from matloop.orchestrator.options import Components, at_least
 from matloop.orchestrator.randomness import derive, derive_seed
@@ -93,6 +94,8 @@ class _Shared:
         free = _marked(data, "")
         if not len(free):
             free, fixed = _lacking(fixed)
+        if not len(free):
+            return enough(Split(*fixed.values()), len(data), self.shares)
         open_parts = [part for part in PARTS if not len(fixed[part])] or ["train"]
         shares = [share if part in open_parts else 0.0 for part, share in zip(PARTS, self.shares, strict=True)]
         if len(open_parts) < len(PARTS):  # what is not fixed is divided whole
@@ -294,6 +297,15 @@ def splitting(given: Sequence[float] | Mapping[str, Any] | Splitting) -> Splitti
         return Auto(shares=tuple(map(float, given)))
     except ConfigError as error:
         raise ConfigError(f"split: {error}") from error
+
+
+def described(splitting: Splitting) -> dict[str, Any]:
+    """A way to divide, as JSON holds it: its kind and options, without another source."""
+    kinds = {path.rpartition(":")[2]: name for name, path in KINDS.kinds.items()}
+    name = type(splitting).__name__
+    options: Mapping[str, Any] = vars(splitting) if dataclasses.is_dataclass(splitting) else {}
+    given = {key: plain(value) for key, value in options.items() if key != "test"}
+    return {"kind": kinds.get(name, name), **given}
 
 
 def cut(order: Rows, shares: Sequence[float]) -> list[Rows]:

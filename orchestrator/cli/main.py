@@ -52,14 +52,36 @@ def _options(
 
 @app.command()
 def init(
-    file: CampaignFile = Path("campaign.yaml"),
+    given: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Campaign file (YAML) to write; for data, the file or folder they are in.", metavar="FILE|DATA"
+        ),
+    ] = None,
     template: Annotated[
-        str, typer.Option(help="function: your own Python function; command: any program; lab: people.")
+        str,
+        typer.Option(
+            help="function: your own Python function; command: any program; lab: people; for data: images, "
+            "segmentation, formulas, crystals, signals, table."
+        ),
     ] = "function",
+    output: Annotated[Path, typer.Option("--output", help="Campaign file to write for data.", metavar="FILE")] = Path(
+        "campaign.yaml"
+    ),
+    target: Annotated[
+        str | None, typer.Option("--target", help="Column of the data to predict.", metavar="COLUMN")
+    ] = None,
+    minutes: Annotated[float, typer.Option("--minutes", help="Of the search for data.")] = 10.0,
 ) -> None:
-    """Write a commented campaign file that runs as it is."""
-    from matloop.orchestrator.cli.commands.init import write
+    """Write a commented campaign file that runs as it is. For data, look at them first and say what they are."""
+    from matloop.orchestrator.cli.commands.init import write, write_for
+    from matloop.orchestrator.composition.drafting import DATA_TEMPLATES
 
+    if template in DATA_TEMPLATES:
+        for line in write_for(given, template, file=output, target=target, minutes=minutes):
+            typer.echo(line)
+        return
+    file = given or Path("campaign.yaml")
     for path in write(file, template):
         typer.echo(f"wrote {path}")
     typer.echo(f"next: matloop {'recommend' if template == 'lab' else 'run'} {file}")
@@ -75,15 +97,17 @@ def validate(
 ) -> None:
     """Check a campaign file: build every study without measuring anything, and say what it changes of a record."""
     from matloop.orchestrator.cli.changes import against_record
-    from matloop.orchestrator.composition.build import validate as check
+    from matloop.orchestrator.composition.build import check
     from matloop.orchestrator.composition.config import load
 
     config = load(file)
-    studies, resolved = check(config)
+    studies, resolved, notes = check(config)
     for study in studies:
         names = ", ".join(map(str, study.objectives))
         parts = (study.space, study.strategy, study.driver)
         typer.echo(f"{study.name}: {' · '.join(type(part).__name__ for part in parts)}; {names}")
+    for line in notes:
+        typer.echo(line)
     for line in against_record(config, resolved, directory):
         typer.echo(line)
     typer.echo(f"{file} is valid")
@@ -160,7 +184,7 @@ def submit(
 ) -> None:
     """Write a job script for a cluster: it runs the campaign over MPI, again and again until it is finished."""
     from matloop.hpc import jobs
-    from matloop.orchestrator.cli.commands.submit import job_for, write
+    from matloop.orchestrator.cli.commands.submit import check, job_for, write
     from matloop.orchestrator.loop.deadline import seconds
 
     job = job_for(
@@ -178,6 +202,8 @@ def submit(
         modules=tuple(module or ()),
         extra=tuple(extra or ()),
     )
+    for line in check(file):
+        typer.echo(line)
     typer.echo(f"wrote {write(job)}: a manager and {job.workers} workers")
     typer.echo(f"job {jobs.submit(job)}" if now else f"next: {jobs.by_hand(job)}")
 

@@ -11,6 +11,7 @@ import inspect
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.evaluation import Limits
 from matloop.orchestrator.loop.study import Plan, Study
 from matloop.orchestrator.options import Components
-from matloop.orchestrator.protocols import Driver, Filling, Space, Surrogate, is_by_people
+from matloop.orchestrator.protocols import Checking, Driver, Filling, Space, Surrogate, is_by_people
 from matloop.orchestrator.protocols.drivers import FILLED
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.trial import Objective, goals
@@ -98,6 +99,27 @@ class Builder:
             background=given.background,
             **built,
         )
+
+    def notes(self, study: Study) -> list[str]:
+        """What the driver of a study has to say beforehand, if anything; not of data that are made up.
+
+        Raises:
+            ConfigError: every trial would fail.
+        """
+        if not isinstance(study.driver, Checking):
+            return []
+        try:
+            found = study.driver.check(study.space)
+        except Refused as error:
+            raise ConfigError(problems=[self._placed(study.name, problem) for problem in error.problems]) from error
+        made_up = any(references(self.origin(study.name, "driver")[0], ()))
+        return [] if made_up else [f"{study.name}: {line}" for line in found]
+
+    def _placed(self, study: str, problem: Problem) -> Problem:
+        """Where a driver's problem with its space or itself stands in the file."""
+        role, *options = problem.place or ("driver",)
+        found = ConfigError(problems=[replace(problem, place=tuple(options))])
+        return self.config.refused(self.origin(study, str(role))[1].location, found).problems[0]
 
     def space(self, study: str) -> Space:
         """Space of a study."""
@@ -323,11 +345,16 @@ class Builder:
 
 
 def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
-    """Build every study on made-up outcomes.
+    """The first two of what `check` finds, which see."""
+    return check(config)[:2]
+
+
+def check(config: Config) -> tuple[list[Study], dict[str, Any], list[str]]:
+    """Build every study on made-up outcomes, and let drivers say what they know beforehand.
 
     Returns:
-        The studies, and the resolved campaign for the ledger: the file's content with defaults filled in, the
-        objectives as agreed with the drivers, and the hashes of the files that it names.
+        The studies; the resolved campaign for the ledger: the file's content with defaults filled in, the objectives
+        as agreed with the drivers, and the hashes of the files that it names; and what drivers have to say.
 
     Raises:
         ConfigError: everything that is wrong, one a line.
@@ -335,11 +362,13 @@ def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
     """
     problems: list[Problem] = []
     studies: list[Study] = []
+    notes: list[str] = []
     with tempfile.TemporaryDirectory(prefix="matloop-", ignore_cleanup_errors=True) as folder:
         rehearsed = Builder(config, lambda b: Rehearsal(Path(folder), lambda s: (b.space(s), b.objectives(s))))
         for name in config.studies:
             try:
                 studies.append(rehearsed.study(name))
+                notes += rehearsed.notes(studies[-1])
             except ConfigError as error:
                 problems += error.problems
     if problems:
@@ -352,7 +381,7 @@ def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:
             filled = rehearsed.filled.get(str(place.location[1]), {}) if role == "space" else {}
             resolved["studies"][study.name][role] = spec | filled
     resolved["files"] = rehearsed.files
-    return studies, resolved
+    return studies, resolved, notes
 
 
 def builder(config: Config, history: History, store: ArtifactStore) -> Builder:

@@ -121,7 +121,7 @@ class ExecutorConfig(_Section):
 class ReferenceConfig(_Section):
     """What a search of networks is held against, see `matloop.drivers.training.references`."""
 
-    kinds: list[str | dict[str, Any]] = Field(min_length=1)
+    kinds: list[str | dict[str, Any]]
     seeds: Count = 3
     budget: dict[str, Any] | None = None
     tuned: bool = True

@@ -32,6 +32,7 @@ class Opened:
         people: studies that people measure.
         waiting: studies that build on one of these which has no results yet.
         changes: what the campaign file has changed since the last session, accepted.
+        notes: what drivers have to say beforehand, such as rows of data that are left out.
     """
 
     campaign: Campaign
@@ -40,6 +41,7 @@ class Opened:
     people: Sequence[str]
     waiting: Sequence[str]
     changes: Sequence[Change] = ()
+    notes: Sequence[str] = ()
 
 
 @contextmanager
@@ -84,7 +86,7 @@ def opened(
         if executor is None:
             yield None
             return
-        studies, resolved = build.validate(config)
+        studies, resolved, notes = build.check(config)
         people = [study.name for study in studies if by_people(study)]
         if len(people) == len(studies):
             raise ConfigError(f"there is nothing to run: {invitation(people, file)}")
@@ -105,7 +107,7 @@ def opened(
                 stop=stop,
                 patience_s=config.executor.outage_s,
             )
-            yield Opened(campaign, config, directory, people, waiting, changes)
+            yield Opened(campaign, config, directory, people, waiting, changes, notes)
             ledger.close(campaign.outcome or "opened only")
 
 

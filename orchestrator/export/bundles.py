@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matloop.orchestrator.composition.build import driver_for
 from matloop.orchestrator.errors import MatloopError
@@ -16,6 +16,10 @@ from matloop.orchestrator.export.trials import config
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.trial import Trial
+
+if TYPE_CHECKING:
+    from matloop.bundles.making import Trained
+    from matloop.drivers.training.material import Material
 
 PACKAGES = ("matloop", "torch", "numpy", "scipy", "scikit-learn", "pymatgen", "safetensors")
 """Whose versions are noted."""
@@ -52,37 +56,14 @@ def export(
             or others than it was trained on.
     """
     from matloop.bundles.making import make
-    from matloop.drivers.training.material import Providing
 
     chosen = _chosen(history, study, trial, ensemble)
-    recorded = config(history)
-    driver = driver_for(chosen[0].study, recorded, history, store)
-    if not isinstance(driver, Providing):
-        raise MatloopError(
-            f"expected the driver `training` to make a bundle, got {type(driver).__name__}, which does not say what "
-            "its networks were trained on; `matloop export --network FOLDER` writes the network alone"
-        )
-    try:
-        material = driver.material()
-    except (ValueError, OSError) as error:
-        raise MatloopError(f"the data are needed to make a bundle: {error}") from error
-    options = recorded["studies"][chosen[0].study]["driver"]
-    parts, groups = material.parts, material.data.groups
+    material = _material(chosen[0], history, store)
     about = {
-        "campaign": recorded.get("name", "campaign"),
+        "campaign": config(history).get("name", "campaign"),
         "study": chosen[0].study,
         "made": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
-        "data": {
-            "rows": len(material.data),
-            "left_out": len(material.data.problems),
-            "problems": list(material.data.problems[:_LISTED]),
-            **_hashes(material.source.files()),
-        },
-        "split": {
-            "options": {name: value for name, value in options.items() if name.startswith("split")},
-            "groups": None if groups is None else len({*groups.tolist()}),
-            **{name: len(getattr(parts, name)) for name in ("train", "validation", "test")},
-        },
+        **_data(material),
         "versions": _versions(),
     }
     return make(folder, [_trained(one, store) for one in chosen], material, about)
@@ -99,6 +80,44 @@ def told(card: Mapping[str, Any], folder: Path) -> str:
         for name, one in card["test"]["coverage"].items()
     ]
     return "\n".join([*lines, f"next: matloop predict {folder} NEW"])
+
+
+def _material(trial: Trial, history: History, store: ArtifactStore) -> Material:
+    """What a trial's network was trained on.
+
+    Raises:
+        MatloopError: its driver does not say, or the data are missing.
+    """
+    from matloop.drivers.training.material import Providing
+
+    driver = driver_for(trial.study, config(history), history, store)
+    if not isinstance(driver, Providing):
+        raise MatloopError(
+            f"expected the driver `training` to make a bundle, got {type(driver).__name__}, which does not say what "
+            "its networks were trained on; `matloop export --network FOLDER` writes the network alone"
+        )
+    try:
+        return driver.material()
+    except (ValueError, OSError) as error:
+        raise MatloopError(f"the data are needed to make a bundle: {error}") from error
+
+
+def _data(material: Material) -> dict[str, Any]:
+    """Data and split, for the card."""
+    parts, groups = material.parts, material.data.groups
+    return {
+        "data": {
+            "rows": len(material.data),
+            "left_out": len(material.data.problems),
+            "problems": list(material.data.problems[:_LISTED]),
+            **_hashes(material.source.files()),
+        },
+        "split": {
+            "options": dict(material.split),
+            "groups": None if groups is None else len({*groups.tolist()}),
+            **{name: len(getattr(parts, name)) for name in ("train", "validation", "test")},
+        },
+    }
 
 
 def _chosen(history: History, study: str | None, trial: int | None, ensemble: str | None) -> list[Trial]:
@@ -121,7 +140,7 @@ def _chosen(history: History, study: str | None, trial: int | None, ensemble: st
     return found
 
 
-def _trained(trial: Trial, store: ArtifactStore) -> Any:
+def _trained(trial: Trial, store: ArtifactStore) -> Trained:
     from matloop.bundles.making import Trained
     from matloop.drivers.training.predictions import Predictions
 

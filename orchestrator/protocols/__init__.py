@@ -7,6 +7,7 @@ docstring says who offers it and what happens without. All of them can be import
 from matloop.orchestrator.protocols.drivers import (
     Batching,
     ByPeople,
+    Checking,
     ContinuingDriver,
     Driver,
     Filling,
@@ -79,6 +80,7 @@ __all__ = [
     "Between",
     "ByOutput",
     "ByPeople",
+    "Checking",
     "Column",
     "ColumnKind",
     "Composed",

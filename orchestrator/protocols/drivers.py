@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
+from matloop.orchestrator.protocols.spaces import Space
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.orchestrator.workplace import Keep
 
@@ -112,6 +113,28 @@ class Filling(Protocol):
 
     @property
     def fills(self) -> Mapping[str, Any]: ...
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """A driver that can tell beforehand what would go wrong (`training`, of its data; `command`, of its files).
+
+    Asked for by `validate`, `run` and `submit`, on the machine that these run on.
+    """
+
+    def check(self, space: Space) -> Sequence[str]:
+        """Look at what is needed, without measuring.
+
+        Args:
+            space: of the study.
+
+        Returns:
+            What people may want to know, a line each.
+
+        Raises:
+            Refused: what would make every trial fail; places begin with "space" or "driver", then options.
+        """
+        ...
 
 
 def is_by_people(driver: object) -> bool:

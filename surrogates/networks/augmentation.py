@@ -21,7 +21,7 @@ from matloop.search_spaces.networks.graph.graphs import Graphs
 Move = Callable[[torch.Tensor, bool], torch.Tensor]
 """Moves the last axes of (k, channels, *places); the second argument says whether values may be interpolated."""
 
-Augment = str | list[str | dict[str, float]]
+Augment = str | list[str | dict[str, int | float]]
 """As a campaign file has it: "none", "roll", "square", or a list such as [flip, turn, {crop: 128}, {noise: 0.1}]."""
 
 SHORT: Mapping[str, tuple[str, ...]] = {"none": (), "roll": ("shift", "flip"), "square": ("shift", "flip", "turn")}

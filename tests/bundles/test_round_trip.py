@@ -127,6 +127,52 @@ def test_graphs(graphs, folder: Path) -> None:
     assert len(frame) == 80 and frame["energy"].notna().all()
 
 
+def test_fields_of_numbers(folder: Path) -> None:
+    """At each place, and for arrays of another size."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(0, 50, (40, 1, 16, 16)).astype(np.float32)
+    np.savez(folder / "strain.npz", x=x, y=5 + 0.1 * x[:, 0], names=["strain"])
+    driver = Training(data=folder / "strain.npz", task="field", epochs=8, unit="%")
+    bundle, (one,) = small.bundled(folder / "field", driver, small.segmenter([1, 16, 16], 1))
+    x = of_test_rows(driver)
+    fields = list(bundle.fields(x))
+    np.testing.assert_allclose(np.stack([f.values for f in fields]), one.recorded.predicted, rtol=1e-5, atol=1e-4)
+    with torch.no_grad():
+        module = bundle.module(torch.from_numpy(x))
+        torch.testing.assert_close(exported(folder / "field")(torch.from_numpy(x)), module, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(module, one.recorded.predicted, rtol=1e-5, atol=1e-4)
+    measured = one.recorded.measured
+    inside = [(f.lower <= m) & (m <= f.upper) for f, m in zip(fields, measured, strict=True)]
+    assert np.mean(inside) == pytest.approx(bundle.card["test"]["coverage"]["strain"]["share"], abs=0.01)
+    frame = bundle.predict(x)
+    np.testing.assert_allclose(frame["strain_mean"], one.recorded.predicted.mean(axis=(1, 2, 3)), rtol=1e-4)
+    assert [f.values.shape for f in bundle.fields(np.concatenate([x[:2], x[2:4]], axis=2))] == [(1, 32, 16)] * 2
+
+
+def test_a_network_that_predicts_variances(folder: Path) -> None:
+    driver = Training(
+        data=small.numbers(folder / "gaussian.npz", n=900), task={"kind": "regression", "loss": "gaussian"}, epochs=12
+    )
+    bundle, (one,) = small.bundled(folder / "gaussian", driver, small.dense(2, 2))
+    x = of_test_rows(driver)
+    frame = bundle.predict(x)
+    np.testing.assert_allclose(frame["gap"], one.recorded.predicted[:, 0], rtol=1e-5)
+    with torch.no_grad():
+        np.testing.assert_allclose(bundle.module(torch.from_numpy(x))[:, 0], frame["gap"], rtol=1e-5)
+    wide = frame["gap_std"][x[:, 0] > 0.2].mean()
+    assert wide > 1.5 * frame["gap_std"][x[:, 0] < -0.2].mean()  # the noise is larger there
+
+
+def test_tasks_that_are_read_in_another_way_are_refused(folder: Path) -> None:
+    rng = np.random.default_rng(6)
+    quaternions = rng.normal(size=(40, 4))
+    quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
+    np.savez(folder / "turned.npz", x=rng.normal(size=(40, 3)), y=quaternions)
+    driver = Training(data=folder / "turned.npz", task="orientation", epochs=1)
+    with pytest.raises(MatloopError, match="expected a task of numbers or classes to make a bundle of"):
+        small.bundled(folder / "orientation", driver, small.dense(3, 4))
+
+
 def test_an_ensemble_is_the_mean_of_its_members(folder: Path) -> None:
     driver = Training(data=small.numbers(folder / "ensemble.npz"), epochs=4)
     genomes = [small.dense(2, width=width) for width in (8, 16, 24)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from matloop.bundles.bundle import Mask
+from matloop.bundles.answers import Mask
 from matloop.bundles.pictures import COLOURS, write
 from matloop.bundles.whole import wholes
 from matloop.drivers.training.sources.source import Extent

@@ -100,7 +100,7 @@ class ReferenceTraining:
     def _shape(self) -> Shape:
         known = self.driver.fills
         if "input" in known:
-            return Shape(tuple(known["input"]), known["outputs"], self.driver.task)
+            return Shape(tuple(known["input"]), known["outputs"], self.driver.task, self.driver.aim.places)
         return Shape((known["node_features"],), known["outputs"], self.driver.task, graphs=True)
 
     def _fitted(self, made: Fittable, trial: Trial) -> Measurement:
@@ -124,7 +124,11 @@ class ReferenceTraining:
             seconds=self._seconds(began),
         )
         fitted = made.fit(lesson, trial.point["settings"]["options"])
-        outputs = {name: _outputs(fitted(x[name]), classes) for name in ("validation", "test")}
+        predicted = {name: fitted(x[name]) for name in ("validation", "test")}
+        if not classes and goal.outputs == 2 * lesson.y.shape[1]:  # a network would say how sure it is, too
+            spread = np.log(np.square(predicted["validation"] - lesson.y_validation).mean(axis=0) + 1e-12)
+            predicted = {name: np.hstack([said, np.tile(spread, (len(said), 1))]) for name, said in predicted.items()}
+        outputs = {name: _outputs(said, classes) for name, said in predicted.items()}
         info = {"seconds": round(time.perf_counter() - began, 3)}
         return self.driver.measured(data, parts, goal, outputs, info)
 

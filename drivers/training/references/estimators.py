@@ -117,7 +117,7 @@ class Fittable:
             ConfigError: inputs are graphs or too large to be flattened, or the task is another.
         """
         if shape.task not in self.tasks:
-            other = "unet" if shape.task in ("segmentation", "field") else "another"
+            other = "unet" if shape.at_places else "another"
             raise ConfigError(
                 f"the reference {self.kind} is for {' or '.join(self.tasks)}, got {shape}; remove it, or name {other}"
             )

@@ -20,18 +20,20 @@ class Shape:
         input: shape of one input, without the axis of the rows; of graphs what `Graphs.shape` says.
         outputs: length, or channels, of a network's output.
         task: what is predicted, e.g. "regression".
+        at_places: whether that is for every place of an input, such as a pixel.
         graphs: whether inputs are graphs.
     """
 
     input: tuple[int, ...]
     outputs: int
     task: str
+    at_places: bool = False
     graphs: bool = False
 
     @property
     def places(self) -> tuple[int, ...]:
-        """Of what is predicted for every place of an input: shape of these places; empty otherwise."""
-        return self.input[1:] if self.task in ("segmentation", "field") else ()
+        """Shape of the places that something is predicted for; empty where it is for whole inputs."""
+        return self.input[1:] if self.at_places else ()
 
     def __str__(self) -> str:
         return f"{'graphs' if self.graphs else 'inputs'} {list(self.input)} for {self.task}"

@@ -28,7 +28,7 @@ class References:
     `repeat` counts trainings that differ by nothing but the seed.
 
     Args:
-        kinds: references by name or import path, or {kind, **options}.
+        kinds: references by name or import path, or {kind, **options}; with none, the winner alone is trained.
         network: the genome that the search has found.
         seeds: trainings of each, by as many seeds.
 
@@ -65,6 +65,8 @@ class References:
 
     def sample(self, rng: np.random.Generator) -> Point:
         """See `Space.sample`."""
+        if not self.names:
+            return self.usual()[0]
         name = self.names[int(rng.integers(len(self.names)))]
         return self.drawn(name, rng) or _point(name, self.references[name].usual(), "usual", 0)
 
@@ -94,8 +96,6 @@ class References:
 
 
 def _named(kinds: Sequence[str | Mapping[str, Any]]) -> list[tuple[str, Trained | Fittable]]:
-    if not kinds:
-        raise ConfigError("expected at least one reference, got none", at="kinds")
     found: list[tuple[str, Trained | Fittable]] = []
     for given in kinds:
         kind, options = kind_and_options(given)

@@ -149,7 +149,7 @@ def _inputs(ranks: Sequence[int]) -> str:
     return " or ".join(names[rank] for rank in ranks) or "any inputs"
 
 
-_OF_WHOLE = ("regression", "classification")
+_OF_WHOLE = ("regression", "classification", "orientation")
 _OF_PLACES = ("segmentation", "field")
 
 NETWORKS: Mapping[str, Callable[[Mapping[str, Any]], Trained]] = {
@@ -159,7 +159,7 @@ NETWORKS: Mapping[str, Callable[[Mapping[str, Any]], Trained]] = {
         options=options,
         ranks=(1,),
         tasks=_OF_WHOLE,
-        training=_training(32, 1e-4, 1e-5),
+        training=_training(64, 1e-3, 1e-5),
         choices=_choices((32, 64, 128, 256)),
     ),
     "perceptron": lambda options: Trained(

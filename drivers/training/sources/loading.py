@@ -48,7 +48,7 @@ def _load(keyed: _Keyed) -> Data:
     source = cast(Source, keyed.source)
     if not keyed.source.shared:
         return source.read()
-    name = cache.key(keyed.key[0], source.files())
+    name = cache.key(keyed.key[0], source.files(), type(source))
     if (found := cache.saved(name)) is not None:
         return found
     try:

@@ -37,7 +37,7 @@ class Npz(Options):
 
     def read(self) -> Data:
         """See `Source`."""
-        arrays = _arrays(self.path)
+        arrays = arrays_of(self.path)
         for name in ("x", "y"):
             if name not in arrays and not (name == "x" and "nodes" in arrays):
                 raise ValueError(
@@ -61,7 +61,7 @@ class Npz(Options):
             new: an .npz with x or graphs, and perhaps `ids`; or an array (n, *input).
         """
         if isinstance(new, str | Path):
-            arrays, path = _arrays(Path(new)), Path(new)
+            arrays, path = arrays_of(Path(new)), Path(new)
         else:
             arrays, path = {"x": np.asarray(new)}, Path("the array")
         x = self._x(arrays, path)
@@ -83,7 +83,13 @@ class Npz(Options):
         return turned(arrays["x"], self.transpose, path, self.kind)
 
 
-def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+def arrays_of(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of a file by name.
+
+    Raises:
+        ValueError: it is no .npz, or holds objects.
+        FileNotFoundError: there is none.
+    """
     try:
         opened = np.load(path, allow_pickle=False)
         if isinstance(opened, np.ndarray):

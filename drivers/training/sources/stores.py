@@ -172,3 +172,9 @@ def _listed(store: Any) -> list[str]:
     found: list[str] = []
     store.visititems(lambda name, item: found.append(name) if hasattr(item, "shape") else None)
     return sorted(found)
+
+
+def shapes(store: Store) -> dict[str, tuple[int, ...]]:
+    """Shapes of all datasets by name."""
+    with store._opened(store.path) as opened:
+        return {name: tuple(opened[name].shape) for name in _listed(opened)}

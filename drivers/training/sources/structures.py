@@ -73,7 +73,7 @@ def sites(structures: Sequence[Structure], elements: Sequence[int]) -> npt.NDArr
             if number in places:
                 which[site, places[number]] = 1
         lattice = structure.lattice
-        cell = [structure.volume / len(structure), *lattice.abc, *lattice.angles]
+        cell = [structure.volume / len(structure), *np.round(lattice.abc, 4), *np.round(lattice.angles, 2)]
         rows.append(np.concatenate([np.hstack([which, properties[numbers]]).ravel(), cell]))
     return np.array(rows, dtype=np.float32)
 

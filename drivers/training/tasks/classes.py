@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from matloop.drivers.training.classes import numbered_classes
 from matloop.drivers.training.data import Data
 from matloop.drivers.training.metrics import CLASSES, Metric, chosen, confusion, found, overlap
 from matloop.drivers.training.tasks.task import Direction, Rows, Task
@@ -112,15 +113,9 @@ class BoundLabels:
                 f"expected y {('n', *shape) if shape else '(n,)'} in {data.path} for {aim.kind} of x {data.x.shape}, "
                 f"got {data.y.shape}".replace("'n'", "n")
             )
-        classes = max(len(data.names) or int(data.y.max()) + 1, 2)
-        whole = data.y.dtype.kind in "iub" or np.array_equal(data.y.astype(np.int64), data.y)
-        if not whole or data.y.min() < 0 or data.y.max() >= classes:
-            raise ValueError(
-                f"expected y in {data.path} to be whole numbers from 0 to {classes - 1}, one for each class"
-                f"{' in `names`' if data.names else ''}, got {np.unique(data.y)[:8].tolist()}"
-            )
-        self.aim, self.targets, self.outputs = aim, data.y, classes
-        self.names = data.names or tuple(map(str, range(classes)))
+        self.aim = aim
+        self.targets, self.names = numbered_classes(data.y, data.names, data.path)
+        self.outputs = len(self.names)
         self.counts = self._count(train)
         self.weights = self._weights()
         self.loss = self.named_loss(aim.loss or aim.offered[0])

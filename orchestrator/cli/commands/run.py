@@ -42,6 +42,8 @@ def run(file: Path, *, directory: Path | None, accept_changes: bool, console: Co
             return "served"
         console.print(f"{found.config.name} → {found.directory}", highlight=False, markup=False)
         show(found.changes, console)
+        for line in found.notes:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         before = len(found.campaign.history.finished)
         try:
             with observer(console) as progress:

@@ -41,6 +41,17 @@ def job_for(file: Path, *, directory: Path | None, **options: Any) -> jobs.Job:
     )
 
 
+def check(file: Path) -> list[str]:
+    """Build every study, so that a campaign that would fail never waits in a queue; what drivers have to say.
+
+    Raises:
+        ConfigError: everything that is wrong.
+    """
+    from matloop.orchestrator.composition import build
+
+    return build.check(load(file))[2]
+
+
 def write(job: jobs.Job) -> Path:
     """Write the script of a job into the campaign's folder; one that is there is replaced.
 

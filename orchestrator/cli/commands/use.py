@@ -45,13 +45,8 @@ def use(folder: Path, items: Sequence[str], *, output: Path | None, masks: Path 
     from matloop.bundles.bundle import load_bundle
     from matloop.bundles.given import Given
 
-    if output is not None and output.exists():
-        raise MatloopError(f"{output} is already there and is not overwritten; choose another name")
     bundle = load_bundle(folder)
-    if masks is not None and not bundle.meaning.places:
-        raise MatloopError(f"expected --masks with a segmentation, got {bundle.meaning.task}; leave it out")
-    if masks is not None and masks.exists() and (not masks.is_dir() or any(masks.iterdir())):
-        raise MatloopError(f"{masks} is already there and is not overwritten; choose another name")
+    _check(bundle, output, masks)
     given = Given(bundle.inputs)
     frames = [frame for frame in _predicted(bundle, given.read(items), masks) if len(frame)]
     for problem in given.problems:
@@ -62,7 +57,16 @@ def use(folder: Path, items: Sequence[str], *, output: Path | None, masks: Path 
         )
     import pandas as pd
 
-    found = pd.concat(frames, ignore_index=True)
+    show(pd.concat(frames, ignore_index=True), output, masks, console)
+    return not given.problems
+
+
+def show(found: pd.DataFrame, output: Path | None, masks: Path | None, console: Console) -> None:
+    """Print predictions, and write them if a file is named; say what else was written, and what not to rely on.
+
+    Raises:
+        MatloopError: the file cannot be written.
+    """
     if output is None or len(found) <= SHOWN:
         console.print(page(found[:SHOWN]))
     if len(found) > SHOWN and output is None:
@@ -71,12 +75,21 @@ def use(folder: Path, items: Sequence[str], *, output: Path | None, masks: Path 
         write(found, output)
         console.print(f"{text.plural(len(found), 'prediction')} → {output}", highlight=False, soft_wrap=True)
     if masks is not None:
-        console.print(f"{text.plural(len(found), 'mask')} → {masks}", highlight=False, soft_wrap=True)
+        console.print(f"{text.plural(len(found), 'array')} → {masks}", highlight=False, soft_wrap=True)
     if outside := int(found["out_of_domain"].sum()):
         console.print(
             f"{outside} of {len(found)} are unlike what it was trained on; do not rely on them", highlight=False
         )
-    return not given.problems
+
+
+def _check(bundle: Bundle, output: Path | None, masks: Path | None) -> None:
+    """Raise MatloopError if something would be overwritten, or there are no places to make masks of."""
+    if output is not None and output.exists():
+        raise MatloopError(f"{output} is already there and is not overwritten; choose another name")
+    if masks is not None and not bundle.meaning.places:
+        raise MatloopError(f"expected --masks with a segmentation, got {bundle.meaning.task}; leave it out")
+    if masks is not None and masks.exists() and (not masks.is_dir() or any(masks.iterdir())):
+        raise MatloopError(f"{masks} is already there and is not overwritten; choose another name")
 
 
 def write(found: pd.DataFrame, path: Path) -> None:
@@ -117,14 +130,17 @@ def _predicted(bundle: Bundle, inputs: Iterator[New], masks: Path | None) -> Ite
         if masks is None:
             yield bundle.predict(found)
             continue
-        from matloop.bundles.pictures import write as draw
-        from matloop.bundles.table import of_rows, row_of
+        yield _drawn(bundle, found, masks)
 
-        rows = []
-        for mask in bundle.masks(found):
-            files = draw(mask, masks)
-            rows.append(row_of(mask, bundle.classes) | {"mask": str(files[0])})
-        yield of_rows(rows, bundle.classes)
+
+def _drawn(bundle: Bundle, found: New, folder: Path) -> pd.DataFrame:
+    """Predictions, with what is predicted of each place in files that they name."""
+    from matloop.bundles import pictures
+    from matloop.bundles.table import of_fields, of_masks
+
+    if not bundle.classes:
+        return of_fields(((field, pictures.save(field, folder)) for field in bundle.fields(found)), bundle.targets)
+    return of_masks(((mask, pictures.write(mask, folder)[0]) for mask in bundle.masks(found)), bundle.classes)
 
 
 def _plain(value: Any) -> Any:

@@ -50,6 +50,16 @@ def _row(standing: Standing, study: Study) -> tuple[str, ...]:
     )
 
 
+def _rows(found: Sequence[Standing], objective: Objective) -> str:
+    """What the choice of test rows adds, by the driver's own account; nothing where it does not say."""
+    winner = next((trial for standing in found if standing.name == WINNER for trial in standing.trials), None)
+    name = references.on_test(objective).name.removeprefix("test_")
+    error = (winner.info.get("test_standard_errors") or {}).get(name) if winner else None
+    if not isinstance(error, int | float):
+        return " Which rows are tested is part of none."
+    return f" With other test rows the winner's figure might be {text.number(1.96 * error)} higher or lower."
+
+
 def _budget(study: Study) -> str:
     own = (study.config.get("reference") or {}).get("budget")
     return "one trial" if not own else " and ".join(f"{amount:g} {kind}" for kind, amount in own.items())
@@ -63,8 +73,7 @@ def _caption(found: Sequence[Standing], study: Study, objective: Objective) -> s
     took = sum(map(seconds, study.finished))
     parts = [
         f"All were trained by the same driver, on the same rows, within the budget of {_budget(study)}; an estimator "
-        "may need less. Mean and half of its 95 % interval over seeds (Student's t); which rows are tested is part of "
-        "none.",
+        "may need less. Mean and half of its 95 % interval over seeds (Student's t)." + _rows(found, objective),
         f"The search took {text.duration(took)} of its workers for {text.plural(len(study.finished), 'trial')}.",
     ]
     if any(s.purpose == "tuned" for s in found):

@@ -6,6 +6,7 @@ buffers of the network, nobody has to know them to use it, and nobody can forget
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -58,13 +59,22 @@ def scaled(genome: Mapping[str, Any], scales: Mapping[str, Any], *, outputs: boo
             added.append(Standardise(one.value, one.value, mean, std, limit))
         statements[first:first] = added
     if outputs and "y_mean" in scales:
-        _check("outputs", genome["outputs"], scales, "y")
         places = len(genome["input"]) - 1 if makes.places else 0
+        restored = _of_outputs(scales, genome["outputs"])
+        _check("outputs", genome["outputs"], restored, "y")
         for key, value in (("y_mean", 0.0), ("y_std", 1.0)):
-            values[key] = scales[key]
+            values[key] = restored[key]
             buffers.append(Buffer(key, (genome["outputs"], *[1] * places), value))
         statements.append(Restore(program.result, program.result, "y_mean", "y_std"))
     return Scaled(replace(program, statements=tuple(statements), buffers=tuple(buffers)), values)
+
+
+def _of_outputs(scales: Mapping[str, Any], outputs: int) -> dict[str, Sequence[float]]:
+    """Scales of all outputs: where they are twice as many as targets, the others are logarithms of variances."""
+    mean, std = list(scales["y_mean"]), list(scales["y_std"])
+    if outputs == 2 * len(mean):
+        return {"y_mean": [*mean, *(2 * math.log(value) for value in std)], "y_std": [*std, *[1.0] * len(std)]}
+    return {"y_mean": mean, "y_std": std}
 
 
 def _check(what: str, expected: int, scales: Mapping[str, Any], letter: str) -> None:

@@ -91,6 +91,12 @@ def test_every_seed_of_all_comes_before_the_next_of_any():
     assert found[1]["settings"]["options"] == {"width": 8} and found[2]["network"] == {"genome": 1}
 
 
+def test_without_references_the_winner_is_trained_by_every_seed():
+    alone = space(seeds=3)
+    assert [(p["reference"], p["repeat"]) for p in alone.usual()] == [(WINNER, i) for i in range(3)]
+    alone.check(alone.sample(np.random.default_rng(0)))
+
+
 def test_draws_keep_what_the_campaign_sets():
     made = space({"kind": "residual", "width": 8}, "ridge")
     rng = np.random.default_rng(0)
@@ -105,7 +111,6 @@ def test_draws_keep_what_the_campaign_sets():
 @pytest.mark.parametrize(
     ("kinds", "message"),
     [
-        ((), "at least one reference"),
         (("forest",), "accepted: cnn, elemnet"),
         (("randomforest",), "did you mean 'random_forest'"),
         (("no_such_module_here:Net",), "cannot import 'no_such_module_here:Net'"),
@@ -154,6 +159,12 @@ def test_several_targets_at_once(tmp_path):
         assert found.values["validation_mae"] < found.info["baseline_mae"]
 
 
+def test_where_networks_say_how_sure_they_are_estimators_do_too(numbers):
+    driver = Training(data=numbers, task={"kind": "regression", "loss": "gaussian"})
+    found = measured(driver, "ridge")
+    assert found.values["validation_mae"] < 0.1 * found.info["baseline_mae"]
+
+
 def test_the_winner_is_trained_as_in_the_search(numbers):
     driver = Training(data=numbers, epochs=1)
     genome = DenseNetworks(input=[4]).sample(np.random.default_rng(0))
@@ -196,12 +207,12 @@ def test_all_that_do_not_suit_the_data_are_named(numbers):
 @pytest.mark.parametrize(
     ("kind", "shape", "message"),
     [
-        ("random_forest", Shape((1, 8, 8), 3, "segmentation"), "is for regression or classification.* name unet"),
+        ("random_forest", Shape((1, 8, 8), 3, "segmentation", True), "is for regression or classification.* name unet"),
         ("random_forest", Shape((3, 512, 512), 1, "regression"), "at most 65,536 values.* name cnn"),
         ("ridge", Shape((12,), 1, "regression", graphs=True), "got graphs"),
         ("residual", Shape((1, 8, 8), 1, "regression"), "is for vectors"),
         ("residual", Shape((12,), 1, "regression", graphs=True), "arrays"),
-        ("cnn", Shape((1, 8, 8), 2, "segmentation"), "for signals or images or volumes"),
+        ("cnn", Shape((1, 8, 8), 2, "segmentation", True), "for signals or images or volumes"),
     ],
 )
 def test_what_does_not_suit_is_refused_with_a_remedy(kind, shape, message):
@@ -216,9 +227,9 @@ def test_what_does_not_suit_is_refused_with_a_remedy(kind, shape, message):
         ("cnn", Shape((2, 40), 3, "regression")),
         ("cnn", Shape((1, 13, 9), 4, "classification")),
         ("cnn", Shape((1, 5, 5, 5), 1, "regression")),
-        ("unet", Shape((2, 21, 30), 3, "segmentation")),
-        ("unet", Shape((1, 3, 3), 3, "segmentation")),
-        ("unet", Shape((1, 9, 8, 7), 1, "field")),
+        ("unet", Shape((2, 21, 30), 3, "segmentation", True)),
+        ("unet", Shape((1, 3, 3), 3, "segmentation", True)),
+        ("unet", Shape((1, 9, 8, 7), 1, "field", True)),
     ],
 )
 def test_hand_made_networks_take_any_size_of_their_kind(kind, shape):

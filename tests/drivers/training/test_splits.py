@@ -53,6 +53,14 @@ def test_parts_are_disjoint_and_repeatable_and_differ_by_seed(kind):
     assert kind in ("time", "column") or any({*a.tolist()} != {*b.tolist()} for a, b in zip(parts, other, strict=True))
 
 
+def test_what_the_data_fix_whole_is_not_divided():
+    parts = np.repeat(["train", "validation", "test"], [6, 2, 2])
+    for groups in (None, np.arange(10)):
+        assert [part.tolist() for part in divide("auto", rows(10, parts=parts, groups=groups))] == [
+            [0, 1, 2, 3, 4, 5], [6, 7], [8, 9]
+        ]  # fmt: skip
+
+
 def test_classes_keep_their_shares():
     known = rows(100, np.repeat([0, 1, 2], [60, 30, 10]))
     for part, n in zip(divide("auto", known), (60, 20, 20), strict=True):

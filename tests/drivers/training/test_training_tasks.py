@@ -90,7 +90,7 @@ def test_regression_takes_whole_numbers_and_one_column_of_several(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "x", "y", "names", "message"),
     [
-        ("classification", (4, 2), [0, 1, 2, -1], (), "whole numbers from 0 to 2"),
+        ("classification", (4, 2), [0, 1, 2, -1], (), "whole numbers from 0, one"),
         ("classification", (4, 2), [0, 1, 2, 0.5], (), "whole numbers from 0"),
         ("classification", (4, 2), [0, 1, 2, 1], ("a", "b"), "one for each class in `names`"),
         ("classification", (2, 2), [[0, 1], [1, 0]], (), r"y \(n,\) .* for classification"),

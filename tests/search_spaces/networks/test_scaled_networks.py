@@ -109,6 +109,20 @@ def test_graphs_have_scales_for_nodes_and_edges(tmp_path):
         torch.testing.assert_close(from_files(tmp_path)(raw.tensors), expected, rtol=1e-5, atol=1e-4)
 
 
+def test_logarithms_of_variances_have_the_units_squared(tmp_path):
+    genome, network = drawn(DenseNetworks(input=[3], outputs=4))
+    scales = scales_of(3, 2)
+    x = torch.rand(5, 3) * 200
+    module = build_scaled(genome, network.state_dict(), scales)
+    plain = build_scaled(genome, network.state_dict(), scales, outputs=False)
+    std = torch.tensor(scales["y_std"])
+    with torch.no_grad():
+        expected = torch.cat([plain(x)[:, :2] * std + torch.tensor(scales["y_mean"]), plain(x)[:, 2:]], dim=1)
+        variance = plain(x)[:, 2:].exp() * std**2
+        torch.testing.assert_close(module(x)[:, :2], expected[:, :2])
+        torch.testing.assert_close(module(x)[:, 2:].exp(), variance, rtol=1e-4, atol=1e-4)
+
+
 def test_the_state_without_scales_comes_back(tmp_path):
     genome, network = drawn(DenseNetworks(input=[3]))
     notes = {"genome": genome, "scales": scales_of(3, 1)}

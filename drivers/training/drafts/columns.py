@@ -1,0 +1,66 @@
+"""What the columns of a table may be for, by their names and contents."""
+
+from __future__ import annotations
+
+import re
+
+from matloop.drivers.training.data import PARTS
+from matloop.drivers.training.sources.columns import MOST_CATEGORIES
+from matloop.drivers.training.sources.frames import Frame, is_numeric
+
+_CONDITION = re.compile(
+    r"^(t|p|temp|temperature|pressure|time|hours?|minutes?|rate|humidity|field|dose|ph|thickness|concentration)"
+    r"([ _(\[].*)?$",
+    re.IGNORECASE,
+)
+_GROUP = re.compile(
+    r"^(group|specimen|sample|batch|heat|lot|melt|wafer|micrograph|patient|family)([ _]?(id|no|nr|name))?$", re.I
+)
+_FEW = 20  # different texts that may be categories all the same
+_ID = re.compile(r"^id$|[_ ]id$", re.IGNORECASE)
+_FORMULA = re.compile(r"^(formula|composition|compound|material|chemical[ _]formula)$", re.IGNORECASE)
+
+
+def conditions(table: Frame, others: list[str]) -> list[str]:
+    """Columns of numbers that are set, not measured, by their names."""
+    return [name for name in others if _CONDITION.match(name) and is_numeric(table.columns[name])]
+
+
+def roles(table: Frame) -> dict[str, str]:
+    """Columns that name rows, groups and parts."""
+    found: dict[str, str] = {}
+    for column in map(str, table.columns):
+        texts = [text for text in table.texts(column) if text]
+        different = len({*texts})
+        if texts and {*texts} <= {*PARTS}:
+            found.setdefault("part", column)
+        elif _GROUP.match(column) and 1 < different < len(texts):
+            found.setdefault("group", column)
+        elif different == len(table) and (_ID.search(column) or _names(table, column)):
+            found.setdefault("id", column)
+    return found
+
+
+def _names(table: Frame, column: str) -> bool:
+    return len(table) > _FEW and not is_numeric(table.columns[column])
+
+
+def formula(table: Frame) -> str | None:
+    """The column of chemical formulas, by its name, or since most of its cells can be read as such."""
+    from matloop.search_spaces.formulas.space import readable
+
+    named = [str(name) for name in table.columns if _FORMULA.match(str(name))]
+    texts = [str(name) for name in table.columns if not is_numeric(table.columns[name])]
+    for name in dict.fromkeys([*named, *texts]):
+        cells = [text for text in table.texts(name) if text][:200]
+        if cells and 2 * sum(readable(cell) for cell in cells) > len(cells):
+            return name
+    return None
+
+
+def usable(table: Frame, name: str) -> bool:
+    """Whether a column can be an input: numbers, or not too many categories."""
+    if is_numeric(table.columns[name]):
+        return True
+    different = len({text for text in table.texts(name) if text})
+    return 0 < different <= MOST_CATEGORIES and (different <= 20 or 2 * different <= len(table))

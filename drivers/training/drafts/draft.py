@@ -1,0 +1,164 @@
+"""What a campaign for given data needs to say, and what was found in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from matloop.drivers.training.checks import notable
+from matloop.drivers.training.classes import numbered_classes
+from matloop.drivers.training.data import Data
+from matloop.drivers.training.sources.loading import load
+from matloop.search_spaces.networks.graph.graphs import Graphs
+
+SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A campaign in outline.
+
+    Attributes:
+        source: options of the data, `kind` first.
+        task: of the training driver.
+        space: kind.
+        objective: name and direction.
+        found: lines for people: what the data are.
+        hints: lines for people: what they may want to change.
+        comments: lines to stand as comments below the data, such as options that may be wanted.
+    """
+
+    source: Mapping[str, Any]
+    task: str
+    space: str
+    objective: tuple[str, str]
+    found: Sequence[str]
+    hints: Sequence[str] = ()
+    comments: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Idea:
+    """A source that may do, before it has been read.
+
+    Attributes:
+        source: options.
+        task: None to be told by the targets.
+        hints: see `Draft`.
+        comments: see `Draft`.
+    """
+
+    source: Mapping[str, Any]
+    task: str | None = None
+    hints: Sequence[str] = ()
+    comments: Sequence[str] = field(default_factory=tuple)
+
+
+def drafted(idea: Idea) -> Draft:
+    """Read the data and decide on the rest.
+
+    Raises:
+        ValueError: the data cannot be used.
+        OSError: there are none.
+    """
+    data = load(idea.source)
+    task = idea.task or _task(data)
+    return Draft(
+        source=idea.source,
+        task=task,
+        space=_space(data, task),
+        objective=_OBJECTIVES[task],
+        found=[*_described(data), *_targets(data, task), *_groups(data), *notable(data)],
+        hints=[*idea.hints, *_hints(data, task)],
+        comments=idea.comments,
+    )
+
+
+_OBJECTIVES = {
+    "regression": ("validation_mae", "minimise"),
+    "classification": ("validation_error", "minimise"),
+    "segmentation": ("validation_mean_iou", "maximise"),
+}
+
+
+def _task(data: Data) -> str:
+    """Classes where there are names of them, or few whole numbers; masks where there is one for each place."""
+    if data.y.ndim > 1 and not isinstance(data.x, Graphs) and data.y.shape[1:] == data.x.shape[2:]:
+        return "segmentation"
+    if data.y.ndim > 1 or data.y.dtype.kind == "f":
+        return "regression"
+    few = len(np.unique(data.y)) <= max(min(20, len(data) // 10), 2)
+    return "classification" if data.names or few else "regression"
+
+
+def _space(data: Data, task: str) -> str:
+    if isinstance(data.x, Graphs):
+        return "graph_network"
+    if data.x.ndim == 2:
+        return "dense_network"
+    return "segmentation_network" if task == "segmentation" else "conv_network"
+
+
+def _described(data: Data) -> list[str]:
+    n = len(data)
+    if isinstance(data.x, Graphs):
+        nodes, edges = len(data.x.nodes) / n, data.x.edges.shape[1] / n
+        return [f"{n} graphs of {nodes:.1f} nodes and {edges:.0f} edges on average"]
+    return [f"{n} rows of {' × '.join(map(str, data.x.shape[1:]))} ({data.x.dtype})"]
+
+
+def _targets(data: Data, task: str) -> list[str]:
+    if task != "regression":
+        codes, names = numbered_classes(np.asarray(data.y), data.names, data.path)
+        counts = np.bincount(codes.ravel(), minlength=len(names))
+        shown = ", ".join(
+            f"{name} {count}" if task == "classification" else f"{name} {count / counts.sum():.1%}"
+            for name, count in list(zip(names, counts, strict=True))[:12]
+        )
+        return [f"{len(names)} classes: {shown}{', …' if len(names) > 12 else ''}"]
+    y = np.asarray(data.y, dtype=np.float64).reshape(len(data), -1)
+    names = (
+        data.names or tuple(f"target {i}" for i in range(y.shape[1])) if y.shape[1] > 1 else (data.names or ("target",))
+    )
+    found = []
+    for name, column in list(zip(names, y.T, strict=False))[:SHOWN]:
+        low, middle, high = np.quantile(column, [0.05, 0.5, 0.95])
+        found.append(
+            f"{name}: from {column.min():.4g} to {column.max():.4g}, median {middle:.4g}, "
+            f"90 % of them from {low:.4g} to {high:.4g}"
+        )
+    return found
+
+
+def _groups(data: Data) -> list[str]:
+    if data.groups is None:
+        return []
+    count = len(np.unique(data.groups))
+    return [f"{count} groups, whose rows are never on both sides of a split"] if count < len(data) else []
+
+
+def _hints(data: Data, task: str) -> list[str]:
+    hints = []
+    if task == "regression" and data.y.ndim == 1:
+        y = np.asarray(data.y, dtype=np.float64)
+        low, high = np.quantile(y, [0.05, 0.95])
+        if high > low and max(low - y.min(), y.max() - high) > 5 * (high - low):
+            hints.append("some targets lie far from the others: look at them, they may be slips")
+    if task == "classification":
+        counts = np.unique(data.y, return_counts=True)[1]
+        if counts.min() < 5:
+            hints.append(f"a class has {counts.min()} rows only; more of it, or none, would be better")
+        if counts.max() > 10 * counts.min():
+            hints.append("classes differ much in size: look at the error of each in the report")
+    if len(data) < 100:
+        hints.append(f"{len(data)} rows are few for a network; compare it with a random forest")
+    return hints
+
+
+def path_of(path: Path) -> str:
+    """As a campaign file has it."""
+    return path.as_posix()

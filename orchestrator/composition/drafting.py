@@ -1,0 +1,118 @@
+"""A first campaign for data that are there: looked at by the drivers' room, written here as a commented file."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import yaml
+
+from matloop.orchestrator.errors import ConfigError
+
+DATA_TEMPLATES = ("images", "formulas", "crystals", "segmentation", "signals", "table")
+"""Kinds of data that campaigns are drafted for."""
+
+PATHS = ("path", "table", "masks", "labels")
+"""Options of sources that name files or folders."""
+
+TRIALS = 20
+"""Trainings one after the other that the time of a search is divided into."""
+
+
+class Draft(Protocol):
+    """See `matloop.drivers.training.drafts.draft.Draft`."""
+
+    source: Mapping[str, Any]
+    task: str
+    space: str
+    objective: tuple[str, str]
+    found: Sequence[str]
+    hints: Sequence[str]
+    comments: Sequence[str]
+
+
+def draft(template: str, data: Path, target: str | None) -> Draft:
+    """Look at data.
+
+    Raises:
+        ConfigError: they are missing, or not such as the template is for.
+    """
+    module = importlib.import_module("matloop.drivers.training.drafts.templates")
+    try:
+        return cast(Draft, module.draft(template, data, target))
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+
+
+def text(found: Draft, file: Path, data: Path, minutes: float) -> str:
+    """The campaign file.
+
+    Args:
+        found: what was found in the data.
+        file: where it will lie; paths in it start there.
+        data: that were looked at.
+        minutes: of the whole search.
+    """
+    seconds = 60 * minutes
+    each = max(round(seconds / TRIALS), 1)
+    options = {key: _relative(value, file.parent) if key in PATHS else value for key, value in found.source.items()}
+    source = [f"        {key}: {_value(value)}" for key, value in options.items()]
+    comments = [f"        # {line}" for line in found.comments]
+    goal, direction = found.objective
+    lines = [
+        f"# Networks for {data.name}, evolved. What `matloop init` found in the data:",
+        *(f"#   {line}" for line in found.found),
+        "#",
+        f"#   matloop run {file.name}          search; the same command again goes on after a stop or with more time",
+        f"#   matloop status {file.name}       look at it while it runs",
+        "#",
+        "# Relative paths start at this file's folder. The network's input and outputs are filled in from the data.",
+        "",
+        f"name: {_value(_name(data))}",
+        "seed: 0",
+        "",
+        "executor:",
+        "  kind: local                      # one process per core; mpi: under mpiexec",
+        "",
+        "studies:",
+        "  search:",
+        "    space:",
+        f"      kind: {found.space}",
+        "    driver:",
+        "      kind: training",
+        "      data:",
+        *source,
+        *comments,
+        f"      task: {found.task}",
+        "      split: {kind: auto, shares: [0.6, 0.2, 0.2]}   # to train on, choose by, test; groups stay together",
+        f"      budget: {{seconds: {each}}}            # of one training; also: epochs, steps, samples",
+        "    strategy: {kind: evolution, population: 8, predictor: svm}",
+        "    objectives:",
+        f"      {goal}: {direction}",
+        "    budget:",
+        f"      seconds: {max(round(seconds), 2)}                # of the search; also: trials, patience",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _relative(path: Any, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(Path(path).absolute(), folder.absolute())).as_posix()
+    except ValueError:  # on another drive
+        return Path(path).absolute().as_posix()
+
+
+def _value(value: Any) -> str:
+    """In one line of YAML."""
+    shown: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False)
+    return shown.removesuffix("...\n").strip()
+
+
+def _name(data: Path) -> str:
+    name = re.sub(r"[^\w-]+", " ", data.resolve().name.partition(".")[0]).strip()
+    return name or "networks"

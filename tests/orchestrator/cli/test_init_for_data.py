@@ -1,0 +1,203 @@
+"""`matloop init` for data: it looks at them, says what they are and writes a campaign that runs as it is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from pymatgen.core import Lattice, Structure
+
+from matloop.orchestrator.cli import main as cli
+from matloop.orchestrator.composition.build import check
+from matloop.orchestrator.composition.config import load
+from matloop.orchestrator.ledger.ledger import read
+
+RNG = np.random.default_rng(0)
+
+
+def picture(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def image_folder(folder: Path) -> tuple[str, Path]:
+    for i in range(24):
+        picture(
+            folder / "images" / ("lath", "grain")[i % 2] / f"{i}.png", RNG.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        )
+    (folder / "images" / "lath" / "broken.png").write_text("")
+    return "images", folder / "images"
+
+
+def tiffs_of_sixteen_bits(folder: Path) -> tuple[str, Path]:
+    for i in range(20):
+        picture(folder / "tiff" / f"m{i}.tif", RNG.integers(0, 65535, (8, 8), dtype=np.uint16))
+    names = [f"m{i}.tif" for i in range(20)]
+    pd.DataFrame({"image": names, "specimen": np.arange(20) // 2, "hardness": RNG.normal(size=20)}).to_csv(
+        folder / "tiff" / "measured.csv", index=False
+    )
+    return "images", folder / "tiff"
+
+
+def masks(folder: Path) -> tuple[str, Path]:
+    for i in range(6):
+        picture(folder / "steel" / "images" / f"{i}.png", RNG.integers(0, 255, (16, 24), dtype=np.uint8))
+        picture(folder / "steel" / "masks" / f"{i}.png", 255 * RNG.integers(0, 2, (16, 24), dtype=np.uint8))
+    return "segmentation", folder / "steel"
+
+
+def formulas(folder: Path) -> tuple[str, Path]:
+    metals, others = ["Fe", "Ti", "Zr", "Mg", "Al"], ["O", "N", "C", "S"]
+    rows = [(f"{m}{i}{o}", 300 + 100 * i, float(RNG.normal())) for m in metals for o in others for i in (1, 2)]
+    pd.DataFrame(rows, columns=["composition", "temperature", "gap"]).to_csv(folder / "oxides.csv", index=False)
+    return "formulas", folder / "oxides.csv"
+
+
+def crystals(folder: Path) -> tuple[str, Path]:
+    (folder / "cif").mkdir()
+    for i, metal in enumerate(["Ba", "Sr", "Ca", "Pb", "Mg", "Zn", "Cd", "Be", "Ra", "Ni"]):
+        structure = Structure(Lattice.cubic(4), [metal, "O"], [[0, 0, 0], [0.5] * 3])
+        structure.to(str(folder / "cif" / f"s{i}.cif"))
+    pd.DataFrame({"file": [f"s{i}" for i in range(10)], "energy": RNG.normal(size=10)}).to_csv(
+        folder / "energies.csv", index=False
+    )
+    return "crystals", folder / "cif"
+
+
+def hdf5(folder: Path) -> tuple[str, Path]:
+    with pytest.importorskip("h5py").File(folder / "scans.h5", "w") as file:
+        file["maps"], file["target"] = RNG.normal(size=(20, 6, 7)), RNG.normal(size=20)
+    return "images", folder / "scans.h5"
+
+
+def volumes(folder: Path) -> tuple[str, Path]:
+    (folder / "volumes").mkdir()
+    for i in range(12):
+        np.save(folder / "volumes" / f"v{i}.npy", RNG.integers(0, 2, (5, 5, 5), dtype=np.uint8))
+    pd.DataFrame({"name": [f"v{i}" for i in range(12)], "modulus": RNG.normal(size=12)}).to_csv(
+        folder / "volumes" / "t.csv", index=False
+    )
+    return "images", folder / "volumes"
+
+
+def signals(folder: Path) -> tuple[str, Path]:
+    for i in range(12):
+        path = folder / "xrd" / ("fcc", "bcc")[i % 2] / f"p{i}.xy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savetxt(path, np.stack([np.linspace(10, 80, 24), RNG.random(24)], axis=1))
+    return "signals", folder / "xrd"
+
+
+def channels_last(folder: Path) -> tuple[str, Path]:
+    np.savez(folder / "nhwc.npz", x=RNG.random((20, 8, 9, 3)), y=RNG.normal(size=20))
+    return "images", folder / "nhwc.npz"
+
+
+def skipped_classes(folder: Path) -> tuple[str, Path]:
+    np.savez(folder / "gap.npz", x=RNG.random((30, 1, 8, 8)), y=1 + 2 * (np.arange(30) % 2))
+    return "images", folder / "gap.npz"
+
+
+def numbers(folder: Path) -> Path:
+    (folder / "t.csv").write_text("a,b\n1,2\n")
+    return folder / "t.csv"
+
+
+SHAPES = {
+    image_folder: ["24 rows of 3 × 8 × 8 (uint8)", "2 classes: grain 12, lath 12", "broken.png"],
+    tiffs_of_sixteen_bits: ["20 rows of 1 × 8 × 8 (uint16)", "hardness: from", "10 groups"],
+    masks: ["6 rows of 1 × 16 × 24", "2 classes: 0 ", "255 "],
+    formulas: ["40 rows of ", "gap: from", "the column 'gap' is predicted"],
+    crystals: ["10 rows of ", "energy: from"],
+    hdf5: ["20 rows of 1 × 6 × 7", "without an axis of channels"],
+    volumes: ["12 rows of 1 × 5 × 5 × 5 (uint8)", "modulus: from"],
+    signals: ["12 rows of 1 × 24", "2 classes: bcc 6, fcc 6"],
+    channels_last: ["20 rows of 3 × 8 × 9", "channels seem to come last"],
+    skipped_classes: ["30 rows of 1 × 8 × 8", "2 classes: 1 15, 3 15"],
+}  # fmt: skip
+
+
+def matloop(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["matloop", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return int(caught.value.code or 0)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+def test_ten_shapes_of_data(
+    shape: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template, data = shape(tmp_path)  # type: ignore[operator]
+    file = tmp_path / "campaign" / "c.yaml"
+    options = ("--template", template, data, "--output", file, "--minutes", 0.02)
+    assert matloop(monkeypatch, "init", *options) == 0
+    said = capsys.readouterr().out
+    assert all(text in said for text in (*SHAPES[shape], f"next: matloop run {file}")), said  # type: ignore[index]
+    (study,), _, _ = check(load(file))
+    parts = study.driver.divided()[1]  # type: ignore[attr-defined]
+    assert min(map(len, parts)) > 0
+    assert "  # " in file.read_text() and "What `matloop init` found" in file.read_text()
+    assert matloop(monkeypatch, "init", *options) == 2
+    assert "already there" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("shape", [image_folder, formulas], ids=lambda shape: shape.__name__)
+def test_what_it_writes_runs_as_it_is(shape: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    template, data = shape(tmp_path)  # type: ignore[operator]
+    monkeypatch.chdir(tmp_path)
+    assert matloop(monkeypatch, "init", "--template", template, data.name, "--minutes", 0.03) == 0
+    text = (tmp_path / "campaign.yaml").read_text()
+    (tmp_path / "campaign.yaml").write_text(text.replace("kind: local ", "kind: serial"))
+    assert matloop(monkeypatch, "run", "campaign.yaml") == 0
+    (ledger,) = tmp_path.glob("runs/*/ledger.db")
+    assert "answered" in {trial.state for trial in read(ledger).trials}
+
+
+@pytest.mark.parametrize(
+    ("template", "make", "message"),
+    [
+        ("images", lambda folder: folder / "nothing", "found nothing there"),
+        ("formulas", numbers, "chemical formulas"),
+        ("segmentation", lambda folder: image_folder(folder)[1], "folder `masks`"),
+        ("signals", numbers, "named by numbers"),
+        ("images", numbers, "--template table"),
+    ],
+)  # fmt: skip
+def test_other_data_are_refused_with_the_remedy(
+    template: str,
+    make: object,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = make(tmp_path)  # type: ignore[operator]
+    assert matloop(monkeypatch, "init", "--template", template, data, "--output", tmp_path / "c.yaml") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "c.yaml").exists()
+
+
+def test_a_column_can_be_chosen_and_columns_have_their_roles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pd.DataFrame({
+        "sample": [f"S{i // 2}" for i in range(30)], "furnace": ["air", "salt", "oil"] * 10,
+        "strength": RNG.normal(size=30), "C": RNG.random(30), "strain": RNG.random(30),
+    }).to_csv(tmp_path / "steels.csv", index=False)  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    arguments = ("init", "--template", "table", "steels.csv", "--target", "strength")
+    assert matloop(monkeypatch, *arguments) == 0
+    assert "15 groups" in capsys.readouterr().out
+    data = load(tmp_path / "campaign.yaml").studies["search"].driver["data"]
+    assert data == {
+        "kind": "table", "path": "steels.csv", "target": "strength", "features": ["furnace", "C", "strain"],
+        "group": "sample",
+    }  # fmt: skip
+    assert matloop(monkeypatch, *arguments[:-1], "stress", "--output", "other.yaml") == 2
+    assert "'stress'" in capsys.readouterr().err
