@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -109,28 +110,21 @@ def _accuracy(table: npt.NDArray[np.int64]) -> float:
     return 1 - _error(table)
 
 
-def _of_outputs(*arrays: Array) -> float:
-    """Stands for a figure that the task computes of a network's outputs."""
+def _mean(each: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]], table: npt.NDArray[np.int64]) -> float:
+    return float(np.nanmean(each(table)))
+
+
+def _of_outputs(*_: Array) -> float:
     return 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Mean:
-    """Of the classes; not a function in a function, since a driver travels to its workers."""
-
-    each: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]
-
-    def __call__(self, table: npt.NDArray[np.int64]) -> float:
-        return float(np.nanmean(self.each(table)))
 
 
 CLASSES: Mapping[str, Metric] = {
     "error": Metric(_error, confusion=True),
     "pixel_error": Metric(_error, confusion=True),
     "accuracy": Metric(_accuracy, "maximise", confusion=True),
-    "balanced_accuracy": Metric(_Mean(found), "maximise", confusion=True),
-    "f1": Metric(_Mean(_f1), "maximise", confusion=True),
-    "mean_iou": Metric(_Mean(overlap), "maximise", confusion=True),
+    "balanced_accuracy": Metric(partial(_mean, found), "maximise", confusion=True),
+    "f1": Metric(partial(_mean, _f1), "maximise", confusion=True),
+    "mean_iou": Metric(partial(_mean, overlap), "maximise", confusion=True),
     "cross_entropy": Metric(_of_outputs),
 }
 """Of classes; means over the classes that occur. The cross-entropy is of the outputs themselves."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from matloop.orchestrator.bundle import CARD, is_bundle
 from matloop.orchestrator.composition.binding import KINDS, Place, bind, construct, find, parameters
 from matloop.orchestrator.composition.config import Config, ObjectiveConfig, is_path, references, sources
 from matloop.orchestrator.composition.earlier import KEYS, earlier
@@ -341,7 +342,8 @@ class Builder:
             if isinstance(value, Mapping):
                 continue
             given = arguments[name] if isinstance(arguments[name], list) else [arguments[name]]
-            for path in given:
+            for named in given:
+                path = named / CARD if isinstance(named, Path) and is_bundle(named) else named  # it seals the others
                 if isinstance(path, Path) and path.is_file():
                     key = ".".join(map(str, (place / name).location))
                     self.files[key if len(given) == 1 else f"{key}: {path.name}"] = _sha256(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from safetensors.torch import load
 from matloop.bundles.bundle import load_bundle
 from matloop.bundles.making import Trained, make
 from matloop.drivers.training.driver import Training
-from matloop.orchestrator.bundle import BundleError, is_bundle, unseal
+from matloop.orchestrator.bundle import BundleError, is_bundle, seal, unseal
 from matloop.orchestrator.errors import MatloopError
 from tests.bundles import trained as small
 
@@ -282,6 +283,23 @@ def test_the_page_says_what_there_is_to_know(regression, classes, segmentation, 
         assert words in page
     assert "Classes: spots, bar" in (folder / "classes" / "README.md").read_text(encoding="utf-8")
     assert "| precipitate |" in (folder / "segmentation" / "README.md").read_text(encoding="utf-8")
+
+
+def test_code_that_a_bundle_names_is_not_run_unasked(regression, folder: Path, tmp_path: Path) -> None:
+    """A stranger's card could name anything that can be imported."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder / "regression", copy)
+    card = json.loads((copy / "card.json").read_text(encoding="utf-8"))
+    evil = tmp_path / "evil"
+    seal(copy, {**card, "source": {"kind": "os:mkdir", "path": str(evil)}})
+    bundle = load_bundle(copy)
+    with pytest.raises(BundleError, match=r"reads its inputs by 'os:mkdir', .* --own-code"):
+        bundle.predict(np.array([[0.0, 700.0]]))
+    assert not evil.exists()
+    assert bundle.answers(np.array([[0.0, 700.0]])).values.shape == (1, 1)
+    own = {"kind": "tests.bundles.trained:given"}
+    seal(copy, {**card, "source": own})
+    assert len(load_bundle(copy, own_code=True).predict([0.0, 700.0])) == 1
 
 
 def test_explanations_add_up(regression, classes, graphs) -> None:
