@@ -96,6 +96,21 @@ def test_what_is_wrong_is_said_where_the_option_stands(text: str, message: str, 
     assert message in str(caught.value)
 
 
+def test_what_does_not_suit_the_data_is_refused_before_anything_runs(folder: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(load(file(folder, "[ridge, unet, logistic]")))
+    lines = str(caught.value).splitlines()
+    assert [line.partition("reference: ")[2].partition(":")[0] for line in lines] == ["unet", "logistic"]
+    assert all("c.yaml:10:16: studies.search.reference" in line for line in lines)
+
+
+def test_missing_data_are_said_once(folder: Path) -> None:
+    (folder / "data.npz").unlink()
+    with pytest.raises(ConfigError) as caught:
+        validate(load(file(folder, "[ridge]")))
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_only_what_trains_networks_has_references(folder: Path) -> None:
     (folder / "m.py").write_text("def f(point):\n    return 1.0\n")
     path = file(folder, "[ridge]")
