@@ -206,21 +206,21 @@ def predict(
     points: Annotated[
         list[str],
         typer.Argument(
-            help="For a bundle: formulas, files or folders. For a campaign: a table of points.", metavar="NEW..."
+            help="For a network: formulas, files or folders. For a lab: a table of points.", metavar="NEW..."
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", help="Of a bundle: write the predictions as CSV.", metavar="FILE")
+        Path | None, typer.Option("--output", help="Of a network: write the predictions as CSV.", metavar="FILE")
     ] = None,
     masks: Annotated[
         Path | None,
-        typer.Option("--masks", help="Of a bundle that segments: write masks and overlays.", metavar="DIR"),
+        typer.Option("--masks", help="Of a network that segments, or predicts a field: write pictures.", metavar="DIR"),
     ] = None,
     own_code: Annotated[
         bool, typer.Option("--own-code", help="Of a bundle: let code run that is no part of matloop, if it names some.")
     ] = False,
     csv: Annotated[
-        Path | None, typer.Option("--csv", help="Of a campaign: write the predictions as a table.", metavar="FILE")
+        Path | None, typer.Option("--csv", help="Of a lab: write the predictions as a table.", metavar="FILE")
     ] = None,
     sheet: Sheet = "",
     decimal: MarkOfDecimals = None,
@@ -229,28 +229,33 @@ def predict(
     directory: Directory = None,
     accept_changes: Changes = False,
 ) -> None:
-    """Predict with a trained network (a bundle), or what experiments of a campaign would give; with 90 % intervals.
+    """Predict with a trained network, or what experiments of a lab would give; with 90 % intervals.
 
-    A folder that `matloop export --bundle` wrote predicts formulas, crystals, images, tables or arrays: what it was
-    trained on. Any other file or folder is a campaign that people measure, and its model predicts the points of a
-    table, which may lie outside the space. Exit code 3: some inputs of a bundle could not be read, the others were.
+    A folder that `matloop export --bundle` wrote, or a campaign that trained networks, predicts formulas, crystals,
+    images, tables or arrays: what its network was trained on. A campaign's best network is put into `bundles/` among
+    its results. A campaign that people measure predicts the points of a table, which may lie outside the space. Exit
+    code 3: some inputs of a network could not be read, the others were.
     """
     from matloop.orchestrator.bundle import is_bundle
+    from matloop.orchestrator.cli.commands.winner import winner
     from matloop.orchestrator.composition.files import expanded
 
-    if is_bundle(expanded(campaign)):
+    place = expanded(campaign)
+    bundle = place if is_bundle(place) else winner(place, directory, study)
+    if bundle is not None:
         from matloop.orchestrator.cli.commands.use import use
 
-        _refuse("a campaign, not a bundle", {"--csv": csv, "--sheet": sheet, "--decimal": decimal, "--study": study})
-        if not use(expanded(campaign), points, output=output, masks=masks, own_code=own_code, console=console()):
+        own = {"--study": study, "--dir": directory} if bundle == place else {}
+        _refuse("a lab, not a network", {"--csv": csv, "--sheet": sheet, "--decimal": decimal, **own})
+        if not use(bundle, points, output=output, masks=masks, own_code=own_code, console=console()):
             raise typer.Exit(3)
         return
     from matloop.orchestrator.cli.commands.opening import opened
     from matloop.orchestrator.cli.commands.predict import predict as start
 
-    _refuse("a bundle, not a campaign", {"--output": output, "--masks": masks, "--own-code": own_code})
+    _refuse("a network, not a lab", {"--output": output, "--masks": masks, "--own-code": own_code})
     if len(points) != 1:
-        raise typer.BadParameter(f"expected one table of points for a campaign, got {len(points)}")
+        raise typer.BadParameter(f"expected one table of points for a lab, got {len(points)}")
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
         start(lab, Path(points[0]), reading(sheet, decimal, ignore_columns), csv=csv, console=console())
 

@@ -57,6 +57,25 @@ def png(path: Path, array: np.ndarray) -> None:
     image.fromarray(array).save(path)
 
 
+def test_a_campaign_predicts_with_the_network_that_is_best_by_now(matloop) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    np.savez("x.npz", x=x, y=x[:, 0])
+    np.savez("new.npz", x=x[:5])
+    content = CAMPAIGN.format(
+        name="demo", space="dense_network", more="", task="regression", epochs=1, data="x.npz", trials=1
+    )
+    Path("c.yaml").write_text(content, encoding="utf-8")
+    assert matloop("run", "c.yaml")[0] == 0
+    said = []
+    for number, campaign in enumerate(("c.yaml", "runs/demo")):
+        code, out, err = matloop("predict", campaign, "new.npz", "--output", f"{number}.csv")
+        assert code == 0, out + err
+        said.append("bundle of trial 0" in err)
+    assert said == [True, False] and rows("0.csv") == rows("1.csv")
+    assert len(rows("0.csv")) == 5 and load_bundle("runs/demo/bundles/trial-0").card["members"][0]["trial"] == 0
+
+
 def test_formulas(matloop) -> None:
     rng = np.random.default_rng(0)
     metals, others = ["Li", "Na", "K", "Mg", "Ca", "Ti", "Fe", "Zn"], ["O", "S", "Cl"]
@@ -171,8 +190,8 @@ def test_options_of_the_other_kind_are_refused(matloop, tmp_path: Path) -> None:
 
     small.bundled(tmp_path / "best", Training(data=small.numbers(tmp_path / "x.npz"), epochs=1), small.dense(2))
     for options, words in (
-        (("best", "x.npz", "--csv", "y.csv"), "--csv belongs to a campaign"),
-        (("lab.yaml", "points.csv", "--output", "y.csv"), "--output belongs to a bundle"),
+        (("best", "x.npz", "--csv", "y.csv"), "--csv belongs to a lab"),
+        (("lab.yaml", "points.csv", "--output", "y.csv"), "--output belongs to a network"),
         (("lab.yaml", "points.csv", "more.csv"), "expected one table of points"),
     ):
         code, _, err = matloop("predict", *options)

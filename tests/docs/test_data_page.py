@@ -82,6 +82,7 @@ def test_the_commands_as_the_page_has_them(command, data, monkeypatch):
         text = Path(file).read_text().replace("kind: local ", "kind: serial")
         Path(file).write_text(text)
         assert matloop(monkeypatch, "run", file) == 0
+        assert matloop(monkeypatch, "predict", file, "steels.csv") == 0
     else:
         assert len(check(load_campaign(Path(file)))[0]) == 1
 

@@ -58,7 +58,7 @@ def write_for(data: Path | None, template: str, *, file: Path, target: str | Non
     next_steps = [
         f"wrote {file}",
         f"next: matloop run {file}   ({minutes:g} minutes)",
-        f"then: matloop export {file} --bundle best && matloop predict best NEW",
+        f"then: matloop predict {file} NEW",
     ]
     return [*found.found, *(f"note: {line}" for line in found.hints), *next_steps]
 
