@@ -69,8 +69,9 @@ def _recipe(examples: int) -> dict[str, Any]:
     """Residual blocks with layer normalisation, as in a transformer without attention."""
     many = examples >= _MANY
     residual = {"kind": "residual", "width": 256 if many else 64, "blocks": 2, "normalisation": "layer"}
+    batch = 256 if examples >= 8 * _MANY else 64 if many else 16
     return {
         "dropout": 0.0,
         "layers": [residual | {"activation": "silu", "dropout": 0.2 if many else 0.1}],
-        "training": {**RECIPE, "batch": 256 if examples >= 8 * _MANY else 64 if many else 16},
+        "training": {**RECIPE, "batch": batch, "learning_rate": 4e-3 if batch > 64 else 2e-3},
     }
