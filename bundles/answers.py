@@ -14,10 +14,12 @@ class Answers:
     """Predictions of n inputs.
 
     Attributes:
-        values: (n, m) float64 in the target's unit; for classes (n, classes) probabilities.
+        values: (n, m) float64 in the target's unit; for classes (n, classes) probabilities, for orientations (n, 4)
+            unit quaternions.
         lower, upper, std: (n, m) float64; None for classes.
         sets: (n, classes) bool, which classes together hold the true one; None for numbers.
         distance: (n,) float64, of the input from what was trained on; beyond 1 it is out of the domain.
+        within: (n,) float64, degrees from the orientation that hold 90 % of the measured ones; None for anything else.
         why: for each input what it has that was never varied in training, or nothing.
     """
 
@@ -28,6 +30,7 @@ class Answers:
     sets: npt.NDArray[np.bool_] | None
     distance: npt.NDArray[np.float64]
     why: tuple[str, ...]
+    within: npt.NDArray[np.float64] | None = None
 
     @property
     def outside(self) -> npt.NDArray[np.bool_]:

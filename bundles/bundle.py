@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from matloop.bundles import rotations
 from matloop.bundles.answers import Answers, Field, Mask
 from matloop.bundles.classes import Classes
 from matloop.bundles.domain import Domain, vectors
@@ -22,7 +24,7 @@ from matloop.bundles.meaning import Meaning
 from matloop.bundles.networks import Inputs, Member, Networks, chunks
 from matloop.bundles.unit import InUnits
 from matloop.bundles.whole import wholes
-from matloop.drivers.training.sources.registry import source_from
+from matloop.drivers.training.sources.registry import KINDS, source_from
 from matloop.drivers.training.sources.source import New, Source
 from matloop.orchestrator.bundle import BundleError, unseal
 from matloop.search_spaces.networks import weights
@@ -40,7 +42,7 @@ class Bundle:
 
     Attributes:
         card: what was written with it: data, split, scores, coverage, versions.
-        networks, meaning, source, domain: its parts.
+        networks, meaning, domain: its parts.
     """
 
     def __init__(
@@ -48,15 +50,31 @@ class Bundle:
         card: Mapping[str, Any],
         networks: Networks,
         domain: Domain,
+        *,
+        own_code: bool = False,
     ) -> None:
         self.card, self.networks, self.domain = card, networks, domain
         self.meaning = Meaning.from_described(card["meaning"])
-        self.source: Source = source_from(card["source"])
-        if self.meaning.places:
-            self.source = _overlapping(self.source, self.networks.members[0].genome["input"][1:])
+        self._own_code = own_code
         calibration = card["calibration"]
         self._intervals = [Intervals.from_described(one) for one in calibration.get("intervals", ())]
         self._classes = Classes.from_described(calibration["classes"]) if "classes" in calibration else None
+
+    @cached_property
+    def source(self) -> Source:
+        """What reads new inputs as the training data were read.
+
+        Raises:
+            BundleError: a function or class of somebody's own does, and `load_bundle` was not told that it may.
+        """
+        kind = self.card["source"]["kind"]
+        if kind not in KINDS.kinds and not self._own_code:
+            raise BundleError(
+                f"the bundle reads its inputs by {kind!r}, which is no part of matloop; if you trust whoever made it, "
+                "load_bundle(FOLDER, own_code=True), or --own-code on the command line, lets it run"
+            )
+        source = source_from(self.card["source"])
+        return _overlapping(source, self.networks.members[0].genome["input"][1:]) if self.meaning.places else source
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -87,7 +105,8 @@ class Bundle:
         Returns:
             A row for each input that could be read: `id`; for numbers each target with `_lower` and `_upper`, between
             which 90 % of measurements are to lie, and `_std`; for classes `class`, `p_NAME` of each and the `set` that
-            holds the true one with 90 %; for places `area_NAME` of each class, or `_mean`, `_min` and `_max` of each
+            holds the true one with 90 %; for orientations `w`, `x`, `y`, `z` and `within_degrees` of which 90 % of the
+            measured ones are to lie; for places `area_NAME` of each class, or `_mean`, `_min` and `_max` of each
             target. Then `out_of_domain`, `distance` (1 is
             the limit) and `why`. What could not be read is in `.attrs["problems"]`.
 
@@ -124,12 +143,16 @@ class Bundle:
             x: (n, *input) raw values, or graphs.
             why: what else speaks against each input, as `New.unknown` has it; empty for nothing.
         """
-        outputs = self.networks.answers(x)
-        distance, strange = self.distance(x)
+        seen = [self._seen(part) for part in chunks(x)]
+        outputs = torch.cat([answers for answers, _, _ in seen], dim=1)
+        distance = np.concatenate([far for _, far, _ in seen])
+        strange = [text for _, _, texts in seen for text in texts]
         reasons = tuple("; ".join(filter(None, pair)) for pair in zip(why or [""] * len(strange), strange, strict=True))
         if self._classes is not None:
             shares = self._classes.probabilities(outputs).numpy()
             return Answers(shares, None, None, None, self._classes.sets(shares), distance, reasons)
+        if self.meaning.symmetry:
+            return self._orientations(x, outputs, distance, reasons)
         values = self.meaning.values(outputs).mean(axis=0)
         spreads = None
         if any(one.spreads for one in self._intervals):
@@ -141,6 +164,15 @@ class Bundle:
         std = np.stack([one.std(*column) for one, column in pairs], axis=1)
         return Answers(values, lower, upper, std, None, distance, reasons)
 
+    def _orientations(
+        self, x: Inputs, outputs: torch.Tensor, distance: npt.NDArray[np.float64], why: tuple[str, ...]
+    ) -> Answers:
+        found, (angle,) = rotations.together(outputs, self.meaning.symmetry), self._intervals
+        functions = self.networks.functions(x) if angle.spreads else None
+        spread = rotations.spread(functions, found, self.meaning.symmetry)
+        _, within = angle.bounds(np.zeros(len(found)), spread)
+        return Answers(found.numpy(), None, None, None, None, distance, why, within)
+
     def masks(self, new: Any) -> Iterator[Mask]:
         """The class of each place of new arrays, of whole micrographs where the source cuts them into tiles.
 
@@ -148,16 +180,16 @@ class Bundle:
             ValueError: nothing of it can be read.
         """
         assert self._classes is not None
-        found = self.inputs(new)
-        distance, _ = self.distance(found.x)
-        shares = (row for part in chunks(found.x) for row in self._shares(part))
+        found, calibrated = self.inputs(new), self._classes
+        distances: list[float] = []
+        shares = self._rows(found.x, distances, lambda part, answers: calibrated.probabilities(answers).float())
         if found.extent is None:
-            for name, raw, far, values in zip(found.ids, _array(found), distance, shares, strict=True):
-                yield _mask(str(name), raw, values.numpy(), float(far))
+            for name, raw, values in zip(found.ids, _array(found), shares, strict=True):
+                yield _mask(str(name), raw, values.numpy(), distances.pop())
             return
         raws = wholes(found.extent, (torch.from_numpy(np.array(row, dtype=np.float32)) for row in _array(found)))
         for whole, raw in zip(wholes(found.extent, shares), raws, strict=True):
-            yield _mask(whole.name, raw.values, whole.values, float(np.median(distance[whole.tiles])))
+            yield _mask(whole.name, raw.values, whole.values, _taken(distances))
 
     def fields(self, new: Any) -> Iterator[Field]:
         """Numbers at each place of new arrays, with the interval that holds 90 % of the measurements at a place.
@@ -166,18 +198,27 @@ class Bundle:
             ValueError: nothing of it can be read.
         """
         found = self.inputs(new)
-        distance, _ = self.distance(found.x)
-        rows = (row for part in chunks(found.x) for row in self._numbers(part))
+        distances: list[float] = []
+        rows = self._rows(found.x, distances, self._numbers)
         if found.extent is None:
-            for name, far, values in zip(found.ids, distance, rows, strict=True):
-                yield _field(str(name), values.numpy(), float(far))
+            for name, values in zip(found.ids, rows, strict=True):
+                yield _field(str(name), values.numpy(), distances.pop())
             return
         for whole in wholes(found.extent, rows):
-            yield _field(whole.name, whole.values, float(np.median(distance[whole.tiles])))
+            yield _field(whole.name, whole.values, _taken(distances))
 
-    def _numbers(self, part: Inputs) -> torch.Tensor:
+    def _rows(
+        self, x: Inputs, distances: list[float], read: Callable[[Inputs, torch.Tensor], torch.Tensor]
+    ) -> Iterator[torch.Tensor]:
+        """What is read of each input's answer, one after the other; its distance is added as it is given."""
+        for part in chunks(x):
+            answers, far, _ = self._seen(part)
+            for row, distance in zip(read(part, answers), far.tolist(), strict=True):
+                distances.append(distance)
+                yield row
+
+    def _numbers(self, part: Inputs, answers: torch.Tensor) -> torch.Tensor:
         """(n, 3 m, *places): values, and the lower and upper ends of their intervals."""
-        answers = self.networks.answers(part)
         values = self.meaning.values(answers).mean(axis=0)
         spreads = None
         if any(one.spreads for one in self._intervals):
@@ -214,8 +255,14 @@ class Bundle:
 
     def distance(self, x: Inputs) -> tuple[npt.NDArray[np.float64], list[str]]:
         """(n,) distances from what was trained on, 1 being the limit, and what of each input never varied there."""
-        inputs = torch.cat([vectors(part) for part in chunks(x)])
-        return self.domain.distance(inputs, self.networks.features(x)), self.domain.reasons(inputs, self.columns)
+        seen = [self._seen(part) for part in chunks(x)]
+        return np.concatenate([far for _, far, _ in seen]), [text for _, _, texts in seen for text in texts]
+
+    def _seen(self, part: Inputs) -> tuple[torch.Tensor, npt.NDArray[np.float64], list[str]]:
+        """Answers of inputs that are computed with at once, their distances, and what of them never varied."""
+        answers, features = self.networks.seen(part)
+        inputs = vectors(part)
+        return answers, self.domain.distance(inputs, features), self.domain.reasons(inputs, self.columns)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -230,12 +277,8 @@ class Bundle:
             expected = ", ".join(map(str, ("n", *shape)))
             raise ValueError(f"expected numbers ({expected}), got {x.dtype} {x.shape}")
 
-    def _shares(self, part: Inputs) -> torch.Tensor:
-        assert self._classes is not None
-        return self._classes.probabilities(self.networks.answers(part)).float()
 
-
-def load_bundle(path: Path | str) -> Bundle:
+def load_bundle(path: Path | str, *, own_code: bool = False) -> Bundle:
     """A bundle that `matloop export runs/NAME --bundle FOLDER` has made; neither campaign nor data are needed.
 
     ::
@@ -245,6 +288,7 @@ def load_bundle(path: Path | str) -> Bundle:
 
     Args:
         path: the folder.
+        own_code: whether a function or class outside matloop that the bundle names may be imported to read inputs.
 
     Raises:
         BundleError: it is none, of a later format, incomplete or changed.
@@ -256,7 +300,7 @@ def load_bundle(path: Path | str) -> Bundle:
         for one in card["members"]:
             state, notes = weights.unpack((folder / one["weights"]).read_bytes())
             members.append(Member.of(unscaled(state, notes), notes, one["trial"]))
-        return Bundle(card, Networks(members), Domain.from_tensors(load_file(folder / DOMAIN)))
+        return Bundle(card, Networks(members), Domain.from_tensors(load_file(folder / DOMAIN)), own_code=own_code)
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"the bundle {folder} cannot be read: {error}; export it again") from error
 
@@ -272,6 +316,13 @@ def _overlapping(source: Source, shape: Sequence[int]) -> Source:
 def _array(found: New) -> npt.NDArray[Any]:
     assert not isinstance(found.x, Graphs)
     return found.x
+
+
+def _taken(distances: list[float]) -> float:
+    """The median of the distances that were noted, which are forgotten."""
+    found = float(np.median(distances))
+    distances.clear()
+    return found
 
 
 def _field(name: str, numbers: npt.NDArray[np.float32], distance: float) -> Field:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import save
 
+from matloop.bundles import rotations
 from matloop.bundles.bundle import DOMAIN
 from matloop.bundles.classes import Classes, expected_calibration_error
 from matloop.bundles.domain import Domain, vectors
@@ -187,6 +188,8 @@ class _Maker:
 
     def _joined(self, part: str) -> torch.Tensor:
         """What the networks give together, as one network would."""
+        if self.meaning.symmetry:
+            return rotations.together(self.answers[part], self.meaning.symmetry).float()
         return joined(self.answers[part], classes=self.meaning.classes)
 
     def _compare(self, rows: Rows) -> float:
@@ -242,7 +245,22 @@ class _Maker:
         """Calibration from the validation part, and how it did on the test part."""
         if self.meaning.classes:
             return self._classes()
-        return self._intervals()
+        return self._angles() if self.meaning.symmetry else self._intervals()
+
+    def _angles(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The angle about a predicted orientation that holds the measured one."""
+        symmetry, degrees, spreads = self.meaning.symmetry, {}, {}
+        for part, rows in self._held_out().items():
+            found = rotations.together(self.answers[part], symmetry)
+            measured = torch.as_tensor(self.material.goal.side_by_side(found.float(), rows)[0])
+            degrees[part] = rotations.apart(found, measured, symmetry)
+            spreads[part] = rotations.spread(self.networks.functions(self._x(rows)), found, symmetry)
+        parts = self.material.parts
+        none = np.zeros(len(parts.validation))
+        one = Intervals.of(none, spreads["validation"], degrees["validation"], self._groups(parts.validation))
+        _, within = one.bounds(np.zeros(len(parts.test)), spreads["test"])
+        held = coverage(degrees["test"] <= within, self._groups(parts.test)) | {"mean_width": float(within.mean())}
+        return {"level": LEVEL, "intervals": [one.described()]}, {"coverage": {"degrees": held}}
 
     def _intervals(self) -> tuple[dict[str, Any], dict[str, Any]]:
         validation, test = (self._numbers(part) for part in ("validation", "test"))
@@ -316,6 +334,9 @@ def _difference(recorded: npt.NDArray[Any], now: npt.NDArray[Any], meaning: Mean
         return 0.0
     if meaning.classes:
         return float(np.mean(recorded != now))
+    if meaning.symmetry:  # as a share of half a turn
+        degrees = rotations.apart(torch.as_tensor(recorded), torch.as_tensor(now), meaning.symmetry)
+        return float(degrees.max()) / 180
     std = np.array(meaning.std).reshape(1, -1, *[1] * (recorded.ndim - 2))
     scale = np.maximum(std, np.abs(recorded) * SAME)  # single precision cannot tell more
     return float(np.max(np.abs(recorded.astype(np.float64) - now) / scale))

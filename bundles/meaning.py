@@ -15,9 +15,11 @@ import torch
 
 from matloop.orchestrator.errors import MatloopError
 
+QUATERNION = ("w", "x", "y", "z")
+
 Array = npt.NDArray[np.float64]
 
-OTHERS = ("node", "orientation")
+OTHERS = ("node",)
 """Tasks whose outputs are read in another way."""
 
 
@@ -32,6 +34,7 @@ class Meaning:
         mean, std: (m,) of the targets that the network was trained on; empty for classes.
         variance: whether as many outputs follow, logarithms of the variance of each standardised target.
         places: whether there is an answer for each place of an input.
+        symmetry: of the crystal, where outputs are quaternions of an orientation; else empty.
     """
 
     task: str
@@ -41,6 +44,7 @@ class Meaning:
     std: tuple[float, ...] = ()
     variance: bool = False
     places: bool = False
+    symmetry: str = ""
 
     @classmethod
     def of(
@@ -68,6 +72,8 @@ class Meaning:
         """
         if "classes" in described:
             return cls(task, tuple(described["classes"]), places=places)
+        if "orientation" in described:
+            return cls(task, QUATERNION, symmetry=described["symmetry"])
         if "y_mean" not in described or task in OTHERS:
             raise MatloopError(
                 f"expected a task of numbers or classes to make a bundle of, got {task!r}; "
@@ -85,7 +91,7 @@ class Meaning:
     @property
     def classes(self) -> bool:
         """Whether outputs are logits of classes."""
-        return not self.mean
+        return not self.mean and not self.symmetry
 
     def values(self, outputs: torch.Tensor) -> Array:
         """(k, n, outputs, *places), standardised, to (k, n, m, *places) float64 in the target's unit."""

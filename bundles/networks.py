@@ -96,10 +96,13 @@ class Networks:
 
     def features(self, x: Inputs) -> torch.Tensor:
         """(n, p) float32: what the last layer of each network sees, averaged over places, side by side."""
+        return torch.cat([self.seen(part)[1] for part in chunks(x)])
+
+    def seen(self, part: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """Answers (k, n, outputs, ...) and features (n, p) of inputs that are computed with at once."""
         with torch.no_grad():
-            return torch.cat(
-                [torch.cat([last_inputs(m.network, part) for m in self.members], dim=1) for part in chunks(x)]
-            )
+            both = [watched(member.network, part) for member in self.members]
+        return torch.stack([answer for answer, _ in both]), torch.cat([found for _, found in both], dim=1)
 
     def _masks(self, example: Inputs) -> tuple[MaskedNetwork, list[dict[str, torch.Tensor]]]:
         if self._masked is None:
@@ -132,8 +135,8 @@ def tensor(x: Any) -> torch.Tensor:
     return torch.from_numpy(array)
 
 
-def last_inputs(network: Network, x: Inputs) -> torch.Tensor:
-    """(n, p): what the last layer of a network is given, averaged over places where it has some."""
+def watched(network: Network, x: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a network gives, and (n, p) what its last layer is given, averaged over places where it has some."""
     statement = next(s for s in reversed(network.layout.statements) if isinstance(s, Call) and s.parts)
     layer = network.get_submodule(statement.parts[-1])
     seen: list[torch.Tensor] = []
@@ -143,8 +146,8 @@ def last_inputs(network: Network, x: Inputs) -> torch.Tensor:
 
     handle = layer.register_forward_pre_hook(keep)
     try:
-        network(x)
+        answer = network(x)
     finally:
         handle.remove()
     found = seen[-1]
-    return found.flatten(2).mean(dim=2) if found.ndim > 2 else found
+    return answer, found.flatten(2).mean(dim=2) if found.ndim > 2 else found

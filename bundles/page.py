@@ -14,11 +14,13 @@ def page(card: Mapping[str, Any]) -> str:
 
 def _title(card: Mapping[str, Any]) -> str:
     meaning, count = card["meaning"], len(card["members"])
-    what = "class" if not meaning["mean"] else ", ".join(f"`{name}`" for name in meaning["names"])
+    numbers = ", ".join(f"`{name}`" for name in meaning["names"])
+    kind = f"orientation ({meaning['symmetry']} symmetry) as a quaternion" if meaning["symmetry"] else "class"
+    what = numbers if meaning["mean"] else kind
     unit = f" in {meaning['unit']}" if meaning["unit"] else ""
     where = " of each place" if meaning["places"] else ""
     networks = "A network" if count == 1 else f"An ensemble of {count} networks"
-    classes = "" if meaning["mean"] else f" Classes: {', '.join(meaning['names'])}."
+    classes = "" if meaning["mean"] or meaning["symmetry"] else f" Classes: {', '.join(meaning['names'])}."
     return (
         f"# {card.get('campaign', 'A trained network')}\n\n{networks} that predicts the {what}{where}{unit}.{classes}"
     )

@@ -26,6 +26,9 @@ def of_answers(ids: npt.NDArray[np.str_], answers: Answers, meaning: Meaning) ->
         columns["class"] = np.array(meaning.names)[answers.values.argmax(axis=1)]
         columns |= {f"p_{name}": answers.values[:, j] for j, name in enumerate(meaning.names)}
         columns["set"] = [" ".join(np.array(meaning.names)[row]) for row in answers.sets]
+    elif answers.within is not None:
+        columns |= {name: answers.values[:, j] for j, name in enumerate(meaning.names)}
+        columns["within_degrees"] = answers.within
     elif answers.lower is not None and answers.upper is not None and answers.std is not None:
         for j, name in enumerate(meaning.names):
             columns[name] = answers.values[:, j]

@@ -133,7 +133,10 @@ def _ids(ids: Sequence[Any] | Array | None, n: int, path: Path) -> npt.NDArray[n
     found = _column("ids", ids, n, path).astype(np.str_)
     names, counts = np.unique(found, return_counts=True)
     if len(names) < n:
-        raise ValueError(f"expected different ids in {path}, got {str(names[counts > 1][0])!r} more than once")
+        raise ValueError(
+            f"expected different ids in {path}, got {str(names[counts > 1][0])!r} more than once; an id that several "
+            "rows have is a group"
+        )
     return found
 
 

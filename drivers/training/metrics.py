@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -105,18 +106,26 @@ def _error(table: npt.NDArray[np.int64]) -> float:
     return float(1 - np.diag(table).sum() / table.sum())
 
 
-def _mean(each: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]) -> Callable[..., float]:
-    return lambda table: float(np.nanmean(each(table)))
+def _accuracy(table: npt.NDArray[np.int64]) -> float:
+    return 1 - _error(table)
+
+
+def _mean(each: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]], table: npt.NDArray[np.int64]) -> float:
+    return float(np.nanmean(each(table)))
+
+
+def _of_outputs(*_: Array) -> float:
+    return 0.0
 
 
 CLASSES: Mapping[str, Metric] = {
     "error": Metric(_error, confusion=True),
     "pixel_error": Metric(_error, confusion=True),
-    "accuracy": Metric(lambda table: 1 - _error(table), "maximise", confusion=True),
-    "balanced_accuracy": Metric(_mean(found), "maximise", confusion=True),
-    "f1": Metric(_mean(_f1), "maximise", confusion=True),
-    "mean_iou": Metric(_mean(overlap), "maximise", confusion=True),
-    "cross_entropy": Metric(lambda *_: 0.0),
+    "accuracy": Metric(_accuracy, "maximise", confusion=True),
+    "balanced_accuracy": Metric(partial(_mean, found), "maximise", confusion=True),
+    "f1": Metric(partial(_mean, _f1), "maximise", confusion=True),
+    "mean_iou": Metric(partial(_mean, overlap), "maximise", confusion=True),
+    "cross_entropy": Metric(_of_outputs),
 }
 """Of classes; means over the classes that occur. The cross-entropy is of the outputs themselves."""
 

@@ -216,6 +216,9 @@ def predict(
         Path | None,
         typer.Option("--masks", help="Of a bundle that segments: write masks and overlays.", metavar="DIR"),
     ] = None,
+    own_code: Annotated[
+        bool, typer.Option("--own-code", help="Of a bundle: let code run that is no part of matloop, if it names some.")
+    ] = False,
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Of a campaign: write the predictions as a table.", metavar="FILE")
     ] = None,
@@ -239,13 +242,13 @@ def predict(
         from matloop.orchestrator.cli.commands.use import use
 
         _refuse("a campaign, not a bundle", {"--csv": csv, "--sheet": sheet, "--decimal": decimal, "--study": study})
-        if not use(expanded(campaign), points, output=output, masks=masks, console=console()):
+        if not use(expanded(campaign), points, output=output, masks=masks, own_code=own_code, console=console()):
             raise typer.Exit(3)
         return
     from matloop.orchestrator.cli.commands.opening import opened
     from matloop.orchestrator.cli.commands.predict import predict as start
 
-    _refuse("a bundle, not a campaign", {"--output": output, "--masks": masks})
+    _refuse("a bundle, not a campaign", {"--output": output, "--masks": masks, "--own-code": own_code})
     if len(points) != 1:
         raise typer.BadParameter(f"expected one table of points for a campaign, got {len(points)}")
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from matloop.orchestrator.bundle import CARD, is_bundle
 from matloop.orchestrator.composition.binding import KINDS, Place, bind, construct, find, parameters
 from matloop.orchestrator.composition.config import Config, ObjectiveConfig, is_path, references, sources
 from matloop.orchestrator.composition.earlier import KEYS, earlier
@@ -229,7 +230,10 @@ class Builder:
         self._remember_files(options, arguments, place)
         if known and not inspect.isclass(target):
             target, arguments = self._wrapper(role, known, place), {"function": spec["kind"], "arguments": arguments}
-        return construct(target, arguments, place)
+        made = construct(target, arguments, place)
+        if known:
+            self._remember_folders(arguments, made, place)
+        return made
 
     def _wrapper(self, role: str, known: Components, place: Place) -> type:
         if not known.function:
@@ -338,10 +342,25 @@ class Builder:
             if isinstance(value, Mapping):
                 continue
             given = arguments[name] if isinstance(arguments[name], list) else [arguments[name]]
-            for path in given:
+            for named in given:
+                path = named / CARD if isinstance(named, Path) and is_bundle(named) else named  # it seals the others
                 if isinstance(path, Path) and path.is_file():
                     key = ".".join(map(str, (place / name).location))
                     self.files[key if len(given) == 1 else f"{key}: {path.name}"] = _sha256(path)
+
+    def _remember_folders(self, arguments: Mapping[str, Any], made: Any, place: Place) -> None:
+        """Note what lies in folders that a part reads, by names and sizes, if it says what it reads."""
+        folders = {name: path for name, path in arguments.items() if isinstance(path, Path) and path.is_dir()}
+        if not folders or not callable(getattr(made, "files", None)):
+            return
+        try:
+            sizes = {path: path.stat().st_size for path in made.files()}
+        except (OSError, ValueError):  # said where they are read
+            return
+        for name, folder in folders.items():
+            inside = [f"{p.relative_to(folder).as_posix()}\0{size}" for p, size in sizes.items() if folder in p.parents]
+            listed = hashlib.sha256("\0".join(sorted(inside)).encode())
+            self.files[".".join(map(str, (place / name).location))] = listed.hexdigest()
 
 
 def validate(config: Config) -> tuple[list[Study], dict[str, Any]]:

@@ -79,6 +79,9 @@ def told(card: Mapping[str, Any], folder: Path) -> str:
         f"90 % {'sets' if name == 'set' else f'intervals of {name}'} hold {100 * one['share']:.1f} % of the test rows"
         for name, one in card["test"]["coverage"].items()
     ]
+    parts = card["calibration"].get("intervals") or [card["calibration"]["classes"]]
+    if not parts[0]["promised"]:
+        lines.append("too few validation rows, or groups of them, to promise 90 % for new ones")
     return "\n".join([*lines, f"next: matloop predict {folder} NEW"])
 
 

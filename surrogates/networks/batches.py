@@ -52,3 +52,5 @@ def ahead(load: Callable[[torch.Tensor], T], batches: Iterable[torch.Tensor]) ->
             if pending is not None:
                 yield pending[0], pending[1].result()
             pending = following
+        if pending is not None:
+            yield pending[0], pending[1].result()

@@ -60,9 +60,11 @@ def focal(outputs: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor | N
 
 def dice(outputs: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Cross-entropy plus 1 minus the mean overlap of the classes, 2 |A ∩ B| / (|A| + |B|) over the whole batch."""
-    found = outputs.float().softmax(dim=1).movedim(1, -1).flatten(0, -2)
-    wanted = nn.functional.one_hot(targets.flatten(), outputs.shape[1]).to(found)
-    overlap = (2 * (found * wanted).sum(0) + 1) / (found.sum(0) + wanted.sum(0) + 1)
+    found, classes = outputs.float().softmax(dim=1), outputs.shape[1]
+    right = found.gather(1, targets[:, None]).flatten()
+    both = right.new_zeros(classes).index_add(0, targets.flatten(), right)
+    said, wanted = found.transpose(0, 1).flatten(1).sum(1), torch.bincount(targets.flatten(), minlength=classes)
+    overlap = (2 * both + 1) / (said + wanted + 1)
     return _cross_entropy(outputs, targets, weight) + 1 - overlap.mean()
 
 

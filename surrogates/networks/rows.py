@@ -50,7 +50,10 @@ class Rows:
         if self.held is not None:
             return self.convert(self.held[index.to(self.held.device) if isinstance(index, torch.Tensor) else index])
         chosen = self.numbers[index.numpy() if isinstance(index, torch.Tensor) else index]
-        return self.convert(_tensor(self.array[chosen]).to(device))
+        batch = _tensor(self.array[chosen])
+        if torch.device(device).type == "cuda":
+            return self.convert(batch.pin_memory().to(device, non_blocking=True))
+        return self.convert(batch.to(device))
 
     def to(self, device: str | torch.device) -> Rows:
         """The same; with the rows on a GPU, if that is the device and they are not too many."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 
 from matloop.bundles.surrogate import BundleSurrogate
 from matloop.drivers.training.driver import Training
+from matloop.orchestrator.composition.build import validate
+from matloop.orchestrator.composition.config import load
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.trial import Objective, Trial
 from matloop.search_spaces.box import Box
@@ -136,3 +139,17 @@ def test_what_does_not_fit_is_refused(folder: Path) -> None:
     two = [Objective("cost", "minimise"), Objective("time", "minimise")]
     with pytest.raises(ConfigError, match="expected a bundle that predicts cost, time, got one of yield"):
         BundleSurrogate(path=folder / "table", space=box(), objectives=two)
+
+
+def test_a_campaign_notes_which_bundle_it_builds_on(folder: Path, tmp_path: Path) -> None:
+    """Another bundle in its place is a change of the campaign."""
+    content = (
+        "name: reuse\nexecutor: serial\nstudies:\n  nets:\n    space: {kind: dense_network}\n"
+        f"    driver: {{kind: training, start_from: {folder / 'table'}, epochs: 1,\n"
+        f"      data: {{kind: table, path: {folder / 'table.csv'}, target: yield}}}}\n"
+        "    strategy: random\n    budget: {trials: 1}\n"
+    )
+    (tmp_path / "c.yaml").write_text(content)
+    _, resolved = validate(load(tmp_path / "c.yaml"))
+    card = (folder / "table" / "card.json").read_bytes()
+    assert resolved["files"]["studies.nets.driver.start_from"] == hashlib.sha256(card).hexdigest()

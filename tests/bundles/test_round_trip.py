@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from safetensors.torch import load
 
 from matloop.bundles.bundle import load_bundle
 from matloop.bundles.making import Trained, make
+from matloop.bundles.rotations import apart, together
 from matloop.drivers.training.driver import Training
-from matloop.orchestrator.bundle import BundleError, is_bundle, unseal
+from matloop.drivers.training.tasks.orientation import multiply
+from matloop.orchestrator.bundle import BundleError, is_bundle, seal, unseal
 from matloop.orchestrator.errors import MatloopError
 from tests.bundles import trained as small
 
@@ -163,14 +166,43 @@ def test_a_network_that_predicts_variances(folder: Path) -> None:
     assert wide > 1.5 * frame["gap_std"][x[:, 0] < -0.2].mean()  # the noise is larger there
 
 
-def test_tasks_that_are_read_in_another_way_are_refused(folder: Path) -> None:
+def test_orientations(folder: Path) -> None:
+    """Of a crystal with symmetry, by one network and by two."""
     rng = np.random.default_rng(6)
-    quaternions = rng.normal(size=(40, 4))
-    quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
-    np.savez(folder / "turned.npz", x=rng.normal(size=(40, 3)), y=quaternions)
-    driver = Training(data=folder / "turned.npz", task="orientation", epochs=1)
-    with pytest.raises(MatloopError, match="expected a task of numbers or classes to make a bundle of"):
-        small.bundled(folder / "orientation", driver, small.dense(3, 4))
+    turned = rng.normal(size=(120, 4))
+    turned /= np.linalg.norm(turned, axis=1, keepdims=True)
+    np.savez(folder / "turned.npz", x=turned * 50, y=turned)
+    driver = Training(data=folder / "turned.npz", task="orientation", epochs=4)
+    one, other = (small.trained(driver, small.dense(4, 4, width=width), width) for width in (16, 24))
+    x, measured = of_test_rows(driver), one.recorded.measured
+    for name, networks in {"orientation": [one], "orientations": [one, other]}.items():
+        make(folder / name, networks, driver.material(), small.ABOUT)
+        bundle = load_bundle(folder / name)
+        frame = bundle.predict(x)
+        found = frame[["w", "x", "y", "z"]].to_numpy(copy=True)
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1)
+        if name == "orientation":
+            np.testing.assert_allclose(found, one.recorded.predicted, atol=1e-5)
+        degrees = apart(torch.from_numpy(found), torch.from_numpy(measured), "cubic")
+        score = bundle.card["test"]["scores"]["disorientation"]["value"]
+        assert score == pytest.approx(degrees.mean(), rel=1e-3)
+        held = bundle.card["test"]["coverage"]["degrees"]["share"]
+        assert held == pytest.approx((degrees <= frame["within_degrees"]).mean(), abs=0.05)
+        with torch.no_grad():
+            np.testing.assert_allclose(bundle.module(torch.from_numpy(x)), found, atol=1e-5)
+    assert "orientation (cubic symmetry)" in (folder / "orientation" / "README.md").read_text(encoding="utf-8")
+
+
+def test_equal_orientations_have_one_mean() -> None:
+    """A quarter turn of a cubic crystal, and the other sign, change nothing."""
+    q = torch.nn.functional.normalize(
+        torch.randn(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    )
+    quarter = torch.tensor([0.5**0.5, 0.0, 0.0, 0.5**0.5], dtype=torch.float64)
+    answers = torch.stack([3 * q, -2 * multiply(quarter.expand(5, 4), q)])
+    torch.testing.assert_close(together(answers, "cubic"), q)
+    np.testing.assert_allclose(apart(answers[1] / -2, q, "cubic"), 0, atol=1e-5)
+    assert (apart(answers[1] / -2, q, "none") > 80).all()
 
 
 def test_an_ensemble_is_the_mean_of_its_members(folder: Path) -> None:
@@ -282,6 +314,23 @@ def test_the_page_says_what_there_is_to_know(regression, classes, segmentation, 
         assert words in page
     assert "Classes: spots, bar" in (folder / "classes" / "README.md").read_text(encoding="utf-8")
     assert "| precipitate |" in (folder / "segmentation" / "README.md").read_text(encoding="utf-8")
+
+
+def test_code_that_a_bundle_names_is_not_run_unasked(regression, folder: Path, tmp_path: Path) -> None:
+    """A stranger's card could name anything that can be imported."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder / "regression", copy)
+    card = json.loads((copy / "card.json").read_text(encoding="utf-8"))
+    evil = tmp_path / "evil"
+    seal(copy, {**card, "source": {"kind": "os:mkdir", "path": str(evil)}})
+    bundle = load_bundle(copy)
+    with pytest.raises(BundleError, match=r"reads its inputs by 'os:mkdir', .* --own-code"):
+        bundle.predict(np.array([[0.0, 700.0]]))
+    assert not evil.exists()
+    assert bundle.answers(np.array([[0.0, 700.0]])).values.shape == (1, 1)
+    own = {"kind": "tests.bundles.trained:given"}
+    seal(copy, {**card, "source": own})
+    assert len(load_bundle(copy, own_code=True).predict([0.0, 700.0])) == 1
 
 
 def test_explanations_add_up(regression, classes, graphs) -> None:

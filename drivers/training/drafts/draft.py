@@ -154,6 +154,8 @@ def _hints(data: Data, task: str) -> list[str]:
             hints.append(f"a class has {counts.min()} rows only; more of it, or none, would be better")
         if counts.max() > 10 * counts.min():
             hints.append("classes differ much in size: look at the error of each in the report")
+    if data.groups is None and data.parts is None:
+        hints.append("every row counts as independent of the others; say `group:` if several are of one specimen")
     if len(data) < 100:
         hints.append(f"{len(data)} rows are few for a network; compare it with a random forest")
     return hints

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from matloop.drivers.training.sources.frames import PARQUET, Frame, frame
+from matloop.drivers.training.sources.frames import EXCEL, PARQUET, Frame, frame
 
-TABLES = (".csv", ".csv.gz", ".tsv", *PARQUET)
+TABLES = (".csv", ".csv.gz", ".tsv", *EXCEL, *PARQUET)
 _MASKS = ("masks", "mask", "labels", "label", "annotations", "segmentation", "targets", "gt")
 _IMAGES = ("images", "image", "img", "imgs", "micrographs", "inputs")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import pandas as pd
 from matloop.orchestrator.errors import MissingExtra
 
 PARQUET = (".parquet", ".pq")
+EXCEL = (".xlsx",)
 FIRST_LINE = 2
 """Of a file's rows: its header is line 1."""
 
@@ -58,31 +60,30 @@ class Frame:
 
 
 def frame(given: Path | str | pd.DataFrame | Mapping[str, Any]) -> Frame:
-    """A table from CSV (also gzipped; commas, semicolons or tabs between cells), Parquet, or memory.
+    """A table from CSV (also gzipped; with commas, semicolons or tabs), Excel's first sheet, Parquet, or memory.
 
     Raises:
         ValueError: it cannot be read as a table.
         OSError: there is no such file.
-        MissingExtra: Parquet needs pyarrow.
+        MissingExtra: Parquet needs pyarrow, Excel openpyxl.
     """
     if not isinstance(given, Path | str):
         columns = pd.DataFrame(given)
         return Frame(columns.reset_index(drop=True), [f"row {i}" for i in columns.index], Path("the table"))
     path = Path(given)
-    packed = path.suffix.lower() in PARQUET
-    if packed:
-        _require_parquet()
+    suffix = path.suffix.lower()
+    _require(suffix)
     if not path.is_file():
         raise FileNotFoundError(f"expected a table in {path}, found no such file; correct `path`")
     try:
-        if packed:
-            columns = pd.read_parquet(path)
-            return Frame(columns, [f"{path.name}, row {i}" for i in range(len(columns))], path)
-        columns = _csv(path)
-    except (ValueError, UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
-        raise ValueError(f"expected a table in {path}, CSV or Parquet, got: {error}") from error
+        columns = _read(path, suffix)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected a table in UTF-8 in {path}, got other characters; save it as UTF-8") from error
+    except (ValueError, EOFError, gzip.BadGzipFile, zipfile.BadZipFile) as error:
+        raise ValueError(f"expected a table in {path}, CSV, Excel or Parquet, got: {error}") from error
     columns = columns.dropna(how="all")
-    rows = [f"{path.name}, line {i + FIRST_LINE}" for i in columns.index]
+    word, first = ("row", 0) if suffix in PARQUET else ("row" if suffix in EXCEL else "line", FIRST_LINE)
+    rows = [f"{path.name}, {word} {i + first}" for i in columns.index]
     return Frame(columns.reset_index(drop=True), rows, path)
 
 
@@ -115,11 +116,22 @@ def _objects(values: pd.Series) -> list[Any]:
     return list(values.astype(object).where(values.notna(), None))
 
 
-def _require_parquet() -> None:
+def _require(suffix: str) -> None:
+    """Raise MissingExtra unless what pandas reads a format with is installed."""
+    package = "openpyxl" if suffix in EXCEL else "pyarrow"
     try:
-        import pyarrow  # noqa: F401  # pandas reads with it
+        if suffix in EXCEL:
+            import openpyxl  # noqa: F401
+        elif suffix in PARQUET:
+            import pyarrow  # noqa: F401
     except ImportError as error:
-        raise MissingExtra("pyarrow") from error
+        raise MissingExtra(package) from error
+
+
+def _read(path: Path, suffix: str) -> pd.DataFrame:
+    if suffix in EXCEL:
+        return pd.read_excel(path)
+    return pd.read_parquet(path) if suffix in PARQUET else _csv(path)
 
 
 def _csv(path: Path) -> pd.DataFrame:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from matloop.drivers.training import cache
 from matloop.drivers.training.data import Data
@@ -24,17 +25,16 @@ def load(given: Path | Mapping[str, Any] | Source) -> Data:
         ValueError: no row can be used.
     """
     source = source_of(given)
-    if not isinstance(source, Options):
-        return source.read()
-    return _load(_Keyed(source, _state(source)))
+    return _load(_Keyed(source))
 
 
 class _Keyed:
     """A source that equals others with the same options, as long as its files are the same."""
 
-    def __init__(self, source: Options, state: object) -> None:
+    def __init__(self, source: Source) -> None:
         self.source = source
-        self.key: tuple[str, object] = (json.dumps({"kind": source.name, **source.stated()}, sort_keys=True), state)
+        self.shared = isinstance(source, Options) and source.shared
+        self.key = (_options(source), _state(source))
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -45,8 +45,8 @@ class _Keyed:
 
 @lru_cache(maxsize=2)
 def _load(keyed: _Keyed) -> Data:
-    source = cast(Source, keyed.source)
-    if not keyed.source.shared:
+    source = keyed.source
+    if not keyed.shared:
         return source.read()
     name = cache.key(keyed.key[0], source.files(), type(source))
     if (found := cache.saved(name)) is not None:
@@ -70,10 +70,17 @@ def _read(source: Source, name: str) -> Data:
     return cache.saved(name) or data
 
 
-def _state(source: Options) -> tuple[tuple[str, int, int], ...]:
+def _options(source: Source) -> str:
+    """What tells sources apart, without reading anything."""
+    if isinstance(source, Options):
+        return json.dumps({"kind": source.name, **source.stated()}, sort_keys=True)
+    return pickle.dumps(source).hex()  # as it travels to workers
+
+
+def _state(source: Source) -> tuple[tuple[str, int, int], ...]:
     """What tells that a file has changed."""
     found = []
-    for file in cast(Source, source).files():
+    for file in source.files():
         try:
             state = file.stat()
         except FileNotFoundError as error:

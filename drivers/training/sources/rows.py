@@ -96,7 +96,7 @@ def _time(table: Frame, name: str) -> npt.NDArray[np.float64]:
 
     found = numbers(table.columns[name])
     if np.isnan(found).all():
-        dates = pd.to_datetime(table.columns[name], errors="coerce")
+        dates = pd.to_datetime(table.columns[name], errors="coerce", format="mixed")
         found = np.where(dates.isna(), np.nan, dates.astype("datetime64[ns]").astype("int64") / 1e9)
     if np.isnan(found).any():
         row = int(np.flatnonzero(np.isnan(found))[0])

@@ -18,7 +18,7 @@ from matloop.drivers.training.sources.source import New, Options
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Options):
-    """CSV, CSV.GZ or Parquet. A column of texts becomes as many inputs as it has categories.
+    """CSV, CSV.GZ, Excel or Parquet. A column of texts becomes as many inputs as it has categories.
 
     Rows with gaps are left out and reported.
 

@@ -25,7 +25,8 @@ class Labelling:
     """What the tasks of classes have in common.
 
     Args:
-        loss: "cross_entropy", "focal", "dice" or "module:function"; None for cross-entropy, or has a search choose.
+        loss: "cross_entropy", "focal", "dice" or "module:function"; None has a search choose where places are
+            classified, and takes cross-entropy elsewhere.
         class_weights: of each class in the loss; "balanced" for those that make up for how rare it is.
         metrics: figures, see `matloop.drivers.training.metrics`; the first is the usual objective.
 
@@ -91,7 +92,7 @@ class Segmentation(Labelling):
     """A class of each place of an input."""
 
     kind, places = "segmentation", True
-    usual, offered = ("pixel_error", "mean_iou", "cross_entropy"), ("cross_entropy", "dice")
+    usual, offered = ("pixel_error", "mean_iou", "cross_entropy"), ("dice", "cross_entropy")
 
 
 class BoundLabels:

@@ -55,7 +55,11 @@ def write_for(data: Path | None, template: str, *, file: Path, target: str | Non
     _refuse_to_overwrite([file])
     found = draft(template, data, target)
     _save({file: text(found, file, data, minutes)})
-    next_steps = [f"wrote {file}", f"next: matloop run {file}   ({minutes:g} minutes)"]
+    next_steps = [
+        f"wrote {file}",
+        f"next: matloop run {file}   ({minutes:g} minutes)",
+        f"then: matloop export {file} --bundle best && matloop predict best NEW",
+    ]
     return [*found.found, *(f"note: {line}" for line in found.hints), *next_steps]
 
 

@@ -26,7 +26,15 @@ SHOWN = 50
 """Rows on the screen; a file has all of them."""
 
 
-def use(folder: Path, items: Sequence[str], *, output: Path | None, masks: Path | None, console: Console) -> bool:
+def use(
+    folder: Path,
+    items: Sequence[str],
+    *,
+    output: Path | None,
+    masks: Path | None,
+    own_code: bool = False,
+    console: Console,
+) -> bool:
     """Predict, show, and write to files if some are named.
 
     Args:
@@ -34,6 +42,7 @@ def use(folder: Path, items: Sequence[str], *, output: Path | None, masks: Path 
         items: files, folders, or texts such as formulas.
         output: CSV to write; never overwritten.
         masks: folder for masks and overlays of a segmentation; made if need be, never one with files.
+        own_code: see `load_bundle`.
         console: where rows and problems are printed.
 
     Returns:
@@ -45,7 +54,7 @@ def use(folder: Path, items: Sequence[str], *, output: Path | None, masks: Path 
     from matloop.bundles.bundle import load_bundle
     from matloop.bundles.given import Given
 
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, own_code=own_code)
     _check(bundle, output, masks)
     given = Given(bundle.inputs)
     frames = [frame for frame in _predicted(bundle, given.read(items), masks) if len(frame)]

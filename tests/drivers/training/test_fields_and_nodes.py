@@ -79,7 +79,7 @@ def test_crops_are_trained_on_and_whole_images_judged(tmp_path):
         device="cpu",
     )
     assert driver.fills["examples"] == 6 * 4  # 25 · 20 / 12² crops of each
-    assert driver.fills["training"] == {"loss": ["cross_entropy", "dice"], "augmentation": [0.5, 1.0, 2.0]}
+    assert driver.fills["training"] == {"loss": ["dice", "cross_entropy"], "augmentation": [0.5, 1.0, 2.0]}
     space = SegmentationNetworks(**options_of(SegmentationNetworks, driver), max_levels=1)
     found = measured(driver, space.recipes[0])
     assert next(o.name for o in driver.objectives) == "validation_mean_iou"

@@ -261,7 +261,9 @@ def test_a_driver_travels_light(path):
     driver(trial(genome(outputs=2), fidelity=0.01))
     assert driver.repeatable
     assert len(pickle.dumps(driver)) < 1000
-    assert pickle.loads(pickle.dumps(driver)).objectives == driver.objectives
+    for kind in ("regression", "classification", "segmentation"):
+        other = Training(data=path, task=kind)
+        assert pickle.loads(pickle.dumps(other)).objectives == other.objectives
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,10 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, j
 from sklearn.utils.class_weight import compute_class_weight
 
 from matloop.drivers.training.data import data
+from matloop.drivers.training.driver import Training
 from matloop.drivers.training.sources.loading import load
 from matloop.drivers.training.tasks.orientation import disorientation, group
-from matloop.drivers.training.tasks.registry import aim, targeted
+from matloop.drivers.training.tasks.registry import KINDS, aim, targeted
 from matloop.orchestrator.errors import ConfigError
 from matloop.search_spaces.networks.graph.graphs import Graphs
 from matloop.surrogates.networks.rows import take
@@ -272,6 +275,12 @@ def test_orientations_that_symmetry_makes_equal_are_right(tmp_path):
 def test_tasks_that_cannot_be_are_refused(wish, message):
     with pytest.raises(ConfigError, match=message):
         aim(wish)
+
+
+@pytest.mark.parametrize("kind", list(KINDS.kinds))
+def test_drivers_of_every_task_travel_to_workers(tmp_path, kind):
+    driver = Training(data=tmp_path / "data.npz", task=kind)
+    assert pickle.loads(pickle.dumps(driver)).objectives == driver.objectives
 
 
 def test_as_many_weights_as_classes(tmp_path):

@@ -147,16 +147,38 @@ def test_ten_shapes_of_data(
 
 
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("shape", [image_folder, formulas], ids=lambda shape: shape.__name__)
-def test_what_it_writes_runs_as_it_is(shape: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    template, data = shape(tmp_path)  # type: ignore[operator]
+def test_what_it_writes_runs_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    template, data = formulas(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert matloop(monkeypatch, "init", "--template", template, data.name, "--minutes", 0.03) == 0
+    assert matloop(monkeypatch, "init", "--template", template, data.name, "--minutes", 0.02) == 0
     text = (tmp_path / "campaign.yaml").read_text()
     (tmp_path / "campaign.yaml").write_text(text.replace("kind: local ", "kind: serial"))
     assert matloop(monkeypatch, "run", "campaign.yaml") == 0
     (ledger,) = tmp_path.glob("runs/*/ledger.db")
     assert "answered" in {trial.state for trial in read(ledger).trials}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+def test_from_data_to_predictions_of_new_files(
+    shape: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bundle of the winner predicts the very files, which for it are new ones."""
+    template, data = shape(tmp_path)  # type: ignore[operator]
+    monkeypatch.chdir(tmp_path)
+    assert matloop(monkeypatch, "init", "--template", template, data.name, "--minutes", 0.03) == 0
+    text = (tmp_path / "campaign.yaml").read_text()
+    (tmp_path / "campaign.yaml").write_text(text.replace("kind: local ", "kind: serial"))
+    (study,), _, _ = check(load(tmp_path / "campaign.yaml"))
+    assert matloop(monkeypatch, "run", "campaign.yaml") == 0
+    (results,) = tmp_path.glob("runs/*")
+    assert matloop(monkeypatch, "export", results, "--bundle", "best") == 0
+    new = data / "images" if template == "segmentation" else data
+    capsys.readouterr()
+    assert matloop(monkeypatch, "predict", "best", new, "--output", "predicted.csv") in (0, 3)  # 3: some left out
+    whole = 6 if template == "segmentation" else len(study.driver.divided()[0])  # type: ignore[attr-defined]
+    assert len(pd.read_csv("predicted.csv")) == whole
 
 
 @pytest.mark.parametrize(

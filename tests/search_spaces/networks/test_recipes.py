@@ -10,8 +10,13 @@ from torch import nn
 from matloop.orchestrator.protocols import Advising
 from matloop.orchestrator.strategies.evolution.evolution import Evolution
 from matloop.orchestrator.trial import Objective
+from matloop.search_spaces.networks.conv import ConvNetworks
 from matloop.search_spaces.networks.dense import DenseNetworks
+from matloop.search_spaces.networks.graph.space import GraphNetworks
 from matloop.search_spaces.networks.module import build
+from matloop.search_spaces.networks.onnx import to_onnx
+from matloop.search_spaces.networks.segmentation.space import FieldNetworks, SegmentationNetworks
+from matloop.search_spaces.networks.source import to_source
 
 
 class Blocks(nn.Module):
@@ -58,6 +63,67 @@ def test_recipes_are_points_and_search_begins_with_them(examples):
     first, second = search.ask(2, (), np.random.default_rng(0))
     assert (first.point, first.reason) == (recipe, "the space's own recipe")
     assert second.point != recipe
+
+
+SPACES = [
+    ConvNetworks(input=[2, 300], examples=90),
+    ConvNetworks(input=[1, 5, 4]),
+    ConvNetworks(input=[1, 21, 21, 21], examples=1700),
+    ConvNetworks(input=[1, 32, 32], max_parameters=500, max_multiply_adds=30_000),
+    DenseNetworks(input=[3], max_parameters=60),
+    SegmentationNetworks(input=[1, 512, 512], classes=3, examples=160),
+    SegmentationNetworks(input=[1, 3, 2], genes={"normalisation": ["batch"], "width": [6]}),
+    FieldNetworks(input=[1, 9, 9, 9], outputs=2),
+    GraphNetworks(node_features=4, edge_features=3),
+    GraphNetworks(node_features=4, edge_features=3, per="node", genes={"width": [20]}),
+]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: f"{type(space).__name__}-{space.fixed['input']}")
+def test_every_space_of_networks_has_a_recipe_whatever_its_limits(space):
+    (recipe,) = space.recipes
+    space.check(recipe)
+    assert space.repair(recipe) == recipe and np.isfinite(space.encode([recipe])).all()
+
+
+def test_the_recipe_for_volumes_is_as_large_as_the_best_by_hand():
+    """Five convolutions of 16 to 64 channels, of which three halve the maps; 58 million multiplications."""
+    recipe = SPACES[2].recipes[0]
+    assert [layer["width"] for layer in recipe["layers"] if layer["kind"] == "conv"][:3] == [16, 32, 64]
+    assert SPACES[5].recipes[0]["levels"][2]["width"] == 64
+
+
+@pytest.mark.parametrize("kind", ["none", "batch", "group", "layer"])
+@pytest.mark.parametrize("shape", [[5], [2, 14], [1, 9, 7], [1, 5, 6, 4]])
+def test_residual_layers_are_what_they_say_in_every_dimension(kind, shape):
+    """Against the formula, in torch, in exported source and in ONNX."""
+    onnx = pytest.importorskip("onnxruntime")
+    layer = {"kind": "residual", "width": 8, "blocks": 2, "normalisation": kind, "activation": "silu", "dropout": 0.1}
+    maps = len(shape) > 1
+    settings = {"padding": "circular", "readout": "avg"} if maps else {}
+    layer |= {"kernel": 3, "stride": 2} if maps else {}
+    genome = {"input": shape, "outputs": 2, "dropout": 0.1, "layers": [layer], **settings}
+    training = {"optimiser": "adamw", "learning_rate": 0.01, "weight_decay": 0.0, "batch": 8}
+    torch.manual_seed(0)
+    network, scope = build(genome), {}
+    network.train()(torch.randn(6, *shape))  # moves the running statistics
+    network.eval()
+    x = torch.randn(3, *shape)
+    with torch.no_grad():
+        h = network.residual1(x)
+        for block in (1, 2):
+            inner = h if kind == "none" else network.get_submodule(f"norm1_{block}")(h)
+            inner = nn.functional.silu(network.get_submodule(f"first1_{block}")(inner))
+            h = h + network.get_submodule(f"second1_{block}")(inner)
+        h = nn.functional.silu(h if kind == "none" else network.norm1(h))
+        expected = network.output(h.flatten(2).mean(dim=2) if maps else h)
+        assert torch.allclose(network(x), expected, atol=1e-5)
+    exec(to_source(genome | {"training": training}), scope)
+    copied = scope["Network"]().eval()
+    copied.load_state_dict(network.state_dict())
+    assert torch.equal(copied(x), network(x))
+    session = onnx.InferenceSession(to_onnx(genome, network.state_dict()), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(["y"], {"x": x.numpy()})[0], expected.numpy(), rtol=1e-3, atol=1e-4)
 
 
 def test_a_space_chooses_among_the_losses_it_is_told():

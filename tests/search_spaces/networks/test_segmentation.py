@@ -295,7 +295,7 @@ def test_check_knows_what_the_extent_allows():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"input": [32, 32]}, "channels, height, width"),
+        ({"input": [32]}, "channels, height, width"),
         ({"input": [1, 0, 32]}, "each at least 1"),
         ({"input": [1, 32, 32], "classes": 1}, "classes"),
         ({"input": [1, 32, 32], "max_levels": -1}, "max_levels"),

@@ -10,6 +10,8 @@ from PIL import Image
 
 from matloop.drivers.training.sources.loading import load
 from matloop.drivers.training.sources.registry import source, source_from
+from matloop.orchestrator.composition.build import validate
+from matloop.orchestrator.composition.config import load as load_campaign
 from matloop.orchestrator.errors import ConfigError
 
 
@@ -162,6 +164,26 @@ def test_new_images_are_read_as_those_of_the_training(tmp_path, rng):
     assert found.extent.wholes == ("n.tif",) and found.extent.shapes.tolist() == [[8, 11]]
     assert found.extent.whole.tolist() == [0, 0] and found.extent.corner.tolist() == [[0, 0], [0, 3]]
     assert found.problems == ("small.png: expected at least 8 × 8 for a tile, got 4 × 4; left out",)
+
+
+def test_what_is_in_the_folder_is_on_record(tmp_path, rng):
+    """So that a campaign that goes on with other images says so."""
+    for i in range(20):
+        write(tmp_path / "set" / "ab"[i % 2] / f"{i}.png", rng.integers(0, 255, (8, 8), dtype=np.uint8))
+    (tmp_path / "c.yaml").write_text("""
+name: own
+studies:
+  search:
+    space: {kind: conv_network, max_layers: 1}
+    driver: {kind: training, data: {kind: images, path: set}, task: classification}
+    strategy: random
+    budget: {trials: 1}
+""")
+    key = "studies.search.driver.data.path"
+    first, again = (validate(load_campaign(tmp_path / "c.yaml"))[1]["files"] for _ in range(2))
+    assert first == again and [*first] == [key]
+    write(tmp_path / "set" / "a" / "new.png", rng.integers(0, 255, (8, 8), dtype=np.uint8))
+    assert validate(load_campaign(tmp_path / "c.yaml"))[1]["files"][key] != first[key]
 
 
 @pytest.mark.parametrize(

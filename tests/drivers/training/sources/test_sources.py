@@ -162,3 +162,41 @@ def test_options_of_a_source_are_checked_in_the_campaign_file(mine):
 def test_a_mapping_without_a_kind_is_refused():
     with pytest.raises(ConfigError, match="expected `kind:` with the source, one of crystals, formulas, hdf5,"):
         Training(data={"path": "x.npz"})
+
+
+SCANS = """
+import numpy as np
+from matloop.drivers.training.data import data
+from matloop.drivers.training.sources.source import New
+
+class Scans:
+    read_by = []
+
+    def __init__(self, *, path: "Path", factor: float = 1.0):
+        self.path, self.factor = path, factor
+
+    def read(self):
+        self.read_by.append(self.factor)
+        x = self.factor * np.loadtxt(self.path, delimiter=",")
+        return data(x[:, :-1], x[:, -1], path=self.path)
+
+    def inputs(self, new):
+        return New(self.factor * np.asarray(new), np.arange(len(new)).astype(str))
+
+    def settings(self):
+        return {"kind": "my_scans:Scans", "path": str(self.path), "factor": self.factor}
+
+    def files(self):
+        return [self.path]
+"""
+
+
+def test_a_class_of_the_users_is_read_once_in_a_process(mine):
+    (mine / "my_scans.py").write_text("from pathlib import Path\n" + SCANS)
+    options = {"kind": "my_scans:Scans", "path": mine / "table.csv", "factor": 2.0}
+    first = load(options)
+    assert load(options) is first and len(load({**options, "factor": 3.0})) == 10
+    assert first.x[1].tolist() == [8.0, 10.0, 12.0]
+    assert sys.modules["my_scans"].Scans.read_by == [2.0, 3.0]
+    assert source_from(source(options).settings()).inputs([[1.0]]).x.tolist() == [[2.0]]
+    sys.modules.pop("my_scans")

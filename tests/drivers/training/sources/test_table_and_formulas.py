@@ -65,18 +65,27 @@ def test_a_table(steels):
     ]
 
 
-@pytest.mark.parametrize("ending", ["csv.gz", "parquet"])
+@pytest.mark.parametrize("ending", ["csv.gz", "parquet", "xlsx"])
 def test_other_formats_hold_the_same(steels, ending, tmp_path):
     options = {"kind": "table", "target": "hardness", "id": "sample", "group": "specimen"}
     path = tmp_path / f"other.{ending}"
     if ending == "parquet":
         pytest.importorskip("pyarrow")
         pd.read_csv(steels).to_parquet(path)
+    elif ending == "xlsx":
+        pytest.importorskip("openpyxl")
+        pd.read_csv(steels).to_excel(path, index=False)
     else:
         path.write_bytes(gzip.compress(STEELS.encode()))
     first, other = load({**options, "path": steels}), load({**options, "path": path})
     assert np.array_equal(first.x, other.x) and np.array_equal(first.y, other.y)
     assert len(first.problems) == len(other.problems)
+
+
+def test_other_characters_are_refused_with_the_remedy(tmp_path):
+    (tmp_path / "t.csv").write_bytes("c,Härte\n1,2\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="save it as UTF-8"):
+        load({"kind": "table", "path": tmp_path / "t.csv", "target": "c"})
 
 
 def test_texts_are_classes_and_numbers_may_name_categories(steels):
