@@ -72,7 +72,7 @@ class Plan:
 
 def campaign(kind: Kind, plan: Plan) -> dict[str, Any]:
     """What stands in the campaign file."""
-    study = {"strategy": {"kind": "evolution", "population": 10}, **kind.study}
+    study = {"strategy": {"kind": "evolution", "population": 6, "tournament": 3}, **kind.study}
     study["driver"] = {**study["driver"], "budget": {"seconds": plan.trial_s}}
     study["budget"] = {"seconds": plan.search_s}
     budget = {"seconds": plan.final_s}

@@ -99,7 +99,7 @@ COMPOSITION = Kind(
             "unit": "eV/atom",
         },
     },
-    trial_s=20.0,
+    trial_s=30.0,
     final_s=50.0,
     references=("random_forest", "gradient_boosting", "elemnet", "perceptron", "residual"),
     score=absolute,
