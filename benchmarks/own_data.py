@@ -72,7 +72,8 @@ class Plan:
 
 def campaign(kind: Kind, plan: Plan) -> dict[str, Any]:
     """What stands in the campaign file."""
-    study = {"strategy": {"kind": "evolution", "population": 6, "tournament": 3}, **kind.study}
+    evolution = {"kind": "evolution", "population": 6, "tournament": 3}
+    study = {"strategy": evolution, "objectives": {"validation_mae": "minimise"}, **kind.study}
     study["driver"] = {**study["driver"], "budget": {"seconds": plan.trial_s}}
     study["budget"] = {"seconds": plan.search_s}
     budget = {"seconds": plan.final_s}
