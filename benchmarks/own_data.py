@@ -8,8 +8,9 @@ segmentation    superalloy micrographs with three classes; mean intersection ove
 homogenisation  two-phase volumes of 21³ voxels and their stiffness; mean absolute error over the mean, %
 
 What is run is what a user would run: a campaign file with `data:`, and `matloop run`. The search sees rows to train on
-and rows to choose by; test rows are fixed in the file and choose nothing. Its winner and references are then trained
-anew with `--seeds` seeds each, for the same seconds on one core (`reference:` of the campaign). The hand-made network
+and rows to choose by; test rows are fixed in the file and choose nothing. Short trainings search, a longer one of each
+of the best decides, within the same ten minutes. The winner and references are then trained anew with `--seeds` seeds
+each, for the same seconds on one core (`reference:` of the campaign). The hand-made network
 of `own/hand_made.py` has a plain loop of its own, the same rows and the same seconds. Figures are computed here from
 the predictions for the test rows that the campaign has on record.
 
@@ -47,6 +48,7 @@ from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.trial import Trial, seconds
 
 CORES = 2
+STRATEGY = {"kind": "evolution", "population": 6, "tournament": 3}
 HAND_MADE = "hand-made"
 WINNER = "winner"
 
@@ -56,9 +58,10 @@ class Plan:
     """How much is done.
 
     Attributes:
-        search_s: wall time of the search.
+        search_s: wall time of the search, the finalists included.
         trial_s: of one of its trials.
-        final_s: of each training that is compared.
+        final_s: of each finalist, and of each training that is compared.
+        finalists: how many.
         seeds: of each.
         rows: most of the data.
     """
@@ -66,20 +69,28 @@ class Plan:
     search_s: float
     trial_s: float
     final_s: float
+    finalists: int
     seeds: int
     rows: int = 10**9
 
 
 def campaign(kind: Kind, plan: Plan) -> dict[str, Any]:
     """What stands in the campaign file."""
-    evolution = {"kind": "evolution", "population": 6, "tournament": 3}
-    study = {"strategy": evolution, "objectives": {"validation_mae": "minimise"}, **kind.study}
-    study["driver"] = {**study["driver"], "budget": {"seconds": plan.trial_s}}
-    study["budget"] = {"seconds": plan.search_s}
-    budget = {"seconds": plan.final_s}
-    study["reference"] = {"kinds": [*kind.references], "seeds": plan.seeds, "budget": budget, "tuned": False}
+    driver = {**kind.study["driver"], "budget": {"seconds": plan.trial_s}}
+    longer = {**driver, "budget": {"seconds": plan.final_s}}
+    study = {"strategy": STRATEGY, "objectives": {"validation_mae": "minimise"}, **kind.study, "driver": driver}
+    again = {"kind": "confirmation", "data": {"from": "search"}}
+    finals = {"space": {"from": "search"}, "driver": longer, "strategy": again, "objectives": study["objectives"]}
+    studies = {
+        "search": {**study, "budget": {"seconds": plan.search_s - plan.finalists * plan.final_s / CORES}},
+        "finals": {
+            **finals,
+            "budget": {"trials": plan.finalists},
+            "reference": {"kinds": [*kind.references], "seeds": plan.seeds, "tuned": False},
+        },
+    }
     executor = {"kind": "local", "slots": CORES, "threads": 1}
-    return {"name": kind.name, "seed": 0, "executor": executor, "studies": {"search": study}}
+    return {"name": kind.name, "seed": 0, "executor": executor, "studies": studies}
 
 
 def run(kind: Kind, plan: Plan, folder: Path, data: Path) -> tuple[History, float]:
@@ -161,20 +172,21 @@ def compare(kind: Kind, plan: Plan, folder: Path, data: Path) -> Outcome:
     """Run all of one kind."""
     history, memory = run(kind, plan, folder, data)
     store = ArtifactStore(folder / "run" / "artifacts")
-    searched = [t for t in history.of("search") if t.values is not None]
+    begun = [(t, plan.trial_s) for t in history.of("search")] + [(t, plan.final_s) for t in history.of("finals")]
+    searched = [(t, limit) for t, limit in begun if t.values is not None]
     trained: dict[str, list[Trial]] = {}
-    for trial in history.of("search-references"):
+    for trial in history.of("finals-references"):
         if trial.values is not None:
             trained.setdefault(str(trial.point["reference"]), []).append(trial)
     found = {name: [figures(kind, trial, store) for trial in trials] for name, trials in trained.items()}
     found[HAND_MADE] = hand_made(kind, plan, folder)
     spent = {name: float(np.mean([seconds(t) for t in trials])) for name, trials in trained.items()}
-    limits = [(t, plan.trial_s) for t in searched] + [(t, plan.final_s) for ts in trained.values() for t in ts]
+    limits = searched + [(t, plan.final_s) for trials in trained.values() for t in trials]
     return Outcome(
         figures=found,
         seconds=spent | {HAND_MADE: plan.final_s},
         trials=len(searched),
-        search_s=(history.elapsed_s["search"], sum(map(seconds, history.of("search")))),
+        search_s=(history.elapsed_s["search"] + history.elapsed_s["finals"], sum(seconds(t) for t, _ in begun)),
         overrun=max(seconds(trial) / limit - 1 for trial, limit in limits),
         memory_mb=memory,
     )
@@ -229,9 +241,9 @@ def main() -> None:
     if arguments.data is None and kind.name != "homogenisation":
         print(json.dumps({"skipped": "needs public data: --data FOLDER or MATLOOP_DATA"}))
         return
-    plan = Plan(arguments.search, kind.trial_s, kind.final_s, arguments.seeds)
+    plan = Plan(arguments.search, kind.trial_s, kind.final_s, kind.finalists, arguments.seeds)
     if arguments.quick:
-        plan = Plan(search_s=6.0, trial_s=2.0, final_s=2.0, seeds=2, rows=200)
+        plan = Plan(search_s=8.0, trial_s=2.0, final_s=2.0, finalists=2, seeds=2, rows=200)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(arguments.out or folder) / (f"{kind.name}-quick" if arguments.quick else kind.name)
         outcome = compare(kind, plan, out.absolute(), Path(arguments.data or "."))

@@ -28,7 +28,8 @@ class Kind:
         prepare: makes the files of the campaign in a folder, from the folder of public data; `rows` shortens them.
         study: space, driver without its budget, and strategy, as a campaign file has them.
         trial_s: budget of a trial of the search, s on one core.
-        final_s: that of the winner, the references and the hand-made network, s on one core.
+        final_s: that of the finalists, the winner, the references and the hand-made network, s on one core.
+        finalists: how many of the search's best are trained for so long before one of them is chosen.
         references: beside the hand-made one.
         score: figures of measured and predicted values of the test rows.
         figure: the first of them, by which networks are compared.
@@ -41,6 +42,7 @@ class Kind:
     study: Mapping[str, Any]
     trial_s: float
     final_s: float
+    finalists: int
     references: Sequence[str]
     score: Score
     figure: str
@@ -99,8 +101,9 @@ COMPOSITION = Kind(
             "unit": "eV/atom",
         },
     },
-    trial_s=30.0,
+    trial_s=25.0,
     final_s=50.0,
+    finalists=8,
     references=("random_forest", "gradient_boosting", "elemnet", "perceptron", "residual"),
     score=absolute,
     figure="mae",
@@ -157,8 +160,9 @@ PEROVSKITES = Kind(
             "unit": "eV/atom",
         },
     },
-    trial_s=10.0,
+    trial_s=12.5,
     final_s=25.0,
+    finalists=12,
     references=("random_forest", "gradient_boosting", "residual"),
     score=absolute,
     figure="mae",
@@ -202,6 +206,7 @@ HOMOGENISATION = Kind(
     },
     trial_s=60.0,
     final_s=300.0,
+    finalists=2,
     references=("gradient_boosting",),
     score=relative,
     figure="error_percent",
@@ -252,6 +257,7 @@ SEGMENTATION = Kind(
     },
     trial_s=60.0,
     final_s=300.0,
+    finalists=2,
     references=(),
     score=overlap,
     figure="mean_iou",

@@ -55,6 +55,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "successive_halving": "matloop.orchestrator.strategies.successive_halving:SuccessiveHalving",
         "active_learning": "matloop.orchestrator.strategies.modelled.active:ActiveLearning",
         "bayesian": "matloop.orchestrator.strategies.modelled.bayes:Bayesian",
+        "confirmation": "matloop.orchestrator.strategies.confirmation:Confirmation",
         "optuna": "matloop.orchestrator.strategies.optuna:OptunaSampler",
         "references": "matloop.orchestrator.strategies.references:References",
     },

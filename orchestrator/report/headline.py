@@ -26,6 +26,7 @@ DEEDS = {
     "successive_halving": ("{n} was measured with rising effort", "{n} were measured with rising effort"),
     "active_learning": ("active learning chose {n}", "active learning chose {n}"),
     "bayesian": ("Bayesian optimisation chose {n}", "Bayesian optimisation chose {n}"),
+    "confirmation": ("{n} was measured again", "{n} were measured again"),
     "references": ("{n} was trained as a reference", "{n} were trained as references"),
     "optuna": ("an Optuna sampler chose {n}", "an Optuna sampler chose {n}"),
 }

@@ -115,12 +115,14 @@ def test_campaigns_are_valid_and_test_rows_are_fixed(bench, own, name: str, tmp_
         writer.writerows([(f"{a}{b}", i * 0.1) for i, (a, b) in enumerate(pairs)])
         writer.writerows([("Li2O2", 9.0), ("Fe2P2", -1.0), ("NaO3", 40.0)])  # the same as above, and an outlier
     kind.prepare(tmp_path, data, 30)
-    plan = bench.Plan(search_s=1.0, trial_s=1.0, final_s=1.0, seeds=1)
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(bench.campaign(kind, plan)))
+    plan = bench.Plan(search_s=9.0, trial_s=1.0, final_s=2.0, finalists=3, seeds=1)
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(bench.campaign(kind, plan), sort_keys=False))
     studies, _ = validate(load(tmp_path / "c.yaml"))
     found, parts = studies[0].driver.divided()  # type: ignore[attr-defined]
     assert [len(rows) for rows in parts] == [len(own.kinds.rows_of(found, p)) for p in ("train", "validation", "test")]
-    assert len(found) == 30 and studies[1].driver.driver.recipe.budget.seconds == 1.0  # type: ignore[attr-defined]
+    assert len(found) == 30 and [study.name for study in studies] == ["search", "finals", "finals-references"]
+    assert studies[0].budget.seconds == 6.0 and studies[1].budget.trials == 3
+    assert studies[2].driver.driver.recipe.budget.seconds == 2.0  # type: ignore[attr-defined]
     if name == "composition":
         assert len(set(found.groups)) == 30 and found.y.max() < 5
 
