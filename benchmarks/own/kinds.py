@@ -202,7 +202,7 @@ HOMOGENISATION = Kind(
     prepare=volumes,
     study={
         "space": {"kind": "conv_network", "max_multiply_adds": 60_000_000},
-        "driver": {"kind": "training", "data": "volumes.npz", "augment": ["shift", "flip"]},
+        "driver": {"kind": "training", "data": "volumes.npz", "augment": ["shift", "flip", "swap"]},
     },
     trial_s=60.0,
     final_s=300.0,

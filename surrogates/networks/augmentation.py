@@ -51,6 +51,7 @@ class Operation:
 OPERATIONS: Mapping[str, Operation] = {
     "flip": Operation(0.5, 1.0, moves=True, strength=False),
     "turn": Operation(1.0, 1.0, moves=True, strength=False),
+    "swap": Operation(0.5, 1.0, moves=True, strength=False),
     "shift": Operation(1.0, 1.0, moves=True, strength=False),
     "crop": Operation(math.nan, None, moves=True, strength=False),
     "scale": Operation(0.2, 1.0, moves=True, strength=True),
@@ -59,7 +60,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "brightness": Operation(0.1, 10.0, moves=False, strength=True),
 }
 """flip: mirror along each axis with that probability. turn: by quarters, with that probability, in any plane of equal
-extents. shift: periodically, by up to that share of the extent. crop: a random part of that extent; put it first.
+extents. swap: exchange the last two axes with that probability, which leaves the first axis of a volume special.
+shift: periodically, by up to that share of the extent. crop: a random part of that extent; put it first.
 scale: by a factor of up to exp(number) or its inverse. elastic: smooth displacements of about that share of the extent.
 noise: of that standard deviation. brightness: a random factor and offset of that standard deviation; inputs are
 standardised."""
@@ -191,6 +193,13 @@ def _turn(places: tuple[int, ...], number: float) -> Move:
     return move
 
 
+def _swap(places: tuple[int, ...], number: float) -> Move:
+    if len(places) < 2 or places[-1] != places[-2]:
+        raise ValueError(f"expected two equal last extents to swap, got {places}; leave swap out of augment")
+    swapped = _uniform() < number
+    return lambda maps, smooth: maps.transpose(-1, -2) if swapped else maps
+
+
 def _shift(places: tuple[int, ...], number: float) -> Move:
     offsets = [round((_uniform() - 0.5) * number * extent) for extent in places]
     axes = [axis - len(places) for axis in range(len(places))]
@@ -256,6 +265,7 @@ def _brightness(x: torch.Tensor, number: float) -> torch.Tensor:
 _MOVES: Mapping[str, Callable[[tuple[int, ...], float], Move]] = {
     "flip": _flip,
     "turn": _turn,
+    "swap": _swap,
     "shift": _shift,
     "crop": _crop,
     "scale": _scale,

@@ -41,6 +41,19 @@ def test_a_cube_turns_in_all_planes():
     assert len(drawn) == 48  # the symmetries of a cube
 
 
+def test_swapping_keeps_the_first_axis_of_a_volume():
+    x = torch.rand(1, 1, 3, 3, 3)
+    torch.manual_seed(0)
+    drawn = {tuple(transform(["swap", "flip"])(x, torch.zeros(1, 1))[0].flatten().tolist()) for _ in range(500)}
+    assert len(drawn) == 16  # eight mirrorings, swapped or not
+    profile = x.mean(dim=(3, 4)).flatten()
+    for values in drawn:
+        found = torch.tensor(values).reshape(x.shape).mean(dim=(3, 4)).flatten()
+        assert torch.allclose(found, profile) or torch.allclose(found, profile.flip(0))
+    with pytest.raises(ValueError, match="leave swap out"):
+        changed(torch.rand(1, 1, 4, 5), ["swap"])
+
+
 def test_oblong_images_have_no_diagonal():
     with pytest.raises(ValueError, match="leave turn out of augment"):
         changed(torch.rand(1, 1, 4, 5), "square")
