@@ -345,6 +345,7 @@ def test_submit_writes_hands_in_and_names_the_job(tmp_path: Path, scheduler: str
     (tmp_path / "bin" / name).write_text(f"#!/bin/bash\n{play_it}\n")
     (tmp_path / "bin" / name).chmod(0o755)
     (tmp_path / "c.yaml").write_text(CAMPAIGN)
+    (tmp_path / "m.py").write_text("def f(point):\n    return point['x']\n")
     size = ["--nodes", "2", "--gpus-per-node", "4", "--time", "2h"]
     done = command(tmp_path, "submit", "c.yaml", "--scheduler", scheduler, *size, "--now")
     assert done.returncode == 0, done.stderr
