@@ -75,7 +75,6 @@ class Task:
             data=self.data,
             task=self.kind,  # type: ignore[arg-type]
             epochs=self.epochs,
-            patience=self.epochs,
             split=self.split,
             split_seed=seed,
             augment="roll" if self.kind == "segmentation" else "none",

@@ -96,7 +96,6 @@ class Task:
             data=self.data(folder),
             task=self.kind,  # type: ignore[arg-type]
             epochs=EPOCHS,
-            patience=EPOCHS,
             split=self.split,
             split_seed=seed,
             device="cpu",

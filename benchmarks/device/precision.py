@@ -18,7 +18,7 @@ def measure(setting: Setting) -> Iterator[Figure]:
         for precision in ("float32", "mixed"):
             common = {"data": data, "device": setting.device, "precision": precision}
             Training(epochs=1, **common)(problems.trial(genome))  # the first epoch chooses kernels
-            found = Training(epochs=epochs, patience=epochs, **common)(problems.trial(genome))
+            found = Training(epochs=epochs, **common)(problems.trial(genome))
             rate = found.info["epochs"] / found.info["seconds"]
             error = found.values["validation_mae"] / found.info["baseline_mae"]
             yield Figure(f"epochs_per_s_{size}_{precision}", rate, "epochs/s")

@@ -54,7 +54,16 @@ def _network(side: int, layers: list[dict[str, Any]], batch: int) -> dict[str, A
         "readout": "avg",
         "dropout": 0.05,
         "layers": layers,
-        "training": {"optimiser": "adamw", "learning_rate": 3e-3, "weight_decay": 1e-4, "batch": batch},
+        "training": {
+            "optimiser": "adamw",
+            "batch": batch,
+            "learning_rate": 3e-3,
+            "weight_decay": 1e-4,
+            "warm_up": 0.1,
+            "final_rate": 0.01,
+            "gradient_norm": 5.0,
+            "averaging": 0.0,
+        },
     }
 
 

@@ -42,7 +42,7 @@ def per_hour(setting: Setting, data, number: int, trials: int) -> float:
     options = {"data": data, "device": setting.device, "precision": "auto"}
     first = Training(epochs=1, **options)
     epochs = 1 if setting.quick else problems.EPOCHS
-    driver = Training(epochs=epochs, patience=epochs, **options)
+    driver = Training(epochs=epochs, **options)
     with Local(slots=number, trials_per_gpu=number if setting.device == "cuda" else 0, threads="auto") as executor:
 
         def all_of(driver: Training, count: int) -> None:
