@@ -36,7 +36,7 @@ from matloop.drivers.training.splits import USUAL, Split, Splitting, described, 
 from matloop.drivers.training.start import CHECKPOINT, owner, start
 from matloop.drivers.training.tasks.registry import KINDS as TASKS
 from matloop.drivers.training.tasks.registry import aim, targeted
-from matloop.drivers.training.tasks.task import Aim, Rows, Task
+from matloop.drivers.training.tasks.task import Aim, Judge, Rows, Task
 from matloop.orchestrator.bundle import is_bundle
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, Refused, inside
 from matloop.orchestrator.options import at_least
@@ -293,17 +293,18 @@ class Training:
             info: for the record.
         """
         predictions = Predictions(data.ids[parts.test], *goal.side_by_side(outputs["test"], parts.test))
+        judges = {part: goal.judge(outputs[part], rows) for part, rows in _held_out(parts).items()}
         return Measurement(
-            values=_figures(goal, outputs, parts),
-            info={**info, **self._yardsticks(goal, outputs["test"], data, parts)},
+            values={f"{part}_{name}": v for part, judge in judges.items() for name, v in judge(slice(None)).items()},
+            info={**info, **self._yardsticks(goal, outputs["test"], judges["test"], data, parts)},
             artifacts={"test_predictions": predictions.to_bytes()},
         )
 
-    def _yardsticks(self, goal: Task, outputs: torch.Tensor, data: Data, parts: Split) -> dict[str, Any]:
+    def _yardsticks(self, goal: Task, outputs: torch.Tensor, judge: Judge, data: Data, parts: Split) -> dict[str, Any]:
         """What a constant answer would score, how sure the test figures are, and how they are made up of classes."""
         first, by_class = next(iter(self.aim.metrics)), goal.by_class(outputs, parts.test)
         groups = None if data.groups is None else data.groups[parts.test]
-        errors = standard_errors(lambda k: goal.measure(outputs[k], parts.test[k]), groups, len(parts.test))
+        errors = standard_errors(judge, groups, len(parts.test))
         return {
             f"baseline_{first}": goal.baseline(parts.validation),
             f"baseline_test_{first}": goal.baseline(parts.test),
@@ -346,14 +347,6 @@ def _costs(network: nn.Module) -> dict[str, float]:
     if isinstance(network, Network):
         return {"parameters": network.layout.parameters, "multiply_adds": network.layout.multiply_adds}
     return {"parameters": sum(values.numel() for values in network.parameters() if values.requires_grad)}
-
-
-def _figures(goal: Task, outputs: Mapping[str, torch.Tensor], parts: Split) -> dict[str, float]:
-    return {
-        f"{part}_{metric}": value
-        for part, rows in _held_out(parts).items()
-        for metric, value in goal.measure(outputs[part], rows).items()
-    }
 
 
 def _check_fit(trial: Trial, data: Data, goal: Task) -> None:
