@@ -15,6 +15,8 @@ from matloop.orchestrator.errors import Problem
 SHOWN = 5
 """Rows that are left out of which each is told."""
 
+_MUCH = 0.3  # of a budget
+
 
 def misfits(fixed: Mapping[str, Any], data: Data, outputs: int) -> list[Problem]:
     """Where what a space states of inputs and outputs is not what the data have.
@@ -37,6 +39,23 @@ def misfits(fixed: Mapping[str, Any], data: Data, outputs: int) -> list[Problem]
 def notes(data: Data, parts: Split, goal: Task) -> list[str]:
     """What people want to know of the data before they spend hours on them."""
     return [_sizes(data, parts), *_classes(data, parts, goal), *notable(data)]
+
+
+def much_predicted(rows: int, needed: float, seconds: float) -> list[str]:
+    """What there is to say if a good part of a budget goes to predictions.
+
+    Args:
+        rows: of validation and test.
+        needed: seconds that predicting them takes.
+        seconds: of a trial.
+    """
+    if needed < _MUCH * seconds:
+        return []
+    left = "which leaves none for training" if needed >= seconds else "and training has the rest"
+    return [
+        f"predicting the {rows} rows of validation and test takes about {needed:.2g} s here, of a budget of "
+        f"{seconds:g} s a trial, {left}; raise the budget, or have fewer of these rows"
+    ]
 
 
 def notable(data: Data) -> list[str]:

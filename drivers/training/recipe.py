@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +66,8 @@ class Recipe:
         parts: Split,
         *,
         device: str,
+        timed: int,
+        clock: Callable[[], float],
         began: float,
     ) -> FitResult:
         """Train a trial's network for its share of the budget.
@@ -80,10 +81,13 @@ class Recipe:
             goal: loss and targets.
             parts: of the data.
             device: to train on.
-            began: when the evaluation began, by `time.perf_counter`.
+            timed: rows that are predicted for their time once it is trained.
+            clock: for a budget in seconds.
+            began: when the evaluation began, by the clock.
         """
         share = 1.0 if trial.fidelity is None else trial.fidelity
         genes = dict(trial.point["training"])
+        older = len(parts.validation) if state is not None and state.best_weights else 0
         augmented = Augmentation(self.steps, genes.pop("augmentation", 1.0)) if self.steps else None
         return fit(
             network,
@@ -102,8 +106,8 @@ class Recipe:
             transform=augmented,
             views=augmented.views(data.x.shape[2:]) if augmented else 1,
             compiled=self.compiled,
-            afterwards=1 + len(parts.test) / len(parts.validation),
-            clock=time.perf_counter,
+            afterwards=(older + len(parts.test) + timed) / len(parts.validation),
+            clock=clock,
             began=began,
             **genes,
         )
@@ -150,6 +154,16 @@ def budget(given: Mapping[str, Any] | None, epochs: int | None) -> Budget:
         raise ConfigError(f"expected epochs >= 1, got {epochs}", at="epochs") from error
 
 
+def too_short(least: float, seconds: float) -> str:
+    """What there is to say of a budget that leaves no time for training; empty if it does."""
+    if least <= seconds:
+        return ""
+    return (
+        f"a trial of this takes about {least:.3g} s even without training, for set-up, validation and test rows, and "
+        f"has {seconds:.3g} s; raise the budget, or have fewer of these rows"
+    )
+
+
 def told(result: FitResult) -> dict[str, Any]:
     """How a training went, as JSON holds it."""
     curves = {"share": result.shares, "train": result.train, "validation": result.validation}
@@ -159,5 +173,6 @@ def told(result: FitResult) -> dict[str, Any]:
         "epochs": round(result.epochs, 3),
         "best_share": result.best_share,
         "seconds": round(result.seconds, 3),
+        **({"least_seconds": round(result.least, 3)} if result.least is not None else {}),
         "history": {name: [float(f"{v:.4g}") for v in curve] for name, curve in curves.items()},
     }
