@@ -25,6 +25,7 @@ from matloop.drivers.training.material import Material
 from matloop.drivers.training.predictions import Predictions
 from matloop.drivers.training.recipe import Recipe, check_augmentation, told, too_short
 from matloop.drivers.training.recipe import budget as training_budget
+from matloop.drivers.training.rehearsal import OF_USERS, rehearse
 from matloop.drivers.training.scales import scales
 from matloop.drivers.training.sources.joined import WithTest
 from matloop.drivers.training.sources.loading import load
@@ -145,7 +146,9 @@ class Training:
         self.target, self.unit = getattr(self.aim, "target", None), unit
         steps = augmentation(augment)
         check_augmentation(steps, self.aim)
-        self.recipe = Recipe(training_budget(budget, epochs), patience, steps, precision, compiled, threads)
+        self.recipe = Recipe(
+            training_budget(budget, epochs), patience, steps, self.aim.places, precision, compiled, threads
+        )
         self.split_seed = split_seed
         if start_from is not None and not is_bundle(start_from):
             raise ConfigError(
@@ -164,7 +167,7 @@ class Training:
             ConfigError: the data are missing or not as they should be.
         """
         data, parts, goal = self._bound()
-        return fills(data, parts.train, goal.outputs, self.aim, self.recipe.augmented)
+        return fills(data, parts.train, goal.outputs, self.aim, self.recipe.augmented())
 
     def check(self, space: Space) -> list[str]:
         """See `matloop.orchestrator.protocols.Checking`: whether the data can be read, divided, and are of the space.
@@ -178,6 +181,8 @@ class Training:
                 raise ConfigError("expected augment: none for graphs, got changes of images", at="augment")
         if problems := misfits(getattr(space, "fixed", {}), data, goal.outputs):
             raise ConfigError(problems=problems)
+        with inside("driver"):
+            rehearse(data, parts, goal, self.aim, self.recipe.augmented())
         return [*notes(data, parts, goal), *self._foreseen(space, data, parts)]
 
     def _foreseen(self, space: Space, data: Data, parts: Split) -> list[str]:
@@ -343,7 +348,10 @@ class Training:
         """What a constant answer would score, how sure the test figures are, and how they are made up of classes."""
         first, by_class = next(iter(self.aim.metrics)), goal.by_class(outputs, parts.test)
         groups = None if data.groups is None else data.groups[parts.test]
-        errors = standard_errors(judge, groups, len(parts.test))
+        try:
+            errors = standard_errors(judge, groups, len(parts.test))
+        except OF_USERS:  # a figure that a part of the rows does not have, such as of a class that is not in it
+            errors = {}
         return {
             f"baseline_{first}": goal.baseline(parts.validation),
             f"baseline_test_{first}": goal.baseline(parts.test),

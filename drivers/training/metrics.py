@@ -219,7 +219,23 @@ def chosen(wish: Sequence[str] | None, usual: Sequence[str], known: Mapping[str,
     return metrics
 
 
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A user's function, whose answers are checked."""
+
+    name: str
+    function: Callable[[Array, Array], Any]
+
+    def __call__(self, measured: Array, predicted: Array) -> float:
+        found = np.asarray(self.function(measured, predicted))
+        if found.size != 1 or found.dtype.kind not in "buif":
+            raise ValueError(
+                f"expected the metric {self.name} to return one number, got {found.dtype} of shape {found.shape}"
+            )
+        return float(found.item())
+
+
 def _of_user(name: str) -> Metric:
     function = own(name, "metrics")
     maximised = getattr(function, "direction", "minimise") == "maximise"
-    return Metric(OfAll(function), direction="maximise" if maximised else "minimise")
+    return Metric(OfAll(_Own(name, function)), direction="maximise" if maximised else "minimise")

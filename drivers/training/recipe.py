@@ -23,6 +23,8 @@ from matloop.surrogates.networks.fitting import FitResult, fit
 from matloop.surrogates.networks.precision import Precision
 from matloop.surrogates.networks.training_state import TrainingState
 
+_TURNING = ("flip", "turn", "swap")  # operations that change directions
+
 EPOCHS = 30
 """Where the campaign states no budget."""
 
@@ -35,6 +37,7 @@ class Recipe:
         budget: of the whole training of one network.
         patience: share of it without a better validation loss before training stops.
         steps: of the augmentation of training images.
+        places: whether targets have values at the images' places.
         precision: see `half_type`.
         compiled: whether `torch.compile` is used on a GPU.
         threads: CPU threads of one training.
@@ -43,6 +46,7 @@ class Recipe:
     budget: Budget
     patience: float
     steps: tuple[tuple[str, float], ...]
+    places: bool
     precision: Precision
     compiled: bool
     threads: int
@@ -88,7 +92,7 @@ class Recipe:
         share = 1.0 if trial.fidelity is None else trial.fidelity
         genes = dict(trial.point["training"])
         older = len(parts.validation) if state is not None and state.best_weights else 0
-        augmented = Augmentation(self.steps, genes.pop("augmentation", 1.0)) if self.steps else None
+        augmented = self.augmented(genes.pop("augmentation", 1.0))
         return fit(
             network,
             scaling.rows(data.x, parts.train),
@@ -112,10 +116,9 @@ class Recipe:
             **genes,
         )
 
-    @property
-    def augmented(self) -> Augmentation | None:
+    def augmented(self, strength: float = 1.0) -> Augmentation | None:
         """What is done to training images; None for nothing."""
-        return Augmentation(self.steps) if self.steps else None
+        return Augmentation(self.steps, strength, targets_move=self.places) if self.steps else None
 
     @contextmanager
     def on_threads(self) -> Iterator[None]:
@@ -129,11 +132,22 @@ class Recipe:
 
 
 def check_augmentation(steps: Sequence[tuple[str, float]], aim: Aim) -> None:
-    """Raise ConfigError for crops where an answer is for the whole input."""
-    if not aim.places and any(name == "crop" for name, _ in steps):
+    """Raise ConfigError for crops where an answer is for the whole input, and for mirroring what has a direction."""
+    names = [name for name, _ in steps]
+    if not aim.places and "crop" in names:
         raise ConfigError(
             f"expected no crop in augment for {aim.kind}, since networks are then asked about whole inputs; "
             "leave it out, or have the source cut tiles",
+            at="augment",
+        )
+    turning = [name for name in _TURNING if name in names]
+    if aim.directed and turning:
+        remedy = "leave them out"
+        if aim.places:
+            remedy += f", or write task: {{kind: {aim.kind}, scalars: true}} if no number has a direction"
+        raise ConfigError(
+            f"expected no {' and '.join(turning)} in augment for {aim.kind}, since vectors, tensors and orientations "
+            f"are others in a mirrored or turned image; {remedy}",
             at="augment",
         )
 

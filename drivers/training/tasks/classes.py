@@ -53,6 +53,11 @@ class Labelling(Judged):
                 f"{class_weights!r}",
                 at="class_weights",
             )
+        if class_weights is not None and loss is not None and ":" in loss:
+            raise ConfigError(
+                f"expected class_weights only with a loss of {list(losses.CLASSES)}, got {loss}; weight classes in it",
+                at="class_weights",
+            )
         self.class_weights = class_weights
 
     def bind(self, data: Data, train: Rows) -> Task:

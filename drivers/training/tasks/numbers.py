@@ -59,9 +59,28 @@ class Regression(Numeric):
 
 
 class Field(Numeric):
-    """Numbers at each place of an input, such as strain in each voxel of a microstructure."""
+    """Numbers at each place of an input, such as strain in each voxel of a microstructure.
+
+    Args:
+        scalars: whether none of them has a direction, as a temperature or a density. Only then can training images be
+            mirrored and turned: a vector's components would change their signs and places, which is not known here.
+        target: as `Numeric`, and so is what follows.
+        loss: likewise.
+        metrics: likewise.
+    """
 
     kind, places = "field", True
+
+    def __init__(
+        self,
+        *,
+        scalars: bool = False,
+        target: int | str | None = None,
+        loss: str | None = None,
+        metrics: list[str] | None = None,
+    ) -> None:
+        super().__init__(target=target, loss=loss, metrics=metrics)
+        self.directed = not scalars
 
     def bind(self, data: Data, train: Rows) -> Task:
         """See `Aim`; y is (n, *places) or (n, m, *places)."""

@@ -111,7 +111,7 @@ class Orientation(Judged):
         ConfigError: no such symmetry, metric or loss.
     """
 
-    kind, usual = "orientation", tuple(METRICS)
+    kind, directed, usual = "orientation", True, tuple(METRICS)
 
     def __init__(
         self, *, symmetry: Symmetry = "cubic", metrics: list[str] | None = None, loss: str | None = None

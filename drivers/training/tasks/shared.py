@@ -27,6 +27,7 @@ class Judged:
 
     kind: ClassVar[str]
     places: ClassVar[bool] = False
+    directed: bool = False
     usual: ClassVar[tuple[str, ...]]
     offered: ClassVar[tuple[str, ...]] = ()
     named: ClassVar[Collection[str]] = ()

@@ -89,6 +89,11 @@ class Aim(Protocol):
         ...
 
     @property
+    def directed(self) -> bool:
+        """Whether targets may be others where an input is mirrored or turned, such as vectors."""
+        ...
+
+    @property
     def metrics(self) -> Mapping[str, Direction]:
         """Figures; the first is the usual objective."""
         ...
