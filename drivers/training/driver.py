@@ -23,7 +23,7 @@ from matloop.drivers.training.jackknife import standard_errors
 from matloop.drivers.training.latency import LEAST, latency_ms
 from matloop.drivers.training.material import Material
 from matloop.drivers.training.predictions import Predictions
-from matloop.drivers.training.recipe import Recipe, check_augmentation, told, too_short
+from matloop.drivers.training.recipe import Recipe, check_augmentation, shortcomings, told
 from matloop.drivers.training.recipe import budget as training_budget
 from matloop.drivers.training.rehearsal import OF_USERS, rehearse
 from matloop.drivers.training.scales import scales
@@ -290,8 +290,7 @@ class Training:
         if result.state is not None:
             result.state.owner = owner(trial.point)
             artifacts[CHECKPOINT] = result.state.to_bytes()
-        short = [too_short(result.least or 0.0, result.stage or 0.0)]
-        found = self.measured(data, parts, goal, outputs, {**told(result), **begun.notes}, list(filter(None, short)))
+        found = self.measured(data, parts, goal, outputs, {**told(result), **begun.notes}, shortcomings(result))
         return replace(
             found,
             values={**found.values, **_costs(network), **times},

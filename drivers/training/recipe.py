@@ -25,6 +25,8 @@ from matloop.surrogates.networks.training_state import TrainingState
 
 _TURNING = ("flip", "turn", "swap")  # operations that change directions
 
+_FEW_STEPS = 10  # with which no network learns much
+
 EPOCHS = 30
 """Where the campaign states no budget."""
 
@@ -168,14 +170,21 @@ def budget(given: Mapping[str, Any] | None, epochs: int | None) -> Budget:
         raise ConfigError(f"expected epochs >= 1, got {epochs}", at="epochs") from error
 
 
-def too_short(least: float, seconds: float) -> str:
-    """What there is to say of a budget that leaves no time for training; empty if it does."""
-    if least <= seconds:
-        return ""
-    return (
-        f"a trial of this takes about {least:.3g} s even without training, for set-up, validation and test rows, and "
-        f"has {seconds:.3g} s; raise the budget, or have fewer of these rows"
-    )
+def shortcomings(result: FitResult) -> list[str]:
+    """What there is to say of a budget in seconds that leaves hardly any training."""
+    if result.stage is None or result.least is None:
+        return []
+    if result.least > result.stage:
+        return [
+            f"a trial of this takes about {result.least:.3g} s even without training, for set-up, validation and test "
+            f"rows, and has {result.stage:.3g} s; raise the budget, or have fewer of these rows"
+        ]
+    if result.steps < _FEW_STEPS:
+        return [
+            f"{result.steps} steps of training were all that {result.stage:.3g} s had room for, of which "
+            f"{result.least:.3g} s went elsewhere; raise the budget, or limit the network or its batch"
+        ]
+    return []
 
 
 def told(result: FitResult) -> dict[str, Any]:
