@@ -172,7 +172,7 @@ def budget(given: Mapping[str, Any] | None, epochs: int | None) -> Budget:
 
 def shortcomings(result: FitResult) -> list[str]:
     """What there is to say of a budget in seconds that leaves hardly any training."""
-    if result.stage is None or result.least is None:
+    if not result.stage or result.least is None:  # another budget, or nothing was left to do
         return []
     if result.least > result.stage:
         return [

@@ -132,7 +132,7 @@ class Seconds:
 
     Attributes:
         share: of the whole training at the last step, in [0, 1].
-        stage: seconds of this stage.
+        stage: seconds of this stage; 0 if it was over before it began.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Seconds:
         self.used, self.until = used, max(until, used)
         self._most, self._afterwards, self._clock = validations, afterwards, clock
         self._started = self._step_began = clock()
-        self.stage = max((self.until - used) * seconds, 1e-9)
+        self.stage = (self.until - used) * seconds
         self._set_up = self._started - (self._started if began is None else began)
         self._marked = self.share = used
         self.validated(validation)

@@ -108,6 +108,14 @@ def test_the_latency_of_a_slow_network_is_part_of_the_seconds(made, clock):
     assert measurement.values["latency_ms"] == pytest.approx(1000) and clock.now <= 1.1 * 30
 
 
+def test_a_rung_that_was_reached_before_has_nothing_to_say(made):
+    driver = made(budget={"seconds": 40})
+    half = driver(trial(fidelity=0.5))
+    again = driver(trial(fidelity=0.5), {"checkpoint": half.artifacts["checkpoint"]})
+    assert again.info["steps"] == half.info["steps"] and "problems" not in again.info
+    assert again.values == half.values
+
+
 @pytest.mark.parametrize(("row_s", "said"), [(0.01, None), (0.5, "training has the rest"), (2, "leaves none")])
 def test_the_check_foresees_predictions_that_take_much(made, clock, row_s, said):
     clock.row_s = row_s

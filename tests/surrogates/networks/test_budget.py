@@ -97,7 +97,7 @@ def test_a_stage_in_seconds_takes_its_share():
         progress.advance()
         assert progress.share == share and progress.ended == (share == 0.5)
     over = Seconds(60.0, used=0.5, until=0.4, validations=20, afterwards=0.0, clock=clock)
-    assert over.ended and over.share == 0.5
+    assert over.ended and over.share == 0.5 and over.stage == 0
 
 
 def test_an_epoch_that_is_longer_than_the_budget_stops_in_its_middle():
