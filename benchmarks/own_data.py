@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
@@ -99,7 +100,7 @@ def run(kind: Kind, plan: Plan, folder: Path, data: Path) -> tuple[History, floa
     file = folder / "campaign.yaml"
     if not file.exists():
         kind.prepare(folder, data, plan.rows)
-        file.write_text(yaml.safe_dump(campaign(kind, plan), sort_keys=False))
+    file.write_text(yaml.safe_dump(campaign(kind, plan), sort_keys=False))
     command = [sys.executable, "-m", "matloop", "run", str(file), "--dir", str(folder / "run"), "--accept-changes"]
     code, peak = watch.run(command, folder / "log.txt")
     if code:
@@ -222,7 +223,7 @@ def summary(kind: Kind, outcome: Outcome) -> dict[str, Any]:
     return {
         "evolved": of(WINNER, trials=outcome.trials),
         **{key: of(name) for key, name in named.items()},
-        "memory_mb": round(outcome.memory_mb),
+        "memory_mb": round(outcome.memory_mb) if math.isfinite(outcome.memory_mb) else None,
         "overrun": round(outcome.overrun, 4),
     }
 

@@ -127,6 +127,12 @@ def test_campaigns_are_valid_and_test_rows_are_fixed(bench, own, name: str, tmp_
         assert len(set(found.groups)) == 30 and found.y.max() < 5
 
 
+def test_where_memory_is_not_told_the_line_says_so(bench, own) -> None:
+    figures = {"winner": [{"mae": 0.1}], "hand-made": [{"mae": 0.1}]}
+    outcome = bench.Outcome(figures, dict.fromkeys(figures, 50.0), 3, (6.0, 9.0), 0.0, float("nan"))
+    assert json.loads(json.dumps(bench.summary(own.kinds.PEROVSKITES, outcome)))["memory_mb"] is None
+
+
 def test_the_line_has_the_keys_that_were_asked_for(bench, own) -> None:
     names = ("winner", "gradient_boosting", "random_forest", "elemnet", "perceptron", "hand-made")
     figures = {name: [{"mae": 0.1 + i}, {"mae": 0.3 + i}] for i, name in enumerate(names)}
