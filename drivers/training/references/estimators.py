@@ -330,18 +330,16 @@ class _UserFit:
         return lesson.predictor(made.fit(lesson.x, lesson.target))
 
 
-ESTIMATORS: Mapping[str, Callable[[Mapping[str, Any]], Fittable]] = {
-    "random_forest": lambda options: Fittable(
+_ALL = (
+    Fittable(
         kind="random_forest",
         fit=forest,
-        options=options,
         defaults={"trees": 300, "max_features": 0.33, "min_samples_leaf": 1},
         choices={"max_features": ("sqrt", 0.1, 0.2, 0.33, 0.5, 1.0), "min_samples_leaf": (1, 2, 3, 5)},
     ),
-    "gradient_boosting": lambda options: Fittable(
+    Fittable(
         kind="gradient_boosting",
         fit=boosting,
-        options=options,
         defaults={"iterations": 2_000, "learning_rate": 0.08, "max_leaf_nodes": 63, "l2_regularization": 1.0},
         choices={
             "learning_rate": (0.03, 0.05, 0.08, 0.12),
@@ -351,7 +349,9 @@ ESTIMATORS: Mapping[str, Callable[[Mapping[str, Any]], Fittable]] = {
             "max_features": (0.3, 0.5, 1.0),
         },
     ),
-    "ridge": lambda options: Fittable(kind="ridge", fit=ridge, options=options, tasks=("regression",)),
-    "logistic": lambda options: Fittable(kind="logistic", fit=logistic, options=options, tasks=("classification",)),
-}
-"""Estimators by kind, each made from the options that the campaign sets."""
+    Fittable(kind="ridge", fit=ridge, tasks=("regression",)),
+    Fittable(kind="logistic", fit=logistic, tasks=("classification",)),
+)
+
+ESTIMATORS: Mapping[str, Fittable] = {made.kind: made for made in _ALL}
+"""Estimators by kind, without options of the campaign."""
