@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -101,6 +102,24 @@ def test_the_watch_sees_what_children_use(own, tmp_path: Path) -> None:
         == 3
     )
     assert "told" in (tmp_path / "log.txt").read_text()
+
+
+def test_the_watch_leaves_nothing_running_when_it_is_stopped(own, tmp_path: Path, monkeypatch) -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def begin(*given: object, **options: object) -> subprocess.Popen[bytes]:
+        begun.append(popen(*given, **options))
+        return begun[0]
+
+    def stopped(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(own.watch.subprocess, "Popen", begin)
+    monkeypatch.setattr(own.watch.time, "sleep", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        own.watch.run([sys.executable, "-c", "import threading; threading.Event().wait()"], tmp_path / "log.txt")
+    assert begun[0].returncode
 
 
 @pytest.mark.parametrize("name", ["composition", "homogenisation"])
