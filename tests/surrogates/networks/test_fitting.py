@@ -268,3 +268,22 @@ def test_mixed_precision_learns_and_continues_on_a_gpu(half, monkeypatch):
     result = fit(network(), x, y, state=state, **options)
     assert (result.epochs, result.train[:5]) == (40, first.train)
     assert result.train[-1] < 0.3 * result.train[4] or result.train[-1] < 0.2
+
+
+def test_later_weights_are_kept_where_they_are_as_good():
+    state, net = TrainingState(), nn.Linear(1, 1)
+    for share, loss in zip((0.2, 0.4, 0.6, 0.8, 1.0), (1.0, 0.8, 0.806, 0.81, 0.79), strict=True):
+        with torch.no_grad():
+            net.weight.fill_(share)
+        state.shares.append(share)
+        state.validation.append(loss)
+        state.keep_if_best(net)
+        if share == 0.8:
+            assert state.best == 2 and state.best_weights["weight"].item() == pytest.approx(0.6)
+            assert state.stale(0.4) and not state.stale(0.5)  # since the lowest
+    assert state.best == 4
+    negative = TrainingState(shares=[0.5], validation=[-2.0])
+    negative.keep_if_best(net)
+    negative.validation.append(-1.9)
+    negative.keep_if_best(net)
+    assert negative.best == 0
