@@ -83,7 +83,8 @@ def _card(folder: Path) -> dict[str, Any]:
             "`matloop export runs/NAME --bundle FOLDER` makes one"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"expected {folder / CARD} to be the card of a bundle, got: {error}") from error
+        text = f"expected {folder / CARD} to be the card of a bundle, got: {error}; export it again"
+        raise BundleError(text) from error
     if not isinstance(found, dict):
         raise BundleError(f"expected {folder / CARD} to be the card of a bundle, got another file; export it again")
     return found

@@ -290,9 +290,15 @@ def test_a_card_is_checked(regression, folder: Path, tmp_path: Path) -> None:
 
 def test_other_data_than_it_was_trained_on_are_refused(folder: Path, regression, tmp_path: Path) -> None:
     _, (one,), driver = regression
-    other = Training(data=small.numbers(tmp_path / "other.npz", seed=1), epochs=5)
-    with pytest.raises(MatloopError, match="expected the data that trial 0 was trained on, got pred"):
-        make(tmp_path / "bundle", [one], other.material(), small.ABOUT)
+    row = driver.material().parts.test[0]
+    for name, words in {"x": "predictions that differ by", "y": "other measurements"}.items():
+        with np.load(folder / "numbers.npz") as file:
+            arrays = dict(file)
+        arrays[name][row] += 1
+        np.savez(tmp_path / "other.npz", **arrays)
+        other = Training(data=tmp_path / "other.npz", epochs=5).material()
+        with pytest.raises(MatloopError, match=f"expected the data that trial 0 was trained on, got {words}"):
+            make(tmp_path / "bundle", [one], other, small.ABOUT)
     assert not (tmp_path / "bundle").exists()
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "mine.txt").write_text("mine")

@@ -59,7 +59,7 @@ def use(
     given = Given(bundle.inputs)
     frames = [frame for frame in _predicted(bundle, given.read(items), masks) if len(frame)]
     for problem in given.problems:
-        console.print(Text(problem if "left out" in problem else f"{problem}; left out"), soft_wrap=True)
+        _say(problem if "left out" in problem else f"{problem}; left out", console)
     if not frames:
         raise MatloopError(
             "nothing could be read; expected what the network was trained on, see README.md of the bundle"
@@ -79,16 +79,19 @@ def show(found: pd.DataFrame, output: Path | None, masks: Path | None, console: 
     if output is None or len(found) <= SHOWN:
         console.print(page(found[:SHOWN]))
     if len(found) > SHOWN and output is None:
-        console.print(f"… and {len(found) - SHOWN:,} more; write all of them with --output FILE")
+        console.print(f"… and {len(found) - SHOWN:,} more; write all of them with --output FILE", highlight=False)
     if output is not None:
         write(found, output)
-        console.print(f"{text.plural(len(found), 'prediction')} → {output}", highlight=False, soft_wrap=True)
+        _say(f"{text.plural(len(found), 'prediction')} → {output}", console)
     if masks is not None:
-        console.print(f"{text.plural(len(found), 'array')} → {masks}", highlight=False, soft_wrap=True)
+        _say(f"{text.plural(len(found), 'array')} → {masks}", console)
     if outside := int(found["out_of_domain"].sum()):
-        console.print(
-            f"{outside} of {len(found)} are unlike what it was trained on; do not rely on them", highlight=False
-        )
+        _say(f"{outside:,} of {len(found):,} are unlike what it was trained on; do not rely on them", console)
+
+
+def _say(line: str, console: Console) -> None:
+    """Print a line as it is, whatever is in the names of files."""
+    console.print(Text(line), soft_wrap=True)
 
 
 def _check(bundle: Bundle, output: Path | None, masks: Path | None) -> None:
