@@ -77,3 +77,19 @@ def test_a_mask_stays_in_its_folder_and_volumes_are_arrays(tmp_path: Path) -> No
 def test_shares_are_of_all_classes() -> None:
     mask = Mask("a", np.zeros((1, 2, 2)), np.array([[0, 2], [2, 2]], np.uint8), np.ones((2, 2), np.float32), 0.0)
     assert mask.shares(4).tolist() == [0.25, 0, 0.75, 0]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_an_overlay_is_the_image_in_grey_or_colours_under_the_classes(tmp_path: Path, channels: int) -> None:
+    """Whatever its height; the darkest and brightest hundredth of it are black and white."""
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(channels)
+    raw = rng.integers(0, 4000, (channels, 150, 70)).astype(np.uint16)
+    classes = rng.integers(0, 3, (150, 70)).astype(np.uint8)
+    files = write(Mask("a", raw, classes, np.ones((150, 70), np.float32), 0.1), tmp_path)
+    seen = raw[:3] if channels > 2 else np.stack([raw[0]] * 3)
+    low, high = np.percentile(seen, [1, 99])
+    grey = np.moveaxis(255 * ((seen - low) / (high - low)).clip(0, 1), 0, 2)
+    with image.open(files[1]) as overlay:
+        found = np.asarray(overlay, dtype=float)
+    np.testing.assert_allclose(found, 0.55 * grey + 0.45 * np.array(COLOURS)[classes], atol=0.51)
