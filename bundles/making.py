@@ -28,7 +28,7 @@ from matloop.bundles.page import page
 from matloop.bundles.scores import scores
 from matloop.drivers.training.material import Material
 from matloop.drivers.training.predictions import Predictions
-from matloop.orchestrator.bundle import PAGE, seal
+from matloop.orchestrator.bundle import PAGE, occupied, seal
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.randomness import derive
 from matloop.search_spaces.networks import files
@@ -84,7 +84,7 @@ def make(folder: Path, trained: Sequence[Trained], material: Material, about: Ma
     Raises:
         MatloopError: the folder is not empty, or the data are not those that the networks were trained on.
     """
-    if _taken(folder):
+    if occupied(folder):
         raise MatloopError(f"{folder} is already there and is not overwritten; choose another name")
     maker = _Maker(trained, material)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -95,15 +95,10 @@ def make(folder: Path, trained: Sequence[Trained], material: Material, about: Ma
                 folder.rmdir()
             (Path(made) / "bundle").rename(folder)
         except OSError:
-            if _taken(folder):  # by somebody else meanwhile
+            if occupied(folder):  # by somebody else meanwhile
                 raise MatloopError(f"{folder} is already there and is not overwritten; choose another name") from None
             raise
     return card
-
-
-def _taken(folder: Path) -> bool:
-    """Whether something is there that is not an empty folder."""
-    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ def is_bundle(path: Path) -> bool:
         return False
 
 
+def occupied(folder: Path) -> bool:
+    """Whether something is there that is not an empty folder."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
 def seal(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
     """Write the card of a folder whose other files are there; returns it as it was written.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from matloop.orchestrator.cli.options import Campaign
+from matloop.orchestrator.errors import MatloopError, is_of_the_machine
 
 
 def export(
@@ -57,23 +60,41 @@ def export(
     if history.damage:
         typer.echo(damaged(history, directory), err=True)
     if csv is not None:
-        typer.echo(f"{formats.trials_csv(history, csv, study)} trials → {csv}")
+        with _writing(csv):
+            typer.echo(f"{formats.trials_csv(history, csv, study)} trials → {csv}")
     if table is not None:
         from matloop.orchestrator.cli.commands.table import write
 
-        write(directory, history, table, study)
+        with _writing(table):
+            write(directory, history, table, study)
     if optuna is not None:
         names = formats.to_optuna(history, optuna, study)
         typer.echo(f"Optuna studies {', '.join(names)} → {optuna}")
+    store = ArtifactStore(directory / "artifacts")
     if network is not None:
-        done = networks.export(history, ArtifactStore(directory / "artifacts"), network, study, trial)
+        with _writing(network):
+            done = networks.export(history, store, network, study, trial)
         typer.echo(f"network of trial {done.best.id} ({done.best.study}) → {network}")
         if done.front:
             typer.echo(f"{len(done.front)} networks of the Pareto front → {network / 'front'}")
         if done.without_onnx:
             typer.echo(f"no network.onnx: {done.without_onnx}")
     if bundle is not None:
-        store = ArtifactStore(directory / "artifacts")
-        typer.echo(
-            bundles.told(bundles.export(history, store, bundle, study, trial, ensemble, now=time.time()), bundle)
-        )
+        with _writing(bundle):
+            card = bundles.export(history, store, bundle, study, trial, ensemble, now=time.time())
+        typer.echo(bundles.told(card, bundle))
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say which file or folder cannot be written; what is wrong with the disk itself, the command says.
+
+    Raises:
+        MatloopError: there can be none of that name.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_of_the_machine(error):
+            raise
+        raise MatloopError(f"cannot write {path}: {error.strerror}; choose another name or folder") from error

@@ -71,6 +71,8 @@ def export(
 
 def told(card: Mapping[str, Any], folder: Path) -> str:
     """What was written, and how good it is, in a few lines."""
+    from matloop.bundles.intervals import unpromised
+
     trials = ", ".join(str(one["trial"]) for one in card["members"])
     first, score = next(iter(card["test"]["scores"].items()))
     lines = [f"bundle of trial{'s' * (len(card['members']) > 1)} {trials} ({card['study']}) → {folder}"]
@@ -79,9 +81,8 @@ def told(card: Mapping[str, Any], folder: Path) -> str:
         f"90 % {'sets' if name == 'set' else f'intervals of {name}'} hold {100 * one['share']:.1f} % of the test rows"
         for name, one in card["test"]["coverage"].items()
     ]
-    parts = card["calibration"].get("intervals") or [card["calibration"]["classes"]]
-    if not parts[0]["promised"]:
-        lines.append("too few validation rows, or groups of them, to promise 90 % for new ones")
+    if warning := unpromised(card["calibration"]):
+        lines.append(warning)
     return "\n".join([*lines, f"next: matloop predict {folder} NEW"])
 
 

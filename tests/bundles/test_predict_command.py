@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,16 @@ def test_odd_names_and_files(matloop, tmp_path: Path) -> None:
     Path("empty.csv").write_text("a,b\n", encoding="utf-8")
     code, out, _ = matloop("predict", "best", "empty.csv", "new.dat", "")
     assert code == 3 and "empty.csv: expected rows, got none; left out" in out and "new.dat, line 2" in out
+    code, out, err = matloop("predict", "best", "new.dat", "--output", "new.dat/x.csv")
+    assert code == 1 and "cannot make the folder new.dat: " in err and out == ""  # before anything is computed
+    assert matloop("predict", "best", "new.dat", "--output", "new/x.csv")[0] == 0 and len(rows("new/x.csv")) == 1
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))  # as on a disk that is full
+    try:
+        code, _, err = matloop("predict", "best", "new.dat", "--output", "full.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 1 and "cannot write full.csv: " in err and not Path("full.csv").exists()
     for name in ("no.csv", "-"):
         code, out, err = matloop("predict", "best", name)
         assert code == 1 and f"{name}: there is no such file or folder" in out and "nothing could be read" in err

@@ -115,6 +115,21 @@ def test_results_that_cannot_be_written_to(matloop) -> None:
 
 
 @pytest.mark.usefixtures("campaign")
+def test_exports_to_places_that_cannot_be(matloop) -> None:
+    Path("empty").mkdir()
+    Path("link").symlink_to("empty")
+    for option, place in (
+        *((option, "c.yaml/x") for option in ("--csv", "--network", "--bundle")),
+        ("--bundle", "link"),
+    ):
+        code, _, err = matloop("export", "runs/demo", option, place)
+        assert code == 1 and f"cannot write {place}: " in err, err
+    assert matloop("export", "runs/demo", "--bundle", "empty")[0] == 0
+    assert matloop("export", "runs/demo", "--bundle", "new/deep")[0] == 0
+    assert not list(Path().glob(".*")) and [path.name for path in Path("new").iterdir()] == ["deep"]
+
+
+@pytest.mark.usefixtures("campaign")
 def test_two_commands_make_one_bundle(matloop, monkeypatch: pytest.MonkeyPatch) -> None:
     assert matloop("export", "runs/demo", "--bundle", "other")[0] == 0
     write = making._Maker.write

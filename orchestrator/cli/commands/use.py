@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as tables
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from matloop.orchestrator.bundle import occupied
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.report import text
 from matloop.orchestrator.spreadsheets import written
@@ -40,7 +42,7 @@ def use(
     Args:
         folder: of the bundle.
         items: files, folders, or texts such as formulas.
-        output: CSV to write; never overwritten.
+        output: CSV to write; never overwritten; its folder is made if need be.
         masks: folder for masks and overlays of a segmentation; made if need be, never one with files.
         own_code: see `load_bundle`.
         console: where rows and problems are printed.
@@ -53,6 +55,7 @@ def use(
     """
     from matloop.bundles.bundle import load_bundle
     from matloop.bundles.given import Given
+    from matloop.bundles.intervals import unpromised
 
     bundle = load_bundle(folder, own_code=own_code)
     _check(bundle, output, masks)
@@ -67,6 +70,8 @@ def use(
     import pandas as pd
 
     show(pd.concat(frames, ignore_index=True), output, masks, console)
+    if warning := unpromised(bundle.card["calibration"]):
+        _say(warning, console)
     return not given.problems
 
 
@@ -95,13 +100,19 @@ def _say(line: str, console: Console) -> None:
 
 
 def _check(bundle: Bundle, output: Path | None, masks: Path | None) -> None:
-    """Raise MatloopError if something would be overwritten, or there are no places to make masks of."""
+    """Raise MatloopError if something would be overwritten or cannot be, or there are no places to make masks of."""
     if output is not None and output.exists():
         raise MatloopError(f"{output} is already there and is not overwritten; choose another name")
     if masks is not None and not bundle.meaning.places:
         raise MatloopError(f"expected --masks with a segmentation, got {bundle.meaning.task}; leave it out")
-    if masks is not None and masks.exists() and (not masks.is_dir() or any(masks.iterdir())):
+    if masks is not None and occupied(masks):
         raise MatloopError(f"{masks} is already there and is not overwritten; choose another name")
+    for folder in (output.parent if output is not None else None, masks):
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MatloopError(f"cannot make the folder {folder}: {error.strerror}; choose another") from error
 
 
 def write(found: pd.DataFrame, path: Path) -> None:
@@ -120,6 +131,8 @@ def write(found: pd.DataFrame, path: Path) -> None:
     except FileExistsError:
         raise MatloopError(f"{path} is already there and is not overwritten; choose another name") from None
     except OSError as error:
+        with suppress(OSError):
+            path.unlink()  # half of it is worth nothing
         raise MatloopError(f"cannot write {path}: {error.strerror}; choose another folder") from error
 
 
