@@ -104,11 +104,11 @@ class Bundle:
 
         Returns:
             A row for each input that could be read: `id`; for numbers each target with `_lower` and `_upper`, between
-            which 90 % of measurements are to lie, and `_std`; for classes `class`, `p_NAME` of each and the `set` that
-            holds the true one with 90 %; for orientations `w`, `x`, `y`, `z` and `within_degrees` of which 90 % of the
-            measured ones are to lie; for places `area_NAME` of each class, or `_mean`, `_min` and `_max` of each
-            target. Then `out_of_domain`, `distance` (1 is
-            the limit) and `why`. What could not be read is in `.attrs["problems"]`.
+            which 90 % of measurements are to lie, and `_std` (`predicted NAME` where another column has that name); for
+            classes `class`, `p_NAME` of each and the `set` that holds the true one with 90 %, separated by `; `; for
+            orientations `w`, `x`, `y`, `z` and `within_degrees` of which 90 % of the measured ones are to lie; for
+            places `area_NAME` of each class, or `_mean`, `_min` and `_max` of each target. Then `out_of_domain`,
+            `distance` (1 is the limit) and `why`. What could not be read is in `.attrs["problems"]`.
 
         Raises:
             ValueError: nothing of it can be read.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,37 +25,46 @@ _DARKEST, _BRIGHTEST = 1.0, 99.0  # percentiles of an image that become black an
 
 
 def write(mask: Mask, folder: Path) -> list[Path]:
-    """Write `ID.png` and `ID_overlay.png`; of volumes `ID.npy`.
+    """Write `ID.png` and `ID_overlay.png`; of volumes `ID.npy`. Nothing that is there is replaced: see `_free`.
 
     Args:
         mask: of one array.
-        folder: there already; what lies in it by these names is replaced.
+        folder: made if need be.
 
     Returns:
         The files.
     """
-    stem = folder / _name(mask.id)
-    stem.parent.mkdir(parents=True, exist_ok=True)
     if mask.classes.ndim != 2:
-        np.save(stem.with_name(stem.name + ".npy"), mask.classes, allow_pickle=False)
-        return [stem.with_name(stem.name + ".npy")]
+        (file,) = _free(folder, mask.id, ".npy")
+        np.save(file, mask.classes, allow_pickle=False)
+        return [file]
     from PIL import Image
 
     numbers = Image.fromarray(mask.classes)
     numbers.putpalette(_palette().ravel().tolist())
-    files = [stem.with_name(stem.name + end) for end in (".png", "_overlay.png")]
+    files = _free(folder, mask.id, ".png", "_overlay.png")
     numbers.save(files[0])
     Image.fromarray(_overlay(mask)).save(files[1])
     return files
 
 
 def save(field: Field, folder: Path) -> Path:
-    """Write `ID.npz` with `values`, `lower` and `upper` (m, *places) float32; what lies there is replaced."""
-    stem = folder / _name(field.id)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    file = stem.with_name(stem.name + ".npz")
+    """Write `ID.npz` with `values`, `lower` and `upper` (m, *places) float32; nothing that is there is replaced."""
+    (file,) = _free(folder, field.id, ".npz")
     np.savez(file, values=field.values, lower=field.lower, upper=field.upper)
     return file
+
+
+def _free(folder: Path, name: str, *endings: str) -> list[Path]:
+    """Files for an array, none of which is there; `ID-2` and so on where another one of that name came before."""
+    stem = folder / _name(name)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        own = stem.name if number == 1 else f"{stem.name}-{number}"
+        files = [stem.with_name(own + ending) for ending in endings]
+        if not any(file.exists() for file in files):
+            break
+    return files
 
 
 def _name(text: str) -> str:

@@ -25,17 +25,29 @@ def of_answers(ids: npt.NDArray[np.str_], answers: Answers, meaning: Meaning) ->
     if answers.sets is not None:
         columns["class"] = np.array(meaning.names)[answers.values.argmax(axis=1)]
         columns |= {f"p_{name}": answers.values[:, j] for j, name in enumerate(meaning.names)}
-        columns["set"] = [" ".join(np.array(meaning.names)[row]) for row in answers.sets]
+        columns["set"] = ["; ".join(np.array(meaning.names)[row]) for row in answers.sets]
     elif answers.within is not None:
         columns |= {name: answers.values[:, j] for j, name in enumerate(meaning.names)}
         columns["within_degrees"] = answers.within
     elif answers.lower is not None and answers.upper is not None and answers.std is not None:
-        for j, name in enumerate(meaning.names):
+        for j, name in enumerate(titles(meaning.names)):
             columns[name] = answers.values[:, j]
             columns[f"{name}_lower"], columns[f"{name}_upper"] = answers.lower[:, j], answers.upper[:, j]
             columns[f"{name}_std"] = answers.std[:, j]
     columns |= {"out_of_domain": answers.outside, "distance": answers.distance, "why": list(answers.why)}
     return pd.DataFrame(columns)
+
+
+def titles(targets: Sequence[str]) -> list[str]:
+    """Titles of the columns of targets: their names, after `predicted ` where another column is called so."""
+    used, found = {"id", "out_of_domain", "distance", "why"}, []
+    for target in targets:
+        title = target
+        while used & (own := {title, *(f"{title}_{what}" for what in ("lower", "upper", "std"))}):
+            title = f"predicted {title}"
+        used |= own
+        found.append(title)
+    return found
 
 
 def of_masks(masks: Iterable[Mask | tuple[Mask, Path]], classes: Sequence[str]) -> pd.DataFrame:

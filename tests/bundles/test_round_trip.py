@@ -85,6 +85,21 @@ def test_numbers(regression, folder: Path) -> None:
     assert one.told["values"]["test_mae"] == pytest.approx(mae, rel=1e-5)
 
 
+def test_targets_that_are_called_like_other_columns(folder: Path) -> None:
+    """Nothing that was predicted is written over."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(60, 2))
+    names = ["distance", "y", "y_std"]
+    np.savez(folder / "names.npz", x=x, y=np.stack([x[:, 0], x[:, 1], 50 + x[:, 0]], axis=1), names=names)
+    driver = Training(data=folder / "names.npz", epochs=1)
+    bundle, (one,) = small.bundled(folder / "names", driver, small.dense(2, 3))
+    frame = bundle.predict(of_test_rows(driver))
+    assert frame.columns.is_unique and list(bundle.targets) == names
+    found = frame[["predicted distance", "y", "predicted y_std"]]
+    np.testing.assert_allclose(found, one.recorded.predicted, rtol=1e-4, atol=1e-4)
+    assert (frame["distance"] >= 0).all() and (frame["y_std"] < 10).all()
+
+
 def test_classes_of_raw_images(classes, folder: Path) -> None:
     bundle, (one,), driver = classes
     x = of_test_rows(driver)
@@ -93,7 +108,7 @@ def test_classes_of_raw_images(classes, folder: Path) -> None:
     names = np.array(["spots", "bar"])
     np.testing.assert_array_equal(frame["class"], names[one.recorded.predicted])
     np.testing.assert_allclose(frame[["p_spots", "p_bar"]].sum(axis=1), 1)
-    assert all(chosen in held.split() for chosen, held in zip(frame["class"], frame["set"], strict=True))
+    assert all(chosen in held.split("; ") for chosen, held in zip(frame["class"], frame["set"], strict=True))
     with torch.no_grad():
         logits = bundle.module(torch.from_numpy(x))
         torch.testing.assert_close(exported(folder / "classes")(torch.from_numpy(x)), logits, rtol=1e-5, atol=1e-5)

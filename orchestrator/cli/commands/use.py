@@ -138,7 +138,8 @@ def write(found: pd.DataFrame, path: Path) -> None:
 
 def page(found: pd.DataFrame) -> Table:
     """Predictions as a table for people."""
-    shown = [name for name in found.columns if not name.endswith("_std") and name != "out_of_domain"]
+    spreads = {f"{name}_std" for name in found.columns if f"{name}_lower" in found}
+    shown = [name for name in found.columns if name not in {*spreads, "out_of_domain"}]
     if not found["why" if "why" in found else "id"].astype(bool).any():
         shown = [name for name in shown if name != "why"]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
