@@ -132,9 +132,10 @@ class Bundle:
             ValueError: nothing of it can be read.
         """
         found = new if isinstance(new, New) else self.source.inputs(new)
-        if not isinstance(found.x, Graphs):
-            self._check(found.x)
-        return found
+        if isinstance(found.x, Graphs):
+            return found
+        self._check(found.x)
+        return found if found.extent is not None else _finite(found, found.x)
 
     def answers(self, x: Inputs, why: tuple[str, ...] = ()) -> Answers:
         """Predictions of inputs as the source gives them; not for tasks with an answer for each place.
@@ -311,6 +312,22 @@ def _overlapping(source: Source, shape: Sequence[int]) -> Source:
         return source
     changed: Any = dataclasses.replace(source, tile=list(shape), overlap=min(shape) // 2)
     return changed
+
+
+def _finite(found: New, x: npt.NDArray[Any]) -> New:
+    """Rows without gaps and infinities; the others are problems.
+
+    Raises:
+        ValueError: all rows have some.
+    """
+    good = np.isfinite(x).reshape(len(x), -1).all(axis=1) if x.dtype.kind == "f" else np.ones(len(x), dtype=bool)
+    if good.all():
+        return found
+    bad = tuple(f"{name}: expected finite numbers, got gaps or infinities; left out" for name in found.ids[~good])
+    if not good.any():
+        raise ValueError(f"expected finite numbers, got gaps or infinities in all {len(x)} rows")
+    unknown = tuple(text for text, kept in zip(found.unknown, good, strict=True) if kept) if found.unknown else ()
+    return dataclasses.replace(found, x=x[good], ids=found.ids[good], problems=(*found.problems, *bad), unknown=unknown)
 
 
 def _array(found: New) -> npt.NDArray[Any]:

@@ -86,8 +86,8 @@ class View:
         if not z.shape[1] or not k:
             return np.zeros(len(z))
         found = [torch.cdist(part, self.rows).kthvalue(k + among, dim=1).values for part in torch.split(z, 1024)]
-        distance: Array = torch.cat(found).double().numpy() / (z.shape[1] ** 0.5 * self.limit)
-        return distance
+        distance = torch.cat(found).double().numpy() / (z.shape[1] ** 0.5 * self.limit)
+        return np.where(np.isnan(distance), np.inf, distance)  # what is no number is like nothing
 
     def strange(self, x: torch.Tensor) -> npt.NDArray[np.bool_]:
         """(n, p) to (n, p): where a column that never varied does."""

@@ -328,6 +328,18 @@ def test_inputs_of_another_kind_are_refused(regression) -> None:
             bundle.predict(new)
 
 
+def test_rows_with_gaps_are_left_out_and_said(regression) -> None:
+    bundle, _, driver = regression
+    x = of_test_rows(driver)[:3].copy()
+    x[1, 0] = np.nan
+    frame = bundle.predict(x)
+    assert frame["id"].tolist() == ["0", "2"] and frame["gap"].notna().all()
+    assert frame.attrs["problems"] == ["1: expected finite numbers, got gaps or infinities; left out"]
+    with pytest.raises(ValueError, match="gaps or infinities in all 1 rows"):
+        bundle.predict(x[1:2])
+    assert bundle.distance(x)[0][1] == np.inf
+
+
 def test_the_page_says_what_there_is_to_know(regression, classes, segmentation, folder: Path) -> None:
     page = (folder / "regression" / "README.md").read_text(encoding="utf-8")
     score = regression[0].card["test"]["scores"]["mae"]
