@@ -320,7 +320,7 @@ def _finite(found: New, x: npt.NDArray[Any]) -> New:
     Raises:
         ValueError: all rows have some.
     """
-    good = np.isfinite(x).reshape(len(x), -1).all(axis=1) if x.dtype.kind == "f" else np.ones(len(x), dtype=bool)
+    good = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
     if good.all():
         return found
     bad = tuple(f"{name}: expected finite numbers, got gaps or infinities; left out" for name in found.ids[~good])

@@ -249,11 +249,11 @@ def predict(
     from matloop.orchestrator.cli.commands.opening import opened
     from matloop.orchestrator.cli.commands.predict import predict as start
 
-    of_network = {"--output": output, "--masks": masks, "--own-code": own_code}
-    _refuse("a network, not a lab; --study names a study of networks, if there is one", of_network)
-    if len(points) != 1:
-        raise typer.BadParameter(f"expected one table of points for a lab, got {len(points)}")
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
+        of_network = {"--output": output, "--masks": masks, "--own-code": own_code}
+        _refuse("a network, not a lab; --study names a study of networks, if there is one", of_network)
+        if len(points) != 1:
+            raise typer.BadParameter(f"expected one table of points for a lab, got {len(points)}")
         start(lab, Path(points[0]), reading(sheet, decimal, ignore_columns), csv=csv, console=console())
 
 

@@ -134,8 +134,10 @@ def _study(history: History, study: str | None) -> str:
     with_weights = [s for s in studies(history) if any("weights" in t.artifacts for t in history.of(s))]
     baselines = {s.get("baseline") for s in config(history).get("studies", {}).values()}
     candidates = [study] if study else [s for s in with_weights if s not in baselines] or with_weights
+    if not with_weights:
+        raise MatloopError("no trial has trained a network yet; `matloop status` shows how far the campaign is")
     if len(candidates) != 1 or candidates[0] not in with_weights:
-        got = ", ".join(with_weights) or "none"
+        got = ", ".join(with_weights)
         raise MatloopError(f"expected one study that trained networks, got {got}; name one with --study")
     return candidates[0]
 

@@ -241,13 +241,7 @@ def test_options_of_the_other_kind_are_refused(matloop, tmp_path: Path) -> None:
     from tests.bundles import trained as small
 
     small.bundled(tmp_path / "best", Training(data=small.numbers(tmp_path / "x.npz"), epochs=1), small.dense(2))
-    Path("lab.yaml").touch()
-    for options, words in (
-        (("best", "x.npz", "--csv", "y.csv"), "--csv belongs to a lab"),
-        (("lab.yaml", "points.csv", "--output", "y.csv"), "--output belongs to a network"),
-        (("lab.yaml", "points.csv", "more.csv"), "expected one table of points"),
-    ):
-        code, _, err = matloop("predict", *options)
-        assert code == 2 and words in " ".join(err.replace("│", " ").split())
+    code, _, err = matloop("predict", "best", "x.npz", "--csv", "y.csv")
+    assert code == 2 and "--csv belongs to a lab" in " ".join(err.replace("│", " ").split())
     code, _, err = matloop("predict", "best", "x.npz", "--masks", "m")
     assert code == 1 and "expected --masks with a segmentation, got regression" in err

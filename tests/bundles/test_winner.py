@@ -166,11 +166,29 @@ def test_which_study_is_meant(matloop) -> None:
     assert code == 0 and "trial 1 (two)" in err
     said = refused(matloop, "c.yaml", "new.csv", "--study", "too")
     assert "there is no study 'too'" in said and "two" in said
+    assert "expected one study that trained networks" in matloop("export", "runs/demo", "--network", "n")[2]
     # That of the people answers for itself: its points have other columns.
     assert "there is no such column" in refused(matloop, "c.yaml", "new.csv", "--study", "bench")
-    assert "--output belongs to a network" in " ".join(
-        refused(matloop, "c.yaml", "new.csv", "--study", "bench", "--output", "x.csv").split()
-    )
+    for options, words in (
+        (("new.csv", "--output", "x.csv"), "--output belongs to a network"),
+        (("new.csv", "more.csv"), "expected one table of points"),
+    ):
+        said = refused(matloop, "c.yaml", *options, "--study", "bench")
+        assert words in " ".join(said.replace("│", " ").split())
+
+
+def test_a_campaign_that_was_not_run(matloop) -> None:
+    Path("c.yaml").write_text("name: demo\nstudies:\n" + STUDY.format(name="nets"), encoding="utf-8")
+    assert "no campaign has been run in runs/demo" in refused(matloop, "c.yaml", "new.csv", "--output", "x.csv")
+
+
+def test_a_campaign_without_networks(matloop) -> None:
+    """A function is measured, or the first training has not ended."""
+    Path("f.py").write_text("def f(point):\n    return point['a']\n", encoding="utf-8")
+    study = "  f:\n    space: {kind: box, parameters: {a: {type: float, low: 0, high: 1}}}\n"
+    study += "    driver: {kind: python, path: 'f.py:f'}\n    objectives: {y: maximise}\n"
+    searched(study + "    strategy: random\n    budget: {trials: 1}\n")
+    assert "no trial has trained a network yet; `matloop status` shows" in refused(matloop, "c.yaml", "new.csv")
 
 
 def test_what_is_neither_bundle_nor_campaign(matloop) -> None:

@@ -96,7 +96,7 @@ def _results(campaign: Path, directory: Path | None) -> Path | None:
 
 
 def _is_search(history: History, study: str | None) -> bool:
-    """Whether networks were trained, and no study of people could be meant instead.
+    """Whether no study of people can be meant: the named one is none, or those with trials are none.
 
     Raises:
         MatloopError: there is no such study.
@@ -105,9 +105,8 @@ def _is_search(history: History, study: str | None) -> bool:
     if study is not None and study not in specs:
         raise MatloopError(f"there is no study {study!r}; {suggest(study, specs)}")
     by_people = {name for name, spec in specs.items() if spec["driver"].get("kind") == "manual"}
-    meant = {study} if study else {*studies(history)}
-    trained = any("weights" in trial.artifacts for name in meant for trial in history.of(name))
-    return trained and not by_people & meant
+    meant = {study} if study else {*studies(history)} or {*specs}
+    return not by_people & meant
 
 
 def _make(history: History, folder: Path, best: Trial, place: Path) -> None:
