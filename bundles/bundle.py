@@ -27,6 +27,7 @@ from matloop.bundles.whole import wholes
 from matloop.drivers.training.sources.registry import KINDS, source_from
 from matloop.drivers.training.sources.source import New, Source
 from matloop.orchestrator.bundle import BundleError, unseal
+from matloop.orchestrator.errors import ConfigError
 from matloop.search_spaces.networks import weights
 from matloop.search_spaces.networks.files import unscaled
 from matloop.search_spaces.networks.graph.graphs import Graphs
@@ -65,7 +66,8 @@ class Bundle:
         """What reads new inputs as the training data were read.
 
         Raises:
-            BundleError: a function or class of somebody's own does, and `load_bundle` was not told that it may.
+            BundleError: a function or class of somebody's own does, and `load_bundle` was not told that it may, or it
+                is not found.
         """
         kind = self.card["source"]["kind"]
         if kind not in KINDS.kinds and not self._own_code:
@@ -73,7 +75,11 @@ class Bundle:
                 f"the bundle reads its inputs by {kind!r}, which is no part of matloop; if you trust whoever made it, "
                 "load_bundle(FOLDER, own_code=True), or --own-code on the command line, lets it run"
             )
-        source = source_from(self.card["source"])
+        try:
+            source = source_from(self.card["source"])
+        except ConfigError as error:
+            text = f"{error}; run it where that module is, or put its folder on PYTHONPATH"
+            raise BundleError(f"the bundle cannot read its inputs: {text}") from error
         return _overlapping(source, self.networks.members[0].genome["input"][1:]) if self.meaning.places else source
 
     @property

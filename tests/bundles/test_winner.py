@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,28 @@ def test_a_campaign_without_networks(matloop) -> None:
     study += "    driver: {kind: python, path: 'f.py:f'}\n    objectives: {y: maximise}\n"
     searched(study + "    strategy: random\n    budget: {trials: 1}\n")
     assert "no trial has trained a network yet; `matloop status` shows" in refused(matloop, "c.yaml", "new.csv")
+
+
+def test_a_function_of_ones_own_reads_new_inputs(matloop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it may, and where its module is."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    Path("my_reader.py").write_text(
+        "import numpy as np\n\n\ndef read(new=None):\n"
+        "    if new is not None:\n        return {'x': np.array([text.split(':') for text in new], dtype=float)}\n"
+        "    x = np.random.default_rng(0).normal(size=(60, 2))\n    return {'x': x, 'y': x[:, 0]}\n",
+        encoding="utf-8",
+    )
+    searched(STUDY.format(name="nets").replace("{kind: table, path: data.csv, target: y}", "{kind: 'my_reader:read'}"))
+    assert "--own-code on the command line, lets it run" in refused(matloop, "c.yaml", "1:2")
+    found = [entry for entry in sys.path if entry != str(Path.cwd())]
+    for here in (True, False):
+        monkeypatch.setattr(sys, "path", list(found))
+        monkeypatch.delitem(sys.modules, "my_reader", raising=False)
+        shutil.copytree(BUNDLE, Path("elsewhere/best"), dirs_exist_ok=True)
+        if not here:
+            monkeypatch.chdir("elsewhere")
+        code, out, err = matloop("predict", "elsewhere/best" if here else "best", "1:2", "3:4", "--own-code")
+        assert (code == 0 and out.count("\n") >= 3) if here else (code == 1 and "put its folder on PYTHONPATH" in err)
 
 
 def test_what_is_neither_bundle_nor_campaign(matloop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as tables
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -44,7 +45,7 @@ def use(
         items: files, folders, or texts such as formulas.
         output: CSV to write; never overwritten; its folder is made if need be.
         masks: folder for masks and overlays of a segmentation; made if need be, never one with files.
-        own_code: see `load_bundle`.
+        own_code: see `load_bundle`; modules in the working folder are found too.
         console: where rows and problems are printed.
 
     Returns:
@@ -57,6 +58,8 @@ def use(
     from matloop.bundles.given import Given
     from matloop.bundles.intervals import unpromised
 
+    if own_code:
+        sys.path.append(str(Path.cwd()))  # last, so that nothing installed is hidden
     bundle = load_bundle(folder, own_code=own_code)
     _check(bundle, output, masks)
     given = Given(bundle.inputs)
