@@ -33,7 +33,7 @@ from matloop.orchestrator.protocols import Checking, Driver, Filling, Space, Sur
 from matloop.orchestrator.protocols.drivers import FILLED
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.references import led_to
-from matloop.orchestrator.trial import Objective, Point, goals
+from matloop.orchestrator.trial import Objective, Point, Trial, goals
 
 ROLES: Mapping[str, str] = {role: role for role in KINDS} | {"filler": "strategy"}
 """Options that hold a component, and the table that their kind is looked up in."""
@@ -445,15 +445,22 @@ def surrogate_for(
     return parts.surrogate(study), parts.space(study)
 
 
-def driver_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> Driver:
-    """A study's driver, built again from what the ledger recorded.
+def driver_for(trial: Trial, history: History, store: ArtifactStore) -> tuple[Driver, list[str]]:
+    """The driver that measured a trial, built again from what the ledger recorded when it was proposed.
+
+    Returns:
+        The driver; and which of the files that it names are not as they were, by their dotted places.
 
     Raises:
         ConfigError: something that the campaign needs is gone.
         MissingExtra: an optional package is no longer installed.
     """
     path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
-    return builder(Config.from_record(recorded, path), history, store).driver(study)
+    before = [session.config for session in history.sessions if session.opened_at <= trial.proposed_at]
+    recorded = before[-1] if before else history.sessions[0].config
+    parts = builder(Config.from_record(recorded, path), history, store)
+    driver, known = parts.driver(trial.study), recorded.get("files", {})
+    return driver, [place for place, mark in parts.files.items() if known.get(place, mark) != mark]
 
 
 def strategy_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> tuple[Any, Space]:
