@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,24 @@ def misfits(fixed: Mapping[str, Any], data: Data, outputs: int) -> list[Problem]
 
 def notes(data: Data, parts: Split, goal: Task) -> list[str]:
     """What people want to know of the data before they spend hours on them."""
-    return [_sizes(data, parts), *_classes(data, parts, goal), *notable(data)]
+    return [_sizes(data, parts), *_classes(data, parts, goal), *crossing(data, parts), *notable(data)]
+
+
+def crossing(data: Data, parts: Split) -> list[str]:
+    """Groups with rows in several parts, which make a test easier than it is with new groups; a line or none."""
+    if data.groups is None:
+        return []
+    found, example = [], ""
+    for (one, rows), (other, rest) in combinations(zip(PARTS, parts, strict=True), 2):
+        if len(both := np.intersect1d(data.groups[rows], data.groups[rest])):
+            found.append(f"{len(both)} in {one} and {other}")
+            example = example or str(data.ids[rest[np.isin(data.groups[rest], both)][0]])
+    if not found:
+        return []
+    return [
+        f"groups have rows in several parts: {', '.join(found)}, such as the group of {example!r}; errors on new "
+        "groups will be larger than on these"
+    ]
 
 
 def notable(data: Data) -> list[str]:

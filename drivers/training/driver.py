@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from matloop.drivers.training.checks import misfits, notable, notes
+from matloop.drivers.training.checks import crossing, misfits, notable, notes
 from matloop.drivers.training.classes import numbered_classes
 from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.fills import fills
@@ -302,6 +302,7 @@ class Training:
     def _yardsticks(self, goal: Task, outputs: torch.Tensor, data: Data, parts: Split) -> dict[str, Any]:
         """What a constant answer would score, how sure the test figures are, and how they are made up of classes."""
         first, by_class = next(iter(self.aim.metrics)), goal.by_class(outputs, parts.test)
+        problems = [*crossing(data, parts), *notable(data)]
         groups = None if data.groups is None else data.groups[parts.test]
         errors = standard_errors(lambda k: goal.measure(outputs[k], parts.test[k]), groups, len(parts.test))
         return {
@@ -309,7 +310,7 @@ class Training:
             f"baseline_test_{first}": goal.baseline(parts.test),
             "test_standard_errors": {name: float(f"{value:.4g}") for name, value in errors.items()},
             "rows": dict(zip(PARTS, map(len, parts), strict=True)),
-            **({"problems": notable(data)} if data.problems else {}),
+            **({"problems": problems} if problems else {}),
         } | ({"test_by_class": by_class} if by_class else {})
 
     def _times(self, network: nn.Module, x: Inputs) -> dict[str, float]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,14 +86,17 @@ class Labels:
         """
         return files(self.path, self.suffixes)
 
-    def by_folder(self) -> Labelled:
+    def by_folder(self, or_else: str = "") -> Labelled:
         """Each file is of the class that its folder is called by.
+
+        Args:
+            or_else: what else may be given instead of folders, for the message.
 
         Raises:
             ValueError: there are fewer than two folders.
         """
         found = self.found()
-        names = [file.relative_to(self.path).as_posix() for file in found]
+        names = [called(file, self.path) for file in found]
         inside = np.array(["/" in name for name in names])
         problems = [
             f"{name}: expected it in a folder that is called by its class, got none; left out"
@@ -103,18 +108,18 @@ class Labels:
         if len(classes) < 2:
             raise ValueError(
                 f"expected files of at least two classes in folders of {self.path}, got {classes.tolist() or 'none'}; "
-                "name a `table` with a target for each file, or `masks` beside images"
+                f"name a `table` with a target for each file{or_else}"
             )
         all_y = np.zeros(len(found), dtype=np.int64)
         all_y[inside] = y
-        labelled = Labelled(found, names, all_y, tuple(classes.tolist()), [], self._grouped(names))
+        labelled = Labelled(found, names, all_y, tuple(classes.tolist()), self._others(), self._grouped(names))
         return labelled.kept(inside, problems)
 
     def unlabelled(self) -> Labelled:
         """All files, without classes or targets."""
         found = self.found()
-        names = [file.relative_to(self.path).as_posix() for file in found]
-        return Labelled(found, names, of_rows=self._grouped(names))
+        names = [called(file, self.path) for file in found]
+        return Labelled(found, names, problems=self._others(), of_rows=self._grouped(names))
 
     def by_table(self) -> Labelled:
         """Each file has the targets that stand in its row of the table.
@@ -139,11 +144,17 @@ class Labels:
         kept = [place for place, good in zip(places, keep, strict=True) if good and place is not None]
         if unused := len(found.files) - len({*kept}):
             problems.append(f"{unused} files of {self.path} have no row in {self.table.name} that can be used")
-        of_rows = self.rows.of(table.kept(keep))
-        names = [file.relative_to(self.path).as_posix() for file in kept]
+        names = [called(file, self.path) for file in kept]
+        again = len({*kept}) < len(kept)
+        of_rows = self.rows.of(table.kept(keep), *([names] if again else []))  # rows of one file belong together
         if self.rows.id is None:
-            of_rows["ids"] = names
-        return Labelled(kept, names, goal.y[keep], goal.names, problems, of_rows)
+            of_rows["ids"] = distinct(names, table.kept(keep).rows)
+        return Labelled(kept, names, goal.y[keep], goal.names, [*problems, *self._others()], of_rows)
+
+    def _others(self) -> list[str]:
+        """What lies in the folder and is not read, in a line."""
+        rest = [path for path in listed(self.path) if path != self.table and not _meant(path, self.suffixes)]
+        return [f"not read in {self.path}: {_counted(rest)}"] if rest else []
 
     def _grouped(self, names: Sequence[str]) -> dict[str, Any]:
         if self.rows.group is None:
@@ -174,16 +185,71 @@ def files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"expected a folder {folder}, found none; correct `path`")
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.name.lower().endswith(suffixes)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    every = [*listed(folder)]
+    found = sorted(path for path in every if _meant(path, suffixes))
     if not found:
-        others = sorted({path.suffix for path in folder.rglob("*") if path.is_file()})
-        raise ValueError(f"expected files {', '.join(suffixes)} in {folder}, found {', '.join(others) or 'none'}")
+        raise ValueError(f"expected files {', '.join(suffixes)} in {folder}, found {_counted(every) or 'none'}")
     return found
+
+
+def listed(folder: Path, within: tuple[str, ...] = ()) -> Iterator[Path]:
+    """All that a folder and the folders in it hold, but folders, hidden files and what macOS adds to archives.
+
+    Links are followed, unless to a folder that is listed anyway.
+
+    Args:
+        folder: that is there.
+        within: real paths of the folders that it was reached from.
+    """
+    within = (*within, os.path.realpath(folder))
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name == "__MACOSX":
+            continue
+        if not path.is_dir():
+            yield path
+        elif not path.is_symlink() or not _inside(os.path.realpath(path), within):
+            yield from listed(path, within)
+
+
+def given(new: Any, suffixes: tuple[str, ...]) -> tuple[list[Path], list[str]]:
+    """Files that are given, one, several, or a folder of them; and what they are called, each otherwise."""
+    if isinstance(new, str | Path) and Path(new).is_dir():
+        found = files(Path(new), suffixes)
+        return found, [called(path, Path(new)) for path in found]
+    paths = [Path(path) for path in ([new] if isinstance(new, str | Path) else new)]
+    return paths, distinct([called(path, path.parent) for path in paths], [shown(str(path)) for path in paths])
+
+
+def called(path: Path, folder: Path) -> str:
+    """Its place in the folder, with slashes, as it can be printed."""
+    return shown(path.relative_to(folder).as_posix())
+
+
+def shown(name: str) -> str:
+    """A file's name in which what cannot be printed, such as a line's end, is written as Python does."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def distinct(names: Sequence[str], rows: Sequence[str]) -> list[str]:
+    """Names; where one occurs again, with its row too."""
+    counts = Counter(names)
+    return [name if counts[name] == 1 else f"{name} ({row})" for name, row in zip(names, rows, strict=True)]
+
+
+def _meant(path: Path, suffixes: tuple[str, ...]) -> bool:
+    return path.name.lower().endswith(suffixes) and path.is_file()
+
+
+def _inside(real: str, within: tuple[str, ...]) -> bool:
+    """Whether a folder is one of those that it was reached from, or lies in the first of them."""
+    return real in within or Path(real).is_relative_to(within[0])
+
+
+def _counted(paths: Sequence[Path]) -> str:
+    """How many files have which ending."""
+    counts = Counter(path.suffix.lower() or "without ending" for path in paths if path.is_file())
+    broken = [f"{shown(path.name)}, a link to nothing" for path in paths if not path.is_file()]
+    return ", ".join([*(f"{n} {suffix}" for suffix, n in sorted(counts.items())), *broken[:3]])
 
 
 class _Folder:

@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from matloop.drivers.training.data import numbered
 from matloop.drivers.training.sources.frames import Frame, numbers
+from matloop.drivers.training.sources.source import Options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +48,7 @@ class OfRows:
         shared = [*(table.texts(name) for name in own), *groups]
         return {
             "ids": self.ids(table),
-            "groups": joined(shared) if shared else None,
+            "groups": [*zip(*shared, strict=True)] if shared else None,
             "parts": None if self.part is None else table.texts(self.part),
             "time": None if self.time is None else _time(table, self.time),
         }
@@ -62,22 +60,19 @@ class OfRows:
         return list(table.rows)
 
 
-def joined(columns: Sequence[Sequence[str]]) -> npt.NDArray[np.int64]:
-    """(n,) numbers of groups: rows that have one of the columns in common are in the same.
+@dataclass(frozen=True, kw_only=True)
+class OfTable(Options):
+    """A source with columns of a table that say something of each row, see `OfRows`."""
 
-    An empty text is no group.
-    """
-    n = len(columns[0])
-    pairs = []
-    for column in columns:
-        texts = np.array([text or f"\0{i}" for i, text in enumerate(column)])
-        codes = numbered(texts)
-        first = np.full(codes.max() + 1, -1)
-        first[codes[::-1]] = np.arange(n)[::-1]
-        pairs.append(np.stack([np.arange(n), first[codes]]))
-    rows, others = np.concatenate(pairs, axis=1)
-    links = coo_array((np.ones(len(rows)), (rows, others)), shape=(n, n))
-    return numbered(connected_components(links, directed=False)[1])
+    id: str | None = None
+    group: str | list[str] | None = None
+    part: str | None = None
+    time: str | None = None
+
+    @property
+    def of_rows(self) -> OfRows:
+        """These columns."""
+        return OfRows(id=self.id, group=self.group, part=self.part, time=self.time)
 
 
 def reported(table: Frame, *problems: Mapping[int, str]) -> tuple[npt.NDArray[np.bool_], list[str]]:

@@ -14,8 +14,8 @@ from matloop.drivers.training.data import Data, data
 from matloop.drivers.training.sources.columns import targets
 from matloop.drivers.training.sources.frames import Frame, frame, numbers
 from matloop.drivers.training.sources.labelled import Labels, files
-from matloop.drivers.training.sources.rows import OfRows, reported
-from matloop.drivers.training.sources.source import New, Options
+from matloop.drivers.training.sources.rows import OfTable, reported
+from matloop.drivers.training.sources.source import New
 from matloop.orchestrator.errors import ConfigError
 
 SUFFIXES = (".csv", ".csv.gz", ".txt", ".tsv", ".xy", ".dat")
@@ -24,7 +24,7 @@ Values = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signals(Options):
+class Signals(OfTable):
     """Either a folder with a text file for each signal, or one table with a row for each.
 
     A file has the axis in its first column and one or more channels in the others; what does not lie at the same places
@@ -50,10 +50,6 @@ class Signals(Options):
     table: Path | None = None
     file: str = "file"
     points: int | None = None
-    id: str | None = None
-    group: str | list[str] | None = None
-    part: str | None = None
-    time: str | None = None
 
     def __post_init__(self) -> None:
         if self.points is not None and self.points < 2:
@@ -75,7 +71,7 @@ class Signals(Options):
             table.require(known["columns"])
             x, bad = _rows(table, known["columns"])
             keep, problems = reported(table, bad)
-            return New(x[keep], np.array(self._of_rows.ids(table.kept(keep)), dtype=np.str_), tuple(problems))
+            return New(x[keep], np.array(self.of_rows.ids(table.kept(keep)), dtype=np.str_), tuple(problems))
         if isinstance(new, str | Path):
             new = files(Path(new), SUFFIXES) if Path(new).is_dir() else [new]
         paths = [Path(path) for path in new]
@@ -100,10 +96,6 @@ class Signals(Options):
         found = files(self.path, SUFFIXES) if self.path.is_dir() else [self.path]
         return found + ([self.table] if self.table is not None and self.table not in found else [])
 
-    @property
-    def _of_rows(self) -> OfRows:
-        return OfRows(id=self.id, group=self.group, part=self.part, time=self.time)
-
     def _of_table(self) -> Data:
         table = frame(self.path)
         columns = self.known["columns"] if self.known else signal_columns(table)
@@ -123,11 +115,11 @@ class Signals(Options):
             names=goal.names,
             problems=problems,
             known={"columns": list(columns)},
-            **self._of_rows.of(table.kept(keep)),
+            **self.of_rows.of(table.kept(keep)),
         )
 
     def _of_folder(self) -> Data:
-        labels = Labels(self.path, SUFFIXES, self.table, self.file, self.target, self._of_rows)
+        labels = Labels(self.path, SUFFIXES, self.table, self.file, self.target, self.of_rows)
         found = labels.by_folder() if self.table is None else labels.by_table()
         signals, bad = _signals(found.files)
         channels = self.known["channels"] if self.known else _commonest([len(s) - 1 for s in signals if s is not None])

@@ -12,12 +12,12 @@ import numpy as np
 from matloop.drivers.training.data import Data, data
 from matloop.drivers.training.sources.columns import encode, learn, targets
 from matloop.drivers.training.sources.frames import Frame, frame
-from matloop.drivers.training.sources.rows import OfRows, reported
-from matloop.drivers.training.sources.source import New, Options
+from matloop.drivers.training.sources.rows import OfRows, OfTable, reported
+from matloop.drivers.training.sources.source import New
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table(Options):
+class Table(OfTable):
     """CSV, CSV.GZ, Excel or Parquet. A column of texts becomes as many inputs as it has categories.
 
     Rows with gaps are left out and reported.
@@ -38,15 +38,11 @@ class Table(Options):
     target: str | list[str]
     features: list[str] | None = None
     categorical: list[str] | None = None
-    id: str | None = None
-    group: str | list[str] | None = None
-    part: str | None = None
-    time: str | None = None
 
     def read(self) -> Data:
         """See `Source`."""
         table = frame(self.path)
-        return tabulated(table, self.target, self._chosen(table), self.categorical or (), self._rows, self.known)
+        return tabulated(table, self.target, self._chosen(table), self.categorical or (), self.of_rows, self.known)
 
     def inputs(self, new: Any) -> New:
         """See `Source`.
@@ -57,22 +53,18 @@ class Table(Options):
         table = frame(new)
         x = encode(table, self.learnt()["columns"])
         keep, problems = reported(table, x.problems)
-        ids = np.array(self._rows.ids(table.kept(keep)), dtype=np.str_)
+        ids = np.array(self.of_rows.ids(table.kept(keep)), dtype=np.str_)
         return New(x.values[keep], ids, tuple(problems))
 
     def files(self) -> list[Path]:
         """See `Source`."""
         return [self.path]
 
-    @property
-    def _rows(self) -> OfRows:
-        return OfRows(id=self.id, group=self.group, part=self.part, time=self.time)
-
     def _chosen(self, table: Frame) -> list[str]:
         own = [self.target] if isinstance(self.target, str) else self.target
-        others = {*own, *self._rows.columns}
+        others = {*own, *self.of_rows.columns}
         chosen = list(self.features) if self.features is not None else [c for c in table.columns if c not in others]
-        table.require([*chosen, *own, *self._rows.columns])
+        table.require([*chosen, *own, *self.of_rows.columns])
         if not chosen:
             raise ValueError(f"expected columns to predict {own} from in {self.path}, got none beside {sorted(others)}")
         return chosen

@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.drivers.training.data import Data, data
-from matloop.drivers.training.sources.labelled import Labelled, Labels, files
-from matloop.drivers.training.sources.rows import OfRows
-from matloop.drivers.training.sources.source import New, Options
+from matloop.drivers.training.sources.labelled import Labelled, Labels, files, given
+from matloop.drivers.training.sources.rows import OfTable
+from matloop.drivers.training.sources.source import New
 from matloop.orchestrator.errors import ConfigError, MissingExtra
 
 SUFFIXES = (".npy", ".npz", ".tif", ".tiff", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Volumes(Options):
+class Volumes(OfTable):
     """A folder of volumes: .npy, .npz, HDF5 or stacks in TIFF; all of one shape, also in folders inside it.
 
     Without `table` and `labels`, a volume is of the class that its folder is called by.
@@ -48,10 +48,6 @@ class Volumes(Options):
     labels: Path | None = None
     array: str | None = None
     channels: str = "none"
-    id: str | None = None
-    group: str | list[str] | None = None
-    part: str | None = None
-    time: str | None = None
 
     def __post_init__(self) -> None:
         if self.channels not in ("none", "first", "last"):
@@ -95,15 +91,13 @@ class Volumes(Options):
         if isinstance(new, np.ndarray):
             x = np.stack([self._formed(volume) for volume in new])
             return New(x, np.arange(len(x)).astype(np.str_))
-        if isinstance(new, str | Path):
-            new = files(Path(new), SUFFIXES) if Path(new).is_dir() else [new]
-        paths = [Path(path) for path in new]
-        volumes, problems = self._read(Labelled(paths, [path.name for path in paths]), tuple(known["shape"]))
-        kept = [(path, volume) for path, volume in zip(paths, volumes, strict=True) if volume is not None]
-        texts = tuple(f"{paths[i].name}: {text}; left out" for i, text in sorted(problems.items()))
+        paths, names = given(new, SUFFIXES)
+        volumes, problems = self._read(Labelled(paths, names), tuple(known["shape"]))
+        kept = [(name, volume) for name, volume in zip(names, volumes, strict=True) if volume is not None]
+        texts = tuple(f"{names[i]}: {text}; left out" for i, text in sorted(problems.items()))
         if not kept:
             raise ValueError(f"expected volumes, got none that can be used{f': {texts[0]}' if texts else ''}")
-        return New(np.stack([volume for _, volume in kept]), np.array([path.name for path, _ in kept]), texts)
+        return New(np.stack([volume for _, volume in kept]), np.array([name for name, _ in kept]), texts)
 
     def files(self) -> list[Path]:
         """See `Source`."""
@@ -113,10 +107,10 @@ class Volumes(Options):
         return found + ([self.table] if self.table is not None else [])
 
     def _labelled(self) -> tuple[Labelled, list[Path] | None]:
-        rows = OfRows(id=self.id, group=self.group, part=self.part, time=self.time)
-        labels = Labels(self.path, SUFFIXES, self.table, self.file, self.target, rows)
+        labels = Labels(self.path, SUFFIXES, self.table, self.file, self.target, self.of_rows)
         if self.labels is None:
-            return (labels.by_folder() if self.table is None else labels.by_table()), None
+            beside = ", or `labels`, a folder of volumes with a class of each voxel"
+            return (labels.by_folder(beside) if self.table is None else labels.by_table()), None
         every = labels.unlabelled()
         found = every.kept(np.array([self.labels not in path.parents for path in every.files]), [])
         of = {path.relative_to(self.labels).with_suffix("").as_posix(): path for path in files(self.labels, SUFFIXES)}

@@ -155,7 +155,7 @@ def test_clusters_of_images_are_by_what_they_show():
     ("kind", "known", "message"),
     [
         ("grouped", {}, "groups in d .* `group:`"),
-        ("time", {}, "times in d .* `time:`"),
+        ("time", {}, "time in d .* `time:`"),
         ("column", {}, "parts in d .* `part:`"),
         ("stratified", {}, "kind: random"),
         ("random", {"n": 3}, "enough data"),
