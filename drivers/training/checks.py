@@ -37,7 +37,21 @@ def misfits(fixed: Mapping[str, Any], data: Data, outputs: int) -> list[Problem]
 
 def notes(data: Data, parts: Split, goal: Task) -> list[str]:
     """What people want to know of the data before they spend hours on them."""
-    return [_sizes(data, parts), *_classes(data, parts, goal), *crossing(data, parts), *notable(data)]
+    return [_sizes(data, parts), *_classes(data, parts, goal), *constant(data), *crossing(data, parts), *notable(data)]
+
+
+def constant(data: Data) -> list[str]:
+    """That a target is the same in all rows, which leaves nothing to be learnt; a line or none."""
+    y = data.y if data.y.ndim == 2 and data.y.shape[1:] != data.x.shape[2:] else data.y.reshape(-1, 1)
+    same = [i for i, column in enumerate(y.T) if column.min() == column.max()]
+    if not same:
+        return []
+    of = f" {', '.join(map(str, data.names[:1]))}" if y.shape[1] == 1 else f"s {_called(same, data.names)}"
+    return [f"all rows have the same target{of.rstrip()}: there is nothing to learn from them"]
+
+
+def _called(columns: list[int], names: tuple[str, ...]) -> str:
+    return ", ".join(names[i] if names else str(i) for i in columns[:SHOWN])
 
 
 def crossing(data: Data, parts: Split) -> list[str]:

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from matloop.drivers.training.checks import notable
+from matloop.drivers.training.checks import constant, notable
 from matloop.drivers.training.classes import numbered_classes
-from matloop.drivers.training.data import Data
+from matloop.drivers.training.data import PARTS, Data
+from matloop.drivers.training.drafts.pace import most_multiply_adds, reason
+from matloop.drivers.training.driver import Training
 from matloop.drivers.training.sources.loading import load
+from matloop.drivers.training.splits import USUAL
 from matloop.search_spaces.networks.graph.graphs import Graphs
 
 SHOWN = 5
@@ -30,6 +33,9 @@ class Draft:
         found: lines for people: what the data are.
         hints: lines for people: what they may want to change.
         comments: lines to stand as comments below the data, such as options that may be wanted.
+        split: how rows are divided.
+        limit: most multiplications of a network for one row; None for the space's own limit.
+        pace: why there is a limit.
     """
 
     source: Mapping[str, Any]
@@ -39,6 +45,9 @@ class Draft:
     found: Sequence[str]
     hints: Sequence[str] = ()
     comments: Sequence[str] = ()
+    split: Mapping[str, Any] = field(default_factory=lambda: {"kind": "auto", "shares": [*USUAL]})
+    limit: int | None = None
+    pace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +67,12 @@ class Idea:
     comments: Sequence[str] = field(default_factory=tuple)
 
 
-def drafted(idea: Idea) -> Draft:
+def drafted(idea: Idea, seconds: float) -> Draft:
     """Read the data and decide on the rest.
+
+    Args:
+        idea: where they are.
+        seconds: of a training.
 
     Raises:
         ValueError: the data cannot be used.
@@ -67,15 +80,38 @@ def drafted(idea: Idea) -> Draft:
     """
     data = load(idea.source)
     task = idea.task or _task(data)
+    split: dict[str, Any] = {"kind": "auto", "shares": [*USUAL]}
+    hints = [*idea.hints, *_hints(data, task)]
+    if few := _too_few_groups(data):
+        split["kind"] = "random"
+        hints.append(
+            f"there are only {few} groups, which cannot be divided: rows are divided by chance, and the test says "
+            "nothing of new groups"
+        )
+    driver = Training(data=dict(idea.source), task=task, split=split)
+    _, parts, _ = driver.bound()
+    space = _space(data, task)
+    limit = most_multiply_adds(space, driver.fills, len(parts.train), seconds)
     return Draft(
         source=idea.source,
         task=task,
-        space=_space(data, task),
+        space=space,
         objective=_OBJECTIVES[task],
-        found=[*_described(data), *_targets(data, task), *_groups(data), *notable(data)],
-        hints=[*idea.hints, *_hints(data, task)],
+        found=[*_described(data), *_targets(data, task), *_groups(data), *constant(data), *notable(data)],
+        hints=hints,
         comments=idea.comments,
+        split=split,
+        limit=limit,
+        pace="" if limit is None else reason(len(parts.train), seconds),
     )
+
+
+def _too_few_groups(data: Data) -> int:
+    """How many groups there are if not every part would get one; 0 if it would, or the data fix the parts."""
+    if data.parts is not None or data.groups is None:
+        return 0
+    count = len(np.unique(data.groups))
+    return count if count < len(PARTS) else 0
 
 
 _OBJECTIVES = {

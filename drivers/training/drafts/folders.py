@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matloop.drivers.training.drafts import columns, tables
-from matloop.drivers.training.drafts.draft import Idea, path_of
+from matloop.drivers.training.drafts.draft import SHOWN, Idea, path_of
 from matloop.drivers.training.drafts.files import (
     TABLES,
     mask_folder,
@@ -36,7 +36,7 @@ def images(path: Path, target: str | None = None) -> Idea:
     if path.is_file() or path.suffix == ".zarr":
         return arrays(path)
     found = _files(path, pictures.SUFFIXES)
-    if not found:
+    if len(_files(path, volumes.SUFFIXES)) > len(found) or _stacks(found):
         return _volumes(path, target)
     source: dict[str, Any] = {"kind": "images", "path": path_of(path)}
     names = [file.relative_to(path).as_posix() for file in found]
@@ -93,11 +93,11 @@ def crystals(path: Path, target: str | None = None) -> Idea:
     if path.is_file():
         table = frame(path)
         column = next(
-            (str(name) for name in table.columns if any("_cell_length_a" in t for t in table.texts(name)[:5])), None
+            (str(name) for name in table.columns if any(_CIF in text for text in table.texts(name)[:5])), None
         )
         if column is None:
             raise ValueError(f"expected a column of CIF texts in {path}, got {[*map(str, table.columns)]}")
-        roles = {role: name for role, name in columns.roles(table).items() if name != column}
+        roles = columns.roles(table, column, target)
         goal = target_of(table, [column, *roles.values()], target)
         source: dict[str, Any] = {
             "kind": "crystals", "path": path_of(path), "column": column, "target": goal, **roles,
@@ -153,13 +153,36 @@ def arrays(path: Path, task: str | None = None) -> Idea:
 def _volumes(path: Path, target: str | None) -> Idea:
     found = files(path, volumes.SUFFIXES)
     names = [file.relative_to(path).as_posix() for file in found]
-    shape = volumes.read(found[0]).shape
+    shape = _first_shape(found)
     source = {"kind": "volumes", "path": path_of(path), **_labels(path, names, target)}
     hints = []
     if len(shape) == 4:
         source["channels"] = "last" if shape[-1] <= shape[0] else "first"
         hints.append(f"volumes of {shape} are taken to have channels {source['channels']}, see `channels:`")
     return Idea(source, hints=hints)
+
+
+def _stacks(found: list[Path]) -> bool:
+    """Whether pictures are stacks: TIFFs that are no single pictures."""
+    tiffs = [file for file in found if file.suffix.lower() in volumes.SUFFIXES][:SHOWN]
+    return len(tiffs) == len(found[:SHOWN]) and not any(map(_single, tiffs)) and bool(_first_shape(tiffs))
+
+
+def _single(file: Path) -> bool:
+    try:
+        return bool(pictures.form(file))
+    except (ValueError, OSError):
+        return False
+
+
+def _first_shape(found: list[Path]) -> tuple[int, ...]:
+    """Of the first array that can be read; empty if there is none."""
+    for file in found:
+        try:
+            return volumes.read(file).shape
+        except (ValueError, OSError):
+            continue
+    return ()
 
 
 def _labels(path: Path, names: list[str], target: str | None) -> dict[str, Any]:
@@ -169,7 +192,7 @@ def _labels(path: Path, names: list[str], target: str | None) -> dict[str, Any]:
         return {}
     place, column = found
     table = frame(place)
-    roles = {role: name for role, name in columns.roles(table).items() if name != column}
+    roles = columns.roles(table, column, target)
     goal = target_of(table, [column, *roles.values()], target)
     return {"table": path_of(place), "file": column, "target": goal, **roles}
 

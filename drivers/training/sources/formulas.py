@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from matloop.drivers.training.data import Data, data
 from matloop.drivers.training.graphs import Graph, together
-from matloop.drivers.training.sources.columns import encode, learn, targets
+from matloop.drivers.training.sources.columns import check_features, encode, learn, targets
 from matloop.drivers.training.sources.elements import symbols, unknown
 from matloop.drivers.training.sources.frames import Frame, frame
 from matloop.drivers.training.sources.labelled import distinct
@@ -52,6 +52,9 @@ class Formulas(OfTable):
     descriptor: Descriptor = "both"
     features: list[str] | None = None
     categorical: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        check_features(self.features, self.target)
 
     def read(self) -> Data:
         """See `Source`."""
@@ -133,7 +136,7 @@ def _compositions(
         try:
             amounts = _shares(text)
         except InvalidPoint as error:
-            amounts, problems[row] = {}, str(error)
+            amounts, problems[row] = {}, str(error) if text else f"expected a formula in {column!r}, got no value"
         if allowed is not None and (text := unknown({*amounts} - allowed)):
             problems[row] = text
         found.append(amounts)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from matloop.drivers.training.sources.frames import Frame, numbers
+from matloop.drivers.training.sources.frames import Frame, cells, numbers, shown
 from matloop.drivers.training.sources.source import Options
 
 
@@ -90,10 +90,13 @@ def _time(table: Frame, name: str) -> npt.NDArray[np.float64]:
     import pandas as pd
 
     found = numbers(table.columns[name])
-    if np.isnan(found).all():
-        dates = pd.to_datetime(table.columns[name], errors="coerce", format="mixed")
-        found = np.where(dates.isna(), np.nan, dates.astype("datetime64[ns]").astype("int64") / 1e9)
+    if np.isnan(found).all():  # day and month of 04/03/2021 could be either
+        dates = pd.to_datetime(table.columns[name], errors="coerce", format="ISO8601", utc=True)
+        found = (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype=np.float64)
     if np.isnan(found).any():
         row = int(np.flatnonzero(np.isnan(found))[0])
-        raise ValueError(f"expected numbers or dates in {name!r} of {table.path}, got none in {table.rows[row]}")
+        raise ValueError(
+            f"expected numbers, or dates such as 2021-03-04 or 2021-03-04 10:30, in {name!r} of {table.path}, got "
+            f"{shown(cells(table.columns[name])[row])} in {table.rows[row]}"
+        )
     return found

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from matloop.drivers.training.data import Data
-from matloop.drivers.training.sources.columns import encode
+from matloop.drivers.training.sources.columns import check_features, encode
 from matloop.drivers.training.sources.frames import Frame, frame
 from matloop.drivers.training.sources.rows import OfRows, reported
 from matloop.drivers.training.sources.source import New, Options
@@ -35,6 +35,9 @@ class Study(Options):
     study: str | None = None
     features: list[str] | None = None
     categorical: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        check_features(self.features, self.target)
 
     def read(self) -> Data:
         """See `Source`."""

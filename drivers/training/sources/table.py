@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from matloop.drivers.training.data import Data, data
-from matloop.drivers.training.sources.columns import encode, learn, targets
+from matloop.drivers.training.sources.columns import check_features, encode, learn, nameless, targets
 from matloop.drivers.training.sources.frames import Frame, frame
 from matloop.drivers.training.sources.rows import OfRows, OfTable, reported
 from matloop.drivers.training.sources.source import New
@@ -25,7 +25,7 @@ class Table(OfTable):
     Args:
         path: of the file.
         target: column of the property or the class to predict, or several columns of numbers.
-        features: columns to predict it from; None for all others.
+        features: columns to predict it from; None for all others that have a name.
         categorical: those of them whose numbers name categories.
         id: column that names each row.
         group: column, or several, with equal values in rows that belong together, such as those of one specimen.
@@ -38,6 +38,9 @@ class Table(OfTable):
     target: str | list[str]
     features: list[str] | None = None
     categorical: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        check_features(self.features, self.target)
 
     def read(self) -> Data:
         """See `Source`."""
@@ -63,10 +66,15 @@ class Table(OfTable):
     def _chosen(self, table: Frame) -> list[str]:
         own = [self.target] if isinstance(self.target, str) else self.target
         others = {*own, *self.of_rows.columns}
-        chosen = list(self.features) if self.features is not None else [c for c in table.columns if c not in others]
+        chosen = list(self.features or ())
+        if self.features is None:
+            chosen = [str(name) for name in table.columns if name not in others and not nameless(name)]
         table.require([*chosen, *own, *self.of_rows.columns])
         if not chosen:
-            raise ValueError(f"expected columns to predict {own} from in {self.path}, got none beside {sorted(others)}")
+            raise ValueError(
+                f"expected columns to predict {own} from in {self.path}, got none beside the target and what names or "
+                f"groups rows, {sorted(others)}"
+            )
         return chosen
 
 

@@ -53,7 +53,7 @@ def write_for(data: Path | None, template: str, *, file: Path, target: str | Non
     if not minutes > 0:
         raise ConfigError(f"expected --minutes above 0, got {minutes}")
     _refuse_to_overwrite([file])
-    found = draft(template, data, target)
+    found = draft(template, data, target, minutes)
     _save({file: text(found, file, data, minutes)})
     next_steps = [
         f"wrote {file}",

@@ -191,7 +191,7 @@ def test_many_rows_that_are_left_out_are_not_all_listed(tmp_path, write):
     )
     _, _, notes = check(load(path))
     assert len(notes) == 7 and notes[-1] == "search: and 5 more"
-    assert notes[1] == "search: t.csv, line 2: expected a number in 'y', got empty; left out"
+    assert notes[1] == "search: t.csv, line 2: expected a number in 'y', got no value; left out"
 
 
 def test_what_was_left_out_is_among_the_details_of_each_trial(tmp_path):
