@@ -84,9 +84,9 @@ def drafted(idea: Idea, seconds: float) -> Draft:
     hints = [*idea.hints, *_hints(data, task)]
     if few := _too_few_groups(data):
         split["kind"] = "random"
+        groups = "are only 2 groups" if few > 1 else "is only 1 group"
         hints.append(
-            f"there are only {few} groups, which cannot be divided: rows are divided by chance, and the test says "
-            "nothing of new groups"
+            f"there {groups}, which cannot be divided: rows are divided by chance, and the test says nothing of others"
         )
     driver = Training(data=dict(idea.source), task=task, split=split)
     _, parts, _ = driver.bound()
@@ -174,7 +174,9 @@ def _groups(data: Data) -> list[str]:
     if data.groups is None:
         return []
     count = len(np.unique(data.groups))
-    return [f"{count} groups, whose rows are never on both sides of a split"] if count < len(data) else []
+    if not len(PARTS) <= count < len(data):
+        return []
+    return [f"{count} groups, whose rows are never on both sides of a split"]
 
 
 def _hints(data: Data, task: str) -> list[str]:

@@ -28,8 +28,6 @@ LARGE = 160
 
 TILE = 128
 
-_CIF = "_cell_length_a"
-
 
 def images(path: Path, target: str | None = None) -> Idea:
     """Images or volumes with a class by folder or a table, or a file of arrays."""
@@ -93,7 +91,8 @@ def crystals(path: Path, target: str | None = None) -> Idea:
     if path.is_file():
         table = frame(path)
         column = next(
-            (str(name) for name in table.columns if any(_CIF in text for text in table.texts(name)[:5])), None
+            (str(name) for name in table.columns if any(structures.CELL in text for text in table.texts(name)[:5])),
+            None,
         )
         if column is None:
             raise ValueError(f"expected a column of CIF texts in {path}, got {[*map(str, table.columns)]}")

@@ -52,6 +52,12 @@ def unused(name: str, array: npt.NDArray[Any], n: int) -> str:
     return text
 
 
+def complaint(error: Exception) -> str:
+    """What numpy has against a file, without its advice to load what it would rather not."""
+    text = str(error) or type(error).__name__
+    return "a file that is damaged, or that holds objects" if "pickle" in text else text
+
+
 def texts(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Text as numpy has it, from bytes or objects; numbers are left as they are."""
     if array.dtype.kind == "O":

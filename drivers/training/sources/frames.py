@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from matloop.drivers.training.data import LARGEST
-from matloop.orchestrator.errors import MissingExtra
+from matloop.drivers.training.sources.source import optional
 
 PARQUET = (".parquet", ".pq")
 EXCEL = (".xlsx",)
@@ -82,7 +82,8 @@ def frame(given: Path | str | pd.DataFrame | Mapping[str, Any]) -> Frame:
         return Frame(columns.reset_index(drop=True), [f"row {i}" for i in columns.index], Path("the table"))
     path = Path(given)
     suffix = path.suffix.lower()
-    _require(suffix)
+    if suffix in EXCEL or suffix in PARQUET:
+        optional("openpyxl" if suffix in EXCEL else "pyarrow")  # pandas reads with these
     if not path.is_file():
         raise FileNotFoundError(f"expected a table in {path}, found no such file; correct `path`")
     try:
@@ -131,18 +132,6 @@ def cells(values: pd.Series) -> list[Any]:
 
 def _objects(values: pd.Series) -> list[Any]:
     return list(values.astype(object).where(values.notna(), None))
-
-
-def _require(suffix: str) -> None:
-    """Raise MissingExtra unless what pandas reads a format with is installed."""
-    package = "openpyxl" if suffix in EXCEL else "pyarrow"
-    try:
-        if suffix in EXCEL:
-            import openpyxl  # noqa: F401
-        elif suffix in PARQUET:
-            import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra(package) from error
 
 
 def _read(path: Path, suffix: str) -> pd.DataFrame:

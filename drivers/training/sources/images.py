@@ -96,6 +96,7 @@ class Images(OfTable):
             try:
                 picture = self._picture(file, form)
                 target = targets.of(file, picture.shape[1:]) if targets else None
+                _require_finite("its mask", target)
             except (ValueError, OSError) as error:
                 bad[i] = str(error)
                 continue
@@ -257,6 +258,7 @@ class Images(OfTable):
     def _picture(self, path: Path, form: dict[str, Any]) -> npt.NDArray[Any]:
         """(channels, height, width)."""
         array = pictures.converted(pictures.read(path), form["channels"], form["dtype"])
+        _require_finite("it", array)
         return array if self._size is None else pictures.resized(array, self._size)
 
     def _of_rows(self, found: Labelled, whole: npt.NDArray[np.int64], corners: npt.NDArray[np.int64]) -> dict[str, Any]:
@@ -313,6 +315,11 @@ class _Masked:
         if array.shape != shape:
             raise ValueError(f"expected a mask of {shape} pixels as the image has, got {array.shape} in {path.name}")
         return array
+
+
+def _require_finite(what: str, array: npt.NDArray[Any] | None) -> None:
+    if array is not None and array.dtype.kind == "f" and (odd := int(np.count_nonzero(~np.isfinite(array)))):
+        raise ValueError(f"expected finite numbers, {what} has others in {odd} pixels")
 
 
 def _kinds(found: Counter[tuple[int, str]]) -> str:

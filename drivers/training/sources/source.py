@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.drivers.training.data import Data
+from matloop.orchestrator.errors import MissingExtra
 from matloop.search_spaces.networks.graph.graphs import Graphs
 
 
@@ -117,6 +119,18 @@ class Options:
         from matloop.drivers.training.sources.loading import load
 
         return load(self).known  # type: ignore[arg-type]  # a source, but for what its kind adds
+
+
+def optional(package: str) -> Any:
+    """A package that not everybody has.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise MissingExtra(package) from error
 
 
 def plain(value: Any) -> Any:

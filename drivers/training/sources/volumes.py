@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.drivers.training.data import Data, data
+from matloop.drivers.training.sources.arrays import complaint
 from matloop.drivers.training.sources.labelled import Labelled, Labels, files, given
 from matloop.drivers.training.sources.rows import OfTable
-from matloop.drivers.training.sources.source import New
+from matloop.drivers.training.sources.source import New, optional
 from matloop.orchestrator.errors import ConfigError, MissingExtra
 
 SUFFIXES = (".npy", ".npz", ".tif", ".tiff", ".h5", ".hdf5")
@@ -70,7 +71,11 @@ class Volumes(OfTable):
         kept = found.kept(keep, [f"{found.names[i]}: {text}; left out" for i, text in sorted(problems.items())])
         if not keep.any():
             raise ValueError(f"expected volumes in {self.path}, got none that can be used: {kept.problems[0]}")
-        x = np.stack([volume for volume, good in zip(volumes, keep, strict=True) if good and volume is not None])
+        used = [volume for volume, good in zip(volumes, keep, strict=True) if good and volume is not None]
+        x, kinds = np.stack(used), Counter(volume.dtype.name for volume in used)
+        if len(kinds) > 1:
+            several = ", ".join(f"{count} of {name}" for name, count in kinds.most_common())
+            kept.problems.append(f"volumes of several kinds, {several}: all become {x.dtype.name}")
         return data(
             x,
             y if beside is not None else kept.y,  # type: ignore[arg-type]
@@ -164,16 +169,33 @@ class Volumes(OfTable):
 
 
 def read(path: Path, array: str | None = None) -> npt.NDArray[Any]:
-    """The array in a file.
+    """The array of numbers in a file.
 
     Args:
         path: .npy, .npz, HDF5 or TIFF.
         array: its name in an .npz or HDF5 file.
 
     Raises:
-        ValueError: there is none, or several.
+        ValueError: there is none, or several, or one with other values.
+        OSError: the file is missing, or cannot be opened.
         MissingExtra: the format needs an optional package.
     """
+    try:
+        found = _read(path, array)
+    except (OSError, MemoryError, MissingExtra):
+        raise
+    except ValueError as error:
+        raise ValueError(f"expected an array, got: {complaint(error)}") from error
+    except Exception as error:  # readers of damaged files raise anything
+        raise ValueError(f"expected an array, got a file that is damaged: {error or type(error).__name__}") from error
+    if found.dtype.kind not in "iufb":
+        raise ValueError(f"expected real numbers, got {found.dtype}")
+    if found.dtype.kind == "f" and (odd := int(np.count_nonzero(~np.isfinite(found)))):
+        raise ValueError(f"expected finite numbers, got others at {odd} places")
+    return found
+
+
+def _read(path: Path, array: str | None) -> npt.NDArray[Any]:
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return np.asarray(np.load(path, allow_pickle=False))
@@ -181,16 +203,8 @@ def read(path: Path, array: str | None = None) -> npt.NDArray[Any]:
         with np.load(path, allow_pickle=False) as file:
             return np.asarray(file[_name(list(file.files), array)])
     if suffix in (".tif", ".tiff"):
-        try:
-            import tifffile
-        except ImportError as error:
-            raise MissingExtra("tifffile") from error
-        return np.asarray(tifffile.imread(path))
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingExtra("h5py") from error
-    with h5py.File(path, "r") as file:
+        return np.asarray(optional("tifffile").imread(path))
+    with optional("h5py").File(path, "r") as file:
         names: list[str] = []
         file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
         return np.asarray(file[_name(names, array)])
@@ -200,5 +214,5 @@ def _name(names: list[str], array: str | None) -> str:
     if array is None and len(names) == 1:
         return names[0]
     if array is None or array not in names:
-        raise ValueError(f"expected one array, or the one that `array:` names, got {names}")
+        raise ValueError(f"not one array, or the one that `array:` names, but {names}")
     return array
