@@ -16,9 +16,6 @@ from matloop.orchestrator.errors import ConfigError
 DATA_TEMPLATES = ("images", "formulas", "crystals", "segmentation", "signals", "table")
 """Kinds of data that campaigns are drafted for."""
 
-PATHS = ("path", "table", "masks", "labels")
-"""Options of sources that name files or folders."""
-
 TRIALS = 20
 """Trainings one after the other that the time of a search is divided into."""
 
@@ -72,7 +69,9 @@ def text(found: Draft, file: Path, data: Path, minutes: float) -> str:
         minutes: of the whole search.
     """
     seconds, each = 60 * minutes, seconds_of_a_training(minutes)
-    options = {key: _relative(value, file.parent) if key in PATHS else value for key, value in found.source.items()}
+    options = {
+        key: _relative(value, file.parent) if isinstance(value, Path) else value for key, value in found.source.items()
+    }
     source = [f"        {key}: {_value(value)}" for key, value in options.items()]
     comments = [f"        # {line}" for line in found.comments]
     goal, direction = found.objective
@@ -114,11 +113,11 @@ def text(found: Draft, file: Path, data: Path, minutes: float) -> str:
     return "\n".join(lines)
 
 
-def _relative(path: Any, folder: Path) -> str:
+def _relative(path: Path, folder: Path) -> str:
     try:
-        return Path(os.path.relpath(Path(path).absolute(), folder.absolute())).as_posix()
+        return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
     except ValueError:  # on another drive
-        return Path(path).absolute().as_posix()
+        return path.absolute().as_posix()
 
 
 def _value(value: Any) -> str:

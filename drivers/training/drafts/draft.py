@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ class Draft:
     """A campaign in outline.
 
     Attributes:
-        source: options of the data, `kind` first.
+        source: options of the data, `kind` first; files and folders as paths.
         task: of the training driver.
         space: kind.
         objective: name and direction.
@@ -197,8 +196,3 @@ def _hints(data: Data, task: str) -> list[str]:
     if len(data) < 100:
         hints.append(f"{len(data)} rows are few for a network; compare it with a random forest")
     return hints
-
-
-def path_of(path: Path) -> str:
-    """As a campaign file has it."""
-    return path.as_posix()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -67,14 +66,6 @@ def shared_prefix(names: Sequence[str]) -> str:
     groups = Counter(match[1] for name in names if (match := re.search(pattern, name)))
     covered = sum(groups.values())
     return pattern if len(groups) >= 5 and covered == len(names) and covered >= 2 * len(groups) else ""
-
-
-def relative(path: Path, folder: Path) -> str:
-    """From the campaign file's folder, if it can be said so."""
-    try:
-        return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
-    except ValueError:  # another drive
-        return path.absolute().as_posix()
 
 
 def target_of(table: Frame, known: Sequence[str], wanted: str | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matloop.drivers.training.drafts import columns, tables
-from matloop.drivers.training.drafts.draft import SHOWN, Idea, path_of
+from matloop.drivers.training.drafts.draft import SHOWN, Idea
 from matloop.drivers.training.drafts.files import (
     TABLES,
     mask_folder,
@@ -36,7 +36,7 @@ def images(path: Path, target: str | None = None) -> Idea:
     found = _files(path, pictures.SUFFIXES)
     if len(_files(path, volumes.SUFFIXES)) > len(found) or _stacks(found):
         return _volumes(path, target)
-    source: dict[str, Any] = {"kind": "images", "path": path_of(path)}
+    source: dict[str, Any] = {"kind": "images", "path": path}
     names = [file.relative_to(path).as_posix() for file in found]
     source |= _labels(path, names, target)
     sized, hints = _sized(found)
@@ -59,18 +59,18 @@ def segmentation(path: Path, target: str | None = None) -> Idea:
         return arrays(path, "segmentation")
     folders = mask_folder(path)
     if folders is not None and not _files(folders[0], pictures.SUFFIXES):
-        source = {"kind": "volumes", "path": path_of(folders[0]), "labels": path_of(folders[1])}
+        source = {"kind": "volumes", "path": folders[0], "labels": folders[1]}
         return Idea(source, "segmentation")
     found = _files(folders[0] if folders else path, pictures.SUFFIXES)
     if folders is not None:
-        source = {"kind": "images", "path": path_of(folders[0]), "masks": path_of(folders[1])}
+        source = {"kind": "images", "path": folders[0], "masks": folders[1]}
         found = [file for file in found if folders[1] not in file.parents]
         masked = {file.stem for file in _files(folders[1], pictures.SUFFIXES)}
         suffix = suffix_of_masks([*found, *(found[0].with_name(f"{name}.png") for name in masked)]) if found else ""
         if suffix and not any(file.stem in masked for file in found):
             source["mask_suffix"] = suffix
     elif suffix := suffix_of_masks(found):
-        source = {"kind": "images", "path": path_of(path), "mask_suffix": suffix}
+        source = {"kind": "images", "path": path, "mask_suffix": suffix}
         found = [file for file in found if not file.stem.endswith(suffix)]
     else:
         raise ValueError(
@@ -99,12 +99,12 @@ def crystals(path: Path, target: str | None = None) -> Idea:
         roles = columns.roles(table, column, target)
         goal = target_of(table, [column, *roles.values()], target)
         source: dict[str, Any] = {
-            "kind": "crystals", "path": path_of(path), "column": column, "target": goal, **roles,
+            "kind": "crystals", "path": path, "column": column, "target": goal, **roles,
         }  # fmt: skip
         sizes = _sites([structures.of_text, *table.texts(column)[:50]])
     else:
         found = files(path, structures.SUFFIXES)
-        source = {"kind": "crystals", "path": path_of(path)}
+        source = {"kind": "crystals", "path": path}
         source |= _labels(path, [file.relative_to(path).as_posix() for file in found], target)
         sizes = _sites([structures.of_file, *found[:50]])
     alike = bool(sizes) and max(sizes.values()) >= 0.9 * sum(sizes.values())
@@ -119,16 +119,16 @@ def signals_of(path: Path, target: str | None = None) -> Idea:
     listed = files(path, signals.SUFFIXES)
     inside = [file for file in listed if file.parent != path]
     if inside:
-        return Idea({"kind": "signals", "path": path_of(path)})
+        return Idea({"kind": "signals", "path": path})
     names = [file.name for file in listed]
-    source = {"kind": "signals", "path": path_of(path), **_labels(path, names, target)}
+    source = {"kind": "signals", "path": path, **_labels(path, names, target)}
     return Idea(source)
 
 
 def arrays(path: Path, task: str | None = None) -> Idea:
     """A file of arrays: .npz, HDF5 or Zarr."""
     shapes = _shapes(path)
-    source: dict[str, Any] = {"kind": _kind(path), "path": path_of(path)}
+    source: dict[str, Any] = {"kind": _kind(path), "path": path}
     y = next((name for name in ("y", "labels", "targets", "target", "label", "masks") if name in shapes), None)
     first = max((name for name in shapes if name != y), key=lambda name: _size(shapes[name]), default=None)
     x = "x" if "x" in shapes else first
@@ -153,7 +153,7 @@ def _volumes(path: Path, target: str | None) -> Idea:
     found = files(path, volumes.SUFFIXES)
     names = [file.relative_to(path).as_posix() for file in found]
     shape = _first_shape(found)
-    source = {"kind": "volumes", "path": path_of(path), **_labels(path, names, target)}
+    source = {"kind": "volumes", "path": path, **_labels(path, names, target)}
     hints = []
     if len(shape) == 4:
         source["channels"] = "last" if shape[-1] <= shape[0] else "first"
@@ -193,7 +193,7 @@ def _labels(path: Path, names: list[str], target: str | None) -> dict[str, Any]:
     table = frame(place)
     roles = columns.roles(table, column, target)
     goal = target_of(table, [column, *roles.values()], target)
-    return {"table": path_of(place), "file": column, "target": goal, **roles}
+    return {"table": place, "file": column, "target": goal, **roles}
 
 
 def _sized(found: list[Path], *, masked: bool = False) -> tuple[dict[str, Any], list[str]]:
@@ -249,6 +249,8 @@ def _kind(path: Path) -> str:
         return "zarr"
     if path.name.lower().endswith(TABLES):
         raise ValueError(f"expected images or arrays, got the table {path}; use --template table, formulas or signals")
+    if path.suffix.lower() != ".npz":
+        raise ValueError(f"expected a folder of images or volumes, or arrays in .npz, .h5 or .zarr, got {path}")
     return "npz"
 
 

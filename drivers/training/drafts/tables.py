@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from matloop.drivers.training.drafts import columns
-from matloop.drivers.training.drafts.draft import Idea, path_of
+from matloop.drivers.training.drafts.draft import Idea
 from matloop.drivers.training.drafts.files import target_of
 from matloop.drivers.training.sources.columns import nameless
 from matloop.drivers.training.sources.frames import frame
@@ -32,7 +32,7 @@ def formulas(path: Path, target: str | None = None) -> Idea:
     if target is None and beside == others:
         beside = others[:-1]
     goal = target_of(table, [*known, *beside], target)
-    source: dict[str, Any] = {"kind": "formulas", "path": path_of(path), "column": column, "target": goal}
+    source: dict[str, Any] = {"kind": "formulas", "path": path, "column": column, "target": goal}
     if beside:
         source["features"] = beside
     source |= {"descriptor": "both", **roles}
@@ -54,7 +54,7 @@ def table(path: Path, target: str | None = None) -> Idea:
     goal = target_of(found, list(roles.values()), target)
     others = [str(name) for name in found.columns if str(name) not in (*roles.values(), goal)]
     features = [name for name in others if columns.usable(found, name)]
-    source = {"kind": "table", "path": path_of(path), "target": goal, "features": features, **roles}
+    source = {"kind": "table", "path": path, "target": goal, "features": features, **roles}
     hints = [_target_hint(goal, target, others)]
     if left := [name for name in others if name not in features]:
         hints.append(
@@ -78,7 +78,7 @@ def signals(path: Path, target: str | None = None) -> Idea:
         )
     roles = columns.roles(found, target, *signal)
     goal = target_of(found, [*signal, *roles.values()], target)
-    return Idea({"kind": "signals", "path": path_of(path), "target": goal, **roles})
+    return Idea({"kind": "signals", "path": path, "target": goal, **roles})
 
 
 def _target_hint(goal: str, asked: str | None, others: list[str]) -> str:

@@ -82,8 +82,12 @@ def frame(given: Path | str | pd.DataFrame | Mapping[str, Any]) -> Frame:
         return Frame(columns.reset_index(drop=True), [f"row {i}" for i in columns.index], Path("the table"))
     path = Path(given)
     suffix = path.suffix.lower()
-    if suffix in EXCEL or suffix in PARQUET:
-        optional("openpyxl" if suffix in EXCEL else "pyarrow")  # pandas reads with these
+    if suffix in EXCEL:
+        with optional("openpyxl"):
+            import openpyxl  # noqa: F401  # pandas reads with it
+    elif suffix in PARQUET:
+        with optional("pyarrow"):
+            import pyarrow  # noqa: F401
     if not path.is_file():
         raise FileNotFoundError(f"expected a table in {path}, found no such file; correct `path`")
     try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -121,14 +121,15 @@ class Options:
         return load(self).known  # type: ignore[arg-type]  # a source, but for what its kind adds
 
 
-def optional(package: str) -> Any:
-    """A package that not everybody has.
+@contextmanager
+def optional(package: str) -> Iterator[None]:
+    """For the import of a package that not everybody has.
 
     Raises:
         MissingExtra: it is not installed.
     """
     try:
-        return importlib.import_module(package)
+        yield
     except ImportError as error:
         raise MissingExtra(package) from error
 

@@ -102,7 +102,8 @@ class Hdf5(Store):
 
     @contextmanager
     def _opened(self, path: Path) -> Iterator[Any]:
-        h5py = optional("h5py")
+        with optional("h5py"):
+            import h5py
         if not path.is_file():
             raise FileNotFoundError(f"expected an HDF5 file {path}, found none; correct `path`")
         try:
@@ -124,7 +125,8 @@ class Zarr(Store):
 
     @contextmanager
     def _opened(self, path: Path) -> Iterator[Any]:
-        zarr = optional("zarr")
+        with optional("zarr"):
+            import zarr
         if not path.exists():
             raise FileNotFoundError(f"expected a Zarr group {path}, found none; correct `path`")
         try:

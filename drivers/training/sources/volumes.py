@@ -203,8 +203,12 @@ def _read(path: Path, array: str | None) -> npt.NDArray[Any]:
         with np.load(path, allow_pickle=False) as file:
             return np.asarray(file[_name(list(file.files), array)])
     if suffix in (".tif", ".tiff"):
-        return np.asarray(optional("tifffile").imread(path))
-    with optional("h5py").File(path, "r") as file:
+        with optional("tifffile"):
+            import tifffile
+        return np.asarray(tifffile.imread(path))
+    with optional("h5py"):
+        import h5py
+    with h5py.File(path, "r") as file:
         names: list[str] = []
         file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
         return np.asarray(file[_name(names, array)])

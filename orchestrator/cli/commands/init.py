@@ -65,9 +65,16 @@ def write_for(data: Path | None, template: str, *, file: Path, target: str | Non
 
 def _save(contents: dict[Path, str]) -> None:
     _refuse_to_overwrite(contents)
-    for target, content in contents.items():
+    try:
+        encoded = {target: content.encode() for target, content in contents.items()}
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            "expected data in a path that can be written as text, got bytes in it that are no characters; rename the "
+            "folder or the file"
+        ) from error
+    for target, content in encoded.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("x", encoding="utf-8") as out:
+        with target.open("xb") as out:
             out.write(content)
 
 

@@ -142,42 +142,14 @@ def test_what_is_worth_knowing_is_said_by_validate_run_and_submit(write, monkeyp
     assert all(text in said for text in wanted), said
     text = path.read_text().replace("{kind: serial}", "{kind: mpi}")
     path.write_text(text)
-    submit = (
-        "submit",
-        path,
-        "--scheduler",
-        "slurm",
-        "--nodes",
-        2,
-        "--tasks-per-node",
-        2,
-        "--time",
-        "1:00:00",
-        "--dir",
-        tmp_path / "job",
-    )
-    assert matloop(monkeypatch, *submit) in (None, 0)
+    assert matloop(monkeypatch, "submit", path, *JOB, "--dir", tmp_path / "job") in (None, 0)
     said = capsys.readouterr().out
     assert all(text in said for text in wanted) and "wrote" in said, said
 
 
 def test_submit_refuses_what_validate_refuses_and_writes_nothing(write, monkeypatch, capsys, tmp_path):
     path = write(("{kind: serial}", "{kind: mpi}"), ("data.npz", "none.npz"), **images())
-    submit = (
-        "submit",
-        path,
-        "--scheduler",
-        "slurm",
-        "--nodes",
-        2,
-        "--tasks-per-node",
-        2,
-        "--time",
-        "1:00:00",
-        "--dir",
-        tmp_path / "job",
-    )
-    assert matloop(monkeypatch, *submit) == 2
+    assert matloop(monkeypatch, "submit", path, *JOB, "--dir", tmp_path / "job") == 2
     assert "no such file" in capsys.readouterr().err
     assert not (tmp_path / "job").exists()
 
