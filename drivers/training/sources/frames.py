@@ -163,14 +163,13 @@ def _csv(path: Path) -> pd.DataFrame:
         "keep_default_na": False,
         "na_values": GAPS,
     }
-    found = pd.read_csv(path, **options)
-    if isinstance(found.index, pd.RangeIndex):
-        return found
-    if not found.iloc[:, -1].isna().all():  # pandas has taken what lies before the names for names of rows
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", pd.errors.ParserWarning)
+        found = pd.read_csv(path, index_col=False, **options)
+    # pandas has dropped what has no name; without `index_col` it takes as many columns at the left for names of rows
+    if told and not pd.read_csv(path, **options).iloc[:, -1].isna().all():
         raise ValueError(f"{found.shape[1]} names of columns for more columns; name them all")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of separators at the ends of lines
-        return pd.read_csv(path, index_col=False, **options)
+    return found
 
 
 def _require_different(names: Iterable[Any]) -> None:
