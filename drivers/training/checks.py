@@ -46,12 +46,8 @@ def constant(data: Data) -> list[str]:
     same = [i for i, column in enumerate(y.T) if column.min() == column.max()]
     if not same:
         return []
-    of = f" {', '.join(map(str, data.names[:1]))}" if y.shape[1] == 1 else f"s {_called(same, data.names)}"
-    return [f"all rows have the same target{of.rstrip()}: there is nothing to learn from them"]
-
-
-def _called(columns: list[int], names: tuple[str, ...]) -> str:
-    return ", ".join(names[i] if names else str(i) for i in columns[:SHOWN])
+    of = "" if y.shape[1] == 1 else f" {', '.join(data.names[i] if data.names else str(i) for i in same[:SHOWN])}"
+    return [f"all rows have the same target{of}: there is nothing to learn from them"]
 
 
 def crossing(data: Data, parts: Split) -> list[str]:

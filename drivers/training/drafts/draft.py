@@ -44,7 +44,7 @@ class Draft:
     found: Sequence[str]
     hints: Sequence[str] = ()
     comments: Sequence[str] = ()
-    split: Mapping[str, Any] = field(default_factory=lambda: {"kind": "auto", "shares": [*USUAL]})
+    split: Mapping[str, Any] = field(default_factory=dict)
     limit: int | None = None
     pace: str = ""
 

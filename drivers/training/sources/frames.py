@@ -120,7 +120,7 @@ def is_numeric(values: pd.Series) -> bool:
     """Whether more than half of the cells that hold anything hold numbers; the others are then slips."""
     held = values.dropna()
     held = held[held.astype(str).str.strip() != ""]
-    flags = held.map(type).eq(bool).all() or held.dtype == bool
+    flags = held.dtype == bool or (held.dtype == object and held.map(type).eq(bool).all())
     return not flags and len(held) > 0 and 2 * int(np.isfinite(numbers(held)).sum()) > len(held)
 
 
@@ -167,7 +167,8 @@ def _csv(path: Path) -> pd.DataFrame:
         warnings.simplefilter("always", pd.errors.ParserWarning)
         found = pd.read_csv(path, index_col=False, **options)
     # pandas has dropped what has no name; without `index_col` it takes as many columns at the left for names of rows
-    if told and not pd.read_csv(path, **options).iloc[:, -1].isna().all():
+    lost = any(issubclass(warning.category, pd.errors.ParserWarning) for warning in told)
+    if lost and not pd.read_csv(path, **options).iloc[:, -1].isna().all():
         raise ValueError(f"{found.shape[1]} names of columns for more columns; name them all")
     return found
 

@@ -177,3 +177,20 @@ def test_what_was_left_out_is_among_the_details_of_each_trial(tmp_path):
     info = driver(Trial(id=0, study="s", number=0, point=point, seed=1)).info
     assert info["problems"] == ["t.csv, line 5: expected a number in 'y', got 'x'; left out"]
     assert info["rows"] == {"train": 17, "validation": 6, "test": 6}
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (np.zeros(40), "all rows have the same target: there"),
+        (np.array(["steel"] * 40), "all rows have the same target: there"),
+        (np.stack([np.arange(40), np.ones(40)], axis=1), "all rows have the same target k: there"),
+        (np.arange(40.0), None),
+    ],
+)
+def test_a_target_without_anything_to_learn_is_said(write, y, said):
+    task = "classification" if y.dtype.kind == "U" else "regression"
+    names = {"names": np.array(["E", "k"])} if y.ndim > 1 else {}
+    _, _, notes = check(load(write(("task: classification", f"task: {task}"), x=images()["x"], y=y, **names)))
+    found = [note for note in notes if "same target" in note]
+    assert found == [] if said is None else said in found[0]

@@ -313,6 +313,15 @@ def test_one_tiff_among_volumes_and_a_damaged_first_file(tmp_path: Path, monkeyp
     assert drafted(tmp_path, monkeypatch, "images", "scans")["driver"]["data"] == {"kind": "volumes", "path": "scans"}
 
 
+def test_stacks_in_tiff_are_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    for i in range(12):
+        (tmp_path / "scans" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        stack = RNG.integers(0, 255, (5, 6, 7), dtype=np.uint8)
+        tifffile.imwrite(tmp_path / "scans" / "ab"[i % 2] / f"{i}.tif", stack, photometric="minisblack")
+    assert drafted(tmp_path, monkeypatch, "images", "scans")["driver"]["data"]["kind"] == "volumes"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="such a name cannot be there")
 def test_a_path_that_is_no_text_is_refused_and_nothing_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
