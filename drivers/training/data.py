@@ -192,7 +192,7 @@ def _numbers(name: str, array: Array, path: Path) -> Array:
         raise ValueError(f"expected real numbers in {name} of {path}, got {array.dtype}")
     if array.dtype == bool:
         array = array.view(np.uint8)
-    bad = _not_finite(array)
+    bad = not_finite(array)
     if len(bad):
         raise ValueError(
             f"expected finite numbers up to {LARGEST:.1e} in {name} of {path}, got others in {len(bad)} rows, the "
@@ -204,8 +204,8 @@ def _numbers(name: str, array: Array, path: Path) -> Array:
     return array
 
 
-def _not_finite(array: Array) -> npt.NDArray[np.int64]:
-    """Rows that hold something else, found a part at a time."""
+def not_finite(array: Array) -> npt.NDArray[np.int64]:
+    """Rows of (n, ...) numbers that hold something else than finite ones of 32 bits, found a part at a time."""
     if array.dtype.kind != "f" or not array.size:
         return np.zeros(0, dtype=np.int64)
     step = max(len(array) * 2**22 // array.size, 1)

@@ -16,7 +16,7 @@ from matloop.drivers.training.sources.columns import check_features, encode, lea
 from matloop.drivers.training.sources.elements import symbols, unknown
 from matloop.drivers.training.sources.frames import Frame, frame
 from matloop.drivers.training.sources.labelled import distinct
-from matloop.drivers.training.sources.rows import OfTable, reported
+from matloop.drivers.training.sources.rows import OfTable, reported, usable
 from matloop.drivers.training.sources.source import New
 from matloop.orchestrator.errors import InvalidPoint
 from matloop.search_spaces.formulas.elements import HEAVIEST, table
@@ -89,7 +89,7 @@ class Formulas(OfTable):
         cells.require([self.column])
         beside = encode(cells, learnt["columns"])
         amounts, unreadable = _compositions(cells, self.column)
-        keep, problems = reported(cells, unreadable, beside.problems)
+        keep, problems = usable(cells, unreadable, beside.problems)
         kept = [amount for amount, good in zip(amounts, keep, strict=True) if good]
         ids = self.id is not None and self.id in cells.columns
         named = cells.kept(keep)

@@ -86,6 +86,20 @@ def reported(table: Frame, *problems: Mapping[int, str]) -> tuple[npt.NDArray[np
     return keep, [f"{table.rows[row]}: {found[row]}; left out" for row in sorted(found)]
 
 
+def usable(table: Frame, *problems: Mapping[int, str]) -> tuple[npt.NDArray[np.bool_], list[str]]:
+    """As `reported`, for rows that are to be predicted.
+
+    Raises:
+        ValueError: there are none.
+    """
+    keep, texts = reported(table, *problems)
+    if not keep.any():
+        raise ValueError(
+            f"expected rows in {table.path} that can be predicted, got none{f': {texts[0]}' if texts else ''}"
+        )
+    return keep, texts
+
+
 def _time(table: Frame, name: str) -> npt.NDArray[np.float64]:
     import pandas as pd
 

@@ -14,7 +14,7 @@ from matloop.drivers.training.data import Data, data
 from matloop.drivers.training.sources.columns import targets
 from matloop.drivers.training.sources.frames import Frame, frame, numbers
 from matloop.drivers.training.sources.labelled import Labels, files, given
-from matloop.drivers.training.sources.rows import OfTable, reported
+from matloop.drivers.training.sources.rows import OfTable, reported, usable
 from matloop.drivers.training.sources.source import New
 from matloop.orchestrator.errors import ConfigError
 
@@ -70,7 +70,7 @@ class Signals(OfTable):
             table = frame(new)
             table.require(known["columns"])
             x, bad = _rows(table, known["columns"])
-            keep, problems = reported(table, bad)
+            keep, problems = usable(table, bad)
             return New(x[keep], np.array(self.of_rows.ids(table.kept(keep)), dtype=np.str_), tuple(problems))
         paths, names = given(new, SUFFIXES)
         signals, problems_by = _signals(paths)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.drivers.training.data import Data, data
-from matloop.drivers.training.sources.arrays import OF_ROWS, texts, turned
+from matloop.drivers.training.sources.arrays import OF_ROWS, new_rows, texts, turned
 from matloop.drivers.training.sources.source import New, Options, optional
 
 NAMES = (*OF_ROWS, "names")
@@ -62,15 +62,14 @@ class Store(Options):
             new: a file or folder of the same kind with x, and perhaps ids; or an array (n, *input).
         """
         if not isinstance(new, str | Path):
-            x = self._formed(np.asarray(new), Path("the array"))
-            return New(x, np.arange(len(x)).astype(np.str_))
+            path = Path("the array")
+            return new_rows(self._formed(np.asarray(new), path), None, path)
         with self._opened(Path(new)) as store:
             known, ids = _listed(store), self.ids or "ids"
             if not _holds(store, self.x):
                 raise ValueError(f"expected the dataset {self.x!r} in {new}, got {known}")
-            x = self._inputs(store, Path(new))
-            found = texts(np.asarray(store[ids])) if ids in known else np.arange(len(x))
-            return New(x, found.astype(np.str_))
+            found = texts(np.asarray(store[ids])) if ids in known else None
+            return new_rows(self._inputs(store, Path(new)), found, Path(new))
 
     def learnt(self) -> dict[str, Any]:
         """Nothing needs to be."""

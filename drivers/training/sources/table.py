@@ -12,7 +12,7 @@ import numpy as np
 from matloop.drivers.training.data import Data, data
 from matloop.drivers.training.sources.columns import check_features, encode, learn, nameless, targets
 from matloop.drivers.training.sources.frames import Frame, frame
-from matloop.drivers.training.sources.rows import OfRows, OfTable, reported
+from matloop.drivers.training.sources.rows import OfRows, OfTable, reported, usable
 from matloop.drivers.training.sources.source import New
 
 
@@ -55,7 +55,7 @@ class Table(OfTable):
         """
         table = frame(new)
         x = encode(table, self.learnt()["columns"])
-        keep, problems = reported(table, x.problems)
+        keep, problems = usable(table, x.problems)
         ids = np.array(self.of_rows.ids(table.kept(keep)), dtype=np.str_)
         return New(x.values[keep], ids, tuple(problems))
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.drivers.training.data import Data, data
-from matloop.drivers.training.sources.arrays import complaint
+from matloop.drivers.training.sources.arrays import complaint, new_rows
 from matloop.drivers.training.sources.labelled import Labelled, Labels, files, given
 from matloop.drivers.training.sources.rows import OfTable
 from matloop.drivers.training.sources.source import New, optional
@@ -94,8 +94,7 @@ class Volumes(OfTable):
         """
         known = self.learnt()
         if isinstance(new, np.ndarray):
-            x = np.stack([self._formed(volume) for volume in new])
-            return New(x, np.arange(len(x)).astype(np.str_))
+            return new_rows(np.stack([self._formed(volume) for volume in new]), None, Path("the array"))
         paths, names = given(new, SUFFIXES)
         volumes, problems = self._read(Labelled(paths, names), tuple(known["shape"]))
         kept = [(name, volume) for name, volume in zip(names, volumes, strict=True) if volume is not None]

@@ -113,3 +113,27 @@ def test_formulas_that_are_none(tmp_path):
     assert data.y.tolist() == [0, 0.125, 0.25]
     assert data.problems[3] == "f.csv, line 8: expected a formula in 'formula', got no value; left out"
     assert "got 'None'" in data.problems[4] and len(data.problems) == 7
+
+
+def test_new_rows_of_which_none_can_be_predicted(table, tmp_path):
+    table("a,b,y\n" + ROWS)
+    rows = source({"kind": "table", "path": tmp_path / "t.csv", "target": "y", "features": ["a"]})
+    assert rows.inputs({"a": [1, None, 3]}).problems == ("row 1: expected a number in 'a', got no value; left out",)
+    with pytest.raises(ValueError, match=r"can be predicted, got none: row 0: expected a number in 'a'"):
+        rows.inputs({"a": [None]})
+    with pytest.raises(ValueError, match=r"can be predicted, got none$"):
+        rows.inputs({"a": []})
+    (tmp_path / "f.csv").write_text("formula,y\n" + "".join(f"FeO{i + 1},{i / 8}\n" for i in range(5)))
+    with pytest.raises(ValueError, match="can be predicted, got none: row 0: expected a chemical formula"):
+        source({"kind": "formulas", "path": tmp_path / "f.csv", "target": "y"}).inputs(["junk"])
+
+
+def test_new_arrays_with_gaps_or_without_numbers(tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.ones((4, 2)), y=np.arange(4.0))
+    arrays = source(tmp_path / "d.npz")
+    found = arrays.inputs(np.array([[1, 2], [np.nan, 1], [3, np.inf], [3, 4.0]]))
+    assert found.ids.tolist() == ["0", "3"] and found.x.tolist() == [[1, 2], [3, 4]]
+    assert [problem.partition(":")[0] for problem in found.problems] == ["1", "2"]
+    for wrong in (np.full((2, 2), np.nan), np.array([["a", "b"]]), np.ones(2), np.ones((1, 2)) * 1j, np.ones((0, 2))):
+        with pytest.raises(ValueError, match=r"numbers .*the array, got"):
+            arrays.inputs(wrong)
