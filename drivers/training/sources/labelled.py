@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,11 @@ class Labels:
 
     def _others(self) -> list[str]:
         """What lies in the folder and is not read, in a line."""
-        rest = [path for path in listed(self.path) if path != self.table and not _meant(path, self.suffixes)]
+        rest = [
+            (path, is_file)
+            for path, is_file in listed(self.path)
+            if path != self.table and not (is_file and path.name.lower().endswith(self.suffixes))
+        ]
         return [f"not read in {self.path}: {_counted(rest)}"] if rest else []
 
     def _grouped(self, names: Sequence[str]) -> dict[str, Any]:
@@ -186,13 +190,13 @@ def files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"expected a folder {folder}, found none; correct `path`")
     every = [*listed(folder)]
-    found = sorted(path for path in every if _meant(path, suffixes))
+    found = sorted(path for path, is_file in every if is_file and path.name.lower().endswith(suffixes))
     if not found:
         raise ValueError(f"expected files {', '.join(suffixes)} in {folder}, found {_counted(every) or 'none'}")
     return found
 
 
-def listed(folder: Path, within: tuple[str, ...] = ()) -> Iterator[Path]:
+def listed(folder: Path, within: tuple[str, ...] = ()) -> Iterator[tuple[Path, bool]]:
     """All that a folder and the folders in it hold, but folders, hidden files and what macOS adds to archives.
 
     Links are followed, unless to a folder that is listed anyway.
@@ -200,15 +204,26 @@ def listed(folder: Path, within: tuple[str, ...] = ()) -> Iterator[Path]:
     Args:
         folder: that is there.
         within: real paths of the folders that it was reached from.
+
+    Yields:
+        A path, and whether it is a file; else it is a link to nothing, or something that is not read.
     """
     within = (*within, os.path.realpath(folder))
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name == "__MACOSX":
-            continue
-        if not path.is_dir():
-            yield path
-        elif not path.is_symlink() or not _inside(os.path.realpath(path), within):
+    with os.scandir(folder) as found:
+        entries = [entry for entry in found if not entry.name.startswith(".") and entry.name != "__MACOSX"]
+    for entry in entries:  # they know what they are without asking the disk again
+        path = folder / entry.name
+        if not _is(entry.is_dir):
+            yield path, _is(entry.is_file)
+        elif not entry.is_symlink() or not _inside(os.path.realpath(path), within):
             yield from listed(path, within)
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    try:
+        return kind()
+    except OSError:  # links that lead to each other
+        return False
 
 
 def given(new: Any, suffixes: tuple[str, ...]) -> tuple[list[Path], list[str]]:
@@ -236,19 +251,15 @@ def distinct(names: Sequence[str], rows: Sequence[str]) -> list[str]:
     return [name if counts[name] == 1 else f"{name} ({row})" for name, row in zip(names, rows, strict=True)]
 
 
-def _meant(path: Path, suffixes: tuple[str, ...]) -> bool:
-    return path.name.lower().endswith(suffixes) and path.is_file()
-
-
 def _inside(real: str, within: tuple[str, ...]) -> bool:
     """Whether a folder is one of those that it was reached from, or lies in the first of them."""
     return real in within or Path(real).is_relative_to(within[0])
 
 
-def _counted(paths: Sequence[Path]) -> str:
+def _counted(paths: Sequence[tuple[Path, bool]]) -> str:
     """How many files have which ending."""
-    counts = Counter(path.suffix.lower() or "without ending" for path in paths if path.is_file())
-    broken = [f"{shown(path.name)}, a link to nothing" for path in paths if not path.is_file()]
+    counts = Counter(path.suffix.lower() or "without ending" for path, is_file in paths if is_file)
+    broken = sorted(f"{shown(path.name)}, a link to nothing" for path, is_file in paths if not is_file)
     return ", ".join([*(f"{n} {suffix}" for suffix, n in sorted(counts.items())), *broken[:3]])
 
 
