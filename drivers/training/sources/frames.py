@@ -112,6 +112,8 @@ def numbers(values: pd.Series) -> npt.NDArray[np.float64]:
     """(n,) float64; NaN where a cell is no finite number, or one beyond 32 bits."""
     if values.dtype == bool:
         return np.asarray(values.to_numpy(), dtype=np.float64)
+    if values.dtype.kind in "mM":  # dates
+        return np.full(len(values), np.nan)
     found = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     return np.asarray(np.where(np.abs(found) <= LARGEST, found, np.nan), dtype=np.float64)
 

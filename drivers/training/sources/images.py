@@ -81,7 +81,8 @@ class Images(OfTable):
         found, targets = self._labelled()
         found, forms = _readable(found)
         if not forms:
-            raise ValueError(f"expected images in {self.path}, got none that can be used: {found.problems[-1]}")
+            reasons = [text for text in found.problems if text.endswith("left out")] or found.problems
+            raise ValueError(f"expected images in {self.path}, got none that can be used: {reasons[0]}")
         if len(several := Counter((form.channels, form.dtype) for form in forms)) > 1 and not self.known:
             form = self._form(forms)
             found.problems.append(f"images of several kinds, {_kinds(several)}: all become {_kind(form)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections import Counter
@@ -17,6 +18,12 @@ from matloop.drivers.training.sources.columns import targets
 from matloop.drivers.training.sources.frames import frame
 from matloop.drivers.training.sources.rows import OfRows, reported
 from matloop.orchestrator.errors import ConfigError
+
+PART_FOLDERS = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""What folders may be called, in small letters, whose files are of one part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ class Labels:
         return files(self.path, self.suffixes)
 
     def by_folder(self, or_else: str = "") -> Labelled:
-        """Each file is of the class that its folder is called by.
+        """Each file is of the class that its folder is called by, within folders `train`, `test` … if there are such.
 
         Args:
             or_else: what else may be given instead of folders, for the message.
@@ -95,31 +102,34 @@ class Labels:
         Raises:
             ValueError: there are fewer than two folders.
         """
-        found = self.found()
-        names = [called(file, self.path) for file in found]
-        inside = np.array(["/" in name for name in names])
+        every = self.unlabelled()
+        level = 1 if "parts" in every.of_rows else 0
+        folders = [name.split("/")[level:-1] for name in every.names]
+        inside = np.array([bool(above) for above in folders])
         problems = [
             f"{name}: expected it in a folder that is called by its class, got none; left out"
-            for name in names
-            if "/" not in name
+            for name, above in zip(every.names, folders, strict=True)
+            if not above
         ]
-        folders = [name.partition("/")[0] for name in names if "/" in name]
-        classes, y = np.unique(np.array(folders, dtype=np.str_), return_inverse=True)
+        found = every.kept(inside, problems)
+        classes, y = np.unique(np.array([above[0] for above in folders if above], dtype=np.str_), return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
                 f"expected files of at least two classes in folders of {self.path}, got {classes.tolist() or 'none'}; "
                 f"name a `table` with a target for each file{or_else}"
             )
-        all_y = np.zeros(len(found), dtype=np.int64)
-        all_y[inside] = y
-        labelled = Labelled(found, names, all_y, tuple(classes.tolist()), self._others(), self._grouped(names))
-        return labelled.kept(inside, problems)
+        return dataclasses.replace(found, y=y, classes=tuple(classes.tolist()))
 
     def unlabelled(self) -> Labelled:
-        """All files, without classes or targets."""
+        """All files, without classes or targets; in parts if they lie in folders that are called so."""
         found = self.found()
         names = [called(file, self.path) for file in found]
-        return Labelled(found, names, problems=self._others(), of_rows=self._grouped(names))
+        of_rows, problems = self._grouped(names), self._others()
+        tops = sorted({name.partition("/")[0] for name in names if "/" in name})
+        if len(tops) > 1 and all(top.lower() in PART_FOLDERS for top in tops):
+            of_rows["parts"] = [PART_FOLDERS.get(name.partition("/")[0].lower(), "") for name in names]
+            problems.append(f"the folders {', '.join(tops)} of {self.path} are taken for parts, see `split`")
+        return Labelled(found, names, problems=problems, of_rows=of_rows)
 
     def by_table(self) -> Labelled:
         """Each file has the targets that stand in its row of the table.
@@ -259,7 +269,7 @@ def _inside(real: str, within: tuple[str, ...]) -> bool:
 def _counted(paths: Sequence[tuple[Path, bool]]) -> str:
     """How many files have which ending."""
     counts = Counter(path.suffix.lower() or "without ending" for path, is_file in paths if is_file)
-    broken = sorted(f"{shown(path.name)}, a link to nothing" for path, is_file in paths if not is_file)
+    broken = sorted(f"{shown(path.name)}, which is no file" for path, is_file in paths if not is_file)
     return ", ".join([*(f"{n} {suffix}" for suffix, n in sorted(counts.items())), *broken[:3]])
 
 

@@ -120,7 +120,7 @@ def test_links_are_followed_once_and_loops_end(folder, tmp_path):
     data = read(folder)
     assert data.names == ("a", "b", "c")
     assert data.ids.tolist() == ["a/0.png", "a/1.png", "a/2.png", "b/3.png", "b/4.png", "b/5.png", "c/6.png"]
-    assert "gone.png, a link to nothing" in data.problems[0]
+    assert "gone.png, which is no file" in data.problems[0]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="such names cannot be there")
@@ -137,6 +137,22 @@ def test_names_of_any_bytes(folder, capsys):
     print(*data.ids)
     found = source({"kind": "images", "path": folder}).inputs(folder / "a")
     assert len({*found.ids}) == 9
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("Training", "valid", "test")])
+def test_folders_of_parts_hold_folders_of_classes(tmp_path, names):
+    for part in names:
+        for name in ("a/0", "a/1", "b/2"):
+            (tmp_path / part / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(noise(6, 7)).save(tmp_path / part / f"{name}.png")
+    Image.fromarray(noise(6, 7)).save(tmp_path / "test" / "loose.png")
+    data = read(tmp_path)
+    assert data.names == ("a", "b") and data.y.tolist() == [0, 0, 1] * len(names)
+    assert {name.partition("/")[0]: part for name, part in zip(data.ids, data.parts, strict=True)} == {
+        name: {"Training": "train", "valid": "validation"}.get(name, name) for name in names
+    }
+    assert any(problem.startswith("test/loose.png: expected it in a folder that is") for problem in data.problems)
+    assert any("are taken for parts" in problem for problem in data.problems)
 
 
 @pytest.fixture

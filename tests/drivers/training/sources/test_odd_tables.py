@@ -137,3 +137,14 @@ def test_new_arrays_with_gaps_or_without_numbers(tmp_path):
     for wrong in (np.full((2, 2), np.nan), np.array([["a", "b"]]), np.ones(2), np.ones((1, 2)) * 1j, np.ones((0, 2))):
         with pytest.raises(ValueError, match=r"numbers .*the array, got"):
             arrays.inputs(wrong)
+
+
+def test_dates_of_a_spreadsheet_are_times_and_no_numbers(tmp_path):
+    pytest.importorskip("openpyxl")
+    rows = pd.DataFrame({"a": range(9), "day": pd.date_range("2021-03-01", periods=9), "y": np.arange(9) / 8})
+    rows.to_excel(tmp_path / "t.xlsx", index=False)
+    options = {"kind": "table", "path": tmp_path / "t.xlsx", "target": "y"}
+    assert np.diff(load({**options, "time": "day"}).time).tolist() == [86400.0] * 8
+    with pytest.raises(ValueError, match=r"expected numbers in the target .day. .*, got texts"):
+        load({**options, "features": ["a"], "target": ["day", "y"]})
+    assert load(options).known["inputs"][:2] == ["a", "day=2021-03-01 00:00:00"]
