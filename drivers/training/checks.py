@@ -12,9 +12,12 @@ from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.splits import Split
 from matloop.drivers.training.tasks.task import Task
 from matloop.orchestrator.errors import Problem
+from matloop.search_spaces.networks.graph.graphs import Graphs
 
 SHOWN = 5
 """Rows that are left out of which each is told."""
+
+_MUCH = 0.3  # of a budget
 
 
 def misfits(fixed: Mapping[str, Any], data: Data, outputs: int) -> list[Problem]:
@@ -37,17 +40,23 @@ def misfits(fixed: Mapping[str, Any], data: Data, outputs: int) -> list[Problem]
 
 def notes(data: Data, parts: Split, goal: Task) -> list[str]:
     """What people want to know of the data before they spend hours on them."""
-    return [_sizes(data, parts), *_classes(data, parts, goal), *constant(data), *crossing(data, parts), *notable(data)]
+    told = [*_classes(data, parts, goal), *constant(data, parts, goal), *crossing(data, parts)]
+    return [_sizes(data, parts), *told, *notable(data)]
 
 
-def constant(data: Data) -> list[str]:
-    """That a target is the same in all rows, which leaves nothing to be learnt; a line or none."""
-    y = data.y if data.y.ndim == 2 and data.y.shape[1:] != data.x.shape[2:] else data.y.reshape(-1, 1)
-    same = [i for i, column in enumerate(y.T) if column.min() == column.max()]
-    if not same:
+def constant(data: Data, parts: Split, goal: Task) -> list[str]:
+    """Targets of which there is only one value in the training part, so that nothing can be learnt."""
+    if data.y.ndim > 2 or isinstance(data.x, Graphs):
         return []
-    of = "" if y.shape[1] == 1 else f" {', '.join(data.names[i] if data.names else str(i) for i in same[:SHOWN])}"
-    return [f"all rows have the same target{of}: there is nothing to learn from them"]
+    if classes := dict(goal.described()).get("classes"):
+        found = np.unique(np.asarray(goal.targets)[parts.train])
+        return [f"all rows of the training part are of one class: {classes[int(found[0])]}"] if len(found) == 1 else []
+    if "y_mean" not in goal.described():
+        return []
+    y = data.y[parts.train].reshape(len(parts.train), -1)
+    same = np.flatnonzero((y == y[:1]).all(axis=0))
+    names = [data.names[i] if data.names else f"number {i}" for i in same]
+    return [f"the target does not vary in the training part: {', '.join(names[:SHOWN])}"] if names else []
 
 
 def crossing(data: Data, parts: Split) -> list[str]:
@@ -64,6 +73,23 @@ def crossing(data: Data, parts: Split) -> list[str]:
     return [
         f"groups have rows in several parts: {', '.join(found)}, such as the group of {example!r}; errors on new "
         "groups will be larger than on these"
+    ]
+
+
+def much_predicted(rows: int, needed: float, seconds: float) -> list[str]:
+    """What there is to say if a good part of a budget goes to predictions.
+
+    Args:
+        rows: of validation and test.
+        needed: seconds that predicting them takes.
+        seconds: of a trial.
+    """
+    if needed < _MUCH * seconds:
+        return []
+    left = "which leaves none for training" if needed >= seconds else "and training has the rest"
+    return [
+        f"predicting the {rows} rows of validation and test takes about {needed:.2g} s here, of a budget of "
+        f"{seconds:g} s a trial, {left}; raise the budget, or have fewer of these rows"
     ]
 
 

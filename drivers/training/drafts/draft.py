@@ -88,7 +88,7 @@ def drafted(idea: Idea, seconds: float) -> Draft:
             f"there {groups}, which cannot be divided: rows are divided by chance, and the test says nothing of others"
         )
     driver = Training(data=dict(idea.source), task=task, split=split)
-    _, parts, _ = driver.bound()
+    _, parts, goal = driver.bound()
     space = _space(data, task)
     limit = most_multiply_adds(space, driver.fills, len(parts.train), seconds)
     return Draft(
@@ -96,7 +96,7 @@ def drafted(idea: Idea, seconds: float) -> Draft:
         task=task,
         space=space,
         objective=_OBJECTIVES[task],
-        found=[*_described(data), *_targets(data, task), *_groups(data), *constant(data), *notable(data)],
+        found=[*_described(data), *_targets(data, task), *_groups(data), *constant(data, parts, goal), *notable(data)],
         hints=hints,
         comments=idea.comments,
         split=split,

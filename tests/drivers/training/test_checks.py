@@ -182,9 +182,9 @@ def test_what_was_left_out_is_among_the_details_of_each_trial(tmp_path):
 @pytest.mark.parametrize(
     ("y", "said"),
     [
-        (np.zeros(40), "all rows have the same target: there"),
-        (np.array(["steel"] * 40), "all rows have the same target: there"),
-        (np.stack([np.arange(40), np.ones(40)], axis=1), "all rows have the same target k: there"),
+        (np.zeros(40), "does not vary in the training part: number 0"),
+        (np.array(["steel"] * 40), "all rows of the training part are of one class: steel"),
+        (np.stack([np.arange(40), np.ones(40)], axis=1), "does not vary in the training part: k"),
         (np.arange(40.0), None),
     ],
 )
@@ -192,5 +192,5 @@ def test_a_target_without_anything_to_learn_is_said(write, y, said):
     task = "classification" if y.dtype.kind == "U" else "regression"
     names = {"names": np.array(["E", "k"])} if y.ndim > 1 else {}
     _, _, notes = check(load(write(("task: classification", f"task: {task}"), x=images()["x"], y=y, **names)))
-    found = [note for note in notes if "same target" in note]
+    found = [note for note in notes if "training part" in note]
     assert found == [] if said is None else said in found[0]
