@@ -91,8 +91,8 @@ class Training:
             `matloop.surrogates.networks.augmentation`. What has values at places, such as labels, moves along.
             "roll" is short for [shift, flip], "square" for [shift, flip, turn], both for periodic images.
         device: "auto" uses a GPU if the worker has one.
-        precision: "auto" trains in bfloat16 on a GPU that has it, "mixed" in float16 on older ones too; the CPU
-            always computes in 32 bits.
+        precision: "auto" trains in bfloat16 on a GPU that has it, "mixed" in float16 on older ones too, and in
+            bfloat16 on a CPU that has it (AVX-512 BF16).
         compiled: whether `torch.compile` is used on a GPU; worth its time in long trainings.
         threads: CPU threads for one training; small networks gain nothing from more.
         latency_batch: inputs in the forward pass that is timed.

@@ -324,7 +324,7 @@ class _Training:
             x, y = self.transform(x, y)
         descent = self.rates.descent
         descent.zero_grad()
-        with autocast(self.half):
+        with autocast(self.half, self.device):
             outputs = self.forward(x)
         loss = self.loss(outputs.float(), y)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

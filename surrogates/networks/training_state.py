@@ -14,6 +14,10 @@ from matloop.surrogates.networks.averaging import Averaging
 
 Weights = dict[str, torch.Tensor]
 
+EQUAL = 0.01
+"""Share of the lowest validation loss within which a later one is as good: on few rows so small a difference is chance,
+and with a learning rate that has fallen further the later weights do better on new rows."""
+
 
 class Parts(NamedTuple):
     """What changes in the course of a training."""
@@ -35,7 +39,8 @@ class TrainingState:
         shares: of the budget at each validation so far; without validation data, where there would have been one.
         train: mean loss of the batches since the validation before, for each.
         validation: loss on the validation data, for each.
-        best: number of the best validation, from 0; -1 before there is one.
+        best: number of the validation whose weights are kept, from 0: the last that is as good as the best (`EQUAL`);
+            -1 before there is one.
         best_weights: of it; empty before there is one.
         running: sum of the losses of examples since the last validation, and their number.
         weights, optimiser, scaler, average: of network, optimiser, gradient scaler and averaging after the last step.
@@ -62,11 +67,15 @@ class TrainingState:
 
     def stale(self, patience: float) -> bool:
         """Whether the validation loss did not improve for that share of the budget."""
-        return bool(self.validation) and self.shares[-1] - self.shares[self.best] >= patience - 1e-9
+        if not self.validation:
+            return False
+        lowest = len(self.validation) - 1 - self.validation[::-1].index(min(self.validation))
+        return self.shares[-1] - self.shares[lowest] >= patience - 1e-9
 
     def keep_if_best(self, network: nn.Module) -> bool:
-        """Remember the network's weights if the last validation loss is the lowest; whether it is."""
-        best = self.validation[-1] <= min(self.validation)
+        """Remember the network's weights if the last validation loss is the lowest, or as good; whether it is."""
+        lowest = min(self.validation)
+        best = self.validation[-1] <= lowest + EQUAL * abs(lowest)
         if best:
             self.best, self.best_weights = len(self.validation) - 1, copy.deepcopy(network.state_dict())
         return best
