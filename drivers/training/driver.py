@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from matloop.drivers.training.checks import misfits, much_predicted, notable, notes
+from matloop.drivers.training.checks import crossing, misfits, much_predicted, notable, notes
 from matloop.drivers.training.classes import numbered_classes
 from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.fills import fills
@@ -332,13 +332,14 @@ class Training:
             problems: likewise, before those of the data.
         """
         predictions = Predictions(data.ids[parts.test], *goal.side_by_side(outputs["test"], parts.test))
+        told = [*problems, *crossing(data, parts), *notable(data)]
         judges = {part: goal.judge(outputs[part], rows) for part, rows in _held_out(parts).items()}
         return Measurement(
             values={f"{part}_{name}": v for part, judge in judges.items() for name, v in judge(slice(None)).items()},
             info={
                 **info,
                 **self._yardsticks(goal, outputs["test"], judges["test"], data, parts),
-                **({"problems": [*problems, *notable(data)]} if problems or data.problems else {}),
+                **({"problems": told} if told else {}),
             },
             artifacts={"test_predictions": predictions.to_bytes()},
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -371,7 +372,7 @@ class Builder:
             return
         for name, folder in folders.items():
             inside = [f"{p.relative_to(folder).as_posix()}\0{size}" for p, size in sizes.items() if folder in p.parents]
-            listed = hashlib.sha256("\0".join(sorted(inside)).encode())
+            listed = hashlib.sha256(os.fsencode("\0".join(sorted(inside))))
             self.files[".".join(map(str, (place / name).location))] = listed.hexdigest()
 
 
