@@ -321,7 +321,7 @@ def _overlapping(source: Source, shape: Sequence[int]) -> Source:
 
 
 def _finite(found: New, x: npt.NDArray[Any]) -> New:
-    """Rows without gaps and infinities; the others are problems.
+    """Rows without gaps and infinities, which somebody's own source may give; the others are problems.
 
     Raises:
         ValueError: all rows have some.
@@ -329,9 +329,9 @@ def _finite(found: New, x: npt.NDArray[Any]) -> New:
     good = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
     if good.all():
         return found
-    bad = tuple(f"{name}: expected finite numbers, got gaps or infinities; left out" for name in found.ids[~good])
+    bad = tuple(f"{name}: expected finite numbers, got others; left out" for name in found.ids[~good])
     if not good.any():
-        raise ValueError(f"expected finite numbers, got gaps or infinities in all {len(x)} rows")
+        raise ValueError("expected rows of finite numbers, got none")
     unknown = tuple(text for text, kept in zip(found.unknown, good, strict=True) if kept) if found.unknown else ()
     return dataclasses.replace(found, x=x[good], ids=found.ids[good], problems=(*found.problems, *bad), unknown=unknown)
 

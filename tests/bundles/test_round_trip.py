@@ -324,7 +324,7 @@ def test_other_data_than_it_was_trained_on_are_refused(folder: Path, regression,
 def test_inputs_of_another_kind_are_refused(regression) -> None:
     bundle, _, _ = regression
     for new in (np.zeros((2, 3)), np.array([["a", "b"]])):
-        with pytest.raises(ValueError, match=r"expected numbers \(n, 2\), got"):
+        with pytest.raises(ValueError, match=r"expected .*numbers \(n, "):
             bundle.predict(new)
 
 
@@ -334,8 +334,9 @@ def test_rows_with_gaps_are_left_out_and_said(regression) -> None:
     x[1, 0] = np.nan
     frame = bundle.predict(x)
     assert frame["id"].tolist() == ["0", "2"] and frame["gap"].notna().all()
-    assert frame.attrs["problems"] == ["1: expected finite numbers, got gaps or infinities; left out"]
-    with pytest.raises(ValueError, match="gaps or infinities in all 1 rows"):
+    (problem,) = frame.attrs["problems"]
+    assert problem.startswith("1: expected finite numbers, got ") and problem.endswith("; left out")
+    with pytest.raises(ValueError, match="expected rows of finite numbers"):
         bundle.predict(x[1:2])
     assert bundle.distance(x)[0][1] == np.inf
 
