@@ -204,7 +204,7 @@ def test_odd_names_and_files(matloop, tmp_path: Path) -> None:
         assert "1 prediction → of " in out and ("[bold]" in out) == ("[bold]" in name)
     Path("empty.csv").write_text("a,b\n", encoding="utf-8")
     code, out, _ = matloop("predict", "best", "empty.csv", "new.dat", "")
-    assert code == 3 and "empty.csv: expected rows, got none; left out" in out and "new.dat, line 2" in out
+    assert code == 3 and "got none below its names of columns; left out" in out and "new.dat, line 2" in out
     code, out, err = matloop("predict", "best", "new.dat", "--output", "new.dat/x.csv")
     assert code == 1 and "cannot make the folder new.dat: " in err and out == ""  # before anything is computed
     assert matloop("predict", "best", "new.dat", "--output", "new/x.csv")[0] == 0 and len(rows("new/x.csv")) == 1
