@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from matloop.drivers.optics import Optics
+from matloop.drivers.optics.driver import Optics
 from matloop.orchestrator.trial import Trial
 from matloop.surrogates.generator.fields import two_phase_fields
 
@@ -13,7 +13,6 @@ from matloop.surrogates.generator.fields import two_phase_fields
 @pytest.mark.gpu
 @pytest.mark.parametrize("options", [{"order": 2}, {"order": 3, "angle_deg": 25.0, "period_nm": 900.0}])
 def test_a_film_absorbs_the_same_on_a_gpu(options):
-    pytest.importorskip("torcwa")
     structure = two_phase_fields(1, (32, 32), 4.0, np.random.default_rng(0))[0]
     trial = Trial(id=0, study="s", number=0, point={"microstructure": structure.astype(int).tolist()}, seed=0)
     there, here = (Optics(**options, device=device)(trial).values["absorption"] for device in ("cuda", "cpu"))

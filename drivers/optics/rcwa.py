@@ -1,0 +1,315 @@
+"""Rigorous coupled-wave analysis of one patterned film: reflection, transmission and absorption, and their gradient.
+
+The film's permittivity is constant through its thickness h and periodic in x and y. Its products with fields are those
+of truncated Fourier series (Laurent's rule, for all components), its coefficients those of the pixels (a discrete
+transform). In the film the fields in the plane are E' = P iH and iH' = Q E, with z from its middle in units of 1 / k0.
+With f(x) = tanh(√x) / √x and F = f((k0 h / 2)² P Q), the even and the odd field have at the lower face
+
+    even: iH = (k0 h / 2) Q F E;    odd: E = (k0 h / 2) F P iH.
+
+So no eigenvector leaves `film_function`, and nothing grows with the thickness. Where both sides of the film are the
+same, the even and the odd problem are apart; else they are solved together.
+
+References: Moharam et al., J. Opt. Soc. Am. A 12, 1068 (1995), for P and Q; Kim & Lee, Comput. Phys. Commun. 282,
+108552 (2023), for the formulation that torcwa shares.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from matloop.drivers.optics.film_function import AT_ZERO, film_functions
+from matloop.drivers.optics.waves import Orders, P, S, Side, Stack, orders, side, through
+
+Matrices = tuple[torch.Tensor, torch.Tensor]
+"""Of the electric and the magnetic field in the plane, x above y, each (..., w, 2N, m)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A uniform layer.
+
+    Attributes:
+        indices: refractive index n + ik at each wavelength.
+        thickness_nm: >= 0.
+    """
+
+    indices: tuple[complex, ...]
+    thickness_nm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """A film, what surrounds it, and how light falls on it.
+
+    Attributes:
+        order: Fourier orders kept on each side of zero, along x and along y, >= 0; N = (2 order + 1)².
+        wavelengths_nm: w of them, in vacuum.
+        indices: refractive index n + ik of phase 0 and of phase 1, at each wavelength.
+        thickness_nm: of the film, >= 0.
+        period_nm: of the structure along x (columns) and y (rows).
+        above: index of the medium from which light comes, at each wavelength, real; vacuum where it is None.
+        below: that of the medium beyond the film, with k >= 0.
+        layers_above: between that medium and the film, as light meets them.
+        layers_below: between the film and the medium beyond it, as light meets them.
+        angle_deg: of incidence from the normal, in [0, 90).
+        azimuth_deg: of the plane of incidence, from x towards y.
+        device: where it is computed, in complex128.
+    """
+
+    order: int
+    wavelengths_nm: tuple[float, ...]
+    indices: tuple[tuple[complex, ...], tuple[complex, ...]]
+    thickness_nm: float
+    period_nm: tuple[float, float]
+    above: tuple[complex, ...] | None = None
+    below: tuple[complex, ...] | None = None
+    layers_above: tuple[Layer, ...] = ()
+    layers_below: tuple[Layer, ...] = ()
+    angle_deg: float = 0.0
+    azimuth_deg: float = 0.0
+    device: str = "cpu"
+
+    @property
+    def pixels(self) -> int:
+        """Least number of pixels a side, from which all coefficients can be told apart."""
+        return 4 * self.order + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """Shares of the incident power, of structures (...), w wavelengths, incident p and s, and N orders.
+
+    Attributes:
+        reflected: (..., w, 2, N) float64, into the orders of the medium from which light comes.
+        transmitted: (..., w, 2, N) float64, into those of the medium beyond, where that begins.
+        kept: (..., w, 2) float64, what goes into the film and does not come out of it.
+    """
+
+    reflected: torch.Tensor
+    transmitted: torch.Tensor
+    kept: torch.Tensor
+
+    @property
+    def absorbed(self) -> torch.Tensor:
+        """(..., w, 2) float64: what is neither reflected nor transmitted, of the film and its layers."""
+        return 1 - self.reflected.sum(-1) - self.transmitted.sum(-1)
+
+
+class Film:
+    """What a film does to light; called with structures, it says where light goes."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._pixels = setup.pixels
+        self._device = torch.device(setup.device)
+        wavelengths = torch.tensor(setup.wavelengths_nm, dtype=torch.float64, device=self._device)
+        vacuum = [1.0] * len(wavelengths)
+        first, second = (self._permittivity(of) for of in setup.indices)
+        self._first, self._contrast = first[:, None, None], (second - first)[:, None, None]
+        incoming = self._permittivity(setup.above or vacuum)
+        self.orders = orders(
+            setup.order,
+            periods=setup.period_nm,
+            wavelengths=wavelengths,
+            permittivity=incoming.real,
+            angle=math.radians(setup.angle_deg),
+            azimuth=math.radians(setup.azimuth_deg),
+        )
+        k0 = 2 * math.pi / wavelengths
+        self._half = (k0 * setup.thickness_nm / 2)[:, None, None]
+        over, under = (
+            [(self._permittivity(layer.indices), k0 * layer.thickness_nm) for layer in layers]
+            for layers in (setup.layers_above, setup.layers_below)
+        )
+        self._top = side(self.orders, incoming, over)
+        self._bottom = side(self.orders, self._permittivity(setup.below or vacuum), under[::-1])
+        self.alike = self._top.equals(self._bottom)
+        self._source = _Source.of(self.orders, self._top, over[::-1])
+        self._above, self._beneath = (_Conditions.of(self.orders, of) for of in (self._top, self._bottom))
+        kx, ky = self.orders.kx, self.orders.ky
+        self._bends = _blocks([ky**2, -kx * ky], [-kx * ky, kx**2], diagonal=True)
+
+    def __call__(self, structures: torch.Tensor) -> Light:
+        """Where light goes; differentiable once in the structures.
+
+        Args:
+            structures: (..., H, W) real, 0 where phase 0 is and 1 where phase 1 is; the permittivity is linear between.
+                Rows are y, columns x; each side at least `Setup.pixels`.
+
+        Raises:
+            FloatingPointError: the problem is singular: a diffraction order grazes a film that is like what surrounds
+                it, or two modes of the film are about to become one.
+        """
+        try:
+            return self._light(*self._at_faces(*self._fields(self._products(structures))))
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise FloatingPointError(
+                "a diffraction order grazes the film, or another wave lives in it that nothing excites, where RCWA is "
+                f"singular; change a wavelength, the period or the angle a little ({error})"
+            ) from error
+
+    @property
+    def _like(self) -> dict[str, Any]:
+        return {"dtype": torch.complex128, "device": self._device}
+
+    def _permittivity(self, indices: Sequence[complex]) -> torch.Tensor:
+        return torch.tensor(list(indices), **self._like) ** 2
+
+    def _products(self, structures: torch.Tensor) -> torch.Tensor:
+        """(..., w, N, N): what multiplies a field's orders by the permittivity."""
+        rows, columns = structures.shape[-2:]
+        if min(rows, columns) < self._pixels:
+            raise ValueError(f"expected at least {self._pixels} pixels a side, got {rows} x {columns}")
+        spectrum = torch.fft.fft2(structures.to(self._device, torch.float64)) / (rows * columns)
+        mx, my = self.orders.mx, self.orders.my
+        density = spectrum[..., (my[:, None] - my) % rows, (mx[:, None] - mx) % columns]
+        products: torch.Tensor = self._first * torch.eye(len(mx), **self._like) + self._contrast * density.unsqueeze(-3)
+        return products
+
+    def _fields(self, e: torch.Tensor) -> tuple[Matrices, Matrices]:
+        """Even and odd fields at the lower face, of 2N unknowns v each.
+
+        F = g / (1 + i g), so that with E = (1 + i g) v of the even field, and iH = (1 + i g(Q P)) v of the odd one,
+        neither has a pole.
+        """
+        n, half = e.shape[-1], self._half
+        kx, ky = self.orders.kx.unsqueeze(-1), self.orders.ky.unsqueeze(-1)
+        inverse, none = torch.linalg.inv(e), torch.zeros_like(e)
+        solved = inverse @ torch.cat([kx * e, ky * e], -1)
+        wave = torch.cat([kx * solved, ky * solved], -2) + self._bends - _blocks([e, none], [none, e])  # P Q
+        g, r = film_functions(wave * half**2)
+        q_g, q_r = self._q(e, torch.cat([g, r], -1)).chunk(2, -1)
+        g_p, q_r_p = self._p(inverse, torch.cat([g, q_r], -2)).chunk(2, -2)
+        one = torch.eye(2 * n, **self._like)
+        even = one + 1j * g, -1j * half * q_g
+        return even, (half * g_p, (AT_ZERO - 1j) * one + half**2 * q_r_p)
+
+    def _q(self, e: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
+        """Q m, of m (..., w, 2N, k)."""
+        kx, ky = self.orders.kx.unsqueeze(-1), self.orders.ky.unsqueeze(-1)
+        mx, my = m.chunk(2, -2)
+        curl = ky * mx - kx * my
+        return torch.cat([kx * curl + e @ my, ky * curl - e @ mx], -2)
+
+    def _p(self, inverse: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
+        """m P, of m (..., w, k, 2N) and the inverse of the products with the permittivity."""
+        kx, ky = self.orders.kx.unsqueeze(-2), self.orders.ky.unsqueeze(-2)
+        mx, my = m.chunk(2, -1)
+        bent = (mx * kx + my * ky) @ inverse
+        return torch.cat([bent * ky - my, mx - bent * kx], -1)
+
+    def _at_faces(self, even: Matrices, odd: Matrices) -> tuple[Matrices, Matrices]:
+        """Electric and magnetic fields at the upper face and at the lower, of light that comes in p and in s."""
+        source = self._source.row.expand(*even[0].shape[:-1], 2)
+        below = [self._beneath(*even), self._beneath(*odd)]
+        if self.alike:
+            v, w = (torch.linalg.solve(rows, side) for rows, side in zip(below, (source / 2, -source / 2), strict=True))
+        else:
+            rows = _blocks(below, [self._above(*even), -self._above(*odd)])
+            v, w = torch.linalg.solve(rows, torch.cat([torch.zeros_like(source), source], -2)).chunk(2, -2)
+        (even_e, even_h), (odd_e, odd_h) = [m @ v for m in even], [m @ w for m in odd]
+        return (even_e - odd_e, odd_h - even_h), (even_e + odd_e, odd_h + even_h)
+
+    def _light(self, upper: Matrices, lower: Matrices) -> Light:
+        (x_top, y_top), (x, y) = self._waves(*upper), self._waves(*lower)
+        source = self._source
+        out = self._top.outgoing(x_top - source.x, source.y - y_top) + source.reflected
+        leaving = self._bottom.outgoing(x, y)
+        kept = (x_top * y_top.conj() - x * y.conj()).real.sum((-2, -1))
+        return Light(
+            reflected=_power(out, self._top) / source.power.unsqueeze(-1),
+            transmitted=_power(leaving, self._bottom) / source.power.unsqueeze(-1),
+            kept=kept / source.power,
+        )
+
+    def _waves(self, e: torch.Tensor, h: torch.Tensor) -> Matrices:
+        """X and Y, each (..., w, 2 of light, 2 of waves, N)."""
+        (e_p, e_s), (h_p, h_s) = self._turned(e), self._turned(h)
+        return torch.stack([h_s, e_s], -2), torch.stack([e_p, -h_p], -2)
+
+    def _turned(self, field: torch.Tensor) -> Matrices:
+        """Components along each order's direction and across it, each (..., w, 2 of light, N)."""
+        along_x, along_y = field.mT.chunk(2, -1)
+        ux, uy = self.orders.ux.unsqueeze(-2), self.orders.uy.unsqueeze(-2)
+        return ux * along_x + uy * along_y, ux * along_y - uy * along_x
+
+
+@dataclass(frozen=True, slots=True)
+class _Conditions:
+    """L(E, H) of a side: y H_s - x E_p of p above y E_s + x H_p of s; 0 where waves go away from a film above it.
+
+    Attributes:
+        electric, magnetic: (w, 2N, 2) complex128, factors of the components along x and y.
+    """
+
+    electric: torch.Tensor
+    magnetic: torch.Tensor
+
+    @classmethod
+    def of(cls, orders: Orders, side: Side) -> _Conditions:
+        ux, uy = orders.ux, orders.uy
+        (x_p, x_s), (y_p, y_s) = side.x.unbind(-2), side.y.unbind(-2)
+        electric = torch.cat([torch.stack([-x_p * ux, -x_p * uy], -1), torch.stack([-y_s * uy, y_s * ux], -1)], -2)
+        magnetic = torch.cat([torch.stack([-y_p * uy, y_p * ux], -1), torch.stack([x_s * ux, x_s * uy], -1)], -2)
+        return cls(electric, magnetic)
+
+    def __call__(self, e: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        """(..., w, 2N, m): of each of m fields."""
+        return _mixed(self.electric, e) + _mixed(self.magnetic, h)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What comes in, one p wave and one s wave with X = 1, and what it would be at the film if the film sent on all.
+
+    Attributes:
+        row: (w, 2N, 2) complex128, what L(even) - L(odd) of the side above has to be, for p and for s light.
+        x, y: (w, 2, 2, N) complex128, (X, Y) at the film, were what is below it a medium with the ζ of the one above.
+        reflected: (w, 2, 2, N) complex128, amplitudes that would go back then.
+        power: (w, 2) float64, that comes in.
+    """
+
+    row: torch.Tensor
+    x: torch.Tensor
+    y: torch.Tensor
+    reflected: torch.Tensor
+    power: torch.Tensor
+
+    @classmethod
+    def of(cls, orders: Orders, side: Side, upwards: Stack) -> _Source:
+        at = orders.incident
+        w, _, n = side.zeta.shape
+        x, y, phase = through(orders, upwards, torch.ones_like(side.zeta), side.zeta)
+        zeta = side.zeta[..., at]
+        forth, back = (x[..., at] + y[..., at] / zeta) / 2, (x[..., at] - y[..., at] / zeta) / 2
+        passed = torch.exp(1j * phase[..., at]) / forth
+        row = torch.zeros(w, 2 * n, 2, dtype=zeta.dtype, device=zeta.device)
+        strength = 2 * zeta * torch.exp(1j * side.phase[..., at])
+        row[:, at, P], row[:, n + at, S] = -strength[:, P], strength[:, S]
+        place = torch.zeros(2, 2, n, dtype=zeta.dtype, device=zeta.device)
+        place[P, P, at] = place[S, S, at] = 1
+        passed, back, zeta_ = (v[..., None, None] for v in (passed, back / forth, zeta))
+        return cls(row, passed * place, zeta_ * passed * place, back * place, zeta.real)
+
+
+def _power(amplitude: torch.Tensor, side: Side) -> torch.Tensor:
+    """Of waves in a half-space, both polarisations of an order together."""
+    power: torch.Tensor = ((amplitude * amplitude.conj()).real * side.zeta.real.unsqueeze(-3)).sum(-2)
+    return power
+
+
+def _mixed(factors: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
+    """(..., w, 2N, m): p rows and s rows of the field's components along x and y, (..., w, 2N, m)."""
+    along_x, along_y = field.chunk(2, -2)
+    p, s = factors.chunk(2, -2)
+    return torch.cat([of[..., :1] * along_x + of[..., 1:] * along_y for of in (p, s)], -2)
+
+
+def _blocks(*rows: Sequence[torch.Tensor], diagonal: bool = False) -> torch.Tensor:
+    """A matrix of blocks, or of the diagonals of blocks."""
+    return torch.cat([torch.cat([b.diag_embed() if diagonal else b for b in row], -1) for row in rows], -2)
