@@ -30,94 +30,97 @@ CLOSE = 1e-5
 """Distance of two arguments, relative to the scale on which r bends, below which r' at their middle replaces the
 quotient of differences: either errs by about 1e-11 there."""
 
-SMALL = 0.3
+SMALL = 0.1
 """Modulus of x below which closed forms would cancel, and power series are summed."""
 
 DEFECTIVE = 1e11
-"""Product of the Frobenius norms of the eigenvectors and their inverse, per dimension, beyond which they have lost most
-of the digits: two of them are about to become one."""
+"""Largest entry of the inverse of the eigenvectors, beyond which most digits are lost: two of these are about to become
+one."""
 
-TERMS = range(10)
+TERMS = range(8)
 _NUMERATOR = tuple(-(2 * k + 2) / math.factorial(2 * k + 3) for k in TERMS)
 _COSH = tuple(1 / math.factorial(2 * k) for k in TERMS)
 _SINHC = tuple(1 / math.factorial(2 * k + 1) for k in TERMS)
 
 
-def film_functions(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def film_functions(matrix: torch.Tensor) -> torch.Tensor:
     """g(M) and r(M); can be differentiated once.
 
     Args:
         matrix: (..., n, n) complex128.
 
     Returns:
-        Both of the same shape.
+        (2, ..., n, n).
 
     Raises:
         FloatingPointError: the eigenvectors are nearly dependent, or the matrix is not finite.
     """
-    g, r = _FilmFunctions.apply(matrix)  # type: ignore[no-untyped-call]
-    return g, r
+    found: torch.Tensor = _FilmFunctions.apply(matrix)  # type: ignore[no-untyped-call]
+    return found
 
 
 class _FilmFunctions(torch.autograd.Function):
     """f(M) = W f(Λ) W⁻¹, and the adjoint of its derivative, W⁻ᴴ (F̄ ∘ (Wᴴ G W⁻ᴴ)) Wᴴ."""
 
     @staticmethod
-    def forward(ctx: Any, matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if not bool(torch.isfinite(matrix).all()):
-            raise FloatingPointError("the film's wave equation is not finite")
-        try:
-            x, vectors = torch.linalg.eig(matrix)
-            inverse = torch.linalg.inv(vectors)
-        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-            raise FloatingPointError(f"the modes of the film could not be told apart: {error}") from error
-        lost = torch.linalg.matrix_norm(vectors) * torch.linalg.matrix_norm(inverse) / matrix.shape[-1]
-        if not bool((lost < DEFECTIVE).all()):
-            raise FloatingPointError("two modes of the film are about to become one, where RCWA is singular")
-        g, r = functions(x)
-        ctx.save_for_backward(x, vectors, inverse, r)
-        return (vectors * g.unsqueeze(-2)) @ inverse, (vectors * r.unsqueeze(-2)) @ inverse
+    def forward(ctx: Any, matrix: torch.Tensor) -> torch.Tensor:
+        x, vectors, inverse = _modes(matrix)
+        values = torch.stack(functions(x))
+        ctx.save_for_backward(x, vectors, inverse, values[1])
+        return (vectors * values.unsqueeze(-2)) @ inverse
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, of_g: torch.Tensor, of_r: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         x, vectors, inverse, r = ctx.saved_tensors
-        for_g, for_r = divided_differences(x, r)
-        inner = sum(
-            differences.conj() * (vectors.mH @ gradient @ inverse.mH)
-            for differences, gradient in ((for_g, of_g), (for_r, of_r))
-        )
+        differences = torch.stack(divided_differences(x, r))
+        inner = (differences.conj() * (vectors.mH @ gradient @ inverse.mH)).sum(0)
         found: torch.Tensor = inverse.mH @ inner @ vectors.mH
         return found
+
+
+def _modes(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Eigenvalues, eigenvectors of length 1, and the inverse of these."""
+    try:
+        x, vectors = torch.linalg.eig(matrix)
+        inverse = torch.linalg.inv(vectors)
+    except RuntimeError as error:
+        singular = torch.linalg.LinAlgError  # type: ignore[attr-defined]
+        if isinstance(error, singular) or not bool(torch.isfinite(matrix).all()):
+            raise FloatingPointError(f"the modes of the film could not be told apart: {error}") from error
+        raise
+    if not float(torch.view_as_real(inverse).abs().max()) < DEFECTIVE:
+        raise FloatingPointError("two modes of the film are about to become one, where RCWA is singular")
+    return x, vectors, inverse
 
 
 def functions(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """g and r of each entry of x: complex, any shape."""
     root = torch.sqrt(x)
-    root = torch.where(root.real < 0, -root, root)
     falls = -torch.expm1(-2 * root)  # 2 exp(-a) sinh a; 2 - falls is 2 exp(-a) cosh a
     bottom = root * (2 - falls) - 1j * falls
-    small = x.abs() < SMALL
-    nearby = torch.where(small, x, 0)
-    near = _sum(_NUMERATOR, nearby) / (_sum(_COSH, nearby) - 1j * _sum(_SINHC, nearby))
-    apart = torch.where(small, 1, x * bottom)
-    r = AT_ZERO * torch.where(small, near, (falls - root * (2 - falls)) / apart)
-    return torch.where(small, AT_ZERO + x * r, falls / torch.where(small, 1, bottom)), r
+    g, r = falls / bottom, AT_ZERO * (falls - root * (2 - falls)) / (x * bottom)
+    if bool((small := x.abs() < SMALL).any()):
+        nearby = x[small]
+        r[small] = AT_ZERO * _sum(_NUMERATOR, nearby) / _denominator(nearby)
+        g[small] = AT_ZERO + nearby * r[small]
+    return g, r
 
 
 def derivative(x: torch.Tensor) -> torch.Tensor:
     """r' of each entry: (g' - r) / x, with g' = (a - sinh a cosh a) / (2a (a cosh a - i sinh a)²)."""
     root = torch.sqrt(x)
-    root = torch.where(root.real < 0, -root, root)
     falls = -torch.expm1(-2 * root)
-    small = x.abs() < SMALL
-    bottom = torch.where(small, 1, 2 * root * (root * (2 - falls) - 1j * falls) ** 2)
-    slope = (4 * root * (1 - falls) - falls * (2 - falls)) / bottom
-    far = (slope - functions(x)[1]) / torch.where(small, 1, x)
-    nearby = torch.where(small, x, 0)
-    top, below = _sum(_NUMERATOR, nearby), _sum(_COSH, nearby) - 1j * _sum(_SINHC, nearby)
-    rises, steeper = _slope(_NUMERATOR, nearby), _slope(_COSH, nearby) - 1j * _slope(_SINHC, nearby)
-    return torch.where(small, AT_ZERO * (rises - top * steeper / below) / below, far)
+    bottom = root * (2 - falls) - 1j * falls
+    slope = (4 * root * (1 - falls) - falls * (2 - falls)) / (2 * root * bottom**2)
+    found = (slope - functions(x)[1]) / x
+    if bool((small := x.abs() < SMALL).any()):
+        nearby = x[small]
+        below = _denominator(nearby)
+        steeper = _slope(_COSH, nearby) - 1j * _slope(_SINHC, nearby)
+        rises = _slope(_NUMERATOR, nearby) - _sum(_NUMERATOR, nearby) * steeper / below
+        found[small] = AT_ZERO * rises / below
+    return found
 
 
 def divided_differences(x: torch.Tensor, r: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -144,6 +147,11 @@ def _sum(coefficients: Sequence[float], x: torch.Tensor) -> torch.Tensor:
     for coefficient in reversed(coefficients):
         total = total * x + coefficient
     return total
+
+
+def _denominator(x: torch.Tensor) -> torch.Tensor:
+    """cosh a - i sinh a / a."""
+    return _sum(_COSH, x) - 1j * _sum(_SINHC, x)
 
 
 def _slope(coefficients: Sequence[float], x: torch.Tensor) -> torch.Tensor:

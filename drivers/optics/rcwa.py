@@ -27,7 +27,7 @@ from matloop.drivers.optics.film_function import AT_ZERO, film_functions
 from matloop.drivers.optics.waves import Orders, P, S, Side, Stack, orders, side, through
 
 Matrices = tuple[torch.Tensor, torch.Tensor]
-"""Of the electric and the magnetic field in the plane, x above y, each (..., w, 2N, m)."""
+"""For the electric and for the magnetic field in the plane, x above y, each (..., w, 2N, m)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Film:
         wavelengths = torch.tensor(setup.wavelengths_nm, dtype=torch.float64, device=self._device)
         vacuum = [1.0] * len(wavelengths)
         first, second = (self._permittivity(of) for of in setup.indices)
-        self._first, self._contrast = first[:, None, None], (second - first)[:, None, None]
+        self._contrast = (second - first)[:, None, None]
         incoming = self._permittivity(setup.above or vacuum)
         self.orders = orders(
             setup.order,
@@ -120,8 +120,11 @@ class Film:
             angle=math.radians(setup.angle_deg),
             azimuth=math.radians(setup.azimuth_deg),
         )
+        mx, my = self.orders.mx, self.orders.my
+        self._between = mx[:, None] - mx, my[:, None] - my
+        self._uniform = first[:, None, None] * torch.eye(len(mx), **self._like)
         k0 = 2 * math.pi / wavelengths
-        self._half = (k0 * setup.thickness_nm / 2)[:, None, None]
+        self._scale = (k0 * setup.thickness_nm / 2)[:, None, None].to(torch.complex128)
         over, under = (
             [(self._permittivity(layer.indices), k0 * layer.thickness_nm) for layer in layers]
             for layers in (setup.layers_above, setup.layers_below)
@@ -130,9 +133,11 @@ class Film:
         self._bottom = side(self.orders, self._permittivity(setup.below or vacuum), under[::-1])
         self.alike = self._top.equals(self._bottom)
         self._source = _Source.of(self.orders, self._top, over[::-1])
-        self._above, self._beneath = (_Conditions.of(self.orders, of) for of in (self._top, self._bottom))
+        self._over, self._beneath = (_Conditions.of(self.orders, of, self._scale) for of in (self._top, self._bottom))
         kx, ky = self.orders.kx, self.orders.ky
-        self._bends = _blocks([ky**2, -kx * ky], [-kx * ky, kx**2], diagonal=True)
+        self._kx, self._ky = (k.to(torch.complex128).unsqueeze(-1) for k in (kx, ky))  # converting costs as much as use
+        self._ux, self._uy = (u.to(torch.complex128).unsqueeze(-2) for u in (self.orders.ux, self.orders.uy))
+        self._bends = self._scale**2 * _blocks([ky**2, -kx * ky], [-kx * ky, kx**2], diagonal=True)
 
     def __call__(self, structures: torch.Tensor) -> Light:
         """Where light goes; differentiable once in the structures.
@@ -166,39 +171,43 @@ class Film:
         if min(rows, columns) < self._pixels:
             raise ValueError(f"expected at least {self._pixels} pixels a side, got {rows} x {columns}")
         spectrum = torch.fft.fft2(structures.to(self._device, torch.float64)) / (rows * columns)
-        mx, my = self.orders.mx, self.orders.my
-        density = spectrum[..., (my[:, None] - my) % rows, (mx[:, None] - mx) % columns]
-        products: torch.Tensor = self._first * torch.eye(len(mx), **self._like) + self._contrast * density.unsqueeze(-3)
+        between_x, between_y = self._between
+        density = spectrum[..., between_y % rows, between_x % columns]
+        products: torch.Tensor = self._uniform + self._contrast * density.unsqueeze(-3)
         return products
 
     def _fields(self, e: torch.Tensor) -> tuple[Matrices, Matrices]:
-        """Even and odd fields at the lower face, of 2N unknowns v each.
+        """What the even and the odd field at the lower face are made of, each with 2N unknowns v.
 
         F = g / (1 + i g), so that with E = (1 + i g) v of the even field, and iH = (1 + i g(Q P)) v of the odd one,
-        neither has a pole.
+        neither has a pole. What `_even` and `_odd` make of them is
+
+            even: E = (1 + i g) v,  H = -i s Q g v;    odd: E = s g P v,  H = (g(0) - i + s² Q r P) v.
         """
-        n, half = e.shape[-1], self._half
-        kx, ky = self.orders.kx.unsqueeze(-1), self.orders.ky.unsqueeze(-1)
-        inverse, none = torch.linalg.inv(e), torch.zeros_like(e)
-        solved = inverse @ torch.cat([kx * e, ky * e], -1)
-        wave = torch.cat([kx * solved, ky * solved], -2) + self._bends - _blocks([e, none], [none, e])  # P Q
-        g, r = film_functions(wave * half**2)
-        q_g, q_r = self._q(e, torch.cat([g, r], -1)).chunk(2, -1)
-        g_p, q_r_p = self._p(inverse, torch.cat([g, q_r], -2)).chunk(2, -2)
-        one = torch.eye(2 * n, **self._like)
-        even = one + 1j * g, -1j * half * q_g
-        return even, (half * g_p, (AT_ZERO - 1j) * one + half**2 * q_r_p)
+        inverse = torch.linalg.inv(e)
+        functions = film_functions(self._wave(e, inverse))
+        q_g, q_r = self._q(e, functions)
+        g = functions[0]
+        g_p, q_r_p = self._p(inverse, torch.stack([g, q_r]))
+        return (g, q_g), (g_p, q_r_p)
+
+    def _wave(self, e: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
+        """P Q, times the square of half the film's thickness."""
+        kx, ky, squared = self._kx, self._ky, self._scale**2
+        x, y = (inverse @ torch.cat([kx * e, ky * e], -1)).chunk(2, -1)
+        kx, ky, e = squared * kx, squared * ky, squared * e
+        return _blocks([kx * x - e, kx * y], [ky * x, ky * y - e]) + self._bends
 
     def _q(self, e: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
         """Q m, of m (..., w, 2N, k)."""
-        kx, ky = self.orders.kx.unsqueeze(-1), self.orders.ky.unsqueeze(-1)
+        kx, ky = self._kx, self._ky
         mx, my = m.chunk(2, -2)
         curl = ky * mx - kx * my
         return torch.cat([kx * curl + e @ my, ky * curl - e @ mx], -2)
 
     def _p(self, inverse: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
         """m P, of m (..., w, k, 2N) and the inverse of the products with the permittivity."""
-        kx, ky = self.orders.kx.unsqueeze(-2), self.orders.ky.unsqueeze(-2)
+        kx, ky = self._kx.mT, self._ky.mT
         mx, my = m.chunk(2, -1)
         bent = (mx * kx + my * ky) @ inverse
         return torch.cat([bent * ky - my, mx - bent * kx], -1)
@@ -206,13 +215,15 @@ class Film:
     def _at_faces(self, even: Matrices, odd: Matrices) -> tuple[Matrices, Matrices]:
         """Electric and magnetic fields at the upper face and at the lower, of light that comes in p and in s."""
         source = self._source.row.expand(*even[0].shape[:-1], 2)
-        below = [self._beneath(*even), self._beneath(*odd)]
+        below = [rows(*made) for rows, made in zip(self._beneath, (even, odd), strict=True)]
         if self.alike:
             v, w = (torch.linalg.solve(rows, side) for rows, side in zip(below, (source / 2, -source / 2), strict=True))
         else:
-            rows = _blocks(below, [self._above(*even), -self._above(*odd)])
-            v, w = torch.linalg.solve(rows, torch.cat([torch.zeros_like(source), source], -2)).chunk(2, -2)
-        (even_e, even_h), (odd_e, odd_h) = [m @ v for m in even], [m @ w for m in odd]
+            above = [rows(*made) for rows, made in zip(self._over, (even, odd), strict=True)]
+            both = torch.cat([torch.zeros_like(source), source], -2)
+            v, w = torch.linalg.solve(_blocks(below, [above[0], -above[1]]), both).chunk(2, -2)
+        even_e, even_h = v + 1j * (even[0] @ v), -1j * self._scale * (even[1] @ v)
+        odd_e, odd_h = self._scale * (odd[0] @ w), (AT_ZERO - 1j) * w + self._scale**2 * (odd[1] @ w)
         return (even_e - odd_e, odd_h - even_h), (even_e + odd_e, odd_h + even_h)
 
     def _light(self, upper: Matrices, lower: Matrices) -> Light:
@@ -235,32 +246,44 @@ class Film:
     def _turned(self, field: torch.Tensor) -> Matrices:
         """Components along each order's direction and across it, each (..., w, 2 of light, N)."""
         along_x, along_y = field.mT.chunk(2, -1)
-        ux, uy = self.orders.ux.unsqueeze(-2), self.orders.uy.unsqueeze(-2)
-        return ux * along_x + uy * along_y, ux * along_y - uy * along_x
+        return self._ux * along_x + self._uy * along_y, self._ux * along_y - self._uy * along_x
 
 
 @dataclass(frozen=True, slots=True)
 class _Conditions:
-    """L(E, H) of a side: y H_s - x E_p of p above y E_s + x H_p of s; 0 where waves go away from a film above it.
+    """L(E, H) of a side, as rows of the equations for v: y H_s - x E_p of p above y E_s + x H_p of s.
+
+    It is 0 of a field whose waves go away from a film above that side.
 
     Attributes:
-        electric, magnetic: (w, 2N, 2) complex128, factors of the components along x and y.
+        constant: (w, 2N, 2N) complex128, of the part of the field that is v itself.
+        factors: (w, 2N, 4) complex128, of the components of the two matrices that make the field, along x and y.
     """
 
-    electric: torch.Tensor
-    magnetic: torch.Tensor
+    constant: torch.Tensor
+    factors: torch.Tensor
 
     @classmethod
-    def of(cls, orders: Orders, side: Side) -> _Conditions:
+    def of(cls, orders: Orders, side: Side, scale: torch.Tensor) -> tuple[_Conditions, _Conditions]:
+        """For the even field and for the odd one."""
         ux, uy = orders.ux, orders.uy
         (x_p, x_s), (y_p, y_s) = side.x.unbind(-2), side.y.unbind(-2)
         electric = torch.cat([torch.stack([-x_p * ux, -x_p * uy], -1), torch.stack([-y_s * uy, y_s * ux], -1)], -2)
         magnetic = torch.cat([torch.stack([-y_p * uy, y_p * ux], -1), torch.stack([x_s * ux, x_s * uy], -1)], -2)
-        return cls(electric, magnetic)
+        alone = [_blocks(*(block.unbind(-1) for block in m.chunk(2, -2)), diagonal=True) for m in (electric, magnetic)]
+        even = torch.cat([1j * electric, -1j * scale * magnetic], -1)
+        odd = torch.cat([scale * electric, scale**2 * magnetic], -1)
+        return cls(alone[0], even), cls((AT_ZERO - 1j) * alone[1], odd)
 
     def __call__(self, e: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-        """(..., w, 2N, m): of each of m fields."""
-        return _mixed(self.electric, e) + _mixed(self.magnetic, h)
+        """(..., w, 2N, 2N)."""
+        parts = *e.chunk(2, -2), *h.chunk(2, -2)
+        rows = []
+        for row, factors in zip(self.constant.chunk(2, -2), self.factors.chunk(2, -2), strict=True):
+            for part, factor in zip(parts, factors.unsqueeze(-1).unbind(-2), strict=True):
+                row = torch.addcmul(row, factor, part)
+            rows.append(row)
+        return torch.cat(rows, -2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,13 +324,6 @@ def _power(amplitude: torch.Tensor, side: Side) -> torch.Tensor:
     """Of waves in a half-space, both polarisations of an order together."""
     power: torch.Tensor = ((amplitude * amplitude.conj()).real * side.zeta.real.unsqueeze(-3)).sum(-2)
     return power
-
-
-def _mixed(factors: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
-    """(..., w, 2N, m): p rows and s rows of the field's components along x and y, (..., w, 2N, m)."""
-    along_x, along_y = field.chunk(2, -2)
-    p, s = factors.chunk(2, -2)
-    return torch.cat([of[..., :1] * along_x + of[..., 1:] * along_y for of in (p, s)], -2)
 
 
 def _blocks(*rows: Sequence[torch.Tensor], diagonal: bool = False) -> torch.Tensor:

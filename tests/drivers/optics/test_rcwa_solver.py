@@ -177,6 +177,7 @@ def test_it_is_that_of_torcwa(setup, structure):
     assert np.array(shares(light(setup, structure))) == pytest.approx(np.array(by_torcwa(setup, structure)), abs=1e-7)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_it_is_that_of_fmmax(structure):
     fmmax = pytest.importorskip("fmmax")
     jax = pytest.importorskip("jax")
