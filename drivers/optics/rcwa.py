@@ -134,6 +134,9 @@ class Film:
         self.alike = self._top.equals(self._bottom)
         self._source = _Source.of(self.orders, self._top, over[::-1])
         self._over, self._beneath = (_Conditions.of(self.orders, of, self._scale) for of in (self._top, self._bottom))
+        (x, y), (on_x, on_y) = (of.outgoing.unsqueeze(-4).unbind(-1) for of in (self._top, self._bottom))
+        self._back, self._on = (x, -y), (on_x, on_y)
+        self._zeta = [of.zeta.real.unsqueeze(-3) for of in (self._top, self._bottom)]
         kx, ky = self.orders.kx, self.orders.ky
         self._kx, self._ky = (k.to(torch.complex128).unsqueeze(-1) for k in (kx, ky))  # converting costs as much as use
         self._ux, self._uy = (u.to(torch.complex128).unsqueeze(-2) for u in (self.orders.ux, self.orders.uy))
@@ -212,8 +215,8 @@ class Film:
         bent = (mx * kx + my * ky) @ inverse
         return torch.cat([bent * ky - my, mx - bent * kx], -1)
 
-    def _at_faces(self, even: Matrices, odd: Matrices) -> tuple[Matrices, Matrices]:
-        """Electric and magnetic fields at the upper face and at the lower, of light that comes in p and in s."""
+    def _at_faces(self, even: Matrices, odd: Matrices) -> Matrices:
+        """Electric and magnetic fields, (2, ..., w, 2N, 2) each: at the upper face and the lower, of p and s light."""
         source = self._source.row.expand(*even[0].shape[:-1], 2)
         below = [rows(*made) for rows, made in zip(self._beneath, (even, odd), strict=True)]
         if self.alike:
@@ -224,27 +227,24 @@ class Film:
             v, w = torch.linalg.solve(_blocks(below, [above[0], -above[1]]), both).chunk(2, -2)
         even_e, even_h = v + 1j * (even[0] @ v), -1j * self._scale * (even[1] @ v)
         odd_e, odd_h = self._scale * (odd[0] @ w), (AT_ZERO - 1j) * w + self._scale**2 * (odd[1] @ w)
-        return (even_e - odd_e, odd_h - even_h), (even_e + odd_e, odd_h + even_h)
+        return torch.stack([even_e - odd_e, even_e + odd_e]), torch.stack([odd_h - even_h, odd_h + even_h])
 
-    def _light(self, upper: Matrices, lower: Matrices) -> Light:
-        (x_top, y_top), (x, y) = self._waves(*upper), self._waves(*lower)
-        source = self._source
-        out = self._top.outgoing(x_top - source.x, source.y - y_top) + source.reflected
-        leaving = self._bottom.outgoing(x, y)
-        kept = (x_top * y_top.conj() - x * y.conj()).real.sum((-2, -1))
-        return Light(
-            reflected=_power(out, self._top) / source.power.unsqueeze(-1),
-            transmitted=_power(leaving, self._bottom) / source.power.unsqueeze(-1),
-            kept=kept / source.power,
-        )
-
-    def _waves(self, e: torch.Tensor, h: torch.Tensor) -> Matrices:
-        """X and Y, each (..., w, 2 of light, 2 of waves, N)."""
+    def _light(self, e: torch.Tensor, h: torch.Tensor) -> Light:
+        """From the fields at the faces, (2, ..., w, 2N, 2 of light) each."""
         (e_p, e_s), (h_p, h_s) = self._turned(e), self._turned(h)
-        return torch.stack([h_s, e_s], -2), torch.stack([e_p, -h_p], -2)
+        x, y = torch.stack([h_s, e_s], -2), torch.stack([e_p, -h_p], -2)  # (2, ..., w, 2 of light, 2 of waves, N)
+        flux = (x * y.conj()).real.sum((-2, -1))
+        back = self._back[0] * x[0] + self._back[1] * y[0] + self._source.reflected
+        on = self._on[0] * x[1] + self._on[1] * y[1]
+        power = self._source.power
+        reflected, transmitted = (
+            ((c * c.conj()).real * zeta).sum(-2) / power.unsqueeze(-1)
+            for c, zeta in zip((back, on), self._zeta, strict=True)
+        )
+        return Light(reflected=reflected, transmitted=transmitted, kept=(flux[0] - flux[1]) / power)
 
     def _turned(self, field: torch.Tensor) -> Matrices:
-        """Components along each order's direction and across it, each (..., w, 2 of light, N)."""
+        """Components along each order's direction and across it, each (2, ..., w, 2 of light, N)."""
         along_x, along_y = field.mT.chunk(2, -1)
         return self._ux * along_x + self._uy * along_y, self._ux * along_y - self._uy * along_x
 
@@ -288,18 +288,18 @@ class _Conditions:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What comes in, one p wave and one s wave with X = 1, and what it would be at the film if the film sent on all.
+    """What comes in, one p wave and one s wave with X = 1.
+
+    What goes back is told apart from it with the help of a film that sends all on, into a medium with the ζ of the one
+    above: what is over and above that goes away from the film, so that `Side.outgoing` holds.
 
     Attributes:
         row: (w, 2N, 2) complex128, what L(even) - L(odd) of the side above has to be, for p and for s light.
-        x, y: (w, 2, 2, N) complex128, (X, Y) at the film, were what is below it a medium with the ζ of the one above.
-        reflected: (w, 2, 2, N) complex128, amplitudes that would go back then.
+        reflected: (w, 2, 2, N) complex128, amplitudes that go back, less what the waves at the film give by `outgoing`.
         power: (w, 2) float64, that comes in.
     """
 
     row: torch.Tensor
-    x: torch.Tensor
-    y: torch.Tensor
     reflected: torch.Tensor
     power: torch.Tensor
 
@@ -316,14 +316,9 @@ class _Source:
         row[:, at, P], row[:, n + at, S] = -strength[:, P], strength[:, S]
         place = torch.zeros(2, 2, n, dtype=zeta.dtype, device=zeta.device)
         place[P, P, at] = place[S, S, at] = 1
-        passed, back, zeta_ = (v[..., None, None] for v in (passed, back / forth, zeta))
-        return cls(row, passed * place, zeta_ * passed * place, back * place, zeta.real)
-
-
-def _power(amplitude: torch.Tensor, side: Side) -> torch.Tensor:
-    """Of waves in a half-space, both polarisations of an order together."""
-    power: torch.Tensor = ((amplitude * amplitude.conj()).real * side.zeta.real.unsqueeze(-3)).sum(-2)
-    return power
+        x_out, y_out = side.outgoing[..., at, :].unbind(-1)
+        reflected = back / forth - (x_out - zeta * y_out) * passed
+        return cls(row, reflected[..., None, None] * place, zeta.real)
 
 
 def _blocks(*rows: Sequence[torch.Tensor], diagonal: bool = False) -> torch.Tensor:

@@ -105,14 +105,11 @@ class Side:
     phase: torch.Tensor
     zeta: torch.Tensor
 
-    def outgoing(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Amplitude in the half-space of waves that go away, which have (X, ±Y) = (x, y) at the film.
-
-        All of them are (..., w, 2 [of light], 2, N).
-        """
-        own_x, own_y, phase = (of.unsqueeze(-3) for of in (self.x, self.y, self.phase))
-        norm = own_x.abs() ** 2 + own_y.abs() ** 2
-        return torch.exp(1j * phase) * (x * own_x.conj() + y * own_y.conj()) / norm
+    @property
+    def outgoing(self) -> torch.Tensor:
+        """(w, 2, N, 2) complex128: by how much X and ±Y at the film, of waves that go away, give c."""
+        norm = self.x.abs() ** 2 + self.y.abs() ** 2
+        return torch.exp(1j * self.phase)[..., None] * torch.stack([self.x, self.y], -1).conj() / norm[..., None]
 
     def equals(self, other: Side) -> bool:
         """Whether both sides are the same, so that the film's even and odd fields do not mix."""
