@@ -34,10 +34,10 @@ def wavelengths(value: Any) -> tuple[float, ...]:
     if isinstance(value, Mapping):
         if set(value) != {*BAND}:
             raise ConfigError(f"expected {name}: {{low: 400, high: 700, count: 7}}, got {dict(value)!r}", at=name)
-        low, high = above_zero(name, value["low"]), above_zero(name, value["high"])
-        if not (isinstance(value["count"], int) and value["count"] >= 2 and low < high):
-            raise ConfigError(f"expected {name} with low < high and count >= 2, got {dict(value)!r}", at=name)
-        return tuple(float(w) for w in np.linspace(low, high, value["count"]))
+        low, high, count = (above_zero(name, value[key]) for key in BAND)
+        if not (low < high and count >= 2 and count == int(count)):
+            raise ConfigError(f"expected {name} with low < high and a whole count >= 2, got {dict(value)!r}", at=name)
+        return tuple(float(w) for w in np.linspace(low, high, int(count)))
     given = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     return tuple(above_zero(name, w) for w in given or [math.nan])
 

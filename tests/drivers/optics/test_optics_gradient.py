@@ -1,6 +1,8 @@
 """The driver's gradient against finite differences, through the loop: proposals, answers, artifacts and costs."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
-from matloop.orchestrator.protocols import Differentiable, gradient_of
+from matloop.orchestrator.protocols import Differentiable, differentiates, gradient_of
 from matloop.orchestrator.trial import Objective, Proposal, Trial
 from tests.orchestrator.harness import run
 from tests.orchestrator.toys import LOSS, Scripted, study
@@ -24,14 +26,17 @@ DIRECTION = np.random.default_rng(1).standard_normal((16, 16))
 
 
 class Densities:
-    """Any film of 16 x 16 pixels."""
+    """Films of so many pixels a side."""
+
+    def __init__(self, side=16):
+        self.shape = (side, side)
 
     def sample(self, rng):
-        return {"density": rng.random((16, 16)).tolist()}
+        return {"density": rng.random(self.shape).tolist()}
 
     def check(self, point):
-        if np.shape(point["density"]) != (16, 16):
-            raise InvalidPoint("expected 16 x 16 pixels")
+        if np.shape(point["density"]) != self.shape:
+            raise InvalidPoint(f"expected the shape {self.shape}")
 
 
 class Climb:
@@ -108,3 +113,20 @@ def test_a_driver_that_has_none_says_so(tmp_path):
     conditions = Conditions(driver=Scripted((1.0,)), objectives=(LOSS,), artifacts=tmp_path)
     answer = Evaluation(conditions, asked({"x": 0.5}))()
     assert answer.values is None and "expected a driver that offers gradients" in answer.failure.message
+
+
+def test_the_strategy_of_the_page_on_extending_climbs(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "extending.md").read_text(encoding="utf-8")
+    (text,) = [code for code in re.findall(r"^```python\n(.*?)```", page, re.M | re.S) if "class Ascent" in code]
+    names = {"np": np, "Proposal": Proposal}
+    exec(text, names)
+    ascent = names["Ascent"](space=Densities(32), artifacts=ArtifactStore(tmp_path / "artifacts"))
+    budget = Budget(cost=6)
+
+    def made():
+        climb = study(strategy=ascent, driver=Optics(order=1), objectives=(ABSORPTION,), budget=budget)
+        return replace(climb, space=Densities(32))
+
+    assert differentiates(ascent) and run(tmp_path, made, executor=Serial()) == "finished"
+    values = [trial.values["absorption"] for trial in read(tmp_path / "ledger.db").trials]
+    assert len(values) == 4 and values == sorted(values)
