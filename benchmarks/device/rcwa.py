@@ -16,7 +16,8 @@ def measure(setting: Setting) -> Iterator[Figure]:
 
     import torch
 
-    from matloop.drivers.optics.driver import Optics, film
+    from matloop.drivers.optics.driver import Optics
+    from matloop.drivers.optics.rcwa import Film
     from matloop.orchestrator.randomness import derive
     from matloop.surrogates.generator.fields import two_phase_fields
 
@@ -25,7 +26,7 @@ def measure(setting: Setting) -> Iterator[Figure]:
     for order in (1,) if setting.quick else (3, 7):
         absorbed = {}
         for device in setting.compared:
-            solver, found = film(Optics(device=device).setup(order)), []
+            solver, found = Film(Optics(device=device).setup(order)), []
             seconds = 0.0 if setting.quick else 10.0
             with torch.inference_mode():
                 solver(batch[:1])  # warms up

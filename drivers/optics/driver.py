@@ -9,9 +9,7 @@ Fourier order, so the order is part of the problem's definition: compare values 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,9 +25,8 @@ from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.surrogates.generator.weights import locate
 
 if TYPE_CHECKING:
-    import torch
-
-    from matloop.drivers.optics.rcwa import Film, Layer, Light, Setup
+    from matloop.drivers.optics.rcwa import Layer, Setup
+    from matloop.drivers.optics.spectrum import Spectrum
 
 Polarisation = Literal["p", "s", "x", "y", "unpolarised"]
 
@@ -167,31 +164,23 @@ class Optics:
         return self._measure(trial, gradient=True)
 
     def _measure(self, trial: Trial, *, gradient: bool) -> Measurement:
-        import torch
-
         kind, structure = structure_of(trial.point, self.generator)
-        setup = self.setup(self.order)
-        needed = self.setup(self.order + self.check_orders).pixels
-        if min(structure.shape) < needed:
+        highest = self.order + self.check_orders
+        if min(structure.shape) < (needed := self.setup(highest).pixels):
             raise InvalidPoint(
-                f"expected a microstructure of at least {needed} pixels a side, which order "
-                f"{self.order + self.check_orders} needs, got {structure.shape}; lower the order, or give each pixel "
-                "as a block of several"
+                f"expected a microstructure of at least {needed} pixels a side, which order {highest} needs, got "
+                f"{structure.shape}; lower the order, or give each pixel as a block of several"
             )
-        density = torch.tensor(structure, dtype=torch.float64, requires_grad=gradient)
-        with _one_thread(), torch.set_grad_enabled(gradient):
-            spectrum = self._spectrum(film(setup)(density))
-            found = self._means(spectrum)
-            slopes = self._slopes(found, density) if gradient else {}
-            checked = self._checked(density.detach())
-        values = {name: value.item() for name, value in found.items()}
-        if not all(map(math.isfinite, values.values())):
-            raise FloatingPointError(f"RCWA gave {values}; change the order")
-        info, artifacts = self._details(structure, spectrum)
+        names = [objective.name for objective in self.objectives]
+        found = self._spectrum(structure, self.order, names if gradient else ())
+        if not all(map(math.isfinite, found.means.values())):
+            raise FloatingPointError(f"RCWA gave {found.means}; change the order")
+        checked = self._spectrum(structure, highest).means if self.check_orders else {}
+        info, artifacts = self._details(structure, found)
         return Measurement(
-            values=values | checked,
+            values={**found.means, **{f"{name}_at_order_{highest}": checked[name] for name in names if checked}},
             info=info,
-            artifacts={kind: structure, **artifacts, **slopes},
+            artifacts={kind: structure, **artifacts, **{gradient_of(n): g for n, g in found.gradients.items()}},
             cost=self.gradient_cost if gradient else None,
         )
 
@@ -222,47 +211,19 @@ class Optics:
             device=self.device,
         )
 
-    def _spectrum(self, light: Light) -> dict[str, torch.Tensor]:
-        """What is measured at each wavelength, (w,) each."""
-        share = light.kept.new_tensor(SHARES[self.polarisation])
-        reflected, transmitted = light.reflected.sum(-1) @ share, light.transmitted.sum(-1) @ share
-        return {
-            "absorption": 1 - reflected - transmitted,
-            "absorption_in_film": light.kept @ share,
-            "reflectance": reflected,
-            "transmittance": transmitted,
-        }
+    def _spectrum(self, structure: npt.NDArray[Any], order: int, gradients: Sequence[str] = ()) -> Spectrum:
+        from matloop.drivers.optics.spectrum import spectrum
 
-    def _means(self, spectrum: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: value @ value.new_tensor(self.weights) for name, value in spectrum.items()}
-
-    def _slopes(self, found: Mapping[str, torch.Tensor], density: torch.Tensor) -> dict[str, npt.NDArray[np.float64]]:
-        import torch
-
-        slopes = {}
-        for objective in self.objectives:
-            (slope,) = torch.autograd.grad(found[objective.name], density, retain_graph=True)
-            slopes[gradient_of(objective.name)] = slope.numpy()
-        return slopes
-
-    def _checked(self, density: torch.Tensor) -> dict[str, float]:
-        """Objectives by more orders."""
-        import torch
-
-        if not self.check_orders:
-            return {}
-        order = self.order + self.check_orders
-        with torch.no_grad():
-            found = self._means(self._spectrum(film(self.setup(order))(density)))
-        return {f"{o.name}_at_order_{order}": float(found[o.name]) for o in self.objectives}
+        shares = SHARES[self.polarisation]
+        return spectrum(self.setup(order), structure, shares=shares, weights=self.weights, gradients=gradients)
 
     def _details(
-        self, structure: npt.NDArray[Any], spectrum: Mapping[str, torch.Tensor]
+        self, structure: npt.NDArray[Any], found: Spectrum
     ) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float64]]]:
         info = {"order": self.order, "volume_fraction": float(structure.mean())}
         if len(self.wavelengths_nm) == 1:
             return info, {}
-        columns = [spectrum[name].detach().cpu().numpy() for name in ("reflectance", "transmittance", "absorption")]
+        columns = [found.values[name] for name in ("reflectance", "transmittance", "absorption")]
         by_wavelength = {"absorption_by_wavelength": columns[-1].tolist()}
         return info | by_wavelength, {"spectrum": np.column_stack([self.wavelengths_nm, *columns])}
 
@@ -278,28 +239,7 @@ class Optics:
         return tuple((self._indices(name, layer["index"]), above_zero(name, layer["thickness_nm"])) for layer in given)
 
 
-@lru_cache(maxsize=4)
-def film(setup: Setup) -> Film:
-    """A film, kept for the next trials."""
-    from matloop.drivers.optics.rcwa import Film
-
-    return Film(setup)
-
-
 def _layer(indices: tuple[complex, ...], thickness_nm: float) -> Layer:
     from matloop.drivers.optics.rcwa import Layer
 
     return Layer(indices, thickness_nm)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: matrices this small lose by sharing, most of all where every core has its trial."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

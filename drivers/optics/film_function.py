@@ -33,9 +33,9 @@ quotient of differences: either errs by about 1e-11 there."""
 SMALL = 0.1
 """Modulus of x below which closed forms would cancel, and power series are summed."""
 
-DEFECTIVE = 1e11
-"""Largest entry of the inverse of the eigenvectors, beyond which most digits are lost: two of these are about to become
-one."""
+DEFECTIVE = 1e8
+"""Largest entry of the inverse of the eigenvectors, beyond which half of the digits are lost: two of these are about to
+become one."""
 
 TERMS = range(8)
 _NUMERATOR = tuple(-(2 * k + 2) / math.factorial(2 * k + 3) for k in TERMS)

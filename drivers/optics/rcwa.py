@@ -23,8 +23,9 @@ from typing import Any
 
 import torch
 
+from matloop.drivers.optics.faces import Conditions, Source, blocks
 from matloop.drivers.optics.film_function import AT_ZERO, film_functions
-from matloop.drivers.optics.waves import Orders, P, S, Side, Stack, orders, side, through
+from matloop.drivers.optics.waves import orders, side
 
 Matrices = tuple[torch.Tensor, torch.Tensor]
 """For the electric and for the magnetic field in the plane, x above y, each (..., w, 2N, m)."""
@@ -102,7 +103,12 @@ class Light:
 
 
 class Film:
-    """What a film does to light; called with structures, it says where light goes."""
+    """What a film does to light; called with structures, it says where light goes.
+
+    Attributes:
+        orders: the diffraction orders, in the order of those in `Light`.
+        alike: whether both sides of the film are the same, so that even and odd fields are solved apart.
+    """
 
     def __init__(self, setup: Setup) -> None:
         self._pixels = setup.pixels
@@ -132,15 +138,15 @@ class Film:
         self._top = side(self.orders, incoming, over)
         self._bottom = side(self.orders, self._permittivity(setup.below or vacuum), under[::-1])
         self.alike = self._top.equals(self._bottom)
-        self._source = _Source.of(self.orders, self._top, over[::-1])
-        self._over, self._beneath = (_Conditions.of(self.orders, of, self._scale) for of in (self._top, self._bottom))
+        self._source = Source.of(self.orders, self._top, over[::-1])
+        self._over, self._beneath = (Conditions.of(self.orders, of, self._scale) for of in (self._top, self._bottom))
         (x, y), (on_x, on_y) = (of.outgoing.unsqueeze(-4).unbind(-1) for of in (self._top, self._bottom))
         self._back, self._on = (x, -y), (on_x, on_y)
         self._zeta = [of.zeta.real.unsqueeze(-3) for of in (self._top, self._bottom)]
         kx, ky = self.orders.kx, self.orders.ky
         self._kx, self._ky = (k.to(torch.complex128).unsqueeze(-1) for k in (kx, ky))  # converting costs as much as use
         self._ux, self._uy = (u.to(torch.complex128).unsqueeze(-2) for u in (self.orders.ux, self.orders.uy))
-        self._bends = self._scale**2 * _blocks([ky**2, -kx * ky], [-kx * ky, kx**2], diagonal=True)
+        self._bends = self._scale**2 * blocks([ky**2, -kx * ky], [-kx * ky, kx**2], diagonal=True)
 
     def __call__(self, structures: torch.Tensor) -> Light:
         """Where light goes; differentiable once in the structures.
@@ -180,10 +186,10 @@ class Film:
         return products
 
     def _fields(self, e: torch.Tensor) -> tuple[Matrices, Matrices]:
-        """What the even and the odd field at the lower face are made of, each with 2N unknowns v.
+        """g and Q g, and g P and Q r P, of which the even and the odd field at the lower face are made.
 
-        F = g / (1 + i g), so that with E = (1 + i g) v of the even field, and iH = (1 + i g(Q P)) v of the odd one,
-        neither has a pole. What `_even` and `_odd` make of them is
+        F = g / (1 + i g), so that with 2N unknowns v each, E = (1 + i g) v of the even field, and iH = (1 + i g(Q P)) v
+        of the odd one, neither has a pole. With s = k0 h / 2 they are
 
             even: E = (1 + i g) v,  H = -i s Q g v;    odd: E = s g P v,  H = (g(0) - i + s² Q r P) v.
         """
@@ -199,7 +205,7 @@ class Film:
         kx, ky, squared = self._kx, self._ky, self._scale**2
         x, y = (inverse @ torch.cat([kx * e, ky * e], -1)).chunk(2, -1)
         kx, ky, e = squared * kx, squared * ky, squared * e
-        return _blocks([kx * x - e, kx * y], [ky * x, ky * y - e]) + self._bends
+        return blocks([kx * x - e, kx * y], [ky * x, ky * y - e]) + self._bends
 
     def _q(self, e: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
         """Q m, of m (..., w, 2N, k)."""
@@ -224,7 +230,7 @@ class Film:
         else:
             above = [rows(*made) for rows, made in zip(self._over, (even, odd), strict=True)]
             both = torch.cat([torch.zeros_like(source), source], -2)
-            v, w = torch.linalg.solve(_blocks(below, [above[0], -above[1]]), both).chunk(2, -2)
+            v, w = torch.linalg.solve(blocks(below, [above[0], -above[1]]), both).chunk(2, -2)
         even_e, even_h = v + 1j * (even[0] @ v), -1j * self._scale * (even[1] @ v)
         odd_e, odd_h = self._scale * (odd[0] @ w), (AT_ZERO - 1j) * w + self._scale**2 * (odd[1] @ w)
         return torch.stack([even_e - odd_e, even_e + odd_e]), torch.stack([odd_h - even_h, odd_h + even_h])
@@ -247,80 +253,3 @@ class Film:
         """Components along each order's direction and across it, each (2, ..., w, 2 of light, N)."""
         along_x, along_y = field.mT.chunk(2, -1)
         return self._ux * along_x + self._uy * along_y, self._ux * along_y - self._uy * along_x
-
-
-@dataclass(frozen=True, slots=True)
-class _Conditions:
-    """L(E, H) of a side, as rows of the equations for v: y H_s - x E_p of p above y E_s + x H_p of s.
-
-    It is 0 of a field whose waves go away from a film above that side.
-
-    Attributes:
-        constant: (w, 2N, 2N) complex128, of the part of the field that is v itself.
-        factors: (w, 2N, 4) complex128, of the components of the two matrices that make the field, along x and y.
-    """
-
-    constant: torch.Tensor
-    factors: torch.Tensor
-
-    @classmethod
-    def of(cls, orders: Orders, side: Side, scale: torch.Tensor) -> tuple[_Conditions, _Conditions]:
-        """For the even field and for the odd one."""
-        ux, uy = orders.ux, orders.uy
-        (x_p, x_s), (y_p, y_s) = side.x.unbind(-2), side.y.unbind(-2)
-        electric = torch.cat([torch.stack([-x_p * ux, -x_p * uy], -1), torch.stack([-y_s * uy, y_s * ux], -1)], -2)
-        magnetic = torch.cat([torch.stack([-y_p * uy, y_p * ux], -1), torch.stack([x_s * ux, x_s * uy], -1)], -2)
-        alone = [_blocks(*(block.unbind(-1) for block in m.chunk(2, -2)), diagonal=True) for m in (electric, magnetic)]
-        even = torch.cat([1j * electric, -1j * scale * magnetic], -1)
-        odd = torch.cat([scale * electric, scale**2 * magnetic], -1)
-        return cls(alone[0], even), cls((AT_ZERO - 1j) * alone[1], odd)
-
-    def __call__(self, e: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-        """(..., w, 2N, 2N)."""
-        parts = *e.chunk(2, -2), *h.chunk(2, -2)
-        rows = []
-        for row, factors in zip(self.constant.chunk(2, -2), self.factors.chunk(2, -2), strict=True):
-            for part, factor in zip(parts, factors.unsqueeze(-1).unbind(-2), strict=True):
-                row = torch.addcmul(row, factor, part)
-            rows.append(row)
-        return torch.cat(rows, -2)
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What comes in, one p wave and one s wave with X = 1.
-
-    What goes back is told apart from it with the help of a film that sends all on, into a medium with the ζ of the one
-    above: what is over and above that goes away from the film, so that `Side.outgoing` holds.
-
-    Attributes:
-        row: (w, 2N, 2) complex128, what L(even) - L(odd) of the side above has to be, for p and for s light.
-        reflected: (w, 2, 2, N) complex128, amplitudes that go back, less what the waves at the film give by `outgoing`.
-        power: (w, 2) float64, that comes in.
-    """
-
-    row: torch.Tensor
-    reflected: torch.Tensor
-    power: torch.Tensor
-
-    @classmethod
-    def of(cls, orders: Orders, side: Side, upwards: Stack) -> _Source:
-        at = orders.incident
-        w, _, n = side.zeta.shape
-        x, y, phase = through(orders, upwards, torch.ones_like(side.zeta), side.zeta)
-        zeta = side.zeta[..., at]
-        forth, back = (x[..., at] + y[..., at] / zeta) / 2, (x[..., at] - y[..., at] / zeta) / 2
-        passed = torch.exp(1j * phase[..., at]) / forth
-        row = torch.zeros(w, 2 * n, 2, dtype=zeta.dtype, device=zeta.device)
-        strength = 2 * zeta * torch.exp(1j * side.phase[..., at])
-        row[:, at, P], row[:, n + at, S] = -strength[:, P], strength[:, S]
-        place = torch.zeros(2, 2, n, dtype=zeta.dtype, device=zeta.device)
-        place[P, P, at] = place[S, S, at] = 1
-        x_out, y_out = side.outgoing[..., at, :].unbind(-1)
-        reflected = back / forth - (x_out - zeta * y_out) * passed
-        return cls(row, reflected[..., None, None] * place, zeta.real)
-
-
-def _blocks(*rows: Sequence[torch.Tensor], diagonal: bool = False) -> torch.Tensor:
-    """A matrix of blocks, or of the diagonals of blocks."""
-    return torch.cat([torch.cat([b.diag_embed() if diagonal else b for b in row], -1) for row in rows], -2)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from matloop.drivers.optics import spectrum
 from matloop.drivers.optics.driver import Optics
 from matloop.drivers.optics.rcwa import Film, Layer, Setup
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
@@ -207,13 +208,13 @@ def test_impossible_options_are_refused_by_name(options):
 def test_a_band_is_its_wavelengths_weighted(structure):
     band = {"low": 450.0, "high": 650.0, "count": 3}
     found = measure(structure, order=1, wavelength_nm=band, weights=[1.0, 2.0, 5.0], index_inclusion="silicon")
-    spectrum = found.artifacts["spectrum"]
-    assert spectrum[:, 0].tolist() == [450.0, 550.0, 650.0]
-    assert spectrum[:, 1:].sum(axis=1) == pytest.approx(np.ones(3), abs=1e-12)
+    rows = found.artifacts["spectrum"]
+    assert rows[:, 0].tolist() == [450.0, 550.0, 650.0]
+    assert rows[:, 1:].sum(axis=1) == pytest.approx(np.ones(3), abs=1e-12)
     for column, name in enumerate(("reflectance", "transmittance", "absorption"), start=1):
-        assert found.values[name] == pytest.approx(spectrum[:, column] @ [1, 2, 5] / 8, abs=1e-12)
+        assert found.values[name] == pytest.approx(rows[:, column] @ [1, 2, 5] / 8, abs=1e-12)
     one = measure(structure, order=1, wavelength_nm=550.0, index_inclusion=[4.077, 0.027968])  # Green's table
-    assert spectrum[1, 3] == pytest.approx(one.values["absorption"], abs=1e-12)
+    assert rows[1, 3] == pytest.approx(one.values["absorption"], abs=1e-12)
 
 
 def test_a_substrate_and_layers_are_those_of_the_solver(structure):
@@ -270,3 +271,23 @@ def test_a_density_lies_between_the_phases(structure):
     assert "density" in grey.artifacts and "microstructure" not in grey.artifacts
     full = Optics(**options)(asked({"density": structure.astype(float).tolist()}))
     assert full.values == measure(structure, **options).values
+
+
+def test_many_wavelengths_are_solved_a_few_at_a_time_to_the_same(structure, monkeypatch):
+    options = {
+        "order": 1,
+        "wavelength_nm": {"low": 450.0, "high": 650.0, "count": 5},
+        "index_inclusion": "silicon",
+        "substrate": "gold",
+        "superstrate": "silica",
+        "layers_above": [{"index": "titanium dioxide", "thickness_nm": 40.0}],
+        "weights": [1.0, 2.0, 3.0, 4.0, 5.0],
+    }
+    driver, trial = Optics(**options), asked({"microstructure": structure.astype(int).tolist()})
+    together = driver.value_and_gradient(trial)
+    monkeypatch.setattr(spectrum, "TOGETHER", 2 * 18**2)
+    apart = driver.value_and_gradient(trial)
+    assert [len(part.wavelengths_nm) for part in spectrum._parts(driver.setup(1))] == [2, 2, 1]
+    assert apart.values == pytest.approx(together.values, abs=1e-12)
+    for name in ("spectrum", "gradient_absorption"):
+        assert apart.artifacts[name] == pytest.approx(together.artifacts[name], abs=1e-12)
