@@ -37,8 +37,8 @@ class Outcomes(Protocol):
     @property
     def store(self) -> ArtifactStore: ...
 
-    def best(self, study: str) -> Point:
-        """The point with the best value of the first objective."""
+    def best(self, study: str) -> Point | None:
+        """The point with the best value of the first objective; None if there is none within the limits."""
         ...
 
     def trials(self, study: str) -> tuple[Trial, ...]:
@@ -68,17 +68,11 @@ class Recorded:
     def __init__(self, history: History, store: ArtifactStore, describe: Described) -> None:
         self.history, self.store, self.describe = history, store, describe
 
-    def best(self, study: str) -> Point:
-        """See `Outcomes`.
-
-        Raises:
-            MatloopError: no trial of the study was answered.
-        """
+    def best(self, study: str) -> Point | None:
+        """See `Outcomes`."""
         objectives = self.describe(study)[1]
         found = best(self.history.of(study), objectives[0], objectives)
-        if found is None:
-            raise MatloopError(f"study {study!r} has no answered trial to take the best of; see `matloop status`")
-        return found.point
+        return None if found is None else found.point
 
     def trials(self, study: str) -> tuple[Trial, ...]:
         """See `Outcomes`."""
@@ -137,7 +131,7 @@ class Rehearsal:
         self.folder, self.describe = folder, describe
         self.store = ArtifactStore(folder / "artifacts")
 
-    def best(self, study: str) -> Point:
+    def best(self, study: str) -> Point | None:
         """See `Outcomes`."""
         return self.describe(study)[0].sample(derive("rehearsal", study))
 
