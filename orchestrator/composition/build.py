@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ from matloop.orchestrator.protocols import (
 from matloop.orchestrator.protocols.drivers import FILLED
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.references import led_to
-from matloop.orchestrator.trial import Objective, Point, goals
+from matloop.orchestrator.trial import Objective, Point, Trial, goals
 
 ROLES: Mapping[str, str] = {role: role for role in KINDS} | {"filler": "strategy"}
 """Options that hold a component, and the table that their kind is looked up in."""
@@ -387,7 +388,7 @@ class Builder:
             return
         for name, folder in folders.items():
             inside = [f"{p.relative_to(folder).as_posix()}\0{size}" for p, size in sizes.items() if folder in p.parents]
-            listed = hashlib.sha256("\0".join(sorted(inside)).encode())
+            listed = hashlib.sha256(os.fsencode("\0".join(sorted(inside))))
             self.files[".".join(map(str, (place / name).location))] = listed.hexdigest()
 
 
@@ -461,15 +462,22 @@ def surrogate_for(
     return parts.surrogate(study), parts.space(study)
 
 
-def driver_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> Driver:
-    """A study's driver, built again from what the ledger recorded.
+def driver_for(trial: Trial, history: History, store: ArtifactStore) -> tuple[Driver, list[str]]:
+    """The driver that measured a trial, built again from what the ledger recorded when it was proposed.
+
+    Returns:
+        The driver; and which of the files that it names are not as they were, by their dotted places.
 
     Raises:
         ConfigError: something that the campaign needs is gone.
         MissingExtra: an optional package is no longer installed.
     """
     path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
-    return builder(Config.from_record(recorded, path), history, store).driver(study)
+    before = [session.config for session in history.sessions if session.opened_at <= trial.proposed_at]
+    recorded = before[-1] if before else history.sessions[0].config
+    parts = builder(Config.from_record(recorded, path), history, store)
+    driver, known = parts.driver(trial.study), recorded.get("files", {})
+    return driver, [place for place, mark in parts.files.items() if known.get(place, mark) != mark]
 
 
 def strategy_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> tuple[Any, Space]:
