@@ -30,7 +30,16 @@ from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.evaluation import Limits
 from matloop.orchestrator.loop.study import Plan, Study
 from matloop.orchestrator.options import Components
-from matloop.orchestrator.protocols import Checking, Driver, Filling, Space, Surrogate, is_by_people
+from matloop.orchestrator.protocols import (
+    Checking,
+    Differentiable,
+    Driver,
+    Filling,
+    Space,
+    Surrogate,
+    differentiates,
+    is_by_people,
+)
 from matloop.orchestrator.protocols.drivers import FILLED
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.references import led_to
@@ -88,6 +97,9 @@ class Builder:
         ):
             expected = "expected at least one of trials, seconds, cost, patience"
             problems.append((place / "budget").problem(f"{expected}, got none: the study might never end"))
+        if differentiates(built.get("strategy")) and not isinstance(built.get("driver"), Differentiable):
+            text = "the strategy needs a driver that offers gradients (optics), got another; use another strategy"
+            problems.append((place / "strategy").problem(text))
         if problems:
             raise ConfigError(problems=problems)
         executor = self.config.executor
@@ -224,7 +236,9 @@ class Builder:
             if role == "space":
                 injected |= self._filled(str(place.location[1]), {*parameters(target)} - {*options})
         except ConfigError as error:  # what it rests on is wrong; say what is wrong with it too
-            names = dict.fromkeys(("seed", "folder", "space", "objectives", "past", *({*FILLED} - {*options})))
+            names = dict.fromkeys(
+                ("seed", "folder", "space", "objectives", "past", "artifacts", *({*FILLED} - {*options}))
+            )
             with also(error):
                 bind(target, options, place, injected=names, build=build)
             raise
@@ -273,6 +287,8 @@ class Builder:
         }
         if role == "space" and "past" in parameters(target):
             injected["past"] = self.outcomes.past(study, self._told_of(study))
+        if role == "strategy":
+            injected["artifacts"] = self.outcomes.store
         if role not in ("space", "driver") or (role == "driver" and "space" in parameters(target)):
             injected["space"] = self.space(study)
         if role not in ("space", "driver"):
