@@ -14,7 +14,7 @@ from torch import nn
 from matloop.orchestrator.randomness import derive
 from matloop.surrogates.measured import MeasuredEnsemble
 from matloop.surrogates.networks.masks import CHUNK, Masks
-from matloop.surrogates.networks.perceptrons import LEAST_LOG_VARIANCE
+from matloop.surrogates.networks.stacked import LEAST_LOG_VARIANCE
 
 Render = Callable[[torch.Tensor], torch.Tensor]
 
