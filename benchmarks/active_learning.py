@@ -128,9 +128,10 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 def summary(records: Sequence[Mapping[str, Any]], console: Console) -> dict[str, Any]:
     """Print tables; return the figures of the last line: by task, measure and policy.
 
-    Figures of --quick are by `quick` first, since its problems are smaller.
+    Names of tasks begin with `quick_` where their problems are the smaller ones of --quick.
     """
     result: dict[str, Any] = {}
+    prefix = "quick_" if records and records[0]["quick"] else ""
     for name in dict.fromkeys(r["task"] for r in records):
         for kind, words in MEASURES.items():
             curves: dict[str, dict[int, dict[str, float]]] = {}
@@ -138,8 +139,8 @@ def summary(records: Sequence[Mapping[str, Any]], console: Console) -> dict[str,
                 if r["task"] == name and kind in r["curves"]:
                     curves.setdefault(r["policy"], {})[r["seed"]] = r["curves"][kind]
             if curves:
-                result.setdefault(name, {})[kind] = compared(kind, f"{name}: {words}", curves, console)
-    return {"quick": result} if records and records[0]["quick"] else result
+                result.setdefault(prefix + name, {})[kind] = compared(kind, f"{name}: {words}", curves, console)
+    return result
 
 
 def main() -> None:

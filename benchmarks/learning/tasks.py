@@ -77,7 +77,8 @@ class Images(Pool):
 
     def encode(self, points: Sequence[Point]) -> Array:
         """(n, SIDE²) pixels."""
-        return self.images[[int(point["image"]) for point in points]].reshape(len(points), -1)
+        rows = np.array([point["image"] for point in points], dtype=np.int64)
+        return self.images[rows].reshape(len(points), self.dimension)
 
     def render(self, z: torch.Tensor) -> torch.Tensor:
         """(n, SIDE²) -> (n, 1, SIDE, SIDE), from -1 to 1."""
@@ -147,11 +148,11 @@ def highest(values: Array) -> Array:
 def energies(data: Path, seed: int, quick: bool) -> Task:
     """Formation energies from composition; the lowest are sought."""
     problem = Problem(data, 500 if quick else 10_000, seed)
-    space = Formulas(formulas=problem.formulas)
+    space, test = Formulas(formulas=problem.formulas), (problem.x_test[:2000], problem.y_test[:2000])
     places = {formula: i for i, formula in enumerate(problem.formulas)}
     return replace(
         listed(
-            space, problem.y, ensemble(), (problem.x_test[:2000], problem.y_test[:2000]), highest(-problem.y), seed,
+            space, problem.y, ensemble(quick), test, highest(-problem.y), seed,
             start=100, batch=100, most=200 if quick else 800,
         ),
         encode=lambda points: problem.x[[places[point["formula"]] for point in points]],
@@ -175,7 +176,7 @@ def skewed(seed: int, quick: bool) -> Task:
     space, test = numbers(x), rng.random((2000, 6))
     values = recipe(x)
     return listed(
-        space, values, ensemble(), (encoded(space, test), recipe(test)), highest(values), seed,
+        space, values, ensemble(quick), (encoded(space, test), recipe(test)), highest(values), seed,
         start=50, batch=50, most=100 if quick else 300,
     )  # fmt: skip
 
@@ -189,7 +190,7 @@ def rare_class(seed: int, quick: bool) -> Task:
     values, wanted = (recipe(rows) > edge for rows in (x, test))
     space = numbers(x)
     return listed(
-        space, values.astype(float), ensemble(), (encoded(space, test), wanted.astype(float)), values, seed,
+        space, values.astype(float), ensemble(quick), (encoded(space, test), wanted.astype(float)), values, seed,
         start=50, batch=50, most=100 if quick else 300, rare=True,
     )  # fmt: skip
 
@@ -200,8 +201,9 @@ def images(seed: int, quick: bool) -> Task:
     n = 200 if quick else 2000
     drawn = two_phase(n + 500, rng)
     values = conductivity(drawn)
+    surrogate = Ensemble(space=Images(drawn[:1]), folds=2 if quick else 3, members=2, steps=20 if quick else None)
     return listed(
-        Images(drawn[:n]), values[:n], Ensemble(space=Images(drawn[:1]), folds=3, members=2),
+        Images(drawn[:n]), values[:n], surrogate,
         (drawn[n:].reshape(500, -1), values[n:]), highest(values[:n]), seed,
         start=40, batch=40, most=80 if quick else 160,
     )  # fmt: skip
@@ -236,9 +238,9 @@ def encoded(space: Pool, x: Array) -> Array:
     return space.encode([{f"x{i}": float(v) for i, v in enumerate(row)} for row in x])
 
 
-def ensemble() -> Ensemble:
+def ensemble(quick: bool) -> Ensemble:
     """As it comes, with eight networks in place of twelve."""
-    return Ensemble(folds=4)
+    return Ensemble(folds=2, steps=40) if quick else Ensemble(folds=4)
 
 
 def function(name: str, seed: int, quick: bool) -> Task:

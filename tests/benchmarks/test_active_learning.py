@@ -106,4 +106,4 @@ def test_figures_of_a_quick_run_have_keys_of_their_own(bench: ModuleType) -> Non
     records = [{"task": "branin", "policy": "random", "seed": 0, "quick": quick, "curves": curves} for quick in (0, 1)]
     silent = Console(quiet=True)
     assert set(bench.summary(records[:1], silent)) == {"branin"}
-    assert set(bench.summary(records[1:], silent)) == {"quick"}
+    assert set(bench.summary(records[1:], silent)) == {"quick_branin"}

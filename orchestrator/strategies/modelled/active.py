@@ -102,7 +102,7 @@ class ActiveLearning(ModelBased):
                 for the part of the space that is known worst (Holzmüller et al., 2023); core_set goes where it is
                 farthest from all that is known (Sener & Savarese, 2018), variance where it is largest; bald where a
                 measurement tells most about the model (Houlsby et al., 2011), which for one objective with constant
-                noise and a Gaussian process is the same place. None for largest_cluster with networks and
+                noise and a Gaussian process is the same place. None for disagreement with networks and
                 integrated_variance with any other surrogate.
             candidates: points of the space considered at each ask, and over which the variance is averaged, >= 2. None
                 for 512; for clusters of a network's features, which cost less, 2,000 and of a listed space up to
@@ -213,7 +213,7 @@ class ActiveLearning(ModelBased):
 
     def _rule(self, model: Model) -> Acquisition:
         """The criterion by name."""
-        return self.acquisition or ("largest_cluster" if isinstance(model, Featured) else "integrated_variance")
+        return self.acquisition or ("disagreement" if isinstance(model, Featured) else "integrated_variance")
 
     def _criterion(self, name: Acquisition, model: Model, x: torch.Tensor, pending: list[Point]) -> Criterion:
         """For candidates at (n, d) encoded points."""

@@ -18,4 +18,3 @@ def test_an_image_is_seen_alike_whatever_is_in_its_batch_in_training_and_after()
         afterwards = network.eval()(images[:1])
     assert torch.allclose(together, apart, atol=1e-5)
     assert torch.allclose(together, afterwards, atol=1e-5)
-

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from matloop.orchestrator.protocols import Surrogate
 from matloop.orchestrator.randomness import derive, torch_seed
 from matloop.orchestrator.strategies.modelled.active import ActiveLearning
 from matloop.orchestrator.strategies.modelled.clusters import CoreSet, squared_distances
@@ -106,3 +107,12 @@ def test_a_batch_is_new_points_each_with_a_reason(acquisition: str) -> None:
     found = {key(p.point) for p in proposals}
     assert len(found) == 5 and not found & {key(t.point) for t in trials}
     assert all(p.reason for p in proposals)
+
+
+@pytest.mark.parametrize(("surrogate", "word"), [(light(), "disagree"), (GP(), "mean uncertainty")])
+def test_it_is_the_default_with_networks_alone(surrogate: Surrogate, word: str) -> None:
+    space, objectives = toys.pool(30), toys.loss()
+    strategy = ActiveLearning(
+        space=space, objectives=objectives, surrogate=surrogate, initial=4, data=told(space, 8, objectives)
+    )
+    assert word in strategy.ask(1, (), derive(0))[0].reason
