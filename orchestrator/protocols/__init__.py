@@ -61,6 +61,7 @@ from matloop.orchestrator.protocols.strategies import (
     maker_of,
 )
 from matloop.orchestrator.protocols.surrogates import (
+    Apart,
     ByOutput,
     DrawsFunctions,
     DrawsModels,
@@ -74,6 +75,7 @@ from matloop.orchestrator.protocols.surrogates import (
 __all__ = [
     "Advising",
     "Allowed",
+    "Apart",
     "Array",
     "AsksWithin",
     "Batching",

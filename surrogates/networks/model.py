@@ -85,6 +85,11 @@ class NetworkModel(MeasuredEnsemble):
         self.register_buffer("noise", torch.zeros_like(y_mean))
         self.masks = self._draw(seed)
 
+    @property
+    def apart(self) -> bool:
+        """See `matloop.orchestrator.protocols.Apart`."""
+        return not any(self.masks)
+
     def _draw(self, seed: int) -> list[dict[str, torch.Tensor]]:
         each = math.ceil(self.samples / len(self.networks))
         return [network.draw(each, derive(seed, "masks", i)) for i, network in enumerate(self.networks)]  # type: ignore[operator]

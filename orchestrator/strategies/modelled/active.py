@@ -4,7 +4,9 @@ What is most uncertain is rarely what is most worth knowing: the largest varianc
 criteria ask instead how much of the space a measurement says something about. Active learning Cohn (Cohn, Ghahramani &
 Jordan, JAIR 1996) counts by how much it reduces the variance averaged over the space, which a Gaussian process knows in
 closed form. The features of a network are clustered around what is known
-(`matloop.orchestrator.strategies.modelled.clusters`).
+(`matloop.orchestrator.strategies.modelled.clusters`). Of an ensemble of networks a batch is drawn by how much they
+disagree (`matloop.orchestrator.strategies.modelled.disagreement`), which goes to uncertain places, but not to many of
+a kind, and to crowded regions more often than to empty ones.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import torch
 from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.errors import ConfigError, MatloopError
 from matloop.orchestrator.options import at_least
-from matloop.orchestrator.protocols import Featured, Finite, Space, Surrogate
+from matloop.orchestrator.protocols import Apart, Featured, Finite, Space, Surrogate
 from matloop.orchestrator.randomness import torch_seed
 from matloop.orchestrator.strategies.advice.explanation import Choice
 from matloop.orchestrator.strategies.advice.lesson import Lesson, lesson, nothing_left
@@ -102,8 +104,8 @@ class ActiveLearning(ModelBased):
                 for the part of the space that is known worst (Holzmüller et al., 2023); core_set goes where it is
                 farthest from all that is known (Sener & Savarese, 2018), variance where it is largest; bald where a
                 measurement tells most about the model (Houlsby et al., 2011), which for one objective with constant
-                noise and a Gaussian process is the same place. None for disagreement with networks and
-                integrated_variance with any other surrogate.
+                noise and a Gaussian process is the same place. None for disagreement with an ensemble
+                of networks, largest_cluster with dropout and integrated_variance with any other surrogate.
             candidates: points of the space considered at each ask, and over which the variance is averaged, >= 2. None
                 for 512; for clusters of a network's features, which cost less, 2,000 and of a listed space up to
                 10,000, since the more there are, the better is known what a candidate stands for.
@@ -213,7 +215,11 @@ class ActiveLearning(ModelBased):
 
     def _rule(self, model: Model) -> Acquisition:
         """The criterion by name."""
-        return self.acquisition or ("disagreement" if isinstance(model, Featured) else "integrated_variance")
+        if self.acquisition is not None:
+            return self.acquisition
+        if isinstance(model, Apart) and model.apart:
+            return "disagreement"
+        return "largest_cluster" if isinstance(model, Featured) else "integrated_variance"
 
     def _criterion(self, name: Acquisition, model: Model, x: torch.Tensor, pending: list[Point]) -> Criterion:
         """For candidates at (n, d) encoded points."""

@@ -109,8 +109,16 @@ def test_a_batch_is_new_points_each_with_a_reason(acquisition: str) -> None:
     assert all(p.reason for p in proposals)
 
 
-@pytest.mark.parametrize(("surrogate", "word"), [(light(), "disagree"), (GP(), "mean uncertainty")])
-def test_it_is_the_default_with_networks_alone(surrogate: Surrogate, word: str) -> None:
+@pytest.mark.parametrize(
+    ("surrogate", "word"),
+    [
+        (Ensemble(folds=2, members=2, steps=10), "disagree"),
+        (light(), "leave uncovered"),
+        (GP(), "mean uncertainty"),
+    ],
+    ids=["ensemble", "dropout", "process"],
+)
+def test_it_is_the_default_of_networks_that_were_trained_apart(surrogate: Surrogate, word: str) -> None:
     space, objectives = toys.pool(30), toys.loss()
     strategy = ActiveLearning(
         space=space, objectives=objectives, surrogate=surrogate, initial=4, data=told(space, 8, objectives)
