@@ -11,8 +11,9 @@ What is run is what a user would run: a campaign file with `data:`, and `matloop
 and rows to choose by; test rows are fixed in the file and choose nothing. Short trainings search, a longer one of each
 of the best decides, within the same ten minutes. The winner and references are then trained anew with `--seeds` seeds
 each, for the same seconds on one core (`reference:` of the campaign). The hand-made network
-of `own/hand_made.py` has a plain loop of its own, the same rows and the same seconds. Figures are computed here from
-the predictions for the test rows that the campaign has on record.
+of `own/hand_made.py` has a plain loop of its own, the same rows, the same seconds and the same arithmetic: products in
+bfloat16 where the CPU has it. Figures are computed here from the predictions for the test rows that the campaign has on
+record.
 
 Printed: a table of all, with standard deviations over seeds and what the search cost in all; then one line of JSON.
 `residual` there is the hand-made network. `memory_mb` is the most that all processes of `matloop run` together had,
@@ -24,7 +25,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import signal
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -76,7 +79,7 @@ class Plan:
 
 def campaign(kind: Kind, plan: Plan) -> dict[str, Any]:
     """What stands in the campaign file."""
-    driver = {**kind.study["driver"], "budget": {"seconds": plan.trial_s}}
+    driver = {**kind.study["driver"], "precision": "mixed", "budget": {"seconds": plan.trial_s}}
     longer = {**driver, "budget": {"seconds": plan.final_s}}
     study = {"strategy": STRATEGY, "objectives": {"validation_mae": "minimise"}, **kind.study, "driver": driver}
     again = {"kind": "confirmation", "data": {"from": "search"}}
@@ -99,7 +102,7 @@ def run(kind: Kind, plan: Plan, folder: Path, data: Path) -> tuple[History, floa
     file = folder / "campaign.yaml"
     if not file.exists():
         kind.prepare(folder, data, plan.rows)
-        file.write_text(yaml.safe_dump(campaign(kind, plan), sort_keys=False))
+    file.write_text(yaml.safe_dump(campaign(kind, plan), sort_keys=False))
     command = [sys.executable, "-m", "matloop", "run", str(file), "--dir", str(folder / "run"), "--accept-changes"]
     code, peak = watch.run(command, folder / "log.txt")
     if code:
@@ -222,7 +225,7 @@ def summary(kind: Kind, outcome: Outcome) -> dict[str, Any]:
     return {
         "evolved": of(WINNER, trials=outcome.trials),
         **{key: of(name) for key, name in named.items()},
-        "memory_mb": round(outcome.memory_mb),
+        "memory_mb": round(outcome.memory_mb) if math.isfinite(outcome.memory_mb) else None,
         "overrun": round(outcome.overrun, 4),
     }
 
@@ -254,6 +257,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the campaign is ended, too
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     main()

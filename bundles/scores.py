@@ -26,14 +26,15 @@ def scores(
         rows: of the data.
         groups: of these rows; whole groups are drawn. None where each row is by itself.
     """
-    found: dict[str, dict[str, float]] = {name: {"value": value} for name, value in goal.measure(outputs, rows).items()}
+    judge = goal.judge(outputs, rows)
+    found: dict[str, dict[str, float]] = {name: {"value": value} for name, value in judge(slice(None)).items()}
     own = np.arange(len(rows)) if groups is None else np.unique(groups, return_inverse=True)[1]
     members = np.split(np.argsort(own, kind="stable"), np.cumsum(np.bincount(own))[:-1])
     draws, rng = max(50, min(DRAWS, _VALUES // max(outputs.numel(), 1))), derive("bootstrap")
     drawn: dict[str, list[float]] = {name: [] for name in found}
     for _ in range(draws):
         chosen = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        for name, value in goal.measure(outputs[torch.as_tensor(chosen)], rows[chosen]).items():
+        for name, value in judge(chosen).items():
             drawn[name].append(value)
     for name, values in drawn.items():
         found[name]["lower"], found[name]["upper"] = (float(v) for v in np.nanquantile(values, [0.05, 0.95]))

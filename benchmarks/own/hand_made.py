@@ -1,7 +1,8 @@
 """Networks made by hand, each with the recipe that a person would give it: trained by a plain loop, without matloop.
 
 All use AdamW with a warm-up and a cosine over the seconds that they are given; the architectures are those of
-`matloop.drivers.training.references.networks`. None sees test rows before the end.
+`matloop.drivers.training.references.networks`. Products are in bfloat16 where the CPU has it, as in the search. None
+sees test rows before the end.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from matloop.drivers.training.references.networks import Convolutional, Residual, UNet
+from matloop.surrogates.networks.precision import autocast, half_type
 
 Values = npt.NDArray[Any]
 Batch = Callable[[], tuple[torch.Tensor, torch.Tensor]]
@@ -37,6 +39,7 @@ def train(
 ) -> int:
     """Train in place for so many seconds by the clock; return the number of steps."""
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
+    half = half_type("mixed", "cpu")
     began, steps = clock(), 0
     network.train()
     while (share := (clock() - began) / seconds) < 1:
@@ -44,7 +47,9 @@ def train(
             rise = min(1.0, (steps + 1) / _WARM_UP_STEPS)
             group["lr"] = rate * rise * 0.5 * (1 + math.cos(math.pi * share))
         x, y = batch()
-        value = loss(network(x), y)
+        with autocast(half, "cpu"):
+            outputs = network(x)
+        value = loss(outputs.float(), y)
         optimiser.zero_grad()
         value.backward()
         optimiser.step()

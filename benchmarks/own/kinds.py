@@ -90,17 +90,15 @@ def _dense(data: Data, seed: int, seconds: float, **recipe: Any) -> Values:
     return hand_made.residual(x[train], y[train], x[test], seed=seed, seconds=seconds, **recipe)
 
 
+def _on_vectors(**source: Any) -> Mapping[str, Any]:
+    driver = {"kind": "training", "data": {**source, "part": "part"}, "unit": "eV/atom"}
+    return {"space": "dense_network", "driver": driver}
+
+
 COMPOSITION = Kind(
     name="composition",
     prepare=compositions,
-    study={
-        "space": "dense_network",
-        "driver": {
-            "kind": "training",
-            "data": {"kind": "formulas", "path": "formulas.csv", "target": "target", "part": "part"},
-            "unit": "eV/atom",
-        },
-    },
+    study=_on_vectors(kind="formulas", path="formulas.csv", target="target"),
     trial_s=25.0,
     final_s=50.0,
     finalists=8,
@@ -152,14 +150,7 @@ def _on_sites(structure: Any) -> list[Any]:
 PEROVSKITES = Kind(
     name="sites",
     prepare=perovskites,
-    study={
-        "space": "dense_network",
-        "driver": {
-            "kind": "training",
-            "data": {"kind": "table", "path": "sites.csv", "target": "heat", "part": "part"},
-            "unit": "eV/atom",
-        },
-    },
+    study=_on_vectors(kind="table", path="sites.csv", target="heat"),
     trial_s=12.5,
     final_s=25.0,
     finalists=12,

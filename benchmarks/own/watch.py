@@ -24,11 +24,15 @@ def run(command: Sequence[str], log: Path, *, interval_s: float = 1.0) -> tuple[
     with log.open("a") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         peak = float("nan")
-        while process.poll() is None:
-            used = sum(_proportional_kb(pid) for pid in (process.pid, *_descendants(process.pid)))
-            if used:
-                peak = used / 1024 if peak != peak else max(peak, used / 1024)
-            time.sleep(interval_s)
+        try:
+            while process.poll() is None:
+                used = sum(_proportional_kb(pid) for pid in (process.pid, *_descendants(process.pid)))
+                if used:
+                    peak = used / 1024 if peak != peak else max(peak, used / 1024)
+                time.sleep(interval_s)
+        finally:
+            process.terminate()  # nothing where it has ended
+            process.wait()
     return process.returncode, peak
 
 

@@ -11,9 +11,12 @@ from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.splits import Split
 from matloop.drivers.training.tasks.task import Task
 from matloop.orchestrator.errors import Problem
+from matloop.search_spaces.networks.graph.graphs import Graphs
 
 SHOWN = 5
 """Rows that are left out of which each is told."""
+
+_MUCH = 0.3  # of a budget
 
 
 def misfits(fixed: Mapping[str, Any], data: Data, outputs: int) -> list[Problem]:
@@ -36,7 +39,24 @@ def misfits(fixed: Mapping[str, Any], data: Data, outputs: int) -> list[Problem]
 
 def notes(data: Data, parts: Split, goal: Task) -> list[str]:
     """What people want to know of the data before they spend hours on them."""
-    return [_sizes(data, parts), *_classes(data, parts, goal), *notable(data)]
+    return [_sizes(data, parts), *_classes(data, parts, goal), *_constant(data, parts, goal), *notable(data)]
+
+
+def much_predicted(rows: int, needed: float, seconds: float) -> list[str]:
+    """What there is to say if a good part of a budget goes to predictions.
+
+    Args:
+        rows: of validation and test.
+        needed: seconds that predicting them takes.
+        seconds: of a trial.
+    """
+    if needed < _MUCH * seconds:
+        return []
+    left = "which leaves none for training" if needed >= seconds else "and training has the rest"
+    return [
+        f"predicting the {rows} rows of validation and test takes about {needed:.2g} s here, of a budget of "
+        f"{seconds:g} s a trial, {left}; raise the budget, or have fewer of these rows"
+    ]
 
 
 def notable(data: Data) -> list[str]:
@@ -66,6 +86,16 @@ def _classes(data: Data, parts: Split, goal: Task) -> list[str]:
         if lacking := [str(name) for i, name in enumerate(described) if i not in there]:
             found.append(f"no row of the {part} part is of the class {', '.join(lacking[:SHOWN])}")
     return found
+
+
+def _constant(data: Data, parts: Split, goal: Task) -> list[str]:
+    """Numbers to predict of which there is only one in the training part, so that nothing can be learnt."""
+    if "y_mean" not in goal.described() or data.y.ndim > 2 or isinstance(data.x, Graphs):
+        return []
+    y = data.y[parts.train].reshape(len(parts.train), -1)
+    same = np.flatnonzero((y == y[:1]).all(axis=0))
+    names = [data.names[i] if data.names else f"number {i}" for i in same]
+    return [f"the target does not vary in the training part: {', '.join(names[:SHOWN])}"] if names else []
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
@@ -15,16 +15,17 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from matloop.drivers.training.checks import misfits, notable, notes
+from matloop.drivers.training.checks import misfits, much_predicted, notable, notes
 from matloop.drivers.training.classes import numbered_classes
 from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.fills import fills
 from matloop.drivers.training.jackknife import standard_errors
-from matloop.drivers.training.latency import latency_ms
+from matloop.drivers.training.latency import LEAST, latency_ms
 from matloop.drivers.training.material import Material
 from matloop.drivers.training.predictions import Predictions
-from matloop.drivers.training.recipe import Recipe, check_augmentation, told
+from matloop.drivers.training.recipe import Recipe, check_augmentation, shortcomings, told
 from matloop.drivers.training.recipe import budget as training_budget
+from matloop.drivers.training.rehearsal import OF_USERS, rehearse
 from matloop.drivers.training.scales import scales
 from matloop.drivers.training.sources.joined import WithTest
 from matloop.drivers.training.sources.loading import load
@@ -36,7 +37,7 @@ from matloop.drivers.training.splits import USUAL, Split, Splitting, described, 
 from matloop.drivers.training.start import CHECKPOINT, owner, start
 from matloop.drivers.training.tasks.registry import KINDS as TASKS
 from matloop.drivers.training.tasks.registry import aim, targeted
-from matloop.drivers.training.tasks.task import Aim, Rows, Task
+from matloop.drivers.training.tasks.task import Aim, Judge, Rows, Task
 from matloop.orchestrator.bundle import is_bundle
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, Refused, inside
 from matloop.orchestrator.options import at_least
@@ -44,7 +45,7 @@ from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.networks import weights
 from matloop.search_spaces.networks.graph.graphs import Graphs
-from matloop.search_spaces.networks.module import Network
+from matloop.search_spaces.networks.module import Network, build
 from matloop.surrogates.networks.augmentation import Augment, augmentation
 from matloop.surrogates.networks.budget import Budget
 from matloop.surrogates.networks.fitting import predict
@@ -90,8 +91,8 @@ class Training:
             `matloop.surrogates.networks.augmentation`. What has values at places, such as labels, moves along.
             "roll" is short for [shift, flip], "square" for [shift, flip, turn], both for periodic images.
         device: "auto" uses a GPU if the worker has one.
-        precision: "auto" trains in bfloat16 on a GPU that has it, "mixed" in float16 on older ones too; the CPU
-            always computes in 32 bits.
+        precision: "auto" trains in bfloat16 on a GPU that has it, "mixed" in float16 on older ones too, and in
+            bfloat16 on a CPU that has it (AVX-512 BF16).
         compiled: whether `torch.compile` is used on a GPU; worth its time in long trainings.
         threads: CPU threads for one training; small networks gain nothing from more.
         latency_batch: inputs in the forward pass that is timed.
@@ -108,6 +109,7 @@ class Training:
     repeatable = True
     accepts_inputs = True
     components: ClassVar = {"data": SOURCES, "split": SPLITS, "task": TASKS}
+    clock: Callable[[], float] = staticmethod(time.perf_counter)
 
     def __init__(
         self,
@@ -144,7 +146,9 @@ class Training:
         self.target, self.unit = getattr(self.aim, "target", None), unit
         steps = augmentation(augment)
         check_augmentation(steps, self.aim)
-        self.recipe = Recipe(training_budget(budget, epochs), patience, steps, precision, compiled, threads)
+        self.recipe = Recipe(
+            training_budget(budget, epochs), patience, steps, self.aim.places, precision, compiled, threads
+        )
         self.split_seed = split_seed
         if start_from is not None and not is_bundle(start_from):
             raise ConfigError(
@@ -163,7 +167,7 @@ class Training:
             ConfigError: the data are missing or not as they should be.
         """
         data, parts, goal = self._bound()
-        return fills(data, parts.train, goal.outputs, self.aim, self.recipe.augmented)
+        return fills(data, parts.train, goal.outputs, self.aim, self.recipe.augmented())
 
     def check(self, space: Space) -> list[str]:
         """See `matloop.orchestrator.protocols.Checking`: whether the data can be read, divided, and are of the space.
@@ -177,7 +181,23 @@ class Training:
                 raise ConfigError("expected augment: none for graphs, got changes of images", at="augment")
         if problems := misfits(getattr(space, "fixed", {}), data, goal.outputs):
             raise ConfigError(problems=problems)
-        return notes(data, parts, goal)
+        with inside("driver"):
+            rehearse(data, parts, goal, self.aim, self.recipe.augmented())
+        return [*notes(data, parts, goal), *self._foreseen(space, data, parts)]
+
+    def _foreseen(self, space: Space, data: Data, parts: Split) -> list[str]:
+        """What predicting held-out rows takes of a budget in seconds, by the network that a search begins with."""
+        seconds, known = self.recipe.budget.seconds, getattr(space, "recipes", [])
+        if seconds is None or not known or self.device == "cuda":
+            return []
+        device, one = self._device(), parts.validation[:1]
+        with self.recipe.on_threads():
+            network, x = build(known[0]).to(device), scales(data.x, one).rows(data.x, one)
+            for _ in range(2):  # the first takes longer
+                before = self.clock()
+                predict(network, x).cpu()
+        rows = len(parts.validation) + len(parts.test)
+        return much_predicted(rows, rows * (self.clock() - before), seconds)
 
     def _bound(self) -> tuple[Data, Split, Task]:
         """Data, their parts and the task.
@@ -238,27 +258,39 @@ class Training:
             FloatingPointError: training diverged.
             ConfigError: a GPU was asked for and the worker has none.
         """
-        began = time.perf_counter()
+        began = self.clock()
         data, parts, goal = self.bound()
         _check_fit(trial, data, goal)
         scaling, device = scales(data.x, parts.train), self._device()
+        timed = (1 + LEAST) * self.latency_batch if "latency_ms" in self.asked else 0
         with self.recipe.on_threads():
             begun = start(trial, inputs or {}, self.start_from, scaling.listed() | dict(goal.described()))
             network = begun.network
             result = self.recipe.train(
-                trial, network, begun.state, data, scaling, goal, parts, device=device, began=began
+                trial,
+                network,
+                begun.state,
+                data,
+                scaling,
+                goal,
+                parts,
+                device=device,
+                timed=timed,
+                clock=self.clock,
+                began=began,
             )
-            outputs = {
-                name: goal.aligned(predict(network, scaling.rows(data.x, rows).to(device)).cpu(), rows)
-                for name, rows in _held_out(parts).items()
-            }
+            outputs = {} if result.outputs is None else {"validation": result.outputs}
+            for name, rows in _held_out(parts).items():
+                if name not in outputs:
+                    outputs[name] = predict(network, scaling.rows(data.x, rows).to(device)).cpu()
+                outputs[name] = goal.aligned(outputs[name], rows)
             times = self._times(network, scaling.rows(data.x, parts.train[: self.latency_batch]))
         notes = {"genome": trial.point, "scales": scaling.listed() | dict(goal.described())}
         artifacts: dict[str, Any] = {"weights": weights.pack(network.state_dict(), notes)}
         if result.state is not None:
             result.state.owner = owner(trial.point)
             artifacts[CHECKPOINT] = result.state.to_bytes()
-        found = self.measured(data, parts, goal, outputs, {**told(result), **begun.notes})
+        found = self.measured(data, parts, goal, outputs, {**told(result), **begun.notes}, shortcomings(result))
         return replace(
             found,
             values={**found.values, **_costs(network), **times},
@@ -281,7 +313,13 @@ class Training:
         return data, parts, self.aim.bind(data, parts.train)
 
     def measured(
-        self, data: Data, parts: Split, goal: Task, outputs: Mapping[str, torch.Tensor], info: Mapping[str, Any]
+        self,
+        data: Data,
+        parts: Split,
+        goal: Task,
+        outputs: Mapping[str, torch.Tensor],
+        info: Mapping[str, Any],
+        problems: Sequence[str] = (),
     ) -> Measurement:
         """The figures of outputs for the held-out rows, be they a network's or not.
 
@@ -291,32 +329,40 @@ class Training:
             goal: likewise.
             outputs: of "validation" and "test", in the form of a network's.
             info: for the record.
+            problems: likewise, before those of the data.
         """
         predictions = Predictions(data.ids[parts.test], *goal.side_by_side(outputs["test"], parts.test))
+        judges = {part: goal.judge(outputs[part], rows) for part, rows in _held_out(parts).items()}
         return Measurement(
-            values=_figures(goal, outputs, parts),
-            info={**info, **self._yardsticks(goal, outputs["test"], data, parts)},
+            values={f"{part}_{name}": v for part, judge in judges.items() for name, v in judge(slice(None)).items()},
+            info={
+                **info,
+                **self._yardsticks(goal, outputs["test"], judges["test"], data, parts),
+                **({"problems": [*problems, *notable(data)]} if problems or data.problems else {}),
+            },
             artifacts={"test_predictions": predictions.to_bytes()},
         )
 
-    def _yardsticks(self, goal: Task, outputs: torch.Tensor, data: Data, parts: Split) -> dict[str, Any]:
+    def _yardsticks(self, goal: Task, outputs: torch.Tensor, judge: Judge, data: Data, parts: Split) -> dict[str, Any]:
         """What a constant answer would score, how sure the test figures are, and how they are made up of classes."""
         first, by_class = next(iter(self.aim.metrics)), goal.by_class(outputs, parts.test)
         groups = None if data.groups is None else data.groups[parts.test]
-        errors = standard_errors(lambda k: goal.measure(outputs[k], parts.test[k]), groups, len(parts.test))
+        try:
+            errors = standard_errors(judge, groups, len(parts.test))
+        except OF_USERS:  # a figure that a part of the rows does not have, such as of a class that is not in it
+            errors = {}
         return {
             f"baseline_{first}": goal.baseline(parts.validation),
             f"baseline_test_{first}": goal.baseline(parts.test),
             "test_standard_errors": {name: float(f"{value:.4g}") for name, value in errors.items()},
             "rows": dict(zip(PARTS, map(len, parts), strict=True)),
-            **({"problems": notable(data)} if data.problems else {}),
         } | ({"test_by_class": by_class} if by_class else {})
 
     def _times(self, network: nn.Module, x: Inputs) -> dict[str, float]:
         if "latency_ms" not in self.asked:
             return {}
         device = self._device()
-        return {"latency_ms": latency_ms(network, take(x.to(device), slice(None), device))}
+        return {"latency_ms": latency_ms(network, take(x.to(device), slice(None), device), self.clock)}
 
     def _measured(self) -> dict[str, Objective]:
         """Everything that can be an objective."""
@@ -346,14 +392,6 @@ def _costs(network: nn.Module) -> dict[str, float]:
     if isinstance(network, Network):
         return {"parameters": network.layout.parameters, "multiply_adds": network.layout.multiply_adds}
     return {"parameters": sum(values.numel() for values in network.parameters() if values.requires_grad)}
-
-
-def _figures(goal: Task, outputs: Mapping[str, torch.Tensor], parts: Split) -> dict[str, float]:
-    return {
-        f"{part}_{metric}": value
-        for part, rows in _held_out(parts).items()
-        for metric, value in goal.measure(outputs[part], rows).items()
-    }
 
 
 def _check_fit(trial: Trial, data: Data, goal: Task) -> None:

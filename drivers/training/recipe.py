@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,10 @@ from matloop.surrogates.networks.fitting import FitResult, fit
 from matloop.surrogates.networks.precision import Precision
 from matloop.surrogates.networks.training_state import TrainingState
 
+_TURNING = ("flip", "turn", "swap")  # operations that change directions
+
+_FEW_STEPS = 10  # with which no network learns much
+
 EPOCHS = 30
 """Where the campaign states no budget."""
 
@@ -36,6 +39,7 @@ class Recipe:
         budget: of the whole training of one network.
         patience: share of it without a better validation loss before training stops.
         steps: of the augmentation of training images.
+        places: whether targets have values at the images' places.
         precision: see `half_type`.
         compiled: whether `torch.compile` is used on a GPU.
         threads: CPU threads of one training.
@@ -44,6 +48,7 @@ class Recipe:
     budget: Budget
     patience: float
     steps: tuple[tuple[str, float], ...]
+    places: bool
     precision: Precision
     compiled: bool
     threads: int
@@ -67,6 +72,8 @@ class Recipe:
         parts: Split,
         *,
         device: str,
+        timed: int,
+        clock: Callable[[], float],
         began: float,
     ) -> FitResult:
         """Train a trial's network for its share of the budget.
@@ -80,11 +87,14 @@ class Recipe:
             goal: loss and targets.
             parts: of the data.
             device: to train on.
-            began: when the evaluation began, by `time.perf_counter`.
+            timed: rows that are predicted for their time once it is trained.
+            clock: for a budget in seconds.
+            began: when the evaluation began, by the clock.
         """
         share = 1.0 if trial.fidelity is None else trial.fidelity
         genes = dict(trial.point["training"])
-        augmented = Augmentation(self.steps, genes.pop("augmentation", 1.0)) if self.steps else None
+        older = len(parts.validation) if state is not None and state.best_weights else 0
+        augmented = self.augmented(genes.pop("augmentation", 1.0))
         return fit(
             network,
             scaling.rows(data.x, parts.train),
@@ -102,16 +112,15 @@ class Recipe:
             transform=augmented,
             views=augmented.views(data.x.shape[2:]) if augmented else 1,
             compiled=self.compiled,
-            afterwards=1 + len(parts.test) / len(parts.validation),
-            clock=time.perf_counter,
+            afterwards=(older + len(parts.test) + timed) / len(parts.validation),
+            clock=clock,
             began=began,
             **genes,
         )
 
-    @property
-    def augmented(self) -> Augmentation | None:
+    def augmented(self, strength: float = 1.0) -> Augmentation | None:
         """What is done to training images; None for nothing."""
-        return Augmentation(self.steps) if self.steps else None
+        return Augmentation(self.steps, strength, targets_move=self.places) if self.steps else None
 
     @contextmanager
     def on_threads(self) -> Iterator[None]:
@@ -125,11 +134,22 @@ class Recipe:
 
 
 def check_augmentation(steps: Sequence[tuple[str, float]], aim: Aim) -> None:
-    """Raise ConfigError for crops where an answer is for the whole input."""
-    if not aim.places and any(name == "crop" for name, _ in steps):
+    """Raise ConfigError for crops where an answer is for the whole input, and for mirroring what has a direction."""
+    names = [name for name, _ in steps]
+    if not aim.places and "crop" in names:
         raise ConfigError(
             f"expected no crop in augment for {aim.kind}, since networks are then asked about whole inputs; "
             "leave it out, or have the source cut tiles",
+            at="augment",
+        )
+    turning = [name for name in _TURNING if name in names]
+    if aim.directed and turning:
+        remedy = "leave them out"
+        if aim.places:
+            remedy += f", or write task: {{kind: {aim.kind}, scalars: true}} if no number has a direction"
+        raise ConfigError(
+            f"expected no {' and '.join(turning)} in augment for {aim.kind}, since vectors, tensors and orientations "
+            f"are others in a mirrored or turned image; {remedy}",
             at="augment",
         )
 
@@ -150,6 +170,23 @@ def budget(given: Mapping[str, Any] | None, epochs: int | None) -> Budget:
         raise ConfigError(f"expected epochs >= 1, got {epochs}", at="epochs") from error
 
 
+def shortcomings(result: FitResult) -> list[str]:
+    """What there is to say of a budget in seconds that leaves hardly any training."""
+    if not result.stage or result.least is None:  # another budget, or nothing was left to do
+        return []
+    if result.least > result.stage:
+        return [
+            f"a trial of this takes about {result.least:.3g} s even without training, for set-up, validation and test "
+            f"rows, and has {result.stage:.3g} s; raise the budget, or have fewer of these rows"
+        ]
+    if result.steps < _FEW_STEPS:
+        return [
+            f"{result.steps} steps of training were all that {result.stage:.3g} s had room for, of which "
+            f"{result.least:.3g} s went elsewhere; raise the budget, or limit the network or its batch"
+        ]
+    return []
+
+
 def told(result: FitResult) -> dict[str, Any]:
     """How a training went, as JSON holds it."""
     curves = {"share": result.shares, "train": result.train, "validation": result.validation}
@@ -159,5 +196,6 @@ def told(result: FitResult) -> dict[str, Any]:
         "epochs": round(result.epochs, 3),
         "best_share": result.best_share,
         "seconds": round(result.seconds, 3),
+        **({"least_seconds": round(result.least, 3)} if result.least is not None else {}),
         "history": {name: [float(f"{v:.4g}") for v in curve] for name, curve in curves.items()},
     }

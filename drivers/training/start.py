@@ -73,7 +73,7 @@ def start(
         assert isinstance(network, Network), "only genomes have parents"
         heritage = inherit(notes["genome"], parent, trial.point, network, seed=seed)
         return Start(network, notes={"inherited": heritage.share, "inherited_exactly": heritage.exact})
-    if bundle is not None:
+    if bundle is not None and isinstance(network, Network):  # nothing is known of what a factory makes
         parent, notes = weights.unpack((bundle / unseal(bundle)["members"][0]["weights"]).read_bytes())
         seed = derive_seed(trial.seed, "inheritance")
         heritage = inherit(notes["genome"], unscaled(parent, notes), trial.point, network, seed=seed)

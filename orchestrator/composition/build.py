@@ -32,7 +32,8 @@ from matloop.orchestrator.options import Components
 from matloop.orchestrator.protocols import Checking, Driver, Filling, Space, Surrogate, is_by_people
 from matloop.orchestrator.protocols.drivers import FILLED
 from matloop.orchestrator.randomness import derive_seed
-from matloop.orchestrator.trial import Objective, goals
+from matloop.orchestrator.references import led_to
+from matloop.orchestrator.trial import Objective, Point, goals
 
 ROLES: Mapping[str, str] = {role: role for role in KINDS} | {"filler": "strategy"}
 """Options that hold a component, and the table that their kind is looked up in."""
@@ -288,17 +289,28 @@ class Builder:
         if not isinstance(source, str):
             raise at.error(f"expected the name of one earlier study, got {source}; only a strategy's data take several")
         if name == "network":
-            return self.outcomes.best(source)
+            return self._best(source, study)
         if name == "data":
             return self.outcomes.dataset(source)
         if name == "seconds":
-            return self.outcomes.seconds(source)
+            strategies = {other: self.origin(other, "strategy")[0] for other in self.config.studies}
+            return sum(self.outcomes.seconds(other) for other in led_to(source, strategies))
         if name in ROLES:
             keys = (name,) if name in ("space", "driver", "strategy", "filler") else ("strategy", name)
             return self._component(ROLES[name], *self.origin(source, *keys), study)
         raise at.error(
             f"`from:` cannot stand here; it can for {', '.join(sorted({'network', 'data', 'seconds', *ROLES}))}"
         )
+
+    def _best(self, source: str, study: str) -> Point | None:
+        """Best point of an earlier study, which only references can do without."""
+        found = self.outcomes.best(source)
+        if found is None and not self.config.is_aside(study):
+            raise MatloopError(
+                f"study {source!r} has no trial to take the best of: none has values that keep all limits; see "
+                "`matloop status`"
+            )
+        return found
 
     def _data(self, value: Mapping[str, Any], accepted: Any, at: Place, study: str) -> tuple[Any, ...]:
         """Trials of earlier studies, and results of other campaigns, that a strategy begins with."""

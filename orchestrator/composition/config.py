@@ -19,6 +19,7 @@ from matloop.orchestrator.composition.source import Source, suggest
 from matloop.orchestrator.errors import ConfigError, Location, Problem, Refused
 from matloop.orchestrator.ledger.history import objective
 from matloop.orchestrator.loop.patience import PATIENCE_S
+from matloop.orchestrator.references import REFERENCES, is_of_references
 from matloop.orchestrator.trial import Objective
 
 
@@ -170,7 +171,7 @@ class Config(_Section):
 
     def is_aside(self, study: str) -> bool:
         """Whether a study is one of references, which nothing is built on and which may fail."""
-        return self.studies[study].space.get("kind") == REFERENCES
+        return is_of_references({"space": self.studies[study].space})
 
     @property
     def folder(self) -> Path:
@@ -242,10 +243,6 @@ def load(path: Path) -> Config:
     return _with_references(config)
 
 
-REFERENCES = "references"
-"""Kind of the space, the driver and the strategy of a study of references."""
-
-
 def referring(study: str) -> str:
     """Name of the search whose references a study would train, by its own name; empty if it would not."""
     return study.removesuffix(f"-{REFERENCES}") if study.endswith(f"-{REFERENCES}") else ""
@@ -263,6 +260,7 @@ def _with_references(config: Config) -> Config:
                     ("studies", own), f"the references of {name!r} get the name {own!r}; rename this study", at_key=True
                 )
             )
+        problems += _stopped_early(config, name, study.reference)
         studies[own] = _references_of(name, study, study.reference)
     if problems:
         raise ConfigError(problems=problems)
@@ -271,12 +269,26 @@ def _with_references(config: Config) -> Config:
     return found
 
 
+def _stopped_early(config: Config, name: str, reference: ReferenceConfig) -> Iterator[Problem]:
+    """Whether a limit that suits the search's trials would stop every training with a longer budget of its own."""
+    limit = config.studies[name].limits.timeout_s or config.executor.timeout_s
+    seconds = (reference.budget or {}).get("seconds")
+    if limit and isinstance(seconds, int | float) and seconds >= limit:
+        yield config.problem(
+            ("studies", name, "reference", "budget"),
+            f"expected fewer seconds than the limit `timeout_s`, at which a training is stopped, {limit:g} s, got "
+            f"{seconds:g}; raise `limits: {{timeout_s: …}}` of {name!r}",
+        )
+
+
 def _references_of(name: str, study: StudyConfig, reference: ReferenceConfig) -> StudyConfig:
     source = {"from": name}
-    asked = {key: value for key, value in (study.objectives or {}).items() if key.startswith("validation_")}
+    sought = {key: value for key, value in (study.objectives or {}).items() if value.direction is not None}
+    asked = {key: value for key, value in sought.items() if key.startswith("validation_")}
+    listed = reference.model_dump(exclude={"tuned"}, exclude_none=True)
     return StudyConfig(
-        space={"kind": REFERENCES, "kinds": reference.kinds, "network": source, "seeds": reference.seeds},
-        driver={"kind": REFERENCES, "driver": source} | ({"budget": budget} if (budget := reference.budget) else {}),
+        space={"kind": REFERENCES, "network": source, **listed},
+        driver={"kind": REFERENCES, "driver": source},
         strategy={"kind": REFERENCES, "seconds": source, "tuned": reference.tuned},
         objectives=asked or None,
         budget=BudgetConfig(failures=10**9),

@@ -30,8 +30,8 @@ Described = Callable[[str], tuple[Space, tuple[Objective, ...]]]
 class Outcomes(Protocol):
     """What can be asked about an earlier study, by name."""
 
-    def best(self, study: str) -> Point:
-        """The point with the best value of the first objective."""
+    def best(self, study: str) -> Point | None:
+        """The point with the best value of the first objective; None if there is none within the limits."""
         ...
 
     def trials(self, study: str) -> tuple[Trial, ...]:
@@ -61,17 +61,11 @@ class Recorded:
     def __init__(self, history: History, store: ArtifactStore, describe: Described) -> None:
         self.history, self.store, self.describe = history, store, describe
 
-    def best(self, study: str) -> Point:
-        """See `Outcomes`.
-
-        Raises:
-            MatloopError: no trial of the study was answered.
-        """
+    def best(self, study: str) -> Point | None:
+        """See `Outcomes`."""
         objectives = self.describe(study)[1]
         found = best(self.history.of(study), objectives[0], objectives)
-        if found is None:
-            raise MatloopError(f"study {study!r} has no answered trial to take the best of; see `matloop status`")
-        return found.point
+        return None if found is None else found.point
 
     def trials(self, study: str) -> tuple[Trial, ...]:
         """See `Outcomes`."""
@@ -129,7 +123,7 @@ class Rehearsal:
     def __init__(self, folder: Path, describe: Described) -> None:
         self.folder, self.describe = folder, describe
 
-    def best(self, study: str) -> Point:
+    def best(self, study: str) -> Point | None:
         """See `Outcomes`."""
         return self.describe(study)[0].sample(derive("rehearsal", study))
 

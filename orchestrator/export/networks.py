@@ -12,6 +12,7 @@ from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.export.trials import config, objectives_of, studies
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.references import is_of_references, led_to
 from matloop.orchestrator.trial import Trial, best, comparable, goals, losses, rankable
 
 
@@ -110,7 +111,7 @@ def weights_of(trial: Trial, store: ArtifactStore) -> tuple[dict[str, Any], dict
     """State dict of a trial's network, without scales, and the notes with its genome and scales.
 
     Raises:
-        MatloopError: the artifact is something else.
+        MatloopError: the artifact is something else, or the network a reference.
     """
     from matloop.search_spaces.networks import weights
 
@@ -119,7 +120,13 @@ def weights_of(trial: Trial, store: ArtifactStore) -> tuple[dict[str, Any], dict
     except ValueError as error:
         text = f"the weights of trial {trial.id} are no network that matloop has trained: {error}"
         raise MatloopError(f"{text}; name another study with --study") from error
-    return state, {**notes, "genome": dict(trial.point)}
+    found = {"genome": dict(trial.point), **notes}  # the point of a winner trained anew is more than its genome
+    if "factory" in found["genome"]:
+        raise MatloopError(
+            f"trial {trial.id} trained what {found['genome']['factory']} makes, a reference; only networks that were "
+            "searched can be written"
+        )
+    return state, found
 
 
 def _trained(history: History, study: str | None) -> tuple[Any, list[Trial]]:
@@ -130,10 +137,17 @@ def _trained(history: History, study: str | None) -> tuple[Any, list[Trial]]:
 
 
 def _study(history: History, study: str | None) -> str:
-    """The study that trained networks; baselines count only if there is no other, or if named."""
+    """The study that trained networks. Baselines, references and searches whose best another study has confirmed count
+    only if there is no other, or if named."""
     with_weights = [s for s in studies(history) if any("weights" in t.artifacts for t in history.of(s))]
-    baselines = {s.get("baseline") for s in config(history).get("studies", {}).values()}
-    candidates = [study] if study else [s for s in with_weights if s not in baselines] or with_weights
+    specs = config(history).get("studies", {})
+    strategies = {name: spec.get("strategy", {}) for name, spec in specs.items()}
+    beside = {s.get("baseline") for s in specs.values()}
+    beside |= {name for name, spec in specs.items() if is_of_references(spec)}
+    for name in with_weights:
+        if strategies[name].get("kind") == "confirmation":
+            beside.update(led_to(name, strategies)[1:])
+    candidates = [study] if study else [s for s in with_weights if s not in beside] or with_weights
     if len(candidates) != 1 or candidates[0] not in with_weights:
         got = ", ".join(with_weights) or "none"
         raise MatloopError(f"expected one study that trained networks, got {got}; name one with --study")
@@ -151,7 +165,7 @@ def _write(trial: Trial, store: ArtifactStore, folder: Path) -> str | None:
         "trial": trial.id,
         "values": trial.values,
         "info": trial.info,
-        "genome": trial.point,
+        "genome": notes["genome"],
         "scales": notes.get("scales") or None,
     }
     (folder / "trial.json").write_text(json.dumps(record, indent=2, default=str), encoding="utf-8")

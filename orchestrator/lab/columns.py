@@ -79,8 +79,9 @@ def columns_of(sheet: Sheet, header: Header, titles: Titles, how: Reading, probl
                 found.ignored.append(title)
             else:
                 remedy = "correct the title, or put # before it to have the column passed over"
-                once = any(str(error) == p.message for p in problems)  # all names, which are many
-                message = "there is no such column" if once else str(error)
+                message = str(error)
+                if any(message == p.message for p in problems):  # all names, which are many
+                    message = "there is no such column"
                 problems.append(Problem(message, (row, title), remedy=remedy, command=IGNORE))
             continue
         found.titles[place] = title

@@ -19,6 +19,9 @@ Cell = str | Typed
 
 DELIMITERS = (",", ";", "\t", "|")
 
+MOST_COLUMNS = 16_384
+"""Columns of a table, as in Excel."""
+
 ENCODINGS = {"cp1252": "Windows-1252", "mac_roman": "Mac Roman", "cp850": "DOS code page 850"}
 """What is tried if a file is not in Unicode: the first in which most titles are known."""
 
@@ -110,11 +113,11 @@ def _best(text: str, titles: Titles) -> tuple[str, Header]:
     if declared := _declared(head):
         return declared, find(_head(rest, declared), titles)
     found: dict[str, Header] = {}
-    failed: csv.Error | None = None
+    failed: csv.Error | NoTable | None = None
     for delimiter in DELIMITERS:
         try:
             found[delimiter] = find(_head(text, delimiter), titles)
-        except csv.Error as error:
+        except (csv.Error, NoTable) as error:
             failed = failed or error
     best = max(found.items(), key=lambda item: item[1].score, default=None)
     if best is None or (failed and not best[1].score[1]):
@@ -134,7 +137,15 @@ def _cells(text: str, delimiter: str) -> Iterator[list[str]]:
 
 
 def _head(text: str, delimiter: str) -> list[list[str]]:
-    return [[_cell(cell) for cell in row] for row in islice(_cells(text, delimiter), SEARCHED)]
+    """The rows among which the titles are.
+
+    Raises:
+        NoTable: one of them has more cells than a table may have columns.
+    """
+    rows = list(islice(_cells(text, delimiter), SEARCHED))
+    if (widest := max(map(len, rows), default=0)) > MOST_COLUMNS:
+        raise NoTable(f"expected a table of at most {MOST_COLUMNS:,} columns, got {widest:,}; give a row to each trial")
+    return [[_cell(cell) for cell in row] for row in rows]
 
 
 def _cell(text: str) -> str:

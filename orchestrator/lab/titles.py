@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from matloop.orchestrator.lab.units import is_unit, same_unit
@@ -20,7 +21,7 @@ _READING = re.compile(
 LONGEST = 300
 """Characters of a title."""
 
-MOST_REMEMBERED = 10_000
+MOST_REMEMBERED = 20_000
 """Titles whose meaning is kept."""
 
 _CASE_MATTERS = 2
@@ -36,11 +37,14 @@ class Meaning(NamedTuple):
 
 
 class UnknownTitle(ValueError):
-    """There is no column of that name; `hint` says what may have been meant."""
+    """There is no column of that name; as text, with what may have been meant, which takes long to find."""
 
-    def __init__(self, hint: str) -> None:
-        super().__init__(f"there is no such column; {hint}")
-        self.hint = hint
+    def __init__(self, hint: Callable[[], str]) -> None:
+        super().__init__()
+        self._hint = hint
+
+    def __str__(self) -> str:
+        return f"there is no such column; {self._hint()}"
 
 
 class WrongUnit(ValueError):
@@ -94,7 +98,7 @@ class Titles:
         if title in self.columns:
             return Meaning(title)
         if len(title) > LONGEST:
-            raise UnknownTitle("it is too long for a title")
+            raise UnknownTitle(lambda: "it is too long for a title")
         title = PLUS_MINUS.sub("±", title).rstrip(": ")
         if (name := self._name(title)) is not None:
             return Meaning(name)
@@ -119,7 +123,7 @@ class Titles:
             return Meaning(found, None, number)
         if wrong is not None:
             raise WrongUnit(self._objection(*wrong))
-        raise UnknownTitle(self._hint(title))
+        raise UnknownTitle(partial(self._hint, title))
 
     def _name(self, written: str) -> str | None:
         """The one column of that name."""

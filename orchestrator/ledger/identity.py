@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from matloop.orchestrator.plain import as_recorded
+from matloop.orchestrator.references import is_of_references
 
 
 def appeared(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,18 +22,12 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     against."""
     same = {key: value for key, value in config.items() if key not in ("executor", "studies")}
     free = ("budget", "limits", "attempts", "reference")
-    studies = {name: study for name, study in config.get("studies", {}).items() if not _is_aside(study)}
+    studies = {name: study for name, study in config.get("studies", {}).items() if not is_of_references(study)}
     same["studies"] = {
         name: {key: value for key, value in study.items() if key not in free} for name, study in studies.items()
     }
     found: dict[str, Any] = as_recorded(same)
     return found
-
-
-def _is_aside(study: Mapping[str, Any]) -> bool:
-    """Whether it trains references, whose points say all that is done and which nothing is built on."""
-    space = study.get("space")
-    return isinstance(space, Mapping) and space.get("kind") == "references"
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.references import is_of_references
 from matloop.orchestrator.report import text
 from matloop.orchestrator.report.sections import predictions
 from matloop.orchestrator.report.sections.occupancy import occupancy
@@ -112,7 +113,7 @@ def sentence(study: Study) -> str:
 
 
 def _outcome(study: Study) -> str:
-    if study.kind("space") == "references":
+    if is_of_references(study.config):
         return "How they did stands with the search."
     best = study.best()
     if best is None or best.values is None:

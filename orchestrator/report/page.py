@@ -9,9 +9,9 @@ import jinja2
 
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.references import is_of_references
 from matloop.orchestrator.report import headline, text
 from matloop.orchestrator.report.content import Chapter, Section
-from matloop.orchestrator.report.references import is_of_references
 from matloop.orchestrator.report.sections import (
     doubts,
     failures,
@@ -64,6 +64,9 @@ def _chapters(history: History, found: list[Study], store: ArtifactStore) -> lis
     by_name = {study.name: study for study in found}
     chapters = []
     for index, study in enumerate(found):
+        if is_of_references(study.config):  # which stand beside their search
+            chapters.append(Chapter(f"study-{index}", study.name, _subtitle(study), ()))
+            continue
         baseline = by_name.get(study.baseline or "")
         sections = [
             references.section(study, found),
@@ -78,8 +81,6 @@ def _chapters(history: History, found: list[Study], store: ArtifactStore) -> lis
             slices.section(history, study, store),
             reasons.section(study),
         ]
-        if is_of_references(study):  # which stand beside their search
-            sections = []
         shown = tuple(section for section in sections if section is not None)
         chapters.append(Chapter(f"study-{index}", study.name, _subtitle(study), shown))
     return chapters

@@ -13,9 +13,6 @@ from matloop.orchestrator.report import text
 from matloop.orchestrator.report.study import Study
 from matloop.orchestrator.trial import Objective, Trial, seconds
 
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-"""Between ± so many standard errors lie 95 % of means, by degrees of freedom from 1 on (Student's t)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Mean:
@@ -23,18 +20,18 @@ class Mean:
 
     Attributes:
         value: the mean.
-        half: half of the width of its 95 % interval; NaN of a single value.
+        error: its standard error; NaN of a single value.
         n: seeds.
     """
 
     value: float
-    half: float
+    error: float
     n: int
 
     @property
-    def error(self) -> float:
-        """Standard error; NaN of a single value."""
-        return self.half / quantile(self.n - 1) if self.n > 1 else math.nan
+    def half(self) -> float:
+        """Half of the width of its 95 % interval; NaN of a single value."""
+        return quantile(self.n - 1) * self.error if self.n > 1 else math.nan
 
     def __str__(self) -> str:
         return text.spread(self.value, self.half)
@@ -69,11 +66,11 @@ class Standing:
         return float(np.mean([seconds(t) for t in self.trials])) if self.trials else 0.0
 
 
-def quantile(freedom: int) -> float:
-    """Of Student's distribution, 97.5 %."""
-    if freedom <= len(_T95):
-        return _T95[max(freedom, 1) - 1]
-    return 1.96 + 2.4 / freedom + 3.0 / freedom**2  # within 0.001 of the tables beyond 15
+def quantile(freedom: float) -> float:
+    """Of Student's distribution, 97.5 %: between ± so many standard errors lie 95 % of means."""
+    from scipy.special import stdtrit  # slow to import, and only references have a use for it
+
+    return float(stdtrit(freedom, 0.975))
 
 
 def mean(values: Sequence[float]) -> Mean | None:
@@ -84,7 +81,7 @@ def mean(values: Sequence[float]) -> Mean | None:
     middle, std = float(np.mean(values)), float(np.std(values, ddof=1)) if n > 1 else math.nan
     if std < 1e-9 * abs(middle):  # equal but for rounding: seeds change nothing
         std = 0.0
-    return Mean(middle, quantile(n - 1) * std / math.sqrt(n), n)
+    return Mean(middle, std / math.sqrt(n), n)
 
 
 def referring(study: Study, studies: Sequence[Study]) -> Study | None:
@@ -92,11 +89,6 @@ def referring(study: Study, studies: Sequence[Study]) -> Study | None:
     if not study.config.get("reference"):
         return None
     return next((s for s in studies if s.name == f"{study.name}-references" and s.objectives and s.finished), None)
-
-
-def is_of_references(study: Study) -> bool:
-    """Whether a study trained references."""
-    return study.kind("space") == "references"
 
 
 def on_test(objective: Objective) -> Objective:
@@ -107,15 +99,17 @@ def on_test(objective: Objective) -> Objective:
 def standings(search: Study, references: Study) -> list[Standing]:
     """The winner of the search first, then the references, the best on validation rows first.
 
-    Trainings of an earlier winner, from before the search went on, and of what is no longer named are left out.
+    Trainings of an earlier winner, from before the search went on, of what is no longer named, and with another budget
+    than is asked for now are left out.
     """
     objective, winner = references.objectives[0], search.best()
-    named = [name(given) for given in (search.config.get("reference") or {}).get("kinds", [])]
+    asked = search.config.get("reference") or {}
+    named = [name(given) for given in asked.get("kinds", [])]
     groups: dict[tuple[str, str], list[Trial]] = {}
     for trial in references.finished:
         who = str(trial.point["reference"])
         wins = winner is not None and who == WINNER and trial.point["network"] == winner.point
-        if wins or who in named:
+        if (wins or who in named) and trial.point.get("budget") == asked.get("budget"):
             groups.setdefault((who, str(trial.point["purpose"])), []).append(trial)
     found = []
     for (who, purpose), trials in groups.items():
@@ -195,11 +189,18 @@ def _compared(winner: Mean, other: Mean, objective: Objective) -> str:
     """Whether the winner is better, and whether that is more than chance (Welch, 95 %)."""
     gain = objective.loss(other.value) - objective.loss(winner.value)
     share = f" by {text.percent(abs(gain) / abs(other.value))}" if other.value else ""
-    if abs(gain) < 1e-9 * abs(other.value):
+    if abs(gain) <= 1e-9 * abs(other.value):
         return "the same"
     word = f"the winner is {'better' if gain > 0 else 'worse'}{share}"
-    error = math.hypot(winner.error, other.error)
-    freedom = min(winner.n, other.n) - 1
-    if not math.isfinite(error) or freedom < 1:
+    if min(winner.n, other.n) < 2:
         return f"{word}, one seed says little"
-    return word if abs(gain) > quantile(freedom) * error else f"{word}, within chance"
+    return word if abs(gain) > _by_chance(winner, other) else f"{word}, within chance"
+
+
+def _by_chance(one: Mean, other: Mean) -> float:
+    """How far two means lie apart by chance, in 95 % of cases (Welch, with the degrees of freedom of Satterthwaite)."""
+    squares = one.error**2, other.error**2
+    if not sum(squares):
+        return 0.0
+    freedom = sum(squares) ** 2 / (squares[0] ** 2 / (one.n - 1) + squares[1] ** 2 / (other.n - 1))
+    return quantile(freedom) * math.sqrt(sum(squares))

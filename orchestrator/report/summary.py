@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,29 +50,42 @@ def of(directory: Path, history: History) -> list[str]:
 
 
 def evolution(study: Study) -> str | None:
-    """Best of the study against the random points that evolution started from."""
+    """Best of the study against the random points, and the recipe, that evolution started from."""
     objective, best = study.objectives[0], study.best()
-    random = [t for t in study.answered if t.extra.get("origin") == "random"]
+    random, recipes = (_from(study, origin, objective) for origin in ("random", "recipe"))
     if best is None or best.values is None or not random:
         return None
-    random = [t for t in random if objective.name in (t.values or {})]
-    if not random:
-        return None
-    values = np.array([(t.values or {})[objective.name] for t in random])
-    value, median = best.values[objective.name], float(np.median(values))
-    best_random = objective.loss(float(np.min(objective.loss(1.0) * values)))
+    value, median = best.values[objective.name], float(np.median(_values(random, objective)))
     noun, unit = study.noun[0], f" {objective.unit}" if objective.unit else ""
-    if best in random:
+    if best in [*random, *recipes]:
+        first = "its recipe" if best in recipes else f"the best of {text.plural(len(random), f'random {noun}')}"
+        others = f" of {text.plural(len(random), f'random {noun}')}" if best in recipes else ""
         return (
-            f"evolution found nothing better than the best of {text.plural(len(random), f'random {noun}')}, "
-            f"{text.number(value)}{unit} {text.name(objective)} (median {text.number(median)})"
+            f"evolution found nothing better than {first}, {text.number(value)}{unit} {text.name(objective)} "
+            f"(median{others} {text.number(median)})"
         )
     line = (
         f"evolved {noun} {text.number(value)}{unit} {text.name(objective)} against {text.number(median)} of the median "
         f"random {noun}{_change(value, median)}, best of {text.plural(len(random), 'random one')} "
-        f"{text.number(best_random)}"
+        f"{_best(random, objective)}"
     )
+    if recipes:
+        line += f", the recipe that it began with {_best(recipes, objective)}"
     return line + _test(objective, best, random)
+
+
+def _from(study: Study, origin: str, objective: Objective) -> list[Trial]:
+    """Trials of that origin with a value."""
+    of_it = [t for t in study.answered if t.extra.get("origin") == origin]
+    return [t for t in of_it if objective.name in (t.values or {})]
+
+
+def _values(trials: Sequence[Trial], objective: Objective) -> list[float]:
+    return [(t.values or {})[objective.name] for t in trials]
+
+
+def _best(trials: Sequence[Trial], objective: Objective) -> str:
+    return text.number(min(_values(trials, objective), key=objective.loss))
 
 
 def _test(objective: Objective, best: Trial, random: list[Trial]) -> str:

@@ -28,7 +28,7 @@ class Confirmation:
         data: trials of earlier studies.
     """
 
-    def __init__(self, *, space: Space, objectives: tuple[Objective, ...], data: tuple[Trial, ...] = ()) -> None:
+    def __init__(self, *, space: Space, objectives: tuple[Objective, ...], data: tuple[Trial, ...]) -> None:
         self._tried = Tried()
         self._best = _best_first(data, space, objectives)
 
@@ -41,7 +41,11 @@ class Confirmation:
             if point_key not in self._tried and point_key not in reserved
         ]
         if not left and not pending:
-            raise SpaceExhausted("every point that earlier studies measured was measured again")
+            raise SpaceExhausted(
+                "every point that earlier studies measured was measured again"
+                if self._best
+                else "the earlier studies have no values of a point in this space that keep all limits"
+            )
         return [_proposal(place, trial) for place, trial in left[:n]]
 
     def tell(self, trial: Trial) -> None:

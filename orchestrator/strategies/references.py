@@ -19,6 +19,7 @@ class Listed(Protocol):
     """A space that says what there is to compare with; see `matloop.drivers.training.references.space`."""
 
     names: tuple[str, ...]
+    budget: Mapping[str, Any] | None
 
     def usual(self) -> Sequence[Point]: ...
     def drawn(self, name: str, rng: np.random.Generator) -> Point | None: ...
@@ -104,7 +105,13 @@ class References:
         return self._objective.loss(trial.values[self._objective.name])
 
     def _drawn(self, name: str) -> list[Trial]:
-        return [t for t in self._told.values() if t.point["reference"] == name and t.point["purpose"] == "draw"]
+        return [
+            t
+            for t in self._told.values()
+            if t.point["reference"] == name
+            and t.point["purpose"] == "draw"
+            and t.point.get("budget") == self._space.budget
+        ]
 
     def _draws(self, name: str, n: int, waiting: set[str], rng: np.random.Generator) -> list[Point]:
         """As many random settings as still fit the seconds, those under way taken into account."""

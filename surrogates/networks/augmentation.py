@@ -74,8 +74,16 @@ class Augmentation:
         steps: names and numbers.
     """
 
-    def __init__(self, steps: Sequence[tuple[str, float]], strength: float = 1.0) -> None:
-        """Of checked steps; `strength` is a factor on what can be stronger or weaker."""
+    def __init__(self, steps: Sequence[tuple[str, float]], strength: float = 1.0, *, targets_move: bool = True) -> None:
+        """Of checked steps.
+
+        Args:
+            steps: as `augmentation` gives them.
+            strength: a factor on what can be stronger or weaker.
+            targets_move: whether targets that have a value at each place move along; a property that has by chance as
+                many numbers as there are places does not.
+        """
+        self.targets_move = targets_move
         self.steps = tuple((name, number * strength if OPERATIONS[name].strength else number) for name, number in steps)
 
     def __call__(self, x: Any, y: torch.Tensor) -> tuple[Any, torch.Tensor]:
@@ -95,7 +103,7 @@ class Augmentation:
             if not OPERATIONS[name].moves:
                 x = _noise(x, number) if name == "noise" else _brightness(x, number)
             elif number:
-                x, y = _moved(name, number, x, y)
+                x, y = _moved(name, number, x, y, self.targets_move)
         return x, y
 
     @property
@@ -121,7 +129,14 @@ def augmentation(wish: Augment) -> tuple[tuple[str, float], ...]:
         if wish not in SHORT:
             raise ConfigError(f"expected augment: one of {list(SHORT)} or a list, got {wish!r}", at="augment")
         return tuple(_step(item) for item in SHORT[wish])
-    return tuple(_step(item) for item in wish)
+    steps = tuple(_step(item) for item in wish)
+    names = [name for name, _ in steps]
+    if "crop" in names and "shift" in names[names.index("crop") :]:
+        raise ConfigError(
+            "expected shift before crop in augment, since a part of a periodic image is not periodic; exchange them",
+            at="augment",
+        )
+    return steps
 
 
 def transform(wish: Augment) -> Augmentation | None:
@@ -151,11 +166,13 @@ def _step(item: str | Mapping[str, Any]) -> tuple[str, float]:
     return name, float(value)
 
 
-def _moved(name: str, number: float, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _moved(
+    name: str, number: float, x: torch.Tensor, y: torch.Tensor, targets_move: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Move inputs, and targets that have places, alike; a part of the batch at a time."""
     places = x.shape[2:]
     labels, along = tuple(y.shape[1:]) == tuple(places), tuple(y.shape[-len(places) :]) == tuple(places)
-    along = along and (labels or y.ndim == x.ndim)
+    along = along and (labels or y.ndim == x.ndim) and targets_move
     groups = len(x) if name == "crop" else min(len(x), _GROUPS)
     xs, ys = [], []
     for part, target in zip(x.tensor_split(groups), y.tensor_split(groups), strict=True):

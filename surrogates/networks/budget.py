@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from matloop.orchestrator.errors import ConfigError
 
-_LEAST_TRAINING = 0.5
-"""Share of a stage's seconds that goes to training itself, whatever set-up and validation take."""
+_VALIDATING = 0.1
+"""Share of the time for training that validations may take, the one at the end of a stage aside."""
 
-_VALIDATING = 0.08
-"""Share of a budget in seconds that validations may take, two of them aside."""
+_OVER = 0.05
+"""Share of a stage's seconds by which its last step may exceed them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +117,8 @@ class Steps:
 class Seconds:
     """Progress by a clock.
 
-    What validations and the caller's predictions take is known after the first validation; the stage ends so much
-    sooner. At least half of it is training.
+    A stage begins with its set-up and ends with a validation and what the caller predicts; training has what is left,
+    and at least one step. What a validation takes is estimated by the caller, until one has been made.
 
     Args:
         seconds: of the whole training.
@@ -128,9 +128,11 @@ class Seconds:
         afterwards: what the caller will predict once the stage is over, as a multiple of a validation.
         clock: seconds that only grow.
         began: when set-up for this stage began, by the clock.
+        validation: seconds that one is expected to take.
 
     Attributes:
         share: of the whole training at the last step, in [0, 1].
+        stage: seconds of this stage; 0 if it was over before it began.
     """
 
     def __init__(
@@ -143,30 +145,37 @@ class Seconds:
         afterwards: float,
         clock: Callable[[], float],
         began: float | None = None,
+        validation: float = 0.0,
     ) -> None:
-        self.seconds, self.used, self.until = seconds, used, max(until, used)
-        self.validations, self._afterwards, self._clock = validations, afterwards, clock
-        self._started = clock()
-        self._stage = max((self.until - used) * seconds, 1e-9)
+        self.used, self.until = used, max(until, used)
+        self._most, self._afterwards, self._clock = validations, afterwards, clock
+        self._started = self._step_began = clock()
+        self.stage = (self.until - used) * seconds
         self._set_up = self._started - (self._started if began is None else began)
-        self._reserve = 0.0
         self._marked = self.share = used
+        self.validated(validation)
 
     @property
     def ended(self) -> bool:
         """Whether the stage was over at the last step; one that was over before it began has none."""
         return self.share >= self.until
 
+    @property
+    def least(self) -> float:
+        """Seconds that this stage takes without any training."""
+        return self._set_up + self._reserve
+
     def upcoming(self) -> float:
-        """The share now, which the next step's learning rate follows."""
-        available = max(self._stage - self._set_up - self._reserve, _LEAST_TRAINING * self._stage)
-        return min(self.used + (self.until - self.used) * (self._clock() - self._started) / available, self.until)
+        """The share now, which the learning rate of a step follows."""
+        return min(self.used + (self.until - self.used) * self._elapsed() / self._available, self.until)
 
     def advance(self) -> bool:
-        """Read the clock after a step; whether it is time to validate, as always at the end of the training."""
-        share = self.share = self.upcoming()
-        due = math.floor(share * self.validations) > math.floor(self._marked * self.validations)
-        if due or (share >= self.until and share >= 1 > self._marked):
+        """Read the clock after a step; whether it is time to validate, as always at the end of the stage."""
+        elapsed, now = self._elapsed(), self._clock()
+        another = elapsed + now - self._step_began <= self._available + _OVER * self.stage
+        share = self.share = self.upcoming() if another else self.until
+        self._step_began = now
+        if self.ended or math.floor(share * self.validations) > math.floor(self._marked * self.validations):
             self._marked = share
             return True
         return False
@@ -174,5 +183,10 @@ class Seconds:
     def validated(self, seconds: float) -> None:
         """Say how long a validation took, so that time is kept for the last one and for what comes afterwards."""
         self._reserve = seconds * (1 + self._afterwards)
-        affordable = max(math.floor(_VALIDATING * self.seconds / max(seconds, 1e-9)), 2)
-        self.validations = min(self.validations, affordable)
+        self._available = max(self.stage - self.least, 1e-9)
+        training = self._available / max(self.until - self.used, 1e-9)
+        self.validations = min(self._most, 1 + math.floor(_VALIDATING * training / max(seconds, 1e-9)))
+        self._step_began = self._clock()
+
+    def _elapsed(self) -> float:
+        return self._clock() - self._started

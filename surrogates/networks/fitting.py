@@ -26,7 +26,7 @@ from matloop.surrogates.networks.losses import loss as named
 from matloop.surrogates.networks.precision import Precision, autocast, gradient_scaler, half_type
 from matloop.surrogates.networks.rows import Inputs, Rows, chunks, take
 from matloop.surrogates.networks.schedule import FINAL, GRADIENT_NORM, WARM_UP, set_rate
-from matloop.surrogates.networks.training_state import TrainingState
+from matloop.surrogates.networks.training_state import Parts, TrainingState
 
 Transform = Callable[[Any, torch.Tensor], tuple[Any, torch.Tensor]]
 """Changes a batch of inputs and its targets, drawing from torch's global generator."""
@@ -34,6 +34,8 @@ Transform = Callable[[Any, torch.Tensor], tuple[Any, torch.Tensor]]
 Targets = torch.Tensor | Rows
 VALIDATIONS = 20
 """Most in one training, evenly over its budget."""
+
+_PROBED = 10  # one of so many validation rows is predicted to know how long that takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ class FitResult:
         steps: of the optimiser, in all calls.
         epochs: passes over the data, likewise.
         seconds: wall time of this call.
+        stage: seconds that this call had, with set-up and what the caller predicts afterwards; None for a budget that
+            is not in seconds.
+        least: those that it takes without any training; likewise.
+        outputs: (v, ...) of the network as it is now for the validation data, on the CPU; None if its weights are
+            older than this call, or nothing was validated.
         state: to go on from; None unless `until` was given.
     """
 
@@ -60,6 +67,9 @@ class FitResult:
     steps: int
     epochs: float
     seconds: float
+    stage: float | None = None
+    least: float | None = None
+    outputs: torch.Tensor | None = None
     state: TrainingState | None = None
 
 
@@ -169,6 +179,7 @@ def fit(
             afterwards=afterwards,
             clock=clock,
             began=began,
+            validation=training.validation_seconds(),
         )
     with torch_seed(seed):
         training.run(order, progress, state, patience)
@@ -184,6 +195,9 @@ def fit(
         steps=state.steps,
         epochs=state.steps / order.steps,
         seconds=clock() - started,
+        stage=progress.stage if isinstance(progress, Seconds) else None,
+        least=progress.least if isinstance(progress, Seconds) else None,
+        outputs=training.outputs,
         state=None if until is None else state,
     )
 
@@ -198,9 +212,11 @@ def predict(network: nn.Module, x: Inputs, *, chunk: int | None = None) -> torch
 
 def mean_loss(network: nn.Module, x: Inputs, y: Targets, loss: str | Loss = "squared") -> float:
     """Loss over all points and outputs, dropout off."""
-    outputs = predict(network, x)
-    targets = take(y, slice(None), outputs.device)
-    return (named(loss) if isinstance(loss, str) else loss)(outputs, targets).item()
+    return _loss(predict(network, x), y, named(loss) if isinstance(loss, str) else loss)
+
+
+def _loss(outputs: torch.Tensor, y: Targets, loss: Loss) -> float:
+    return loss(outputs, take(y, slice(None), outputs.device)).item()
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,17 +257,28 @@ class _Training:
         self.on_gpu = torch.device(device).type == "cuda"
         faster = compiled and self.on_gpu and not isinstance(data[0], Graphs)
         self.forward: Callable[[Any], torch.Tensor] = torch.compile(network) if faster else network
+        self.outputs: torch.Tensor | None = None
+
+    def validation_seconds(self) -> float:
+        """What a validation takes, by predicting the first of its rows; 0 without any."""
+        if self.held_out is None:
+            return 0.0
+        x, n, per_row = self.held_out[0], len(self.held_out[0]), 0.0
+        for few in sorted({1, max(n // _PROBED, 1)}):  # the first prediction of all takes longer than others
+            before = self.clock()
+            predict(self.network, take(x, slice(0, few), self.device)).cpu()
+            per_row = (self.clock() - before) / few
+        return per_row * n
 
     def run(self, order: Order, progress: Steps | Seconds, state: TrainingState, patience: float) -> None:
         """Train until the stage is over or the validation loss stays."""
-        state.restore(self.network, self.rates.descent, self.scaler, self.averaging)
+        state.restore(self._parts)
         running, seen = torch.tensor(state.running[0], device=self.device), state.running[1]
         self.network.train()
         for rows, (x, y) in self._batches(order, state.steps):
             if progress.ended or state.stale(patience):
                 break
-            self.rates.set(progress.upcoming())
-            running += self._step(x, y) * len(rows)
+            running += self._step(x, y, progress) * len(rows)
             seen += len(rows)
             state.steps += 1
             if progress.advance():
@@ -265,7 +292,7 @@ class _Training:
 
     def leave(self, state: TrainingState) -> None:
         """Write down what goes on from here."""
-        state.take(self.network, self.rates.descent, self.scaler, self.averaging)
+        state.take(self._parts)
 
     def finish(self, state: TrainingState) -> None:
         """Leave the best weights in the network, the average of the last ones if nothing was validated."""
@@ -275,6 +302,10 @@ class _Training:
             self.averaging.settle()
         self.network.eval()
 
+    @property
+    def _parts(self) -> Parts:
+        return Parts(self.network, self.rates.descent, self.scaler, self.averaging)
+
     def _batches(self, order: Order, step: int) -> Iterator[tuple[torch.Tensor, tuple[Any, torch.Tensor]]]:
         batches = order.batches(step)
         return ahead(self._load, batches) if self.on_gpu else ((rows, self._load(rows)) for rows in batches)
@@ -283,18 +314,23 @@ class _Training:
         x, y = self.data
         return take(x, rows, self.device), take(y, rows, self.device)
 
-    def _step(self, x: Any, y: torch.Tensor) -> torch.Tensor:
-        """One step down the gradient of a batch's loss, which it returns."""
+    def _step(self, x: Any, y: torch.Tensor, progress: Steps | Seconds) -> torch.Tensor:
+        """One step down the gradient of a batch's loss, which it returns.
+
+        By a clock, the share of the budget is read when the gradient is known: few and long steps would otherwise
+        begin with one of no length.
+        """
         if self.transform is not None:
             x, y = self.transform(x, y)
         descent = self.rates.descent
         descent.zero_grad()
-        with autocast(self.half):
+        with autocast(self.half, self.device):
             outputs = self.forward(x)
         loss = self.loss(outputs.float(), y)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(descent)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_norm)
+        self.rates.set(progress.upcoming())
         self.scaler.step(descent)
         self.scaler.update()
         self.averaging.update()
@@ -305,9 +341,11 @@ class _Training:
             return
         before = self.clock()
         with self.averaging.used():
-            loss = mean_loss(self.network, *self.held_out, self.loss)
-            state.validation.append(self._finite(loss, progress.share))
-            state.keep_if_best(self.network)
+            x, y = self.held_out
+            outputs = predict(self.network, x)
+            state.validation.append(self._finite(_loss(outputs, y, self.loss), progress.share))
+            if state.keep_if_best(self.network):
+                self.outputs = outputs.cpu()
         self.network.train()
         progress.validated(self.clock() - before)
 

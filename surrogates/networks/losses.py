@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -54,8 +55,7 @@ def focal(outputs: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor | N
     each = (1 - torch.exp(-each)) ** FOCUS * each
     if weight is None:
         return each.mean()
-    weights = weight.to(outputs)[targets]
-    return (each * weights).sum() / weights.sum()
+    return _weighted(each, targets, weight)
 
 
 def dice(outputs: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
@@ -79,7 +79,15 @@ def _alike(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def _cross_entropy(outputs: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-    return nn.functional.cross_entropy(outputs, targets, None if weight is None else weight.to(outputs))
+    if weight is None:
+        return nn.functional.cross_entropy(outputs, targets)
+    return _weighted(nn.functional.cross_entropy(outputs, targets, reduction="none"), targets, weight)
+
+
+def _weighted(each: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean by the weights of the classes; 0 if no class of these targets has one."""
+    weights = weight.to(each)[targets]
+    return (each * weights).sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
 
 
 NUMBERS: Mapping[str, Loss] = {
@@ -111,8 +119,7 @@ def loss(name: str, weight: Sequence[float] | None = None) -> Loss:
         ConfigError: no such loss, or weights for one that takes none.
     """
     if ":" in name:
-        found: Loss = own(name, "loss")
-        return found
+        return _Own(name, own(name, "loss"))
     if name not in LOSSES:
         raise ConfigError(f'expected loss: one of {list(LOSSES)} or "module:function", got {name!r}', at="loss")
     if weight is None:
@@ -120,6 +127,28 @@ def loss(name: str, weight: Sequence[float] | None = None) -> Loss:
     if name not in CLASSES:
         raise ConfigError(f"expected class weights only with {list(CLASSES)}, got loss: {name}", at="loss")
     return partial(CLASSES[name], weight=torch.tensor(weight, dtype=torch.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A user's function, whose answers are checked."""
+
+    name: str
+    function: Callable[[torch.Tensor, torch.Tensor], Any]
+
+    def __call__(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        found = self.function(outputs, targets)
+        if not isinstance(found, torch.Tensor) or found.numel() != 1:
+            got = f"of shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else f"{type(found).__name__}"
+            raise ValueError(
+                f"expected the loss {self.name} to return a tensor of one number, got one {got}; use .mean()"
+            )
+        if outputs.requires_grad and not found.requires_grad:
+            raise ValueError(
+                f"expected the loss {self.name} to follow from the outputs, got a tensor without a gradient; compute "
+                "it with torch, without detach() or item()"
+            )
+        return found.reshape(())
 
 
 def own(name: str, option: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -103,6 +104,24 @@ def test_the_watch_sees_what_children_use(own, tmp_path: Path) -> None:
     assert "told" in (tmp_path / "log.txt").read_text()
 
 
+def test_the_watch_leaves_nothing_running_when_it_is_stopped(own, tmp_path: Path, monkeypatch) -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def begin(*given: object, **options: object) -> subprocess.Popen[bytes]:
+        begun.append(popen(*given, **options))
+        return begun[0]
+
+    def stopped(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(own.watch.subprocess, "Popen", begin)
+    monkeypatch.setattr(own.watch.time, "sleep", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        own.watch.run([sys.executable, "-c", "import threading; threading.Event().wait()"], tmp_path / "log.txt")
+    assert begun[0].returncode
+
+
 @pytest.mark.parametrize("name", ["composition", "homogenisation"])
 def test_campaigns_are_valid_and_test_rows_are_fixed(bench, own, name: str, tmp_path: Path) -> None:
     kind = own.kinds.KINDS[name]
@@ -125,6 +144,12 @@ def test_campaigns_are_valid_and_test_rows_are_fixed(bench, own, name: str, tmp_
     assert studies[2].driver.driver.recipe.budget.seconds == 2.0  # type: ignore[attr-defined]
     if name == "composition":
         assert len(set(found.groups)) == 30 and found.y.max() < 5
+
+
+def test_where_memory_is_not_told_the_line_says_so(bench, own) -> None:
+    figures = {"winner": [{"mae": 0.1}], "hand-made": [{"mae": 0.1}]}
+    outcome = bench.Outcome(figures, dict.fromkeys(figures, 50.0), 3, (6.0, 9.0), 0.0, float("nan"))
+    assert json.loads(json.dumps(bench.summary(own.kinds.PEROVSKITES, outcome)))["memory_mb"] is None
 
 
 def test_the_line_has_the_keys_that_were_asked_for(bench, own) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 
 from matloop.drivers.training.driver import Training
+from matloop.drivers.training.material import Material
 from matloop.drivers.training.references.estimators import Fittable, Lesson, flat
 from matloop.drivers.training.references.reference import Shape
 from matloop.drivers.training.references.registry import reference
@@ -39,26 +41,29 @@ class ReferenceTraining:
 
     Args:
         driver: of the search.
-        budget: of each training, as the option of the driver; None for that of the search's trials.
 
     Raises:
-        ConfigError: it is none that trains networks, or the budget is none.
+        ConfigError: it is none that trains networks.
     """
 
     repeatable = True
 
-    def __init__(self, *, driver: Any, budget: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, driver: Any) -> None:
         if not isinstance(driver, Training):
             raise ConfigError(
                 f"expected the driver training, whose data and budget references share, got {type(driver).__name__}; "
                 "remove `reference`"
             )
-        self.driver = driver if budget is None else driver.within(Budget.of(budget))
+        self.driver = driver
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """Of the search's objectives those that say how well it predicts."""
         return tuple(o for o in self.driver.objectives if o.name.startswith("validation_"))
+
+    def material(self) -> Material:
+        """See `matloop.drivers.training.material.Providing`."""
+        return self.driver.material()
 
     def check(self, space: References) -> list[str]:
         """Refuse references that cannot learn from the data; there is nothing else to say of them beforehand.
@@ -82,13 +87,15 @@ class ReferenceTraining:
 
     def __call__(self, trial: Trial) -> Measurement:
         """Train what the point names, from the trial's seed."""
-        name = str(trial.point["reference"])
+        name, budget = str(trial.point["reference"]), trial.point["budget"]
+        driver = self.driver if budget is None else self.driver.within(Budget.of(budget))
         if name == WINNER:
-            return self._told(name, self.driver(replace(trial, point=trial.point["network"])))
+            return _told(name, driver(replace(trial, point=trial.point["network"])))
         made = reference(name.partition(" ")[0])  # the rest of a name are options, which the settings repeat
         if isinstance(made, Fittable):
-            return self._told(name, self._fitted(made, trial))
-        return self._told(name, self.driver(replace(trial, point=self._network(made, trial.point["settings"]))))
+            return _told(name, _fitted(driver, made, trial))
+        network = self._network(made, trial.point["settings"])
+        return _told(name, driver(replace(trial, point=network)), batch=network["training"]["batch"])
 
     def _network(self, made: Trained, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the driver takes in place of a genome."""
@@ -103,16 +110,18 @@ class ReferenceTraining:
             return Shape(tuple(known["input"]), known["outputs"], self.driver.task, self.driver.aim.places)
         return Shape((known["node_features"],), known["outputs"], self.driver.task, graphs=True)
 
-    def _fitted(self, made: Fittable, trial: Trial) -> Measurement:
-        """Fit an estimator to the rows that networks are trained on, and measure it as they are."""
-        began = time.perf_counter()
-        data, parts, goal = self.driver.bound()
-        if isinstance(data.x, Graphs):
-            raise ValueError(f"expected inputs that are arrays for the reference {made.kind}, got graphs; remove it")
-        described = flat(data.x[parts.train], derive_seed(trial.seed, "components"))
-        x = {name: described(data.x[rows]) for name, rows in _parts(parts).items()}
-        classes = goal.outputs if self.driver.task == "classification" else 0
-        y = np.asarray(goal.targets)
+
+def _fitted(driver: Training, made: Fittable, trial: Trial) -> Measurement:
+    """Fit an estimator to the rows that networks are trained on, and measure it as they are."""
+    began = time.perf_counter()
+    data, parts, goal = driver.bound()
+    if isinstance(data.x, Graphs):
+        raise ValueError(f"expected inputs that are arrays for the reference {made.kind}, got graphs; remove it")
+    classes = goal.outputs if driver.task == "classification" else 0
+    y = np.asarray(goal.targets)
+    with threadpool_limits(driver.recipe.threads):
+        described = flat(data.x, parts.train, derive_seed(trial.seed, "components"))
+        x = {name: described(rows) for name, rows in _parts(parts).items()}
         lesson = Lesson(
             x["train"],
             y[parts.train],
@@ -120,25 +129,25 @@ class ReferenceTraining:
             y[parts.validation],
             classes=classes,
             seed=derive_seed(trial.seed, "fit"),
-            threads=self.driver.recipe.threads,
-            seconds=self._seconds(began),
+            threads=driver.recipe.threads,
+            seconds=_left(driver.recipe.budget, began),
         )
         fitted = made.fit(lesson, trial.point["settings"]["options"])
         predicted = {name: fitted(x[name]) for name in ("validation", "test")}
-        if not classes and goal.outputs == 2 * lesson.y.shape[1]:  # a network would say how sure it is, too
-            spread = np.log(np.square(predicted["validation"] - lesson.y_validation).mean(axis=0) + 1e-12)
-            predicted = {name: np.hstack([said, np.tile(spread, (len(said), 1))]) for name, said in predicted.items()}
-        outputs = {name: _outputs(said, classes) for name, said in predicted.items()}
-        info = {"seconds": round(time.perf_counter() - began, 3)}
-        return self.driver.measured(data, parts, goal, outputs, info)
+    if not classes and goal.outputs == 2 * lesson.y.shape[1]:  # a network would say how sure it is, too
+        spread = np.log(np.square(predicted["validation"] - lesson.y_validation).mean(axis=0) + 1e-12)
+        predicted = {name: np.hstack([said, np.tile(spread, (len(said), 1))]) for name, said in predicted.items()}
+    outputs = {name: _outputs(said, classes) for name, said in predicted.items()}
+    return driver.measured(data, parts, goal, outputs, {"seconds": round(time.perf_counter() - began, 3)})
 
-    def _seconds(self, began: float) -> float | None:
-        """That are left of a budget in seconds."""
-        seconds = self.driver.recipe.budget.seconds
-        return None if seconds is None else max(seconds - (time.perf_counter() - began), 0.0)
 
-    def _told(self, name: str, measurement: Measurement) -> Measurement:
-        return replace(measurement, info={"reference": name, **measurement.info})
+def _left(budget: Budget, began: float) -> float | None:
+    """Seconds of a budget that are left; None where it counts something else."""
+    return None if budget.seconds is None else max(budget.seconds - (time.perf_counter() - began), 0.0)
+
+
+def _told(name: str, measurement: Measurement, **known: Any) -> Measurement:
+    return replace(measurement, info={"reference": name, **known, **measurement.info})
 
 
 def _outputs(predicted: npt.NDArray[Any], classes: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from matloop.drivers.training.references.reference import Settings, Shape
 from matloop.drivers.training.references.trained import imported
+from matloop.drivers.training.tasks.task import Rows
 from matloop.orchestrator.errors import ConfigError
 
 Values = npt.NDArray[Any]
@@ -23,8 +25,8 @@ LARGEST_FLAT = 65_536
 COMPONENTS = 64
 """Principal components that a flattened input is described by."""
 
-DESCRIBED_BY = 4_000
-"""Rows at most that the components are worked out from."""
+DESCRIBED_BY = 4_000, 2**26
+"""Rows at most that the components are worked out from, and values of all of them together."""
 
 
 class Fitted(Protocol):
@@ -101,6 +103,7 @@ class Fittable:
         defaults: the usual ones.
         tasks: that it is for.
         choices: of options, for random draws.
+        make: calls its constructor with options, to see whether they are its own; None has it fitted to a few rows.
     """
 
     kind: str
@@ -109,12 +112,14 @@ class Fittable:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     tasks: tuple[str, ...] = ("regression", "classification")
     choices: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    make: Callable[[Mapping[str, Any]], Any] | None = None
 
     def check(self, shape: Shape) -> None:
         """See `Reference.check`.
 
         Raises:
-            ConfigError: inputs are graphs or too large to be flattened, or the task is another.
+            ConfigError: inputs are graphs or too large to be flattened, the task is another, or it has no such
+                options.
         """
         if shape.task not in self.tasks:
             other = "unet" if shape.at_places else "another"
@@ -127,6 +132,20 @@ class Fittable:
                 f"expected inputs of at most {LARGEST_FLAT:,} values for the reference {self.kind}, got {shape}; "
                 f"{remedy}"
             )
+        self._try(shape)
+
+    def _try(self, shape: Shape) -> None:
+        """Raise ConfigError for options that are none of the estimator's."""
+        options = self.usual()["options"]
+        try:
+            if self.make is not None:
+                self.make(options)
+            elif self.options:
+                self.fit(_little(shape), options)
+        except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+            raise ConfigError(
+                f"cannot make the reference {self.kind} with {dict(self.options)}: {type(error).__name__}: {error}"
+            ) from error
 
     def usual(self) -> Settings:
         """See `Reference.usual`."""
@@ -141,28 +160,34 @@ class Fittable:
         return {"options": {**self.defaults, **self.options, **chosen}}
 
 
-def flat(x_train: Values, seed: int) -> Callable[[Values], Values]:
-    """How inputs become vectors: those that are stay, any other by the principal components of the training rows.
+def _little(shape: Shape) -> Lesson:
+    """Made-up rows to try options on, in no more time than one step of growing takes."""
+    features = shape.input[0] if len(shape.input) == 1 else COMPONENTS
+    x = np.random.default_rng(0).normal(size=(40, features))
+    y = np.arange(40) % 2 if shape.task == "classification" else x[:, :1]
+    return Lesson(x, y, x, y, classes=2 if y.ndim == 1 else 0, seed=0, threads=1, seconds=0.0)
+
+
+def flat(x: Values, train: Rows, seed: int) -> Callable[[Rows], Values]:
+    """How rows become vectors: those that are stay, any other by the principal components of the training rows.
 
     Args:
-        x_train: (n, *input).
-        seed: decides which rows the components are worked out from.
+        x: (n, *input) of all rows, which may be larger than memory.
+        train: rows to train on.
+        seed: decides which of these the components are worked out from.
     """
-    if x_train.ndim == 2:
-        return lambda x: np.asarray(x, dtype=np.float32)
+    if x.ndim == 2:
+        return lambda rows: np.asarray(x[rows], dtype=np.float32)
     from sklearn.decomposition import PCA
 
-    rng = np.random.default_rng(seed)
-    rows = np.sort(rng.permutation(len(x_train))[:DESCRIBED_BY])
-    flattened = np.asarray(x_train[rows], dtype=np.float32).reshape(len(rows), -1)
-    components = min(COMPONENTS, len(rows), flattened.shape[1])
-    pca = PCA(components, svd_solver="randomized", random_state=seed % 2**32).fit(flattened)
+    def flattened(rows: Rows) -> Values:
+        return np.asarray(x[rows], dtype=np.float32).reshape(len(rows), -1)
 
-    def describe(x: Values) -> Values:
-        parts = [x[i : i + 512] for i in range(0, len(x), 512)]
-        return np.concatenate([pca.transform(np.asarray(p, dtype=np.float32).reshape(len(p), -1)) for p in parts])
-
-    return describe
+    most = min(DESCRIBED_BY[0], DESCRIBED_BY[1] // math.prod(x.shape[1:]))
+    some = flattened(np.sort(np.random.default_rng(seed).permutation(train)[:most]))
+    components = min(COMPONENTS, *some.shape)
+    pca = PCA(components, svd_solver="randomized", random_state=seed % 2**32).fit(some)
+    return lambda rows: np.concatenate([pca.transform(flattened(rows[i : i + 512])) for i in range(0, len(rows), 512)])
 
 
 class Clock:
@@ -281,15 +306,23 @@ def _penalised(lesson: Lesson, make: Callable[[float], Any]) -> Fitted:
 
 def of_user(path: str, options: Mapping[str, Any]) -> Fittable:
     """A user's own estimator, or one of scikit-learn's by its path; it takes the time that it takes."""
-    return Fittable(kind=path, fit=_UserFit(path), options=options)
+    from sklearn.base import ClassifierMixin, RegressorMixin
+
+    found, fit = imported(path), _UserFit(path)
+    said = {"regression": RegressorMixin, "classification": ClassifierMixin}
+    tasks = tuple(task for task, mixin in said.items() if inspect.isclass(found) and issubclass(found, mixin))
+    return Fittable(kind=path, fit=fit, make=fit.make, options=options, tasks=tasks or tuple(said))
 
 
 @dataclass(frozen=True, slots=True)
 class _UserFit:
     path: str
 
+    def make(self, options: Mapping[str, Any]) -> Any:
+        return imported(self.path)(**options)
+
     def __call__(self, lesson: Lesson, options: Mapping[str, Any]) -> Fitted:
-        made = imported(self.path)(**options)
+        made = self.make(options)
         known = made.get_params() if hasattr(made, "get_params") else {}
         own = {"random_state": lesson.seed % 2**32, "n_jobs": lesson.threads}
         if given := {key: value for key, value in own.items() if key in known and key not in options}:
@@ -297,18 +330,16 @@ class _UserFit:
         return lesson.predictor(made.fit(lesson.x, lesson.target))
 
 
-ESTIMATORS: Mapping[str, Callable[[Mapping[str, Any]], Fittable]] = {
-    "random_forest": lambda options: Fittable(
+_ALL = (
+    Fittable(
         kind="random_forest",
         fit=forest,
-        options=options,
         defaults={"trees": 300, "max_features": 0.33, "min_samples_leaf": 1},
         choices={"max_features": ("sqrt", 0.1, 0.2, 0.33, 0.5, 1.0), "min_samples_leaf": (1, 2, 3, 5)},
     ),
-    "gradient_boosting": lambda options: Fittable(
+    Fittable(
         kind="gradient_boosting",
         fit=boosting,
-        options=options,
         defaults={"iterations": 2_000, "learning_rate": 0.08, "max_leaf_nodes": 63, "l2_regularization": 1.0},
         choices={
             "learning_rate": (0.03, 0.05, 0.08, 0.12),
@@ -318,7 +349,9 @@ ESTIMATORS: Mapping[str, Callable[[Mapping[str, Any]], Fittable]] = {
             "max_features": (0.3, 0.5, 1.0),
         },
     ),
-    "ridge": lambda options: Fittable(kind="ridge", fit=ridge, options=options, tasks=("regression",)),
-    "logistic": lambda options: Fittable(kind="logistic", fit=logistic, options=options, tasks=("classification",)),
-}
-"""Estimators by kind, each made from the options that the campaign sets."""
+    Fittable(kind="ridge", fit=ridge, tasks=("regression",)),
+    Fittable(kind="logistic", fit=logistic, tasks=("classification",)),
+)
+
+ESTIMATORS: Mapping[str, Fittable] = {made.kind: made for made in _ALL}
+"""Estimators by kind, without options of the campaign."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from matloop.drivers.training.references import estimators, trained
@@ -25,9 +26,9 @@ def reference(kind: str, options: Mapping[str, Any] | None = None) -> Trained | 
     """
     given = dict(options or {})
     if kind in ESTIMATORS:
-        return ESTIMATORS[kind](given)
+        return replace(ESTIMATORS[kind], options=given)
     if kind in NETWORKS:
-        return NETWORKS[kind](given)
+        return replace(NETWORKS[kind], options=given)
     if ":" not in kind:
         names = sorted((*ESTIMATORS, *NETWORKS))
         near = difflib.get_close_matches(kind, names, n=1)

@@ -149,56 +149,49 @@ def _inputs(ranks: Sequence[int]) -> str:
     return " or ".join(names[rank] for rank in ranks) or "any inputs"
 
 
-_OF_WHOLE = ("regression", "classification", "orientation")
-_OF_PLACES = ("segmentation", "field")
+_VECTORS: dict[str, Any] = {"ranks": (1,), "tasks": ("regression", "classification", "orientation")}
+_PICTURES: dict[str, Any] = {**_VECTORS, "ranks": (2, 3, 4)}
+_PLACES: dict[str, Any] = {"ranks": (3, 4), "tasks": ("segmentation", "field")}
 
-NETWORKS: Mapping[str, Callable[[Mapping[str, Any]], Trained]] = {
-    "elemnet": lambda options: Trained(
+_ALL = (
+    Trained(
         kind="elemnet",
         factory=f"{_NETWORKS}:elemnet",
-        options=options,
-        ranks=(1,),
-        tasks=_OF_WHOLE,
+        **_VECTORS,
         training=_training(64, 1e-3, 1e-5),
         choices=_choices((32, 64, 128, 256)),
     ),
-    "perceptron": lambda options: Trained(
+    Trained(
         kind="perceptron",
         factory=f"{_NETWORKS}:perceptron",
-        options=options,
-        ranks=(1,),
-        tasks=_OF_WHOLE,
+        **_VECTORS,
         training=_training(64, 1e-3, 1e-5),
         choices=_choices((32, 64, 128, 256), widths=((256, 128), (512, 256, 128), (512, 512), (1024, 512, 256))),
     ),
-    "residual": lambda options: Trained(
+    Trained(
         kind="residual",
         factory=f"{_NETWORKS}:Residual",
-        options=options,
-        ranks=(1,),
-        tasks=_OF_WHOLE,
+        **_VECTORS,
         training=_training(256, 2e-3, 1e-3),
         choices=_choices(
             (64, 128, 256, 512), width=(128, 256, 384, 512), blocks=(1, 2, 3, 4), dropout=(0.0, 0.05, 0.1, 0.2)
         ),
     ),
-    "cnn": lambda options: Trained(
+    Trained(
         kind="cnn",
         factory=f"{_NETWORKS}:Convolutional",
-        options=options,
-        ranks=(2, 3, 4),
-        tasks=_OF_WHOLE,
+        **_PICTURES,
         training=_training(32, 3e-3, 1e-3),
         choices=_choices((16, 32, 64), width=(8, 16, 24, 32)),
     ),
-    "unet": lambda options: Trained(
+    Trained(
         kind="unet",
         factory=f"{_NETWORKS}:UNet",
-        options=options,
-        ranks=(3, 4),
-        tasks=_OF_PLACES,
+        **_PLACES,
         training=_training(8, 3e-3, 1e-4),
         choices=_choices((4, 8, 16), width=(8, 16, 24, 32), depth=(2, 3, 4)),
     ),
-}
-"""Networks by kind, each made from the options that the campaign sets."""
+)
+
+NETWORKS: Mapping[str, Trained] = {made.kind: made for made in _ALL}
+"""Networks by kind, without options of the campaign."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,9 @@ import torch
 
 from matloop.drivers.training.classes import numbered_classes
 from matloop.drivers.training.data import Data
-from matloop.drivers.training.metrics import CLASSES, Metric, chosen, confusion, found, overlap
-from matloop.drivers.training.tasks.task import Direction, Rows, Task
+from matloop.drivers.training.metrics import CLASSES, Places, confusion, counted, first, found, judge, overlap
+from matloop.drivers.training.tasks.shared import Bound, Judged
+from matloop.drivers.training.tasks.task import Judge, Rows, Task
 from matloop.orchestrator.errors import ConfigError
 from matloop.surrogates.networks import losses
 from matloop.surrogates.networks.losses import Loss
@@ -21,23 +22,21 @@ from matloop.surrogates.networks.rows import Rows as Lazy
 _COUNTED = 2**25  # values that classes are counted in; rows are left out evenly where there are more
 
 
-class Labelling:
+class Labelling(Judged):
     """What the tasks of classes have in common.
 
     Args:
         loss: "cross_entropy", "focal", "dice" or "module:function"; None has a search choose where places are
             classified, and takes cross-entropy elsewhere.
-        class_weights: of each class in the loss; "balanced" for those that make up for how rare it is.
+        class_weights: of each class in the loss, at least 0 and one of them above; "balanced" for those that make up
+            for how rare it is among the training rows.
         metrics: figures, see `matloop.drivers.training.metrics`; the first is the usual objective.
 
     Raises:
-        ConfigError: no such loss or metric.
+        ConfigError: no such loss or metric, or weights that are none.
     """
 
-    kind: ClassVar[str]
-    places: ClassVar[bool]
-    usual: ClassVar[tuple[str, ...]]
-    offered: ClassVar[tuple[str, ...]]
+    named = tuple(losses.CLASSES)
 
     def __init__(
         self,
@@ -46,35 +45,20 @@ class Labelling:
         class_weights: Literal["balanced"] | list[float] | None = None,
         metrics: list[str] | None = None,
     ) -> None:
-        if loss is not None and ":" not in loss and loss not in losses.CLASSES:
+        super().__init__(loss, metrics, CLASSES)
+        wrong = isinstance(class_weights, str) and class_weights != "balanced"
+        if wrong or (isinstance(class_weights, list) and not (min(class_weights, default=0) >= 0 < sum(class_weights))):
             raise ConfigError(
-                f'expected loss: one of {list(losses.CLASSES)} or "module:function" for {self.kind}, got {loss!r}',
-                at="loss",
-            )
-        if isinstance(class_weights, str) and class_weights != "balanced":
-            raise ConfigError(
-                f"expected class_weights: balanced or a number for each class, got {class_weights!r}",
+                f"expected class_weights: balanced, or a number for each class, none below 0 and one above, got "
+                f"{class_weights!r}",
                 at="class_weights",
             )
-        if loss is not None and ":" in loss:
-            losses.loss(loss)
-        self.loss, self.class_weights = loss, class_weights
-        self.judged: Mapping[str, Metric] = chosen(metrics, self.usual, CLASSES)
-
-    @property
-    def metrics(self) -> Mapping[str, Direction]:
-        """See `Aim`."""
-        return {name: metric.direction for name, metric in self.judged.items()}
-
-    @property
-    def in_unit(self) -> Collection[str]:
-        """See `Aim`."""
-        return ()
-
-    @property
-    def losses(self) -> Sequence[str]:
-        """See `Aim`."""
-        return self.offered if self.loss is None else (self.loss,)
+        if class_weights is not None and loss is not None and ":" in loss:
+            raise ConfigError(
+                f"expected class_weights only with a loss of {list(losses.CLASSES)}, got {loss}; weight classes in it",
+                at="class_weights",
+            )
+        self.class_weights = class_weights
 
     def bind(self, data: Data, train: Rows) -> Task:
         """See `Aim`; y is (n,), or (n, *places) for classes of places."""
@@ -95,7 +79,7 @@ class Segmentation(Labelling):
     usual, offered = ("pixel_error", "mean_iou", "cross_entropy"), ("dice", "cross_entropy")
 
 
-class BoundLabels:
+class BoundLabels(Bound):
     """Classes numbered from 0 in data.
 
     Args:
@@ -129,28 +113,35 @@ class BoundLabels:
         """See `Task`."""
         return losses.loss(name, None if ":" in name else self.weights)
 
-    def aligned(self, outputs: torch.Tensor, numbers: Rows) -> torch.Tensor:
+    def judge(self, outputs: torch.Tensor, rows: Rows) -> Judge:
         """See `Task`."""
-        return outputs
+        measured, predicted = self.targets[rows], outputs.argmax(dim=1).numpy()
+        judged = self.aim.judged
+        of_outputs = judge({name: m for name, m in judged.items() if m.outputs}, measured, outputs.numpy())
+        of_classes = judge(
+            {name: m for name, m in judged.items() if not m.outputs}, measured.astype(np.int64), predicted
+        )
+        table = counted(measured, predicted, self.outputs)
 
-    def measure(self, outputs: torch.Tensor, rows: Rows) -> dict[str, float]:
-        """See `Task`."""
-        measured, predicted = self.targets[rows].astype(np.int64), outputs.argmax(dim=1).numpy()
-        table, figures = confusion(measured, predicted, self.outputs), {}
-        for name, metric in self.aim.judged.items():
-            if metric.confusion:
-                figures[name] = metric.function(table)
-            elif name == "cross_entropy":
-                figures[name] = float(torch.nn.functional.cross_entropy(outputs, torch.from_numpy(measured)))
-            else:
-                figures[name] = float(metric.function(measured, predicted))
+        def figures(places: Places) -> dict[str, float]:
+            confused = table(places)
+            found = {**of_outputs(places), **of_classes(places)}
+            return {name: m.table(confused) if m.table else found[name] for name, m in judged.items()}
+
         return figures
 
     def baseline(self, rows: Rows) -> float:
-        """The first figure of the commonest class of the training rows."""
-        commonest = int(self.counts.argmax())
-        outputs = torch.zeros(1, self.outputs).index_fill_(1, torch.tensor(commonest), 1.0)
-        return next(iter(self.measure(self._everywhere(outputs, rows), rows).values()))
+        """The first figure of the training rows' shares of classes, so of the commonest class."""
+        name, metric = next(iter(self.aim.judged.items()))
+        measured = self.targets[rows]
+        if metric.table:
+            confused = np.zeros((self.outputs, self.outputs), dtype=np.int64)
+            confused[:, self.counts.argmax()] = np.bincount(measured.ravel(), minlength=self.outputs)
+            return metric.table(confused)
+        shares = torch.from_numpy((self.counts + 1) / (self.counts + 1).sum()).log().float()
+        places = measured.shape[1:]
+        outputs = shares.reshape(1, -1, *[1] * len(places)).expand(len(rows), -1, *places)
+        return first({name: metric}, measured, (outputs if metric.outputs else outputs.argmax(dim=1)).numpy())
 
     def by_class(self, outputs: torch.Tensor, rows: Rows) -> dict[str, float]:
         """Of each class that occurs: the share of errors, or intersection over union where places are classified."""
@@ -166,11 +157,6 @@ class BoundLabels:
         """Names of the classes."""
         return {"classes": list(self.names)}
 
-    def _everywhere(self, outputs: torch.Tensor, rows: Rows) -> torch.Tensor:
-        """One answer at all places of rows."""
-        places = self.targets.shape[1:]
-        return outputs.reshape(1, -1, *[1] * len(places)).expand(len(rows), self.outputs, *places)
-
     def _count(self, train: Rows) -> npt.NDArray[np.int64]:
         size = max(int(np.prod(self.targets.shape[1:])), 1)
         rows = train[:: max(-(-len(train) * size // _COUNTED), 1)]
@@ -182,8 +168,14 @@ class BoundLabels:
     def _weights(self) -> list[float] | None:
         given = self.aim.class_weights
         if given == "balanced":
-            there = np.maximum(self.counts, 1)
-            return [float(weight) for weight in there.sum() / (len(there) * there)]
+            return _balanced(self.counts)
         if given is not None and len(given) != self.outputs:
             raise ValueError(f"expected class_weights for {self.outputs} classes {list(self.names)}, got {given}")
         return None if given is None else [float(weight) for weight in given]
+
+
+def _balanced(counts: npt.NDArray[np.int64]) -> list[float]:
+    """Weights that give all classes the same share; 1 for a class that is not trained on, of which nothing follows."""
+    there = counts > 0
+    weights = np.where(there, counts.sum() / (there.sum() * np.maximum(counts, 1)), 1.0)
+    return [float(weight) for weight in weights]

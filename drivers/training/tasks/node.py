@@ -11,8 +11,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from matloop.drivers.training.data import Data
+from matloop.drivers.training.metrics import Places, first, judge
 from matloop.drivers.training.tasks.numbers import OFFERED, Numeric
-from matloop.drivers.training.tasks.task import Rows, Task
+from matloop.drivers.training.tasks.shared import Bound
+from matloop.drivers.training.tasks.task import Judge, Rows, Task
 from matloop.search_spaces.networks.graph.graphs import Graphs
 from matloop.surrogates.networks import losses
 from matloop.surrogates.networks.losses import Loss
@@ -41,7 +43,7 @@ class Node(Numeric):
         return BoundNodes(self, y[:, : counts.max()].astype(np.float64), counts, train)
 
 
-class BoundNodes:
+class BoundNodes(Bound):
     """Numbers at nodes of data.
 
     Args:
@@ -82,21 +84,21 @@ class BoundNodes:
         more = self.y.shape[1] - padded.shape[1]
         return torch.nn.functional.pad(padded, (0, 0, 0, more), value=float("nan"))
 
-    def measure(self, outputs: torch.Tensor, rows: Rows) -> dict[str, float]:
-        """See `Task`."""
-        measured = self.y[rows]
+    def judge(self, outputs: torch.Tensor, rows: Rows) -> Judge:
+        """See `Task`; figures are of all nodes of the graphs alike, however many a graph has."""
+        measured, predicted = self.y[rows], self._predicted(outputs)
         there = np.isfinite(measured[:, :, 0])
-        known, predicted = measured[there], self._predicted(outputs)[there]
-        return {name: metric.function(known, predicted) for name, metric in self.aim.judged.items()}
+
+        def figures(places: Places) -> dict[str, float]:
+            known = there[places]
+            return judge(self.aim.judged, measured[places][known], predicted[places][known])(slice(None))
+
+        return figures
 
     def baseline(self, rows: Rows) -> float:
         """The first figure of the training nodes' mean."""
         known = self.y[rows][np.isfinite(self.y[rows][:, :, 0])]
-        return next(iter(self.aim.judged.values())).function(known, np.broadcast_to(self.mean, known.shape))
-
-    def by_class(self, outputs: torch.Tensor, rows: Rows) -> dict[str, float]:
-        """See `Task`."""
-        return {}
+        return first(self.aim.judged, known, np.broadcast_to(self.mean, known.shape))
 
     def side_by_side(self, outputs: torch.Tensor, rows: Rows) -> npt.NDArray[np.float32]:
         """(2, k, most, m), in the target's own unit; not a number where a graph has no node."""

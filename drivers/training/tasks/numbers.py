@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from matloop.drivers.training.data import Data
-from matloop.drivers.training.metrics import NUMBERS, Metric, chosen
+from matloop.drivers.training.metrics import NUMBERS, first, judge
 from matloop.drivers.training.scales import moments
-from matloop.drivers.training.tasks.task import Direction, Rows, Task
-from matloop.orchestrator.errors import ConfigError
+from matloop.drivers.training.tasks.shared import Bound, Judged
+from matloop.drivers.training.tasks.task import Judge, Rows, Task
 from matloop.surrogates.networks import losses
 from matloop.surrogates.networks.losses import Loss
 from matloop.surrogates.networks.rows import Rows as Lazy
@@ -21,10 +21,8 @@ from matloop.surrogates.networks.rows import Rows as Lazy
 OFFERED = ("absolute", "huber", "squared")
 """Losses among which a search chooses; the first is taken where a genome has none."""
 
-_USUAL = ("mae", "rmse")
 
-
-class Numeric:
+class Numeric(Judged):
     """What the tasks of numbers have in common.
 
     Args:
@@ -38,36 +36,13 @@ class Numeric:
         ConfigError: no such loss or metric.
     """
 
-    kind: ClassVar[str]
-    places: ClassVar[bool] = False
+    usual, offered, named = ("mae", "rmse"), OFFERED, tuple(losses.NUMBERS)
 
     def __init__(
         self, *, target: int | str | None = None, loss: str | None = None, metrics: list[str] | None = None
     ) -> None:
-        if loss is not None and ":" not in loss and loss not in losses.NUMBERS:
-            raise ConfigError(
-                f'expected loss: one of {list(losses.NUMBERS)} or "module:function" for {self.kind}, got {loss!r}',
-                at="loss",
-            )
-        self.target, self.loss = target, loss
-        self.judged: Mapping[str, Metric] = chosen(metrics, _USUAL, NUMBERS)
-        if loss is not None:
-            losses.loss(loss)
-
-    @property
-    def metrics(self) -> Mapping[str, Direction]:
-        """See `Aim`."""
-        return {name: metric.direction for name, metric in self.judged.items()}
-
-    @property
-    def in_unit(self) -> Collection[str]:
-        """See `Aim`."""
-        return [name for name, metric in self.judged.items() if metric.unit]
-
-    @property
-    def losses(self) -> Sequence[str]:
-        """See `Aim`."""
-        return OFFERED if self.loss is None else (self.loss,)
+        super().__init__(loss, metrics, NUMBERS)
+        self.target = target
 
 
 class Regression(Numeric):
@@ -84,9 +59,28 @@ class Regression(Numeric):
 
 
 class Field(Numeric):
-    """Numbers at each place of an input, such as strain in each voxel of a microstructure."""
+    """Numbers at each place of an input, such as strain in each voxel of a microstructure.
+
+    Args:
+        scalars: whether none of them has a direction, as a temperature or a density. Only then can training images be
+            mirrored and turned: a vector's components would change their signs and places, which is not known here.
+        target: as `Numeric`, and so is what follows.
+        loss: likewise.
+        metrics: likewise.
+    """
 
     kind, places = "field", True
+
+    def __init__(
+        self,
+        *,
+        scalars: bool = False,
+        target: int | str | None = None,
+        loss: str | None = None,
+        metrics: list[str] | None = None,
+    ) -> None:
+        super().__init__(target=target, loss=loss, metrics=metrics)
+        self.directed = not scalars
 
     def bind(self, data: Data, train: Rows) -> Task:
         """See `Aim`; y is (n, *places) or (n, m, *places)."""
@@ -101,7 +95,7 @@ class Field(Numeric):
         return BoundNumbers(self, _columns(y, data, self.target), train)
 
 
-class BoundNumbers:
+class BoundNumbers(Bound):
     """Numbers of data, (n, m, *places).
 
     Args:
@@ -131,23 +125,14 @@ class BoundNumbers:
         """See `Task`."""
         return losses.loss(name)
 
-    def aligned(self, outputs: torch.Tensor, numbers: Rows) -> torch.Tensor:
+    def judge(self, outputs: torch.Tensor, rows: Rows) -> Judge:
         """See `Task`."""
-        return outputs
-
-    def measure(self, outputs: torch.Tensor, rows: Rows) -> dict[str, float]:
-        """See `Task`."""
-        measured, predicted = self._measured(rows), self._predicted(outputs)
-        return {name: metric.function(measured, predicted) for name, metric in self.aim.judged.items()}
+        return judge(self.aim.judged, self._measured(rows), self._predicted(outputs))
 
     def baseline(self, rows: Rows) -> float:
         """The first figure of the training rows' mean."""
-        measured, first = self._measured(rows), next(iter(self.aim.judged.values()))
-        return first.function(measured, np.broadcast_to(self.mean.reshape(self._shape), measured.shape))
-
-    def by_class(self, outputs: torch.Tensor, rows: Rows) -> dict[str, float]:
-        """See `Task`."""
-        return {}
+        measured = self._measured(rows)
+        return first(self.aim.judged, measured, np.broadcast_to(self.mean.reshape(self._shape), measured.shape))
 
     def side_by_side(self, outputs: torch.Tensor, rows: Rows) -> npt.NDArray[np.float32]:
         """(2, k, m, *places), in the target's own unit."""

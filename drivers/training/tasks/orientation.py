@@ -7,16 +7,17 @@ acts from the left: q and s q are the same for every rotation s of the crystal's
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from matloop.drivers.training.data import Data
-from matloop.drivers.training.metrics import Metric, chosen
-from matloop.drivers.training.tasks.task import Direction, Rows, Task
+from matloop.drivers.training.metrics import MeanOf, Metric, OfAll, judge
+from matloop.drivers.training.tasks.shared import Bound, Judged
+from matloop.drivers.training.tasks.task import Judge, Rows, Task
 from matloop.orchestrator.errors import ConfigError
 from matloop.surrogates.networks import losses
 from matloop.surrogates.networks.losses import Loss
@@ -33,6 +34,7 @@ _TURNS: Mapping[str, Sequence[tuple[float, tuple[int, int, int]]]] = {
 }
 """Rotations that generate the proper point group: degrees, axis."""
 
+_NEAR = 5  # degrees
 _CANDIDATES = 200  # constant answers that the baseline is the best of
 
 
@@ -77,27 +79,27 @@ def disorientation(p: torch.Tensor, q: torch.Tensor, symmetries: torch.Tensor) -
     return 2 * torch.rad2deg(torch.acos(closeness(p, q, symmetries)))
 
 
-def _mean(measured: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> float:
-    return float(measured.mean())  # disorientations; there is nothing to compare them with
+def _itself(degrees: npt.NDArray[Any], _: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return degrees
 
 
-def _median(measured: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> float:
-    return float(np.median(measured))
+def _near(degrees: npt.NDArray[Any], _: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return degrees < _NEAR
 
 
-def _within(measured: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> float:
-    return float((measured < 5).mean())
+def _median(degrees: npt.NDArray[Any], _: npt.NDArray[Any]) -> float:
+    return float(np.median(degrees))
 
 
 METRICS: Mapping[str, Metric] = {
-    "disorientation": Metric(_mean, unit=True),
-    "median_disorientation": Metric(_median, unit=True),
-    "within_5_degrees": Metric(_within, "maximise"),
+    "disorientation": Metric(MeanOf(_itself)),
+    "median_disorientation": Metric(OfAll(_median)),
+    "within_5_degrees": Metric(MeanOf(_near), direction="maximise"),
 }
-"""Of the disorientation, degrees."""
+"""Of the disorientation, degrees, which they take twice: what is predicted lies in it too."""
 
 
-class Orientation:
+class Orientation(Judged):
     """An orientation of each input.
 
     Args:
@@ -109,33 +111,15 @@ class Orientation:
         ConfigError: no such symmetry, metric or loss.
     """
 
-    kind: ClassVar[str] = "orientation"
-    places: ClassVar[bool] = False
+    kind, directed, usual = "orientation", True, tuple(METRICS)
 
     def __init__(
         self, *, symmetry: Symmetry = "cubic", metrics: list[str] | None = None, loss: str | None = None
     ) -> None:
         if symmetry not in _TURNS:
             raise ConfigError(f"expected symmetry: one of {list(_TURNS)}, got {symmetry!r}", at="symmetry")
-        if loss is not None and ":" not in loss:
-            raise ConfigError(f'expected loss: "module:function" for orientation, got {loss!r}', at="loss")
-        self.symmetry, self.loss = symmetry, loss
-        self.judged = chosen(metrics, tuple(METRICS), METRICS)
-
-    @property
-    def metrics(self) -> Mapping[str, Direction]:
-        """See `Aim`."""
-        return {name: metric.direction for name, metric in self.judged.items()}
-
-    @property
-    def in_unit(self) -> Collection[str]:
-        """See `Aim`; degrees are what they are."""
-        return ()
-
-    @property
-    def losses(self) -> Sequence[str]:
-        """See `Aim`."""
-        return () if self.loss is None else (self.loss,)
+        super().__init__(loss, metrics, METRICS)
+        self.symmetry = symmetry
 
     def bind(self, data: Data, train: Rows) -> Task:
         """See `Aim`; y is (n, 4)."""
@@ -147,7 +131,7 @@ class Orientation:
         return BoundOrientations(self, data.y / length[:, None], train)
 
 
-class BoundOrientations:
+class BoundOrientations(Bound):
     """Orientations of data.
 
     Args:
@@ -172,17 +156,13 @@ class BoundOrientations:
         """See `Task`."""
         return self.loss
 
-    def aligned(self, outputs: torch.Tensor, numbers: Rows) -> torch.Tensor:
+    def judge(self, outputs: torch.Tensor, rows: Rows) -> Judge:
         """See `Task`."""
-        return outputs
-
-    def measure(self, outputs: torch.Tensor, rows: Rows) -> dict[str, float]:
-        """See `Task`."""
-        degrees, measured, predicted = self._apart(outputs, rows), self.targets[rows], _unit(outputs).numpy()
-        return {
-            name: metric.function(*((degrees, degrees) if name in METRICS else (measured, predicted)))
-            for name, metric in self.aim.judged.items()
-        }
+        degrees = self._apart(outputs, rows)
+        own = {name: metric for name, metric in self.aim.judged.items() if name not in METRICS}
+        known = judge({name: self.aim.judged[name] for name in METRICS}, degrees, degrees)
+        others = judge(own, self.targets[rows], _unit(outputs).numpy())
+        return lambda places: {name: {**known(places), **others(places)}[name] for name in self.aim.judged}
 
     def baseline(self, rows: Rows) -> float:
         """The first figure of the best constant answer among some orientations of the training rows."""
@@ -191,10 +171,6 @@ class BoundOrientations:
         means = [float(self._apart(answer[None].expand(len(known), 4), known).mean()) for answer in answers]
         best = answers[int(np.argmin(means))]
         return next(iter(self.measure(best[None].expand(len(rows), 4), rows).values()))
-
-    def by_class(self, outputs: torch.Tensor, rows: Rows) -> dict[str, float]:
-        """See `Task`."""
-        return {}
 
     def side_by_side(self, outputs: torch.Tensor, rows: Rows) -> npt.NDArray[np.float32]:
         """(2, k, 4) unit quaternions."""

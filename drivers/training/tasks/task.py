@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +15,8 @@ from matloop.surrogates.networks.rows import Rows as Lazy
 
 Rows = npt.NDArray[np.int64]
 Direction = Literal["minimise", "maximise"]
+Judge = Callable[[Rows | slice], dict[str, float]]
+"""Figures of some of the rows that it was made for, by their places among them; asking again for others is cheap."""
 
 
 class Task(Protocol):
@@ -47,8 +49,12 @@ class Task(Protocol):
         """(k, ...): one row of a network's outputs for each of k rows of the data, where it gives others."""
         ...
 
+    def judge(self, outputs: torch.Tensor, rows: Rows) -> Judge:
+        """Of aligned outputs for these rows; names and directions of its figures are in `Aim.metrics`."""
+        ...
+
     def measure(self, outputs: torch.Tensor, rows: Rows) -> dict[str, float]:
-        """Figures, of aligned outputs for these rows; their names and directions are in `Aim.metrics`."""
+        """Figures of all these rows."""
         ...
 
     def baseline(self, rows: Rows) -> float:
@@ -80,6 +86,11 @@ class Aim(Protocol):
     @property
     def places(self) -> bool:
         """Whether there are targets at each place of an input."""
+        ...
+
+    @property
+    def directed(self) -> bool:
+        """Whether targets may be others where an input is mirrored or turned, such as vectors."""
         ...
 
     @property

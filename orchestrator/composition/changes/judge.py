@@ -60,7 +60,8 @@ def changes_since(config: Config, directory: Path, history: History, resolved: M
     from matloop.orchestrator.composition.changes.studies import changes
 
     made = builder(config, history, ArtifactStore(directory / "artifacts"))
-    spaces = {name: made.space(name) for name in config.studies if name in (before.get("studies") or {})}
+    recorded = before.get("studies") or {}
+    spaces = {name: made.space(name) for name in config.studies if name in recorded and not config.is_aside(name)}
     return changes(appeared(before, resolved), resolved, config, history, spaces)
 
 

@@ -19,6 +19,7 @@ ANCESTORS = 80
 ROWS = 12
 MARKERS = {
     "random": ("o", fig.MUTED),
+    "recipe": ("P", fig.BLUE),
     "mutation": ("^", fig.ORANGE),
     "crossover": ("D", fig.GREEN),
     "promotion": ("v", fig.SKY),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matloop.orchestrator.references import WINNER
+from matloop.orchestrator.references import WINNER, led_to
 from matloop.orchestrator.report import references, text
 from matloop.orchestrator.report.content import Prose, Section, Table
 from matloop.orchestrator.report.references import Mean, Standing
 from matloop.orchestrator.report.study import Study
-from matloop.orchestrator.trial import Objective, seconds
+from matloop.orchestrator.trial import Objective, Trial, seconds
+
+NO_WINNER = "the search has found nothing that keeps all limits, so no network of its own stands here"
 
 
 def section(study: Study, studies: Sequence[Study]) -> Section | None:
@@ -22,16 +24,15 @@ def section(study: Study, studies: Sequence[Study]) -> Section | None:
     unit = f" ({objective.unit})" if objective.unit else ""
     test = text.name(references.on_test(objective))
     head = ("", f"{text.name(objective)}{unit}", f"{test}{unit}", "seeds", "each took", "parameters")
-    rows = [_row(standing, study) for standing in found]
-    verdict = references.verdict(found, objective)
-    blocks = (Prose(f"{verdict[:1].upper()}{verdict[1:]}."),) if verdict else ()
-    return Section(
-        "Against references", (*blocks, Table(head, rows, "lrrrrr", _caption(found, study, objective), wide=True))
-    )
-
-
-def _row(standing: Standing, study: Study) -> tuple[str, ...]:
     best = study.best()
+    rows = [_row(standing, best) for standing in found]
+    said = NO_WINNER if best is None else references.verdict(found, objective)
+    blocks = (Prose(f"{said[:1].upper()}{said[1:]}."),) if said else ()
+    caption = _caption(found, study, studies, objective)
+    return Section("Against references", (*blocks, Table(head, rows, "lrrrrr", caption, wide=True)))
+
+
+def _row(standing: Standing, best: Trial | None) -> tuple[str, ...]:
     name = standing.name
     if name == WINNER and best is not None:
         name = f"winner of the search, trial {best.id}, trained anew"
@@ -69,12 +70,15 @@ def _shown(mean: Mean | None) -> str:
     return "–" if mean is None else str(mean)
 
 
-def _caption(found: Sequence[Standing], study: Study, objective: Objective) -> str:
-    took = sum(map(seconds, study.finished))
+def _caption(found: Sequence[Standing], study: Study, studies: Sequence[Study], objective: Objective) -> str:
+    """What the figures are, and what was spent on the search and the studies that it was told of."""
+    behind = led_to(study.name, {one.name: one.config.get("strategy", {}) for one in studies})
+    searched = [trial for one in studies if one.name in behind for trial in one.finished]
+    took = sum(map(seconds, searched))
     parts = [
         f"All were trained by the same driver, on the same rows, within the budget of {_budget(study)}; an estimator "
         "may need less. Mean and half of its 95 % interval over seeds (Student's t)." + _rows(found, objective),
-        f"The search took {text.duration(took)} of its workers for {text.plural(len(study.finished), 'trial')}.",
+        f"The search took {text.duration(took)} of its workers for {text.plural(len(searched), 'trial')}.",
     ]
     if any(s.purpose == "tuned" for s in found):
         parts.append(

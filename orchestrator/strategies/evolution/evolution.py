@@ -198,7 +198,7 @@ class Evolution:
         for point in self._recipes:
             if (own := key(point)) not in self._tried and own not in reserved:
                 reserved.add(own)
-                return Proposal(point=point, reason="the space's own recipe", extra=extra)
+                return Proposal(point=point, reason="the space's own recipe", extra={**extra, "origin": "recipe"})
         points = self._sampler.draw(1, self._tried, reserved, rng)
         if self._population.filled:
             extra["reference"] = self._population.reference

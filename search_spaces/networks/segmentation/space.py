@@ -19,24 +19,44 @@ _LEAST_MULTIPLY_ADDS = 1_000_000
 _FEW_PLACES, _MOST_TIMES = 100_000, 15
 
 
-class _EncoderDecoders(NetworkSpace):
-    """What both kinds have in common."""
+class FieldNetworks(NetworkSpace):
+    """Space of encoder-decoder networks with numbers at each place, such as the strain in each voxel.
+
+    `matloop.search_spaces.networks.segmentation.genome` describes the genomes.
+
+    Args:
+        input: (channels, length) of a signal, (channels, height, width) of an image or (channels, depth, height, width)
+            of a volume; any extents.
+        outputs: numbers at each place.
+        max_levels: most levels below full resolution, each of half the extent of the one above.
+        max_parameters: most trainable values.
+        max_multiply_adds: most multiplications for one input; None for 3,000 a place up to 100,000 places that are
+            trained on, in proportion up to 45,000 for 1.5 million, and at least a million.
+        genes: other choices than the usual ones, see `matloop.search_spaces.networks.grammar.vocabulary`.
+        examples: number of training examples, crops counted, which the choices of batch sizes and the limits follow;
+            None for a few hundred small ones.
+        training: further genes of the training with their choices, as the driver offers them.
+
+    Raises:
+        ConfigError: a shape, limit or gene that no network meets.
+    """
 
     def __init__(
         self,
-        input: list[int],
-        outputs: int,
         *,
-        max_levels: int,
-        max_parameters: int,
-        max_multiply_adds: int | None,
-        genes: dict[str, list[Any]] | None,
-        examples: int | None,
-        training: dict[str, list[Any]] | None,
+        input: list[int],
+        outputs: int = 1,
+        max_levels: int = 4,
+        max_parameters: int = 500_000,
+        max_multiply_adds: int | None = None,
+        genes: dict[str, list[Any]] | None = None,
+        examples: int | None = None,
+        training: dict[str, list[Any]] | None = None,
     ) -> None:
         check_shape(
             input, (2, 3, 4), "[channels, length], [channels, height, width] or [channels, depth, height, width]"
         )
+        at_least(1, outputs=outputs)
         at_least(0, max_levels=max_levels)
         if max_multiply_adds is None:
             places = math.prod(input[1:])
@@ -52,21 +72,18 @@ class _EncoderDecoders(NetworkSpace):
         )
 
 
-class SegmentationNetworks(_EncoderDecoders):
-    """Space of segmentation genomes; `matloop.search_spaces.networks.segmentation.genome` describes them.
+class SegmentationNetworks(FieldNetworks):
+    """Space of the same networks with scores of classes at each place.
 
     Args:
-        input: (channels, length) of a signal, (channels, height, width) of an image or (channels, depth, height, width)
-            of a volume; any extents.
+        input: as `FieldNetworks`.
         classes: number of labels a place may have.
-        max_levels: most levels below full resolution, each of half the extent of the one above.
-        max_parameters: most trainable values.
-        max_multiply_adds: most multiplications for one input; None for 3,000 a place up to 100,000 places that are
-            trained on, in proportion up to 45,000 for 1.5 million, and at least a million.
-        genes: other choices than the usual ones, see `matloop.search_spaces.networks.grammar.vocabulary`.
-        examples: number of training examples, crops counted, which the choices of batch sizes and the limits follow;
-            None for a few hundred small ones.
-        training: further genes of the training with their choices, as the driver offers them.
+        max_levels: as `FieldNetworks`, and so is what follows.
+        max_parameters: likewise.
+        max_multiply_adds: likewise.
+        genes: likewise.
+        examples: likewise.
+        training: likewise.
 
     Raises:
         ConfigError: a shape, limit or gene that no network meets.
@@ -89,50 +106,8 @@ class SegmentationNetworks(_EncoderDecoders):
                 f"expected classes to be at least 2, got {classes}; background counts as one", at="classes"
             )
         super().__init__(
-            input,
-            classes,
-            max_levels=max_levels,
-            max_parameters=max_parameters,
-            max_multiply_adds=max_multiply_adds,
-            genes=genes,
-            examples=examples,
-            training=training,
-        )
-
-
-class FieldNetworks(_EncoderDecoders):
-    """Space of the same networks with numbers at each place instead of classes, such as the strain in each voxel.
-
-    Args:
-        input: as `SegmentationNetworks`.
-        outputs: numbers at each place.
-        max_levels: likewise.
-        max_parameters: likewise.
-        max_multiply_adds: likewise.
-        genes: likewise.
-        examples: likewise.
-        training: likewise.
-
-    Raises:
-        ConfigError: a shape, limit or gene that no network meets.
-    """
-
-    def __init__(
-        self,
-        *,
-        input: list[int],
-        outputs: int = 1,
-        max_levels: int = 4,
-        max_parameters: int = 500_000,
-        max_multiply_adds: int | None = None,
-        genes: dict[str, list[Any]] | None = None,
-        examples: int | None = None,
-        training: dict[str, list[Any]] | None = None,
-    ) -> None:
-        at_least(1, outputs=outputs)
-        super().__init__(
-            input,
-            outputs,
+            input=input,
+            outputs=classes,
             max_levels=max_levels,
             max_parameters=max_parameters,
             max_multiply_adds=max_multiply_adds,

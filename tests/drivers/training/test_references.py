@@ -64,11 +64,11 @@ def space(*kinds, network=None, seeds=2):
     return References(kinds=list(kinds), network=network or {"genome": 1}, seeds=seeds)
 
 
-def measured(driver, name, *, seed=1, purpose="usual", options=None, **training):
+def measured(driver, name, *, seed=1, purpose="usual", options=None, budget=None, **training):
     made = reference(name, options or {})
     settings = json.loads(json.dumps(made.usual()))
     settings.get("training", {}).update(training)
-    point = {"reference": name, "settings": settings, "purpose": purpose, "repeat": 0}
+    point = {"reference": name, "settings": settings, "purpose": purpose, "repeat": 0, "budget": budget}
     return ReferenceTraining(driver=driver)(Trial(id=0, study="r", number=0, point=point, seed=seed))
 
 
@@ -105,7 +105,7 @@ def test_draws_keep_what_the_campaign_sets():
     assert len({json.dumps(point, sort_keys=True) for point in drawn}) > 10
     assert made.drawn("ridge", rng) is None
     with pytest.raises(InvalidPoint, match="one of"):
-        made.check({"reference": "unet", "settings": {}, "purpose": "usual", "repeat": 0})
+        made.check({"reference": "unet", "settings": {}, "purpose": "usual", "repeat": 0, "budget": None})
 
 
 @pytest.mark.parametrize(
@@ -165,10 +165,30 @@ def test_where_networks_say_how_sure_they_are_estimators_do_too(numbers):
     assert found.values["validation_mae"] < 0.1 * found.info["baseline_mae"]
 
 
+def test_options_of_estimators_that_are_their_own_pass():
+    for kind, options in (
+        ("random_forest", {"max_depth": 3}),
+        ("gradient_boosting", {"max_bins": 64}),
+        ("sklearn.svm:SVR", {"C": 3}),
+    ):
+        reference(kind, options).check(Shape((6,), 1, "regression"))
+        reference(kind, options).check(Shape((1, 8, 8), 2, "regression"))
+
+
+def test_a_budget_of_their_own_counts(numbers):
+    driver = Training(data=numbers, epochs=1)
+    assert measured(driver, "perceptron", budget={"steps": 3}).info["steps"] == 3
+
+
+def test_smaller_batches_of_few_rows_are_on_record(numbers):
+    found = measured(Training(data=numbers, epochs=1), "perceptron")
+    assert found.info["batch"] == 3 and found.info["steps"] == 16  # of 48 rows
+
+
 def test_the_winner_is_trained_as_in_the_search(numbers):
     driver = Training(data=numbers, epochs=1)
     genome = DenseNetworks(input=[4]).sample(np.random.default_rng(0))
-    point = {"reference": WINNER, "network": genome, "purpose": "usual", "repeat": 0}
+    point = {"reference": WINNER, "network": genome, "purpose": "usual", "repeat": 0, "budget": None}
     trial = Trial(id=0, study="r", number=0, point=point, seed=5)
     found = ReferenceTraining(driver=driver)(trial)
     direct = driver(Trial(id=0, study="s", number=0, point=genome, seed=5))
@@ -218,6 +238,25 @@ def test_all_that_do_not_suit_the_data_are_named(numbers):
 def test_what_does_not_suit_is_refused_with_a_remedy(kind, shape, message):
     with pytest.raises(ConfigError, match=message):
         reference(kind).check(shape)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "task", "message"),
+    [
+        ("random_forest", {"n_trees": 5}, "regression", "unexpected keyword argument .n_trees."),
+        ("random_forest", {"max_features": 2.5}, "classification", "max_features"),
+        ("gradient_boosting", {"rate": 0.1}, "regression", "unexpected keyword argument .rate."),
+        ("gradient_boosting", {"iterations": "many"}, "regression", "many"),
+        ("ridge", {"alphas": 3}, "regression", "alphas"),
+        ("sklearn.svm:SVR", {"c": 3}, "regression", "unexpected keyword argument .c."),
+        ("sklearn.svm:SVR", {}, "classification", "is for regression, got"),
+        ("sklearn.svm:SVC", {}, "regression", "is for classification, got"),
+        ("sklearn.ensemble:VotingRegressor", {}, "regression", "missing 1 required"),
+    ],
+)
+def test_options_that_are_none_are_refused_beforehand(kind, options, task, message):
+    with pytest.raises(ConfigError, match=message):
+        reference(kind, options).check(Shape((6,), 1, task))
 
 
 @pytest.mark.parametrize(
@@ -288,8 +327,8 @@ def test_images_are_described_by_principal_components():
     rng = np.random.default_rng(0)
     base = rng.normal(size=(3, 2, 4, 4))
     x = np.einsum("nk,kcij->ncij", rng.normal(size=(30, 3)), base).astype(np.float32)
-    described = flat(x, 0)(x)
-    assert described.shape == (30, 30)  # no more components than rows
+    described = flat(x, np.arange(20), 0)(np.arange(30))
+    assert described.shape == (30, 20)  # no more components than rows to learn them from
     assert np.abs(described[:, 3:]).max() < 1e-3 * np.abs(described).max()  # three patterns make all of them
     vectors = rng.normal(size=(5, 7))
-    assert flat(vectors, 0)(vectors).shape == (5, 7)
+    assert np.allclose(flat(vectors, np.arange(3), 0)(np.array([4, 0])), vectors[[4, 0]])

@@ -133,6 +133,10 @@ def _own(measured, predicted):
 _own.direction = "maximise"
 
 
+def mae(measured, predicted):
+    return 0.0
+
+
 def test_figures_of_classes_are_those_of_scikit_learn(tmp_path):
     rng = np.random.default_rng(0)
     y = rng.choice(3, p=[0.7, 0.25, 0.05], size=400)
@@ -265,7 +269,11 @@ def test_orientations_that_symmetry_makes_equal_are_right(tmp_path):
         ("ranking", "task: one of"),
         ({"kind": "regression", "loss": "dice"}, "for regression"),
         ({"kind": "segmentation", "loss": "huber"}, "for segmentation"),
-        ({"kind": "segmentation", "class_weights": "fair"}, "class_weights: balanced or"),
+        ({"kind": "segmentation", "class_weights": "fair"}, "class_weights: balanced, or"),
+        ({"kind": "segmentation", "class_weights": [1, -1]}, "none below 0 and one above"),
+        ({"kind": "segmentation", "class_weights": [0, 0]}, "none below 0 and one above"),
+        ({"kind": "segmentation", "class_weights": []}, "none below 0 and one above"),
+        ({"kind": "regression", "metrics": [f"{__name__}:mae"]}, "names of their own, got a second 'mae'"),
         ({"kind": "regression", "metrics": ["accuracy"]}, "metrics: some of"),
         ({"kind": "regression", "metrics": ["absent:figure"]}, "can be imported"),
         ({"kind": "orientation", "symmetry": "round"}, "symmetry: one of"),
@@ -286,3 +294,52 @@ def test_drivers_of_every_task_travel_to_workers(tmp_path, kind):
 def test_as_many_weights_as_classes(tmp_path):
     with pytest.raises(ValueError, match="class_weights for 3 classes"):
         bind(tmp_path, {"kind": "classification", "class_weights": [1, 2]}, np.zeros((4, 2)), np.array([0, 1, 2, 1]))
+
+
+@pytest.mark.parametrize(
+    ("wish", "x", "y"),
+    [
+        ({"kind": "regression", "metrics": ["r2", "mape", f"{__name__}:_own"]}, (12, 2), (12, 3)),
+        ("field", (12, 1, 4, 5), (12, 2, 4, 5)),
+        ({"kind": "classification", "metrics": ["f1", f"{__name__}:_own"]}, (12, 2), (12,)),
+        ({"kind": "segmentation", "metrics": ["cross_entropy", f"{__name__}:_own"]}, (12, 1, 4, 5), (12, 4, 5)),
+        ({"kind": "orientation", "metrics": [f"{__name__}:_own"]}, (12, 1, 4, 4), (12, 4)),
+    ],
+)
+def test_figures_of_some_rows_are_those_of_a_part_of_these_rows(tmp_path, wish, x, y):
+    """A judge looks at each row once; measuring the part by itself has to find the same."""
+    rng = np.random.default_rng(0)
+    kind = wish if isinstance(wish, str) else wish["kind"]
+    targets = rng.integers(0, 3, y) if kind in ("classification", "segmentation") else rng.normal(size=y)
+    if kind == "orientation":
+        targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    goal = bind(tmp_path, wish, rng.normal(size=x), targets)
+    rows, some = np.arange(3, 12), np.array([1, 4, 4, 7])
+    outputs = scores(rng, 9, goal.outputs, *(y[-2:] if len(y) > 2 else ()))
+    found = goal.judge(outputs, rows)
+    assert list(found(some)) == list(goal.aim.metrics)
+    assert found(some) == pytest.approx(goal.measure(outputs[some], rows[some]))
+    assert found(slice(None)) == pytest.approx(goal.measure(outputs, rows))
+
+
+def test_nodes_count_alike_in_any_part_of_the_graphs(tmp_path):
+    graphs, counts = _graphs()
+    y = np.random.default_rng(0).normal(size=(4, 4))
+    goal = aim("node").bind(data(graphs, y, path=tmp_path), np.arange(4))
+    outputs = torch.zeros(10, 1)
+    some = np.array([3, 0])
+    known = np.concatenate([y[i, : counts[i]] for i in range(4)])
+    wanted = np.abs(np.concatenate([y[3, :4], y[0, :2]]) - known.mean()).mean()
+    assert goal.judge(goal.aligned(outputs, np.arange(4)), np.arange(4))(some)["mae"] == pytest.approx(wanted)
+
+
+def test_the_baseline_of_any_figure_is_what_a_constant_answer_scores(tmp_path):
+    rng = np.random.default_rng(0)
+    y = rng.choice(3, p=[0.2, 0.7, 0.1], size=(20, 4, 5))
+    counts = np.bincount(y[:10].ravel()) + 1
+    constant = np.log(counts / counts.sum())
+    for figure in ("pixel_error", "mean_iou", "balanced_accuracy", "cross_entropy"):
+        goal = bind(tmp_path, {"kind": "segmentation", "metrics": [figure]}, rng.normal(size=(20, 1, 4, 5)), y)
+        outputs = torch.tensor(constant, dtype=torch.float32).reshape(1, 3, 1, 1).expand(10, 3, 4, 5)
+        expected = goal.measure(outputs, np.arange(10, 20))[figure]
+        assert goal.baseline(np.arange(10, 20)) == pytest.approx(expected), figure

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from matloop import open_campaign
-from matloop.orchestrator.composition.build import plans, validate
+from matloop.orchestrator.composition.build import builder, plans, validate
 from matloop.orchestrator.composition.config import Config, load
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.errors import ConfigError, MatloopError
+from matloop.orchestrator.export import bundles
+from matloop.orchestrator.export.networks import export, leading
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.references import WINNER
+from matloop.orchestrator.report import write
 from matloop.orchestrator.trial import seconds
 
 TEXT = """\
@@ -75,8 +79,15 @@ def test_forms_of_the_option(text: str, seeds: int, tuned: bool, folder: Path) -
 
 
 def test_they_may_have_a_budget_of_their_own(folder: Path) -> None:
-    studies, _ = validate(load(file(folder, "{kinds: [ridge], budget: {steps: 7}}")))
-    assert studies[2].driver.driver.recipe.budget.steps == 7 and studies[0].driver.recipe.budget.epochs == 1
+    path = file(folder, "{kinds: [ridge], seeds: 1, tuned: false, budget: {steps: 7}}")
+    with open_campaign(path) as campaign:
+        assert campaign.run() == "finished"
+        assert campaign.history.of("search")[0].info["epochs"] == 1
+        assert campaign.history.of("search-references")[1].info["steps"] == 7  # of the winner
+    path.write_text(path.read_text().replace("steps: 7", "steps: 9"))  # others are no answer to that
+    with open_campaign(path) as campaign:
+        assert campaign.run() == "finished"
+        assert [t.info.get("steps") for t in campaign.history.of("search-references")] == [None, 7, None, 9]
 
 
 @pytest.mark.parametrize(
@@ -184,3 +195,76 @@ def test_references_that_all_fail_end_nothing_else(folder: Path) -> None:
     with open_campaign(path) as campaign:
         assert campaign.run() == "finished"
         assert campaign.history.of("later-references")
+
+
+def objectives(path: Path, text: str) -> Path:
+    path.write_text(path.read_text().replace("{validation_rmse: minimise, parameters: minimise}", text))
+    return path
+
+
+def test_without_a_network_within_the_limits_references_are_trained_alone(folder: Path) -> None:
+    path = file(folder, "{kinds: [ridge], seeds: 1}")
+    with open_campaign(objectives(path, "{validation_rmse: minimise, parameters: {at_most: 1}}")) as campaign:
+        assert campaign.run() == "finished"
+    assert [name for study, name in trials(folder) if study == "search-references"] == ["ridge"]
+    assert "found nothing that keeps all limits" in write(folder / "runs/c").read_text()
+
+
+def test_a_limit_alone_does_not_tell_references_apart(folder: Path) -> None:
+    path = objectives(file(folder, "[ridge]"), "{parameters: minimise, validation_rmse: {at_most: 9}}")
+    studies, _ = validate(load(path))
+    assert [str(o) for o in studies[2].objectives] == ["minimise validation_mae"]
+
+
+def test_a_limit_of_time_that_would_stop_each_is_refused(folder: Path) -> None:
+    path = file(folder, "{kinds: [ridge], budget: {seconds: 60}}")
+    path.write_text(path.read_text().replace("budget: {trials: 2}", "budget: {trials: 2}\n    limits: {timeout_s: 30}"))
+    with pytest.raises(
+        ConfigError, match=r"studies.search.reference.budget: expected fewer seconds than .* 30 s, got 60"
+    ):
+        load(path)
+
+
+def test_the_time_of_the_studies_before_counts(folder: Path) -> None:
+    path = file(folder, "{kinds: [], seeds: 1}")
+    text = path.read_text().replace("    reference: {kinds: [], seeds: 1}\n", "")
+    text = text.replace(
+        "strategy: random\n    budget: {trials: 1}", "strategy: {kind: confirmation, data: {from: search}}"
+    )
+    path.write_text(f"{text}    budget: {{trials: 1}}\n    reference: {{kinds: [], seeds: 1}}\n")
+    with open_campaign(path) as campaign:
+        assert campaign.run() == "finished"
+        strategy = builder(load(path), campaign.history, ArtifactStore(folder)).strategy("later-references")
+        before = [*campaign.history.of("search"), *campaign.history.of("later")]
+        assert strategy._seconds == pytest.approx(sum(map(seconds, before))) and len(before) == 3
+    assert "for 3 trials" in write(folder / "runs/c").read_text()
+
+
+def test_what_made_every_trial_fail_can_be_put_right(folder: Path) -> None:
+    (folder / "two_losses.py").write_text("def bad(outputs, targets):\n    raise RuntimeError('no luck')\n")
+    path = file(folder, "[ridge]", **{"epochs: 1}": "epochs: 1, task: {kind: regression, loss: 'two_losses:bad'}}"})
+    with open_campaign(path) as campaign:
+        assert campaign.run() == "nothing answered"
+    path.write_text(path.read_text().replace(", loss: 'two_losses:bad'", ""))
+    with open_campaign(path, accept_changes=True) as campaign:
+        assert campaign.run() == "finished"
+
+
+def test_the_network_to_use_is_the_searchs_whatever_is_trained_beside_it(folder: Path) -> None:
+    path = file(folder, "{kinds: [perceptron], seeds: 1, tuned: false}")
+    text = path.read_text().partition("  later:")[0]
+    path.write_text(text)
+    with open_campaign(path) as campaign:
+        assert campaign.run() == "finished"
+        assert leading(campaign.history, None)[0].study == "search"
+        anew = campaign.history.of("search-references")[1]
+        store = ArtifactStore(folder / "runs/c/artifacts")
+        card = bundles.export(campaign.history, store, folder / "bundle", None, anew.id, now=0.0)
+        assert card["members"][0]["trial"] == anew.id and anew.point["reference"] == WINNER
+        with pytest.raises(MatloopError, match="networks:perceptron makes, a reference; only networks that were"):
+            export(campaign.history, store, folder / "other", trial=campaign.history.of("search-references")[0].id)
+    more = "  finals:\n    space: {from: search}\n    driver: {from: search}\n    budget: {trials: 1}\n"
+    path.write_text(f"{text}{more}    strategy: {{kind: confirmation, data: {{from: search}}}}\n")
+    with open_campaign(path, accept_changes=True) as campaign:
+        assert campaign.run() == "finished"
+        assert leading(campaign.history, None)[0].study == "finals"

@@ -209,6 +209,7 @@ REFUSED = [
         "solvent",
         r"expected solvent to be one of \['DMF', '2-MeTHF', 'none'\], got 'THF'",
     ),
+    ("y," * 16_384 + "y\n", 1, "", "at most 16,384 columns, got 16,385"),
     ("%PDF-1.7", 1, "", "got a PDF; save it as .xlsx or .csv"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1", 1, "", r"of the old kind \(.xls\); save it as .xlsx"),
     (b"PK\x03\x04\x14\x00\x06\x00", 1, "", "cannot be read"),

@@ -17,11 +17,13 @@ from tests.orchestrator.report.synthetic_campaign import STUDIES, Writer
 MAE = {"validation_mae": {"direction": "minimise", "unit": ""}}
 
 
-def evolve(folder: Path, evolved: list[tuple[float, float]]) -> list[str]:
+def evolve(
+    folder: Path, evolved: list[tuple[float, float]], recipe: list[tuple[float, float]] | None = None
+) -> list[str]:
     """Lines of a search from three random networks, (validation, test)."""
     writer = Writer(folder, {"search": {**STUDIES["search"], "objectives": MAE}})
     random = [(0.04, 0.05), (0.034, 0.037), (0.03, 0.03)]
-    for origin, pairs in (("random", random), ("mutation", evolved)):
+    for origin, pairs in (("recipe", recipe or []), ("random", random), ("mutation", evolved)):
         for validation, test in pairs:
             trial = writer.propose("search", extra={"origin": origin})
             writer.answer(trial, {"validation_mae": validation, "test_mae": test})
@@ -38,6 +40,17 @@ def test_evolution_against_random_networks(tmp_path: Path) -> None:
     assert evolve(tmp_path / "c", [(0.05, 0.05)]) == [
         "search: evolution found nothing better than the best of 3 random networks, 0.0300 validation MAE "
         "(median 0.0340)"
+    ]
+
+
+def test_a_recipe_is_no_random_network(tmp_path: Path) -> None:
+    assert evolve(tmp_path / "a", [(0.021, 0.024)], [(0.022, 0.02)]) == [
+        "search: evolved network 0.0210 validation MAE against 0.0340 of the median random network (−38\u202f%), "
+        "best of 3 random ones 0.0300, the recipe that it began with 0.0220; test 0.0240 against 0.0370"
+    ]
+    assert evolve(tmp_path / "b", [(0.021, 0.024)], [(0.02, 0.02)]) == [
+        "search: evolution found nothing better than its recipe, 0.0200 validation MAE (median of 3 random networks "
+        "0.0340)"
     ]
 
 

@@ -82,3 +82,23 @@ def test_a_study_confirms_the_one_before(tmp_path):
         assert campaign.run() == "finished"
         first = sorted(t.values["y"] for t in campaign.history.of("search"))
         assert [t.values["y"] - 1 for t in campaign.history.of("again")] == pytest.approx(first[:2])
+
+
+def test_without_values_to_go_by_it_ends_and_says_why():
+    for data in ((), (trial(0, 0.1, None), trial(1, 7.0, 0.5))):
+        with pytest.raises(SpaceExhausted, match="earlier studies have no values"):
+            strategy(data).ask(1, (), RNG)
+
+
+def test_earlier_studies_have_to_be_named(tmp_path):
+    from matloop.orchestrator.composition.build import validate
+    from matloop.orchestrator.composition.config import load
+    from matloop.orchestrator.errors import ConfigError
+
+    (tmp_path / "m.py").write_text("def f(point):\n    return 1.0\n")
+    (tmp_path / "c.yaml").write_text(
+        "name: c\nstudies:\n  again:\n    space: {kind: box, parameters: {x: {type: float, low: 0, high: 1}}}\n"
+        "    driver: {kind: python, path: 'm.py:f'}\n    strategy: confirmation\n    budget: {trials: 1}\n"
+    )
+    with pytest.raises(ConfigError, match="Confirmation needs the option 'data'"):
+        validate(load(tmp_path / "c.yaml"))

@@ -17,6 +17,7 @@ class Two:
     """Two references, a and b; b can be set."""
 
     names = ("a", "b")
+    budget = None
 
     def usual(self):
         return [point(name, "usual", repeat=i) for i in range(2) for name in (*self.names, "winner")]
@@ -105,6 +106,17 @@ def test_it_goes_on_where_it_was_told_to_have_been():
                   started_at=0.0, finished_at=10.0)
         )  # fmt: skip
     assert run(again, loss=loss)[:2] == whole[4:6]
+
+
+def test_draws_with_another_budget_count_no_more():
+    strategy = References(space=Two(), objectives=(LOSS,), seconds=70.0)
+    old = point("b", "draw", 300.0) | {"budget": {"seconds": 1}}
+    strategy.tell(
+        Trial(id=99, study="r", number=0, point=old, seed=0, values={LOSS.name: 0.0}, started_at=0.0, finished_at=60.0)
+    )
+    done = run(strategy, loss=loss)
+    draws = [p for p in done if p["purpose"] == "draw"]
+    assert len(draws) == 7 and done[13:] == Two().tuned("b", min(draws, key=loss)["settings"])
 
 
 def test_another_space_is_refused():

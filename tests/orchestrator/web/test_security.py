@@ -240,9 +240,10 @@ def test_a_thousand_results_fit_into_one_request(client, lab):
         b"trial,yield\n" + b"9,x\n" * 9_000,
         b"trial,yield\n" + b"0," * 2_000_000,
         b"".join(b"y%x," % i for i in range(400_000)),
+        b"".join(b"y%x," % i for i in range(16_000)),
         b"temperature,solvent,hours,yield\n" + b"400,water,3,5\n" * 20_000,
     ],
-    ids=["rows", "cells", "titles", "lines"],
+    ids=["rows", "cells", "titles", "columns", "lines"],
 )
 def test_a_file_full_of_mistakes_gets_a_short_answer(client, lab, table):
     before = events(lab)

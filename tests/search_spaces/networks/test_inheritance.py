@@ -19,6 +19,7 @@ from matloop.search_spaces.networks.inheritance import inherit
 from matloop.search_spaces.networks.layered.correspondence import compare
 from matloop.search_spaces.networks.module import build
 from matloop.search_spaces.networks.segmentation.space import SegmentationNetworks
+from tests.search_spaces.networks.usual import TRAINING
 
 SHAPES = [[6], [2, 24], [1, 8, 8], [3, 9, 1], [1, 4, 5, 6]]
 MANY = settings(max_examples=25, deadline=None, derandomize=True)
@@ -122,16 +123,7 @@ PARENT = {
         CONV | {"normalisation": "none", "skip": 2, "stride": 2, "activation": "silu"},
         {"kind": "dense", "width": 16, "activation": "relu", "dropout": 0.0},
     ],
-    "training": {
-        "optimiser": "adam",
-        "learning_rate": 1e-3,
-        "weight_decay": 1e-5,
-        "batch": 16,
-        "warm_up": 0.1,
-        "final_rate": 0.01,
-        "gradient_norm": 5.0,
-        "averaging": 0.0,
-    },
+    "training": TRAINING,
 }
 
 

@@ -25,6 +25,7 @@ from matloop.search_spaces.networks.layered.plan import plan
 from matloop.search_spaces.networks.module import build
 from matloop.search_spaces.networks.source import to_source
 from matloop.testing.space import SpaceContract, many
+from tests.search_spaces.networks.usual import TRAINING
 
 GENOME = {
     "input": [1, 32, 32],
@@ -56,16 +57,7 @@ GENOME = {
         },
         {"kind": "dense", "width": 32, "activation": "gelu", "dropout": 0.0},
     ],
-    "training": {
-        "optimiser": "adam",
-        "learning_rate": 1e-3,
-        "weight_decay": 1e-5,
-        "batch": 16,
-        "warm_up": 0.1,
-        "final_rate": 0.01,
-        "gradient_norm": 5.0,
-        "averaging": 0.0,
-    },
+    "training": TRAINING,
 }
 seeds = st.integers(0, 2**32 - 1)
 

@@ -62,6 +62,7 @@ def test_recipes_are_points_and_search_begins_with_them(examples):
     search = Evolution(space=space, objectives=(Objective("error"),), population=4)
     first, second = search.ask(2, (), np.random.default_rng(0))
     assert (first.point, first.reason) == (recipe, "the space's own recipe")
+    assert (first.extra["origin"], second.extra["origin"]) == ("recipe", "random")
     assert second.point != recipe
 
 

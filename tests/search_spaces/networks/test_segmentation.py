@@ -21,6 +21,7 @@ from matloop.search_spaces.networks.segmentation.genome import BLOCK, LEVEL, SET
 from matloop.search_spaces.networks.segmentation.space import FieldNetworks, SegmentationNetworks
 from matloop.search_spaces.networks.source import to_source
 from matloop.testing.space import SpaceContract, many
+from tests.search_spaces.networks.usual import TRAINING
 
 BASE = {"convolutions": 1, "kernel": 3, "normalisation": "batch", "activation": "relu", "dropout": 0.0}
 GENOME = {
@@ -35,16 +36,7 @@ GENOME = {
         {**BASE, "width": 16, "downsampling": "max", "upsampling": "bilinear", "skip": "concatenate"},
         {**BASE, "width": 24, "downsampling": "stride", "upsampling": "nearest", "skip": "add"},
     ],
-    "training": {
-        "optimiser": "adam",
-        "learning_rate": 1e-3,
-        "weight_decay": 1e-5,
-        "batch": 16,
-        "warm_up": 0.1,
-        "final_rate": 0.01,
-        "gradient_norm": 5.0,
-        "averaging": 0.0,
-    },
+    "training": TRAINING,
 }
 seeds = st.integers(0, 2**32 - 1)
 

@@ -111,6 +111,20 @@ def test_an_image_stands_for_as_many_examples_as_crops_fit():
     assert transform("roll").views((512, 512)) == 1
 
 
+def test_as_many_numbers_as_places_are_no_places():
+    x, y = torch.rand(6, 1, 5), torch.rand(6, 5)
+    torch.manual_seed(0)
+    _, moved = Augmentation((("flip", 1.0),), targets_move=True)(x, y)
+    _, left = Augmentation((("flip", 1.0),), targets_move=False)(x, y)
+    assert torch.equal(moved, y.flip(1)) and torch.equal(left, y)
+
+
+def test_a_part_of_a_periodic_image_is_not_shifted():
+    assert [name for name, _ in augmentation(["shift", {"crop": 8}])] == ["shift", "crop"]
+    with pytest.raises(ConfigError, match="shift before crop"):
+        augmentation([{"crop": 8}, "flip", "shift"])
+
+
 @pytest.mark.parametrize(
     "wish", ["mirror", ["mirror"], [{"crop": 1}], ["crop"], [{"crop": 2.5}], [{"noise": -1}], [{"flip": 1, "turn": 1}]]
 )

@@ -237,8 +237,24 @@ def test_labels_of_places_move_with_the_inputs():
     assert torch.equal(predict(net, x).argmax(dim=1), y)
 
 
-def test_the_cpu_always_computes_in_32_bits():
-    assert [half_type(p, "cpu") for p in ("auto", "float32", "mixed")] == [None] * 3
+@pytest.mark.parametrize(("able", "mixed"), [(True, torch.bfloat16), (False, None)])
+def test_the_cpu_computes_in_16_bits_only_where_it_is_asked_to_and_can(able, mixed, monkeypatch):
+    monkeypatch.setattr("matloop.surrogates.networks.precision._on_cpu", lambda: able)
+    assert [half_type(p, "cpu") for p in ("auto", "float32", "mixed")] == [None, None, mixed]
+
+
+def test_16_bits_learn_on_the_cpu_and_predict_in_32(monkeypatch):
+    monkeypatch.setattr("matloop.surrogates.networks.precision._on_cpu", lambda: True)
+    x, y = data(200, noise=0.01)
+    options = {"budget": Budget(epochs=40), "learning_rate": 0.02}
+    nets = [network() for _ in range(3)]
+    half, again, full = (
+        fit(net, x, y, precision=precision, **options)
+        for net, precision in zip(nets, ("mixed", "mixed", "float32"), strict=True)
+    )
+    assert half.train == again.train and half.train != full.train
+    assert half.train[-1] == pytest.approx(full.train[-1], rel=0.3)
+    assert predict(nets[0], x).dtype is torch.float32
 
 
 @pytest.mark.gpu
@@ -252,3 +268,22 @@ def test_mixed_precision_learns_and_continues_on_a_gpu(half, monkeypatch):
     result = fit(network(), x, y, state=state, **options)
     assert (result.epochs, result.train[:5]) == (40, first.train)
     assert result.train[-1] < 0.3 * result.train[4] or result.train[-1] < 0.2
+
+
+def test_later_weights_are_kept_where_they_are_as_good():
+    state, net = TrainingState(), nn.Linear(1, 1)
+    for share, loss in zip((0.2, 0.4, 0.6, 0.8, 1.0), (1.0, 0.8, 0.806, 0.81, 0.79), strict=True):
+        with torch.no_grad():
+            net.weight.fill_(share)
+        state.shares.append(share)
+        state.validation.append(loss)
+        state.keep_if_best(net)
+        if share == 0.8:
+            assert state.best == 2 and state.best_weights["weight"].item() == pytest.approx(0.6)
+            assert state.stale(0.4) and not state.stale(0.5)  # since the lowest
+    assert state.best == 4
+    negative = TrainingState(shares=[0.5], validation=[-2.0])
+    negative.keep_if_best(net)
+    negative.validation.append(-1.9)
+    negative.keep_if_best(net)
+    assert negative.best == 0

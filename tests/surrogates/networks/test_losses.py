@@ -46,7 +46,7 @@ def test_dice_adds_what_does_not_overlap():
 
 
 def test_ones_own():
-    assert loss(f"{__name__}:_own") is _own
+    assert float(loss(f"{__name__}:_own")(torch.tensor([1.0, 5.0]), torch.tensor([0.0, 2.0]))) == 3
     with pytest.raises(ConfigError, match="expected loss: one of"):
         loss("hinge")
     with pytest.raises(ConfigError, match="class weights only"):
@@ -64,3 +64,13 @@ def test_a_single_target_needs_its_axis():
     for name in ("squared", "absolute", "huber", "gaussian"):
         with pytest.raises(ValueError, match=r"y\[:, None\]"):
             loss(name)(torch.zeros(4, 2 if name == "gaussian" else 1), torch.zeros(4))
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "dice"])
+def test_a_batch_without_any_class_that_counts_teaches_nothing(name):
+    outputs = torch.randn(4, 2, 3, 3, requires_grad=True)
+    found = loss(name, [0.0, 1.0])(outputs, torch.zeros(4, 3, 3, dtype=torch.int64))
+    found.backward()
+    assert torch.isfinite(found) and torch.isfinite(outputs.grad).all()
+    if name != "dice":
+        assert float(found.detach()) == 0 and not outputs.grad.any()
