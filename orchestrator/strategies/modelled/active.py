@@ -21,7 +21,7 @@ import torch
 from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.errors import ConfigError, MatloopError
 from matloop.orchestrator.options import at_least
-from matloop.orchestrator.protocols import Apart, Featured, Finite, Space, Surrogate
+from matloop.orchestrator.protocols import Apart, Featured, Finite, Rendering, Space, Surrogate
 from matloop.orchestrator.randomness import torch_seed
 from matloop.orchestrator.strategies.advice.explanation import Choice
 from matloop.orchestrator.strategies.advice.lesson import Lesson, lesson, nothing_left
@@ -104,8 +104,9 @@ class ActiveLearning(ModelBased):
                 for the part of the space that is known worst (Holzmüller et al., 2023); core_set goes where it is
                 farthest from all that is known (Sener & Savarese, 2018), variance where it is largest; bald where a
                 measurement tells most about the model (Houlsby et al., 2011), which for one objective with constant
-                noise and a Gaussian process is the same place. None for disagreement with an ensemble
-                of networks, largest_cluster with dropout and integrated_variance with any other surrogate.
+                noise and a Gaussian process is the same place. None takes disagreement with an ensemble of networks,
+                largest_cluster with dropout and where networks see images, integrated_variance with any other
+                surrogate.
             candidates: points of the space considered at each ask, and over which the variance is averaged, >= 2. None
                 for 512; for clusters of a network's features, which cost less, 2,000 and of a listed space up to
                 10,000, since the more there are, the better is known what a candidate stands for.
@@ -217,7 +218,7 @@ class ActiveLearning(ModelBased):
         """The criterion by name."""
         if self.acquisition is not None:
             return self.acquisition
-        if isinstance(model, Apart) and model.apart:
+        if isinstance(model, Apart) and model.apart and not isinstance(self.space, Rendering):
             return "disagreement"
         return "largest_cluster" if isinstance(model, Featured) else "integrated_variance"
 

@@ -124,3 +124,13 @@ def test_it_is_the_default_of_networks_that_were_trained_apart(surrogate: Surrog
         space=space, objectives=objectives, surrogate=surrogate, initial=4, data=told(space, 8, objectives)
     )
     assert word in strategy.ask(1, (), derive(0))[0].reason
+
+
+def test_where_networks_see_images_it_is_not() -> None:
+    space, objectives = toys.pool(30), toys.loss()
+    space.render = lambda z: z.reshape(len(z), 1, 1, -1).expand(-1, -1, 8, -1).repeat(1, 1, 1, 8)  # type: ignore[attr-defined]
+    strategy = ActiveLearning(
+        space=space, objectives=objectives, surrogate=Ensemble(space=space, folds=2, members=2, steps=2), initial=4,
+        data=told(space, 8, objectives),
+    )  # fmt: skip
+    assert "leave uncovered" in strategy.ask(1, (), derive(0))[0].reason
