@@ -27,7 +27,6 @@ from rich.console import Console
 from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
-from matloop.drivers.training.crystals import convert
 from matloop.drivers.training.driver import Training
 from matloop.drivers.training.sources.loading import load
 from matloop.drivers.training.splits import splitting
@@ -37,13 +36,16 @@ from matloop.orchestrator.randomness import derive, derive_seed
 from matloop.orchestrator.strategies.evolution.evolution import Evolution
 from matloop.orchestrator.strategies.random import Random
 from matloop.orchestrator.trial import Objective, Trial, best
+from matloop.search_spaces.networks.graph.graphs import Graphs
 from matloop.search_spaces.networks.graph.space import GraphNetworks
 from matloop.search_spaces.networks.segmentation.space import SegmentationNetworks
 from matloop.surrogates.fitness_svm import FitnessSVM
 
 POPULATION = 8
 SIZE = 32
-Simple = Callable[[Path, int], Mapping[str, float]]
+Data = Mapping[str, Any]
+"""Options of a source."""
+Simple = Callable[[Data, int], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,11 @@ class Task:
 
     Attributes:
         figure: name of the figure behind `validation_` and `test_`.
-        simple: test figures of simple methods, by file and seed of the split.
+        simple: test figures of simple methods, by source and seed of the split.
     """
 
     name: str
-    data: Path
+    data: Data
     space: Any
     kind: str
     figure: str
@@ -72,7 +74,7 @@ class Task:
     def driver(self, seed: int) -> Training:
         """Trains on a split that the seed decides."""
         return Training(
-            data=self.data,
+            data=dict(self.data),
             task=self.kind,  # type: ignore[arg-type]
             epochs=self.epochs,
             split=self.split,
@@ -83,7 +85,7 @@ class Task:
         )
 
 
-def micrographs(folder: Path, n: int = 240) -> Path:
+def micrographs(folder: Path, n: int = 240) -> Data:
     """x (n, 1, SIZE, SIZE) shaded, noisy images, y the phases."""
     rng = derive("micrographs")
     wave = 2 * np.pi * np.fft.fftfreq(SIZE)
@@ -99,14 +101,14 @@ def micrographs(folder: Path, n: int = 240) -> Path:
         images.append(phase + 0.5 * shading + rng.normal(0, 1, phase.shape))
         phases.append(phase)
     np.savez(folder / "micrographs.npz", x=np.array(images, dtype=np.float32)[:, None], y=np.array(phases))
-    return folder / "micrographs.npz"
+    return {"kind": "npz", "path": folder / "micrographs.npz"}
 
 
 def thresholds(shares: tuple[float, float, float]) -> Simple:
     """Mean intersection over union of thresholds on the image, plain and filtered."""
 
-    def measure(path: Path, seed: int) -> dict[str, float]:
-        data = load(path)
+    def measure(source: Data, seed: int) -> dict[str, float]:
+        data = load(source)
         parts = splitting(shares).split(data, None, seed)
         x, y = np.asarray(data.x)[:, 0], data.y.astype(bool)
 
@@ -130,8 +132,8 @@ def _iou(said: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_]) -> float:
 def mean(shares: tuple[float, float, float]) -> Simple:
     """Error of the training part's mean."""
 
-    def measure(path: Path, seed: int) -> dict[str, float]:
-        data = load(path)
+    def measure(source: Data, seed: int) -> dict[str, float]:
+        data = load(source)
         y, parts = data.y, splitting(shares).split(data, None, seed)
         return {"mean": float(np.abs(y[parts.test] - y[parts.train].mean()).mean())}
 
@@ -182,19 +184,19 @@ def tasks(folder: Path, crystals: Path | None, target: str) -> list[Task]:
         Task("micrographs", micrographs(folder), space, "segmentation", "mean_iou", 10, shares, thresholds(shares))
     ]
     if crystals:
-        file = folder / "crystals.npz"
-        node_features, edge_features = convert(crystals, file, [target])
-        data = load(file)
-        sizes = {"nodes": len(data.x.nodes), "edges": len(data.x.edge_features)}  # type: ignore[union-attr]
+        source = {"kind": "crystals", "path": crystals, "target": target}
+        x = load(source).x
+        assert isinstance(x, Graphs)
         graphs = GraphNetworks(
-            node_features=node_features,
-            edge_features=edge_features,
+            node_features=x.nodes.shape[1],
+            edge_features=x.edge_features.shape[1],
             max_layers=3,
             max_parameters=50_000,
             max_multiply_adds=150_000,
-            **{name: round(total / len(data.y)) for name, total in sizes.items()},
+            nodes=round(len(x.nodes) / len(x)),
+            edges=round(len(x.edge_features) / len(x)),
         )
-        found.append(Task("crystals", file, graphs, "regression", "mae", 8, shares, mean(shares)))
+        found.append(Task("crystals", source, graphs, "regression", "mae", 8, shares, mean(shares)))
     return found
 
 

@@ -27,6 +27,7 @@ from matloop.bundles.whole import wholes
 from matloop.drivers.training.sources.registry import KINDS, source_from
 from matloop.drivers.training.sources.source import New, Source
 from matloop.orchestrator.bundle import BundleError, unseal
+from matloop.orchestrator.errors import ConfigError
 from matloop.search_spaces.networks import weights
 from matloop.search_spaces.networks.files import unscaled
 from matloop.search_spaces.networks.graph.graphs import Graphs
@@ -65,7 +66,8 @@ class Bundle:
         """What reads new inputs as the training data were read.
 
         Raises:
-            BundleError: a function or class of somebody's own does, and `load_bundle` was not told that it may.
+            BundleError: a function or class of somebody's own does, and `load_bundle` was not told that it may, or it
+                is not found.
         """
         kind = self.card["source"]["kind"]
         if kind not in KINDS.kinds and not self._own_code:
@@ -73,7 +75,11 @@ class Bundle:
                 f"the bundle reads its inputs by {kind!r}, which is no part of matloop; if you trust whoever made it, "
                 "load_bundle(FOLDER, own_code=True), or --own-code on the command line, lets it run"
             )
-        source = source_from(self.card["source"])
+        try:
+            source = source_from(self.card["source"])
+        except ConfigError as error:
+            text = f"{error}; run it where that module is, or put its folder on PYTHONPATH"
+            raise BundleError(f"the bundle cannot read its inputs: {text}") from error
         return _overlapping(source, self.networks.members[0].genome["input"][1:]) if self.meaning.places else source
 
     @property
@@ -104,11 +110,11 @@ class Bundle:
 
         Returns:
             A row for each input that could be read: `id`; for numbers each target with `_lower` and `_upper`, between
-            which 90 % of measurements are to lie, and `_std`; for classes `class`, `p_NAME` of each and the `set` that
-            holds the true one with 90 %; for orientations `w`, `x`, `y`, `z` and `within_degrees` of which 90 % of the
-            measured ones are to lie; for places `area_NAME` of each class, or `_mean`, `_min` and `_max` of each
-            target. Then `out_of_domain`, `distance` (1 is
-            the limit) and `why`. What could not be read is in `.attrs["problems"]`.
+            which 90 % of measurements are to lie, and `_std` (`predicted NAME` where another column has that name); for
+            classes `class`, `p_NAME` of each and the `set` that holds the true one with 90 %, separated by `; `; for
+            orientations `w`, `x`, `y`, `z` and `within_degrees` of which 90 % of the measured ones are to lie; for
+            places `area_NAME` of each class, or `_mean`, `_min` and `_max` of each target. Then `out_of_domain`,
+            `distance` (1 is the limit) and `why`. What could not be read is in `.attrs["problems"]`.
 
         Raises:
             ValueError: nothing of it can be read.
@@ -132,9 +138,10 @@ class Bundle:
             ValueError: nothing of it can be read.
         """
         found = new if isinstance(new, New) else self.source.inputs(new)
-        if not isinstance(found.x, Graphs):
-            self._check(found.x)
-        return found
+        if isinstance(found.x, Graphs):
+            return found
+        self._check(found.x)
+        return found if found.extent is not None else _finite(found, found.x)
 
     def answers(self, x: Inputs, why: tuple[str, ...] = ()) -> Answers:
         """Predictions of inputs as the source gives them; not for tasks with an answer for each place.
@@ -311,6 +318,22 @@ def _overlapping(source: Source, shape: Sequence[int]) -> Source:
         return source
     changed: Any = dataclasses.replace(source, tile=list(shape), overlap=min(shape) // 2)
     return changed
+
+
+def _finite(found: New, x: npt.NDArray[Any]) -> New:
+    """Rows without gaps and infinities, which somebody's own source may give; the others are problems.
+
+    Raises:
+        ValueError: all rows have some.
+    """
+    good = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
+    if good.all():
+        return found
+    bad = tuple(f"{name}: expected finite numbers, got others; left out" for name in found.ids[~good])
+    if not good.any():
+        raise ValueError("expected rows of finite numbers, got none")
+    unknown = tuple(text for text, kept in zip(found.unknown, good, strict=True) if kept) if found.unknown else ()
+    return dataclasses.replace(found, x=x[good], ids=found.ids[good], problems=(*found.problems, *bad), unknown=unknown)
 
 
 def _array(found: New) -> npt.NDArray[Any]:

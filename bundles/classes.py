@@ -7,16 +7,15 @@ Wasserman, JASA 114 (2019) 223).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.optimize import minimize_scalar
 
-from matloop.bundles.intervals import LEVEL, conformal
+from matloop.bundles.intervals import LEVEL, Calibrated, conformal
 
 Array = npt.NDArray[np.float64]
 
@@ -25,25 +24,17 @@ _LARGEST = 20.0
 """Most and, turned over, least temperature."""
 
 
-@dataclass(frozen=True, slots=True)
-class Classes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classes(Calibrated):
     """How what networks give becomes probabilities and sets.
 
     Attributes:
         temperature: > 0.
         least: a class belongs to the set if its probability is at least this.
-        level: share of inputs whose true class is to be in the set.
-        rows: inputs (or pixels) that it was calibrated on.
-        groups: of these; None where each is its own.
-        promised: whether there were enough of them to promise the level.
     """
 
     temperature: float
     least: float
-    level: float
-    rows: int
-    groups: int | None
-    promised: bool
 
     @classmethod
     def of(
@@ -94,15 +85,6 @@ class Classes:
         inside = shares >= self.least - 1e-12
         inside[np.arange(len(shares)), shares.argmax(axis=1)] = True
         return inside
-
-    def described(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)
-
-    @classmethod
-    def from_described(cls, found: Mapping[str, Any]) -> Self:
-        """The same again."""
-        return cls(**found)
 
 
 def probabilities(logits: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -2,8 +2,9 @@
 
 Two views are compared with a sample of the training rows: the inputs themselves, standardised, or figures of them
 where they have places (images, signals, volumes) or are graphs; and what the last layer sees. In each, the distance is
-that to the k-th nearest training row (Sun et al., ICML 2022), over the one that 99 % of rows not trained on stay below.
-The larger of the two counts, and 1 is the limit. The features alone would miss what a network has learned to ignore.
+that to the k-th nearest training row (Sun et al., ICML 2022), over the one that 99 % of rows not trained on stay below;
+where these are few, the training rows are counted with them, each compared with the others. The larger of the two
+counts, and 1 is the limit. The features alone would miss what a network has learned to ignore.
 
 What never varied in training has no scale: an input that differs there is out of the domain whatever its distance.
 """
@@ -11,7 +12,7 @@ What never varied in training has no scale: an input that differs there is out o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -28,6 +29,9 @@ SHARE = 0.99
 
 REFERENCE = 2000
 """Most training rows that are kept to compare with."""
+
+ENOUGH = 100
+"""Rows that tell what one of a hundred exceeds; with fewer held-out ones, training rows are looked at too."""
 
 NEIGHBOUR = 5
 """Which nearest one; fewer where there are few rows."""
@@ -54,28 +58,36 @@ class View:
     limit: float
 
     @classmethod
-    def of(cls, train: torch.Tensor, held_out: torch.Tensor, seed: int) -> Self:
-        """From (n, p) rows trained on and (v, p) rows that were not."""
+    def of(cls, train: torch.Tensor, seed: int) -> Self:
+        """From (n, p) rows trained on, with a limit of 1."""
         train = train.double()
         mean, spread = train.mean(dim=0), train.std(dim=0, correction=0)
         alike = spread <= 1e-6 * (1 + mean.abs())
         std = torch.where(alike, torch.ones_like(spread), spread)
         kept = np.sort(derive(seed, "reference").permutation(len(train))[:REFERENCE])
         rows = ((train[kept] - mean) / std)[:, ~alike].float()
-        found = cls(mean.float(), std.float(), alike, rows, 1.0)
-        near = found.distance(held_out)
-        limit = float(np.quantile(near, SHARE, method="higher")) if len(near) else 1.0
-        return cls(found.mean, found.std, alike, rows, max(limit, 1e-6))
+        return cls(mean.float(), std.float(), alike, rows, 1.0)
 
     def distance(self, x: torch.Tensor) -> Array:
         """(n, p) to (n,) float64: to the k-th nearest training row, in standard deviations a column, over the limit."""
-        z = ((x.float() - self.mean) / self.std)[:, ~self.alike]
-        if not z.shape[1]:
+        return self._nearest(((x.float() - self.mean) / self.std)[:, ~self.alike])
+
+    def familiar(self, held_out: torch.Tensor) -> Array:
+        """Distances of rows that are like those trained on: (v, p) held-out ones, or of all where these are few.
+
+        A training row is compared with the others.
+        """
+        found = self.distance(held_out)
+        return found if len(found) >= ENOUGH else np.concatenate([found, self._nearest(self.rows, among=True)])
+
+    def _nearest(self, z: torch.Tensor, *, among: bool = False) -> Array:
+        """Distances of standardised rows; of the training rows among themselves, each is not its own neighbour."""
+        k = min(NEIGHBOUR, len(self.rows) - among)
+        if not z.shape[1] or not k:
             return np.zeros(len(z))
-        k = min(NEIGHBOUR, len(self.rows))
-        found = [torch.cdist(part, self.rows).kthvalue(k, dim=1).values for part in torch.split(z, 1024)]
-        distance: Array = torch.cat(found).double().numpy() / (z.shape[1] ** 0.5 * self.limit)
-        return distance
+        found = [torch.cdist(part, self.rows).kthvalue(k + among, dim=1).values for part in torch.split(z, 1024)]
+        distance = torch.cat(found).double().numpy() / (z.shape[1] ** 0.5 * self.limit)
+        return np.where(np.isnan(distance), np.inf, distance)  # what is no number is like nothing
 
     def strange(self, x: torch.Tensor) -> npt.NDArray[np.bool_]:
         """(n, p) to (n, p): where a column that never varied does."""
@@ -107,10 +119,12 @@ class Domain:
         seed: int = 0,
     ) -> Self:
         """From inputs as vectors and features, of rows that were trained on and of rows that were not."""
-        views = [View.of(a, b, seed) for a, b in zip(train, held_out, strict=True)]
-        far = np.maximum(*(view.distance(x) for view, x in zip(views, held_out, strict=True)))
-        limit = float(np.quantile(far, SHARE, method="higher")) if len(far) else 1.0
-        return cls(views[0], views[1], max(limit, 1e-6), named)
+        views = [View.of(rows, seed) for rows in train]
+        near = [view.familiar(rows) for view, rows in zip(views, held_out, strict=True)]
+        count = len(held_out[0])
+        views = [replace(view, limit=_limit(far, count)) for view, far in zip(views, near, strict=True)]
+        far = np.maximum(*(far / view.limit for view, far in zip(views, near, strict=True)))
+        return cls(views[0], views[1], _limit(far, count), named)
 
     def distance(self, inputs: torch.Tensor, features: torch.Tensor) -> Array:
         """(n,) float64 >= 0; beyond 1 an input is out of the domain."""
@@ -144,6 +158,15 @@ class Domain:
             for name, own in (("inputs", first), ("features", second))
         ]
         return cls(views[0], views[1], limit, bool(named))
+
+
+def _limit(near: Array, held_out: int) -> float:
+    """What the share of these distances stays below, > 0; and of the first ones, those of held-out rows, alone.
+
+    Training rows of one group are near each other, and make the limit no smaller.
+    """
+    parts = [part for part in (near, near[:held_out]) if len(part)]
+    return max([1e-6, *(float(np.quantile(part, SHARE, method="higher")) for part in parts)]) if parts else 1.0
 
 
 def vectors(x: Any) -> torch.Tensor:

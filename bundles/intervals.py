@@ -29,27 +29,61 @@ GAIN = 0.99
 _TINY = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
-class Intervals:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """What holds for a share of new inputs, and the inputs that this rests on.
+
+    Attributes:
+        level: promised share, in (0, 1).
+        rows: inputs (or places of them) that it was calibrated on.
+        groups: of these; None where each is its own.
+        promised: whether there were enough rows, or groups, to promise the level for new ones.
+    """
+
+    level: float
+    rows: int
+    groups: int | None
+    promised: bool
+
+    def described(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_described(cls, found: Mapping[str, Any]) -> Self:
+        """The same again."""
+        return cls(**found)
+
+
+def basis(calibration: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Level, rows, groups and promise of a card's calibration, which are the same for all its targets."""
+    found: Mapping[str, Any] = calibration["classes"] if "classes" in calibration else calibration["intervals"][0]
+    return found
+
+
+def unpromised(calibration: Mapping[str, Any]) -> str:
+    """That a card's intervals or sets may hold fewer than they say, where they rest on too little; else empty."""
+    rests = basis(calibration)
+    if rests["promised"]:
+        return ""
+    count = f"{rests['rows']} validation rows" if rests["groups"] is None else f"{rests['groups']} groups of rows"
+    what = "sets" if "classes" in calibration else "intervals"
+    return f"the {what} rest on {count}, too few to promise {100 * rests['level']:.0f} % for new ones"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervals(Calibrated):
     """Of one target.
 
     Attributes:
         scale: factor on the predicted spread; 0 where intervals are equally wide everywhere.
         noise: the part that the spread does not explain, in the target's unit.
         factor: half of an interval's width over the standard deviation, hypot(scale * spread, noise).
-        level: promised share, in (0, 1).
-        rows: that they were calibrated on.
-        groups: of these rows; None where each is its own.
-        promised: whether there were enough rows, or groups, to promise the level for new ones.
     """
 
     scale: float
     noise: float
     factor: float
-    level: float
-    rows: int
-    groups: int | None
-    promised: bool
 
     @classmethod
     def of(
@@ -104,15 +138,6 @@ class Intervals:
         """Lower and upper, (n,) float64 each, in the target's unit."""
         half = self.factor * self.std(mean, spread)
         return mean - half, mean + half
-
-    def described(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)
-
-    @classmethod
-    def from_described(cls, found: Mapping[str, Any]) -> Self:
-        """The same again."""
-        return cls(**found)
 
 
 def conformal(scores: Array, groups: npt.NDArray[np.int64] | None, level: float) -> tuple[float, bool]:

@@ -6,7 +6,6 @@ they were trained; else the data have changed since, and nothing is written.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from matloop.bundles.page import page
 from matloop.bundles.scores import scores
 from matloop.drivers.training.material import Material
 from matloop.drivers.training.predictions import Predictions
-from matloop.orchestrator.bundle import PAGE, seal
+from matloop.orchestrator.bundle import PAGE, occupied, seal
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.randomness import derive
 from matloop.search_spaces.networks import files
@@ -85,15 +84,20 @@ def make(folder: Path, trained: Sequence[Trained], material: Material, about: Ma
     Raises:
         MatloopError: the folder is not empty, or the data are not those that the networks were trained on.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if occupied(folder):
         raise MatloopError(f"{folder} is already there and is not overwritten; choose another name")
     maker = _Maker(trained, material)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as made:
         card = maker.write(Path(made) / "bundle", about)
-        if folder.exists():
-            folder.rmdir()
-        shutil.move(Path(made) / "bundle", folder)
+        try:
+            if folder.exists():
+                folder.rmdir()
+            (Path(made) / "bundle").rename(folder)
+        except OSError:
+            if occupied(folder):  # by somebody else meanwhile
+                raise MatloopError(f"{folder} is already there and is not overwritten; choose another name") from None
+            raise
     return card
 
 
@@ -205,16 +209,13 @@ class _Maker:
         for number, one in enumerate(self.trained):
             if one.recorded is None:
                 continue
-            _, predicted = self.material.goal.side_by_side(self.answers["test"][number], rows)
-            same_rows = np.array_equal(one.recorded.ids, ids) and one.recorded.predicted.shape == predicted.shape
-            difference = _difference(one.recorded.predicted, predicted, self.meaning) if same_rows else np.inf
-            if difference > ELSEWHERE:
-                what = "other rows" if not same_rows else f"predictions that differ by {difference:.3g}"
+            now = Predictions(ids, *self.material.goal.side_by_side(self.answers["test"][number], rows))
+            if what := _changed(one.recorded, now, self.meaning):
                 raise MatloopError(
                     f"expected the data that trial {one.trial} was trained on, got {what} for its test part; "
                     "put the data back as they were, or train again"
                 )
-            worst = max(worst, difference)
+            worst = max(worst, _difference(one.recorded.predicted, now.predicted, self.meaning))
         return worst
 
     def _write_member(self, folder: Path, number: int, one: Trained) -> dict[str, Any]:
@@ -327,6 +328,21 @@ def joined(answers: torch.Tensor, *, classes: bool) -> torch.Tensor:
     if classes:
         return torch.softmax(answers.double(), dim=2).mean(dim=0).clamp_min(1e-30).log().float()
     return answers.double().mean(dim=0).float()
+
+
+def _changed(recorded: Predictions, now: Predictions, meaning: Meaning) -> str:
+    """What of the test part is not as it was recorded, in words; empty where it is."""
+    if not np.array_equal(recorded.ids, now.ids) or recorded.predicted.shape != now.predicted.shape:
+        return "other rows"
+    if recorded.measured.shape != now.measured.shape or not _equal(recorded.measured, now.measured):
+        return "other measurements"
+    difference = _difference(recorded.predicted, now.predicted, meaning)
+    return f"predictions that differ by {difference:.3g}" if difference > ELSEWHERE else ""
+
+
+def _equal(recorded: npt.NDArray[Any], now: npt.NDArray[Any]) -> bool:
+    """Whether measurements are the same, as far as single precision tells."""
+    return np.allclose(recorded, now, rtol=SAME, atol=SAME * float(np.nanstd(recorded)), equal_nan=True)
 
 
 def _difference(recorded: npt.NDArray[Any], now: npt.NDArray[Any], meaning: Meaning) -> float:

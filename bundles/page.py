@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matloop.bundles.intervals import basis
+
 
 def page(card: Mapping[str, Any]) -> str:
     """Markdown of a card."""
@@ -61,12 +63,12 @@ def _trust(card: Mapping[str, Any]) -> str:
         what = "Sets of classes hold the true one" if name == "set" else f"`{name}`: intervals hold the measurement"
         width = f"; they are {one['mean_width']:.4g} wide on average" if "mean_width" in one else ""
         lines.append(f"- {what} for {share} of the test rows, {level} being promised{width}.")
-    parts = calibration.get("intervals") or [calibration["classes"]]
-    groups = parts[0]["groups"]
+    rests = basis(calibration)
+    groups = rests["groups"]
     lines.append(
-        f"- Calibrated on {parts[0]['rows']} validation rows"
+        f"- Calibrated on {rests['rows']} validation rows"
         + (f" of {groups} groups, each group counting once" if groups is not None else "")
-        + ("." if parts[0]["promised"] else ", too few to promise the level for new ones.")
+        + ("." if rests["promised"] else ", too few to promise the level for new ones.")
     )
     if "calibration_error" in test:
         lines.append(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,42 +20,51 @@ COLOURS = (
 
 _IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 _OPACITY = 0.45
+_LINES = 64  # of an image that are shaded at once
 _DARKEST, _BRIGHTEST = 1.0, 99.0  # percentiles of an image that become black and white
 
 
 def write(mask: Mask, folder: Path) -> list[Path]:
-    """Write `ID.png` and `ID_overlay.png`; of volumes `ID.npy`.
+    """Write `ID.png` and `ID_overlay.png`; of volumes `ID.npy`. Nothing that is there is replaced: see `_free`.
 
     Args:
         mask: of one array.
-        folder: there already; what lies in it by these names is replaced.
+        folder: made if need be.
 
     Returns:
         The files.
     """
-    stem = folder / _name(mask.id)
-    stem.parent.mkdir(parents=True, exist_ok=True)
     if mask.classes.ndim != 2:
-        np.save(stem.with_name(stem.name + ".npy"), mask.classes, allow_pickle=False)
-        return [stem.with_name(stem.name + ".npy")]
+        (file,) = _free(folder, mask.id, ".npy")
+        np.save(file, mask.classes, allow_pickle=False)
+        return [file]
     from PIL import Image
 
     numbers = Image.fromarray(mask.classes)
     numbers.putpalette(_palette().ravel().tolist())
-    files = [stem.with_name(stem.name + end) for end in (".png", "_overlay.png")]
+    files = _free(folder, mask.id, ".png", "_overlay.png")
     numbers.save(files[0])
-    shaded = (1 - _OPACITY) * _visible(mask.raw) + _OPACITY * _palette()[mask.classes]
-    Image.fromarray(shaded.round().astype(np.uint8)).save(files[1])
+    Image.fromarray(_overlay(mask)).save(files[1])
     return files
 
 
 def save(field: Field, folder: Path) -> Path:
-    """Write `ID.npz` with `values`, `lower` and `upper` (m, *places) float32; what lies there is replaced."""
-    stem = folder / _name(field.id)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    file = stem.with_name(stem.name + ".npz")
+    """Write `ID.npz` with `values`, `lower` and `upper` (m, *places) float32; nothing that is there is replaced."""
+    (file,) = _free(folder, field.id, ".npz")
     np.savez(file, values=field.values, lower=field.lower, upper=field.upper)
     return file
+
+
+def _free(folder: Path, name: str, *endings: str) -> list[Path]:
+    """Files for an array, none of which is there; `ID-2` and so on where another one of that name came before."""
+    stem = folder / _name(name)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        own = stem.name if number == 1 else f"{stem.name}-{number}"
+        files = [stem.with_name(own + ending) for ending in endings]
+        if not any(file.exists() for file in files):
+            break
+    return files
 
 
 def _name(text: str) -> str:
@@ -70,10 +80,19 @@ def _palette() -> npt.NDArray[np.uint8]:
     return np.array([COLOURS[i % len(COLOURS)] for i in range(256)], dtype=np.uint8)
 
 
-def _visible(raw: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """(channels, height, width) of any numbers to (height, width, 3), 0 to 255."""
-    image = raw[:3].astype(np.float64) if len(raw) >= 3 else np.repeat(raw[:1].astype(np.float64), 3, axis=0)
-    low, high = np.percentile(image, [_DARKEST, _BRIGHTEST])
-    scaled = (image - low) / max(high - low, 1e-12)
-    found: npt.NDArray[np.float64] = 255 * np.moveaxis(scaled.clip(0, 1), 0, 2)
+def _overlay(mask: Mask) -> npt.NDArray[np.uint8]:
+    """(height, width, 3): the image in grey or colours under those of the classes; made of a few lines at a time."""
+    raw = mask.raw[:3] if len(mask.raw) >= 3 else mask.raw[:1]
+    low, high = np.percentile(raw[:, :: _step(raw.shape[1]), :: _step(raw.shape[2])], [_DARKEST, _BRIGHTEST])
+    found, palette = np.empty((*raw.shape[1:], 3), np.uint8), _palette()
+    for start in range(0, len(found), _LINES):
+        lines = slice(start, start + _LINES)
+        grey = (raw[:, lines].astype(np.float64) - low) / max(high - low, 1e-12)
+        under = np.moveaxis(255 * grey.clip(0, 1), 0, 2)  # one channel stands for all three
+        found[lines] = ((1 - _OPACITY) * under + _OPACITY * palette[mask.classes[lines]]).round()
     return found
+
+
+def _step(size: int) -> int:
+    """Which places along an axis are looked at for the brightness of an image: about 1,000 of them."""
+    return max(1, size // 1000)

@@ -21,21 +21,33 @@ def of_answers(ids: npt.NDArray[np.str_], answers: Answers, meaning: Meaning) ->
     """A row for each input; see `Bundle.predict`."""
     import pandas as pd
 
-    columns: dict[str, Any] = {"id": ids}
+    columns: dict[str, Any] = {"id": [legible(one) for one in ids]}
     if answers.sets is not None:
         columns["class"] = np.array(meaning.names)[answers.values.argmax(axis=1)]
         columns |= {f"p_{name}": answers.values[:, j] for j, name in enumerate(meaning.names)}
-        columns["set"] = [" ".join(np.array(meaning.names)[row]) for row in answers.sets]
+        columns["set"] = ["; ".join(np.array(meaning.names)[row]) for row in answers.sets]
     elif answers.within is not None:
         columns |= {name: answers.values[:, j] for j, name in enumerate(meaning.names)}
         columns["within_degrees"] = answers.within
     elif answers.lower is not None and answers.upper is not None and answers.std is not None:
-        for j, name in enumerate(meaning.names):
+        for j, name in enumerate(titles(meaning.names)):
             columns[name] = answers.values[:, j]
             columns[f"{name}_lower"], columns[f"{name}_upper"] = answers.lower[:, j], answers.upper[:, j]
             columns[f"{name}_std"] = answers.std[:, j]
     columns |= {"out_of_domain": answers.outside, "distance": answers.distance, "why": list(answers.why)}
     return pd.DataFrame(columns)
+
+
+def titles(targets: Sequence[str]) -> list[str]:
+    """Titles of the columns of targets: their names, after `predicted ` where another column is called so."""
+    used, found = {"id", "out_of_domain", "distance", "why"}, []
+    for target in targets:
+        title = target
+        while used & (own := {title, *(f"{title}_{what}" for what in ("lower", "upper", "std"))}):
+            title = f"predicted {title}"
+        used |= own
+        found.append(title)
+    return found
 
 
 def of_masks(masks: Iterable[Mask | tuple[Mask, Path]], classes: Sequence[str]) -> pd.DataFrame:
@@ -50,17 +62,22 @@ def of_fields(fields: Iterable[Field | tuple[Field, Path]], targets: Sequence[st
     return _frame([_row(one, "field", lambda field: row_of_field(field, targets)) for one in fields], names)
 
 
+def legible(name: str) -> str:
+    """A name as UTF-8 can hold it; those of files may have other bytes, which become such as `\\udcff`."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def row_of(mask: Mask, classes: Sequence[str]) -> dict[str, Any]:
     """One mask's row."""
     shares = {f"area_{name}": share for name, share in zip(classes, mask.shares(len(classes)), strict=True)}
     confidence = float(mask.confidence.mean())
     far = {"out_of_domain": mask.distance > 1, "distance": mask.distance}
-    return {"id": mask.id, **shares, "confidence": confidence, **far}
+    return {"id": legible(mask.id), **shares, "confidence": confidence, **far}
 
 
 def row_of_field(field: Field, targets: Sequence[str]) -> dict[str, Any]:
     """One field's row."""
-    row: dict[str, Any] = {"id": field.id}
+    row: dict[str, Any] = {"id": legible(field.id)}
     for name, values in zip(targets, field.values, strict=True):
         row |= {f"{name}_mean": float(values.mean()), f"{name}_min": float(values.min())}
         row[f"{name}_max"] = float(values.max())
@@ -69,7 +86,7 @@ def row_of_field(field: Field, targets: Sequence[str]) -> dict[str, Any]:
 
 def _row(one: Any, column: str, make: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     """The row of something that may come with its file."""
-    return make(one[0]) | {column: str(one[1])} if isinstance(one, tuple) else make(one)
+    return make(one[0]) | {column: legible(str(one[1]))} if isinstance(one, tuple) else make(one)
 
 
 def _frame(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> pd.DataFrame:

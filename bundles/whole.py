@@ -64,7 +64,8 @@ def _joined(shape: tuple[int, ...], corners: npt.NDArray[np.int64], answers: Ite
         total[(slice(None), *inside)] += tile[(slice(None), *cut)] * window
         weight[tuple(inside)] += window
     assert total is not None
-    return np.asarray(total / np.maximum(weight, np.finfo(np.float32).tiny), dtype=np.float32)
+    total /= np.maximum(weight, np.finfo(np.float32).tiny, out=weight)
+    return np.asarray(total)
 
 
 def _window(shape: tuple[int, ...]) -> Array:

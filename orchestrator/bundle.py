@@ -33,6 +33,11 @@ def is_bundle(path: Path) -> bool:
         return False
 
 
+def occupied(folder: Path) -> bool:
+    """Whether something is there that is not an empty folder."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
 def seal(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
     """Write the card of a folder whose other files are there; returns it as it was written.
 
@@ -83,7 +88,8 @@ def _card(folder: Path) -> dict[str, Any]:
             "`matloop export runs/NAME --bundle FOLDER` makes one"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"expected {folder / CARD} to be the card of a bundle, got: {error}") from error
+        text = f"expected {folder / CARD} to be the card of a bundle, got: {error}; export it again"
+        raise BundleError(text) from error
     if not isinstance(found, dict):
         raise BundleError(f"expected {folder / CARD} to be the card of a bundle, got another file; export it again")
     return found

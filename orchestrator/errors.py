@@ -46,7 +46,6 @@ EXTRAS: Mapping[str, str] = {
     "python_multipart": "web",
     "starlette": "web",
     "tifffile": "data",
-    "torcwa": "optics",
     "uvicorn": "web",
     "zarr": "data",
 }

@@ -38,7 +38,7 @@ HASHED = 2**28
 _LARGE = 2**22  # bytes
 _SLOW_S = 1.0
 _ABANDONED_S = 86_400.0
-_COLUMNS = ("y", "ids", "groups", "parts", "time")
+_COLUMNS = ("y", "ids", "groups", "group_names", "parts", "time")
 
 
 def folder() -> Path:
@@ -51,7 +51,7 @@ def folder() -> Path:
 
 
 def key(options: str, files: Sequence[Path], reader: type) -> str:
-    """Name of the folder for a source's options, its files' content and the program that reads them.
+    """Name of the folder for a source's options, its files' places and content, and the program that reads them.
 
     Args:
         options: of the source.
@@ -65,8 +65,8 @@ def key(options: str, files: Sequence[Path], reader: type) -> str:
     digest = hashlib.sha256(f"{_program(reader)}\0{options}\0{len(files)}".encode())
     small = sum(state.st_size for _, state in states) <= HASHED
     for file, state in states:
-        digest.update(f"\0{file.name}\0{state.st_size}\0".encode())
-        digest.update(_hash(file) if small else f"{file}\0{state.st_mtime_ns}".encode())
+        digest.update(b"\0%b\0%d\0" % (os.fsencode(file), state.st_size))  # a file's folder may be its class
+        digest.update(_hash(file) if small else b"%d" % state.st_mtime_ns)
     return digest.hexdigest()[:40]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,40 @@ def misfits(fixed: Mapping[str, Any], data: Data, outputs: int) -> list[Problem]
 
 def notes(data: Data, parts: Split, goal: Task) -> list[str]:
     """What people want to know of the data before they spend hours on them."""
-    return [_sizes(data, parts), *_classes(data, parts, goal), *_constant(data, parts, goal), *notable(data)]
+    told = [*_classes(data, parts, goal), *constant(data, parts, goal), *crossing(data, parts)]
+    return [_sizes(data, parts), *told, *notable(data)]
+
+
+def constant(data: Data, parts: Split, goal: Task) -> list[str]:
+    """Targets of which there is only one value in the training part, so that nothing can be learnt."""
+    if data.y.ndim > 2 or isinstance(data.x, Graphs):
+        return []
+    if classes := dict(goal.described()).get("classes"):
+        found = np.unique(np.asarray(goal.targets)[parts.train])
+        return [f"all rows of the training part are of one class: {classes[int(found[0])]}"] if len(found) == 1 else []
+    if "y_mean" not in goal.described():
+        return []
+    y = data.y[parts.train].reshape(len(parts.train), -1)
+    same = np.flatnonzero((y == y[:1]).all(axis=0))
+    names = [data.names[i] if data.names else f"number {i}" for i in same]
+    return [f"the target does not vary in the training part: {', '.join(names[:SHOWN])}"] if names else []
+
+
+def crossing(data: Data, parts: Split) -> list[str]:
+    """Groups with rows in several parts, which make a test easier than it is with new groups; a line or none."""
+    if data.groups is None:
+        return []
+    found, example = [], ""
+    for (one, rows), (other, rest) in combinations(zip(PARTS, parts, strict=True), 2):
+        if len(both := np.intersect1d(data.groups[rows], data.groups[rest])):
+            found.append(f"{len(both)} in {one} and {other}")
+            example = example or str(data.ids[rest[np.isin(data.groups[rest], both)][0]])
+    if not found:
+        return []
+    return [
+        f"groups have rows in several parts: {', '.join(found)}, such as the group of {example!r}; errors on new "
+        "groups will be larger than on these"
+    ]
 
 
 def much_predicted(rows: int, needed: float, seconds: float) -> list[str]:
@@ -86,16 +120,6 @@ def _classes(data: Data, parts: Split, goal: Task) -> list[str]:
         if lacking := [str(name) for i, name in enumerate(described) if i not in there]:
             found.append(f"no row of the {part} part is of the class {', '.join(lacking[:SHOWN])}")
     return found
-
-
-def _constant(data: Data, parts: Split, goal: Task) -> list[str]:
-    """Numbers to predict of which there is only one in the training part, so that nothing can be learnt."""
-    if "y_mean" not in goal.described() or data.y.ndim > 2 or isinstance(data.x, Graphs):
-        return []
-    y = data.y[parts.train].reshape(len(parts.train), -1)
-    same = np.flatnonzero((y == y[:1]).all(axis=0))
-    names = [data.names[i] if data.names else f"number {i}" for i in same]
-    return [f"the target does not vary in the training part: {', '.join(names[:SHOWN])}"] if names else []
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -1,27 +1,18 @@
 """Crystals as graphs: atoms with properties of their element, edges to neighbours with the distance in soft bins.
 
-As in CGCNN (Xie & Grossman, PRL 2018), with numbers from pymatgen for the elements. Run as a program, it turns a table
-of CIF texts into a file for the training driver::
-
-    python -m matloop.drivers.training.crystals table.csv crystals.npz --target formation_energy
+As in CGCNN (Xie & Grossman, PRL 2018), with numbers from pymatgen for the elements.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
-import gzip
-import io
 import warnings
-from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from matloop.drivers.training.graphs import Graph, save
+from matloop.drivers.training.graphs import Graph
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
@@ -107,62 +98,3 @@ def _nearest(owner: npt.NDArray[np.int64], distances: npt.NDArray[np.float64], n
     limit = np.full(n, np.inf)
     limit[has_more] = distances[order[first[has_more] + k - 1]] + _SAME_SHELL
     return order[distances[order] <= limit[owner[order]]]
-
-
-def convert(
-    table: Path, output: Path, targets: Sequence[str], *, structure: str = "cif", **options: float
-) -> tuple[int, int]:
-    """Write the crystals of a table as graphs.
-
-    Args:
-        table: CSV, compressed or not, with a header.
-        output: an .npz.
-        targets: columns of numbers.
-        structure: column of CIF texts.
-        options: of `graph`.
-
-    Returns:
-        Number of node features and of edge features, as a space of graph networks wants them.
-
-    Raises:
-        ValueError: no such column.
-    """
-    from pymatgen.core.structure import Structure
-
-    rows = _rows(table)
-    missing = [name for name in (structure, *targets) if not rows or name not in rows[0]]
-    if missing:
-        raise ValueError(f"expected columns {[structure, *targets]} in {table}, got none for {missing}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen says of every table that it rounded some coordinates
-        graphs = [graph(Structure.from_str(row[structure], fmt="cif"), **options) for row in rows]  # type: ignore[arg-type]
-    save(output, graphs, np.array([[float(row[name]) for name in targets] for row in rows]), targets)
-    return graphs[0].nodes.shape[1], graphs[0].edge_features.shape[1]
-
-
-def _rows(table: Path) -> list[dict[str, str]]:
-    csv.field_size_limit(2**31 - 1)
-    content = table.read_bytes()
-    text = (gzip.decompress(content) if table.suffix == ".gz" else content).decode("utf-8-sig")
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Convert a table from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m matloop.drivers.training.crystals", description="Crystals to graphs."
-    )
-    parser.add_argument("table", type=Path, help="CSV, or CSV.GZ, with a column of CIF texts")
-    parser.add_argument("output", type=Path, help="the .npz to write")
-    parser.add_argument("--target", action="append", required=True, help="column to predict; may be given again")
-    parser.add_argument("--structure", default="cif", help="column of CIF texts")
-    parser.add_argument("--cutoff", type=float, default=8.0, help="Å")
-    parser.add_argument("--neighbours", type=int, default=12)
-    parser.add_argument("--bins", type=int, default=16)
-    given = vars(parser.parse_args(arguments))
-    features = convert(given.pop("table"), given.pop("output"), given.pop("target"), **given)
-    print("node_features: {}, edge_features: {}".format(*features))
-
-
-if __name__ == "__main__":
-    main()

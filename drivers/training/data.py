@@ -9,11 +9,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from matloop.search_spaces.networks.graph.graphs import Graphs
 
 PARTS = ("train", "validation", "test")
 """What a row may be for; "" where that is left to `split`."""
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Networks compute in 32 bits."""
 
 Array = npt.NDArray[Any]
 
@@ -27,6 +32,8 @@ class Data:
         y: (n, ...) integers where whole numbers or classes were given, else floating-point numbers.
         ids: (n,) str, different ones; what a row is called in the source.
         groups: (n,) int64, equal for rows that belong together (a specimen, a micrograph, a formula); None if unknown.
+        group_names: (n, k) str, by which they belong together: rows with a name in common in one of k columns, "" being
+            none. None if groups are unknown.
         parts: (n,) str, one of `PARTS` or "" each, where the source decides what a row is for; else None.
         time: (n,) float64, when a row was measured, in any unit; None if unknown.
         names: of the targets or the classes; empty if the source has none.
@@ -39,6 +46,7 @@ class Data:
     y: Array
     ids: npt.NDArray[np.str_]
     groups: npt.NDArray[np.int64] | None = None
+    group_names: npt.NDArray[np.str_] | None = None
     parts: npt.NDArray[np.str_] | None = None
     time: npt.NDArray[np.float64] | None = None
     names: tuple[str, ...] = ()
@@ -70,7 +78,7 @@ def data(
         y: (n, ...) finite numbers, or (n,) names of classes.
         path: for messages.
         ids: (n,) different ones; None for the number of the row.
-        groups: (n,) of anything that can be compared.
+        groups: (n,) names or numbers, or (n, k): rows with one of k columns in common are one group, "" being none.
         parts: (n,) of `PARTS`.
         time: (n,) numbers.
         names: of the targets or the classes.
@@ -81,18 +89,20 @@ def data(
         ValueError: shapes that do not fit, values that are not finite, ids twice, or another part.
     """
     y, names = classes(np.asarray(y), tuple(str(name) for name in names), path)
+    n = len(y) if y.ndim else 0
+    if len(x.shape) < 2 or y.ndim < 1 or len(x) != n or 0 in x.shape[1:]:
+        raise ValueError(f"expected x (n, ...) and y (n, ...) in {path}, got {tuple(x.shape)} and {y.shape}")
     x = x if isinstance(x, Graphs) else _numbers("x", x, path)
     y = _numbers("y", y, path)
-    n = len(y) if y.ndim else 0
-    if len(x.shape) < 2 or y.ndim < 1 or len(x) != n:
-        raise ValueError(f"expected x (n, ...) and y (n, ...) in {path}, got {tuple(x.shape)} and {y.shape}")
+    called = None if groups is None else _names(groups, n, path)
     if not n:
         raise ValueError(f"expected rows in {path}, got none that can be used{_first(problems)}")
     return Data(
         x=x,
         y=y,
         ids=_ids(ids, n, path),
-        groups=None if groups is None else numbered(_column("groups", groups, n, path)),
+        groups=None if called is None else joined(called),
+        group_names=called,
         parts=None if parts is None else _parts(_column("parts", parts, n, path), path),
         time=None if time is None else _numbers("time", _column("time", time, n, path), path).astype(np.float64),
         names=names,
@@ -127,6 +137,29 @@ def numbered(values: Array) -> npt.NDArray[np.int64]:
     return order[inverse.reshape(-1)]
 
 
+def joined(names: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
+    """(n,) numbers of groups of (n, k) names: rows with a name in common in one of the columns are in the same.
+
+    An empty name is none.
+    """
+    n, pairs = len(names), []
+    for column in names.T:
+        codes = numbered(column)
+        first = np.full(n, -1)
+        first[codes[::-1]] = np.arange(n)[::-1]
+        pairs.append(np.stack([np.arange(n), np.where(column == "", np.arange(n), first[codes])]))
+    rows, others = np.concatenate(pairs, axis=1)
+    links = coo_array((np.ones(len(rows)), (rows, others)), shape=(n, n))
+    return numbered(connected_components(links, directed=False)[1])
+
+
+def _names(groups: Sequence[Any] | Array, n: int, path: Path) -> npt.NDArray[np.str_]:
+    found = np.asarray(groups)
+    if found.ndim < 1 or found.ndim > 2 or len(found) != n:
+        raise ValueError(f"expected groups (n,) or (n, k) in {path} with n = {n}, as y has it, got {found.shape}")
+    return found.astype(np.str_).reshape(n, -1)
+
+
 def _ids(ids: Sequence[Any] | Array | None, n: int, path: Path) -> npt.NDArray[np.str_]:
     if ids is None:
         return np.arange(n).astype(np.str_)
@@ -155,28 +188,32 @@ def _column(name: str, values: Sequence[Any] | Array, n: int, path: Path) -> Arr
 
 
 def _numbers(name: str, array: Array, path: Path) -> Array:
-    if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
-        raise ValueError(f"expected numbers in {name} of {path}, got {array.dtype}")
+    if array.dtype.kind not in "iufb":
+        raise ValueError(f"expected real numbers in {name} of {path}, got {array.dtype}")
     if array.dtype == bool:
         array = array.view(np.uint8)
-    bad = _not_finite(array)
+    bad = not_finite(array)
     if len(bad):
-        raise ValueError(f"expected finite {name} in {path}, got {len(bad)} rows that are not, the first is {bad[0]}")
+        raise ValueError(
+            f"expected finite numbers up to {LARGEST:.1e} in {name} of {path}, got others in {len(bad)} rows, the "
+            f"first is row {bad[0]}; leave these rows out"
+        )
     if array.flags.writeable:
         array = array.view()
         array.setflags(write=False)
     return array
 
 
-def _not_finite(array: Array) -> npt.NDArray[np.int64]:
-    """Rows that hold something else, found a part at a time."""
-    if array.dtype.kind not in "fc" or not array.size:
+def not_finite(array: Array) -> npt.NDArray[np.int64]:
+    """Rows of (n, ...) numbers that hold something else than finite ones of 32 bits, found a part at a time."""
+    if array.dtype.kind != "f" or not array.size:
         return np.zeros(0, dtype=np.int64)
     step = max(len(array) * 2**22 // array.size, 1)
-    found = [
-        start + np.flatnonzero(~np.isfinite(array[start : start + step]).reshape(-1, array[0].size).all(axis=1))
-        for start in range(0, len(array), step)
-    ]
+    found = []
+    for start in range(0, len(array), step):
+        rows = array[start : start + step].reshape(-1, array[0].size)
+        good = np.isfinite(rows) if array.dtype.itemsize <= 4 else np.abs(rows) <= LARGEST
+        found.append(start + np.flatnonzero(~good.all(axis=1)))
     return np.concatenate(found)
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from matloop.drivers.training.checks import misfits, much_predicted, notable, notes
+from matloop.drivers.training.checks import crossing, misfits, much_predicted, notable, notes
 from matloop.drivers.training.classes import numbered_classes
 from matloop.drivers.training.data import PARTS, Data
 from matloop.drivers.training.fills import fills
@@ -38,7 +38,7 @@ from matloop.drivers.training.start import CHECKPOINT, owner, start
 from matloop.drivers.training.tasks.registry import KINDS as TASKS
 from matloop.drivers.training.tasks.registry import aim, targeted
 from matloop.drivers.training.tasks.task import Aim, Judge, Rows, Task
-from matloop.orchestrator.bundle import is_bundle
+from matloop.orchestrator.bundle import BundleError, unseal
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, Refused, inside
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Space
@@ -150,11 +150,11 @@ class Training:
             training_budget(budget, epochs), patience, steps, self.aim.places, precision, compiled, threads
         )
         self.split_seed = split_seed
-        if start_from is not None and not is_bundle(start_from):
-            raise ConfigError(
-                f"expected start_from: the folder of a bundle, got {start_from}; `matloop export --bundle` makes one",
-                at="start_from",
-            )
+        if start_from is not None:
+            try:
+                unseal(start_from)
+            except BundleError as error:
+                raise ConfigError(f"expected start_from: the folder of a bundle: {error}", at="start_from") from error
         self.device, self.start_from = device, start_from
         self.latency_batch = latency_batch
         self.asked = tuple(o.name for o in objectives)
@@ -332,13 +332,14 @@ class Training:
             problems: likewise, before those of the data.
         """
         predictions = Predictions(data.ids[parts.test], *goal.side_by_side(outputs["test"], parts.test))
+        told = [*problems, *crossing(data, parts), *notable(data)]
         judges = {part: goal.judge(outputs[part], rows) for part, rows in _held_out(parts).items()}
         return Measurement(
             values={f"{part}_{name}": v for part, judge in judges.items() for name, v in judge(slice(None)).items()},
             info={
                 **info,
                 **self._yardsticks(goal, outputs["test"], judges["test"], data, parts),
-                **({"problems": [*problems, *notable(data)]} if problems or data.problems else {}),
+                **({"problems": told} if told else {}),
             },
             artifacts={"test_predictions": predictions.to_bytes()},
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -64,7 +65,7 @@ class Splitting(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Shared:
+class _Shared(ABC):
     """What ways to divide by shares have in common.
 
     Attributes:
@@ -104,11 +105,11 @@ class _Shared:
         parts = [np.concatenate([fixed[part], free[rows]]) for part, rows in zip(PARTS, divided, strict=True)]
         return enough(Split(*parts), len(data), self.shares)
 
+    @abstractmethod
     def divide(
         self, data: Data, free: Rows, classes: npt.NDArray[np.int64] | None, shares: Sequence[float], seed: int
     ) -> list[Rows]:
         """Places in `free` for each of the three parts."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +146,7 @@ class Grouped(_Shared):
         self, data: Data, free: Rows, classes: npt.NDArray[np.int64] | None, shares: Sequence[float], seed: int
     ) -> list[Rows]:
         """See `_Shared`."""
-        if data.groups is None:
-            raise ValueError(
-                f"expected groups in {data.path} for a grouped split, got none; name the column with `group:`, or the "
-                "array `groups` in an .npz"
-            )
-        return by_groups(data.groups[free], classes, shares, seed)
+        return by_groups(_stated(data, "group")[free], classes, shares, seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,31 +157,12 @@ class Time(_Shared):
         self, data: Data, free: Rows, classes: npt.NDArray[np.int64] | None, shares: Sequence[float], seed: int
     ) -> list[Rows]:
         """See `_Shared`."""
-        if data.time is None:
-            raise ValueError(
-                f"expected times in {data.path} for a split by time, got none; name the column with `time:`"
-            )
-        order = np.argsort(data.time[free], kind="stable")
-        _, place = np.unique(data.time[free][order], return_index=True)
+        time = _stated(data, "time")[free]
+        order = np.argsort(time, kind="stable")
+        _, place = np.unique(time[order], return_index=True)
         starts = [*place.tolist(), len(order)]
         ends = [min(starts, key=lambda start: abs(start - end)) for end in np.cumsum(shares) * len(order)]
         return [order[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column(_Shared):
-    """As the data say: a column named by `part:`, or the array `parts`. What they leave open is divided as by auto."""
-
-    def divide(
-        self, data: Data, free: Rows, classes: npt.NDArray[np.int64] | None, shares: Sequence[float], seed: int
-    ) -> list[Rows]:
-        """See `_Shared`."""
-        if data.parts is None:
-            raise ValueError(
-                f"expected parts in {data.path} for a split by column, got none; name the column with `part:`, or the "
-                "array `parts` in an .npz"
-            )
-        return _automatic(data, classes, self.shares).divide(data, free, classes, shares, seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +240,18 @@ class Auto(_Shared):
     ) -> list[Rows]:
         """See `_Shared`."""
         return _automatic(data, classes, self.shares).divide(data, free, classes, shares, seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column(Auto):
+    """As the data say: a column named by `part:`, or the array `parts`. What they leave open is divided as by auto."""
+
+    def divide(
+        self, data: Data, free: Rows, classes: npt.NDArray[np.int64] | None, shares: Sequence[float], seed: int
+    ) -> list[Rows]:
+        """See `_Shared`."""
+        _stated(data, "part")
+        return super().divide(data, free, classes, shares, seed)
 
 
 KINDS = Components(
@@ -381,6 +370,22 @@ def enough(parts: Split, n: int, shares: Sequence[float]) -> Split:
             f"{f'shares {list(shares)}' if shares else 'folds'}; add data or change `split`"
         )
     return parts
+
+
+def _stated(data: Data, option: str) -> npt.NDArray[Any]:
+    """What the data say of each row.
+
+    Raises:
+        ValueError: nothing.
+    """
+    array = {"group": "groups", "part": "parts"}.get(option, option)
+    found: npt.NDArray[Any] | None = getattr(data, array)
+    if found is None:
+        raise ValueError(
+            f"expected {array} in {data.path} for this split, got none; name the column with `{option}:`, or save the "
+            f"array {array!r} in an .npz"
+        )
+    return found
 
 
 def _automatic(data: Data, classes: npt.NDArray[np.int64] | None, shares: Sequence[float]) -> _Shared:

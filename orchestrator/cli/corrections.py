@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from matloop.orchestrator.cli.options import Campaign
+
 if TYPE_CHECKING:
     from matloop.orchestrator.trial import Trial
 
-Campaign = Annotated[
-    Path, typer.Argument(help="Folder of a campaign (runs/NAME beside its file), or its file.", metavar="DIR|FILE")
-]
 Number = Annotated[int, typer.Argument(help="Id of the trial, as `matloop export --csv` has it.", min=0)]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the correction.", metavar="TEXT")]
 By = Annotated[str, typer.Option("--by", help="Who says so.", metavar="NAME")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from matloop.orchestrator.cli.options import Changes, Directory, Study
 from matloop.orchestrator.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -17,14 +18,7 @@ if TYPE_CHECKING:
 CampaignFile = Annotated[
     Path, typer.Argument(help="Campaign file (YAML), or the folder of its results.", metavar="FILE|DIR")
 ]
-Study = Annotated[str | None, typer.Option("--study", help="Which study, if people measure several.", metavar="NAME")]
-Directory = Annotated[
-    Path | None, typer.Option("--dir", help="Folder for results; runs/NAME beside the file if left out.", metavar="DIR")
-]
 By = Annotated[str, typer.Option("--by", help="Who asks or reports.", metavar="NAME")]
-Changes = Annotated[
-    bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed since the last time.")
-]
 
 
 class Decimal(StrEnum):
@@ -245,18 +239,21 @@ def predict(
     if bundle is not None:
         from matloop.orchestrator.cli.commands.use import use
 
-        own = {"--study": study, "--dir": directory} if bundle == place else {}
-        _refuse("a lab, not a network", {"--csv": csv, "--sheet": sheet, "--decimal": decimal, **own})
+        of_lab = {"--csv": csv, "--sheet": sheet, "--decimal": decimal, "--ignore-columns": ignore_columns}
+        _refuse("a lab, not a network", of_lab)
+        if bundle == place:
+            _refuse("a campaign, not a bundle", {"--study": study, "--dir": directory})
         if not use(bundle, points, output=output, masks=masks, own_code=own_code, console=console()):
             raise typer.Exit(3)
         return
     from matloop.orchestrator.cli.commands.opening import opened
     from matloop.orchestrator.cli.commands.predict import predict as start
 
-    _refuse("a network, not a lab", {"--output": output, "--masks": masks, "--own-code": own_code})
-    if len(points) != 1:
-        raise typer.BadParameter(f"expected one table of points for a lab, got {len(points)}")
     with opened(campaign, study, directory, accept_changes=accept_changes, begin=None) as lab:
+        of_network = {"--output": output, "--masks": masks, "--own-code": own_code}
+        _refuse("a network, not a lab; --study names a study of networks, if there is one", of_network)
+        if len(points) != 1:
+            raise typer.BadParameter(f"expected one table of points for a lab, got {len(points)}")
         start(lab, Path(points[0]), reading(sheet, decimal, ignore_columns), csv=csv, console=console())
 
 

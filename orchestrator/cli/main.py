@@ -7,7 +7,6 @@ import io
 import os
 import socket
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from matloop.orchestrator.cli import corrections, lab
+from matloop.orchestrator.cli import corrections, export, lab
+from matloop.orchestrator.cli.options import Campaign, Changes, Directory, Study
 from matloop.orchestrator.cli.terminal import console as _console
 
 app = typer.Typer(
@@ -27,9 +27,6 @@ app = typer.Typer(
 )
 
 CampaignFile = Annotated[Path, typer.Argument(help="Campaign file (YAML).", metavar="FILE")]
-Campaign = Annotated[
-    Path, typer.Argument(help="Folder of a campaign (runs/NAME beside its file), or its file.", metavar="DIR|FILE")
-]
 
 
 def _version(asked: bool) -> None:
@@ -90,10 +87,7 @@ def init(
 @app.command()
 def validate(
     file: CampaignFile,
-    directory: Annotated[
-        Path | None,
-        typer.Option("--dir", help="Folder of its results; runs/NAME beside the file if left out.", metavar="DIR"),
-    ] = None,
+    directory: Directory = None,
 ) -> None:
     """Check a campaign file: build every study without measuring anything, and say what it changes of a record."""
     from matloop.orchestrator.cli.changes import against_record
@@ -116,13 +110,8 @@ def validate(
 @app.command()
 def run(
     file: CampaignFile,
-    directory: Annotated[
-        Path | None,
-        typer.Option("--dir", help="Folder for results; runs/NAME beside the file if left out.", metavar="DIR"),
-    ] = None,
-    accept_changes: Annotated[
-        bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed since the last run.")
-    ] = False,
+    directory: Directory = None,
+    accept_changes: Changes = False,
     until: Annotated[
         str | None,
         typer.Option("--until", help="Stop cleanly before: 2026-11-22T17:30 or seconds since 1970.", metavar="TIME"),
@@ -176,10 +165,7 @@ def submit(
         list[str] | None, typer.Option("--extra", help='Directive as it is: "#SBATCH --qos=debug"; may be repeated.')
     ] = None,
     launcher: Annotated[str, typer.Option("--launcher", help="auto, srun, jsrun or mpiexec.")] = "auto",
-    directory: Annotated[
-        Path | None,
-        typer.Option("--dir", help="Folder for results; runs/NAME beside the file if left out.", metavar="DIR"),
-    ] = None,
+    directory: Directory = None,
     now: Annotated[bool, typer.Option("--now", help="Submit it, and print the job's id.")] = False,
 ) -> None:
     """Write a job script for a cluster: it runs the campaign over MPI, again and again until it is finished."""
@@ -283,73 +269,7 @@ def repair(
     write(campaign, to, _console())
 
 
-@app.command()
-def export(
-    campaign: Campaign,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write the trials as CSV.", metavar="FILE")] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option("--table", help="Write a table that `tell` reads: FILE.csv or FILE.xlsx.", metavar="FILE"),
-    ] = None,
-    optuna: Annotated[
-        str | None,
-        typer.Option("--optuna", help="Write Optuna studies: sqlite:///FILE or FILE.journal.", metavar="URL"),
-    ] = None,
-    network: Annotated[
-        Path | None,
-        typer.Option("--network", help="Write the best networks: weights, torch source, ONNX.", metavar="DIR"),
-    ] = None,
-    bundle: Annotated[
-        Path | None,
-        typer.Option("--bundle", help="Write one folder that predicts; see `matloop predict`.", metavar="DIR"),
-    ] = None,
-    ensemble: Annotated[
-        str | None,
-        typer.Option("--ensemble", help="With --bundle: several networks, the N best or the front.", metavar="N|front"),
-    ] = None,
-    trial: Annotated[
-        int | None, typer.Option("--trial", help="Not the best network, but the one of this trial.", metavar="N", min=0)
-    ] = None,
-    study: Annotated[str | None, typer.Option("--study", help="Only this study.", metavar="NAME")] = None,
-) -> None:
-    """Write a campaign's trials or its best networks for other programs."""
-    from matloop.orchestrator.cli.commands.status import damaged, locate
-    from matloop.orchestrator.export import bundles, networks
-    from matloop.orchestrator.export import trials as formats
-    from matloop.orchestrator.ledger.artifacts import ArtifactStore
-    from matloop.orchestrator.ledger.ledger import read
-
-    if not any((csv, table, optuna, network, bundle)):
-        raise typer.BadParameter(
-            "expected --csv FILE, --table FILE, --optuna URL, --network DIR or --bundle DIR, got none of them"
-        )
-    if ensemble is not None and bundle is None:
-        raise typer.BadParameter("expected --ensemble with --bundle DIR, got it alone")
-    directory = locate(campaign)
-    history = read(directory / "ledger.db")
-    if history.damage:
-        typer.echo(damaged(history, directory), err=True)
-    if csv is not None:
-        typer.echo(f"{formats.trials_csv(history, csv, study)} trials → {csv}")
-    if table is not None:
-        from matloop.orchestrator.cli.commands.table import write
-
-        write(directory, history, table, study)
-    if optuna is not None:
-        names = formats.to_optuna(history, optuna, study)
-        typer.echo(f"Optuna studies {', '.join(names)} → {optuna}")
-    if network is not None:
-        done = networks.export(history, ArtifactStore(directory / "artifacts"), network, study, trial)
-        typer.echo(f"network of trial {done.best.id} ({done.best.study}) → {network}")
-        if done.front:
-            typer.echo(f"{len(done.front)} networks of the Pareto front → {network / 'front'}")
-        if done.without_onnx:
-            typer.echo(f"no network.onnx: {done.without_onnx}")
-    if bundle is not None:
-        store = ArtifactStore(directory / "artifacts")
-        typer.echo(
-            bundles.told(bundles.export(history, store, bundle, study, trial, ensemble, now=time.time()), bundle)
-        )
+app.command()(export.export)
 
 
 @app.command()
@@ -366,14 +286,9 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option("--allow-host", help="Another name of this server; may be repeated.")
     ] = None,
-    study: Annotated[str | None, typer.Option("--study", help="Which study.", metavar="NAME")] = None,
-    directory: Annotated[
-        Path | None,
-        typer.Option("--dir", help="Folder for results; runs/NAME beside the file if left out.", metavar="DIR"),
-    ] = None,
-    accept_changes: Annotated[
-        bool, typer.Option("--accept-changes", help="Go on although the campaign file has changed.")
-    ] = False,
+    study: Study = None,
+    directory: Directory = None,
+    accept_changes: Changes = False,
     connections: Annotated[int, typer.Option("--connections", help="Open at once, at most.", min=1)] = 800,
     per_address: Annotated[
         int, typer.Option("--per-address", help="Open at once from one address or proxy, at most.", min=1)

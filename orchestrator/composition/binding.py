@@ -42,7 +42,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     "driver": {
         "training": "matloop.drivers.training.driver:Training",
         "references": "matloop.drivers.training.references.driver:ReferenceTraining",
-        "optics": "matloop.drivers.optics:Optics",
+        "optics": "matloop.drivers.optics.driver:Optics",
         "command": "matloop.drivers.command:Command",
         "manual": "matloop.drivers.manual:Manual",
         "python": "matloop.drivers.function:Function",

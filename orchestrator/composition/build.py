@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,11 +30,20 @@ from matloop.orchestrator.loop.budget import Budget
 from matloop.orchestrator.loop.evaluation import Limits
 from matloop.orchestrator.loop.study import Plan, Study
 from matloop.orchestrator.options import Components
-from matloop.orchestrator.protocols import Checking, Driver, Filling, Space, Surrogate, is_by_people
+from matloop.orchestrator.protocols import (
+    Checking,
+    Differentiable,
+    Driver,
+    Filling,
+    Space,
+    Surrogate,
+    differentiates,
+    is_by_people,
+)
 from matloop.orchestrator.protocols.drivers import FILLED
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.references import led_to
-from matloop.orchestrator.trial import Objective, Point, goals
+from matloop.orchestrator.trial import Objective, Point, Trial, goals
 
 ROLES: Mapping[str, str] = {role: role for role in KINDS} | {"filler": "strategy"}
 """Options that hold a component, and the table that their kind is looked up in."""
@@ -87,6 +97,9 @@ class Builder:
         ):
             expected = "expected at least one of trials, seconds, cost, patience"
             problems.append((place / "budget").problem(f"{expected}, got none: the study might never end"))
+        if differentiates(built.get("strategy")) and not isinstance(built.get("driver"), Differentiable):
+            text = "the strategy needs a driver that offers gradients (optics), got another; use another strategy"
+            problems.append((place / "strategy").problem(text))
         if problems:
             raise ConfigError(problems=problems)
         executor = self.config.executor
@@ -223,7 +236,9 @@ class Builder:
             if role == "space":
                 injected |= self._filled(str(place.location[1]), {*parameters(target)} - {*options})
         except ConfigError as error:  # what it rests on is wrong; say what is wrong with it too
-            names = dict.fromkeys(("seed", "folder", "space", "objectives", "past", *({*FILLED} - {*options})))
+            names = dict.fromkeys(
+                ("seed", "folder", "space", "objectives", "past", "artifacts", *({*FILLED} - {*options}))
+            )
             with also(error):
                 bind(target, options, place, injected=names, build=build)
             raise
@@ -272,6 +287,8 @@ class Builder:
         }
         if role == "space" and "past" in parameters(target):
             injected["past"] = self.outcomes.past(study, self._told_of(study))
+        if role == "strategy":
+            injected["artifacts"] = self.outcomes.store
         if role not in ("space", "driver") or (role == "driver" and "space" in parameters(target)):
             injected["space"] = self.space(study)
         if role not in ("space", "driver"):
@@ -371,7 +388,7 @@ class Builder:
             return
         for name, folder in folders.items():
             inside = [f"{p.relative_to(folder).as_posix()}\0{size}" for p, size in sizes.items() if folder in p.parents]
-            listed = hashlib.sha256("\0".join(sorted(inside)).encode())
+            listed = hashlib.sha256(os.fsencode("\0".join(sorted(inside))))
             self.files[".".join(map(str, (place / name).location))] = listed.hexdigest()
 
 
@@ -445,15 +462,22 @@ def surrogate_for(
     return parts.surrogate(study), parts.space(study)
 
 
-def driver_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> Driver:
-    """A study's driver, built again from what the ledger recorded.
+def driver_for(trial: Trial, history: History, store: ArtifactStore) -> tuple[Driver, list[str]]:
+    """The driver that measured a trial, built again from what the ledger recorded when it was proposed.
+
+    Returns:
+        The driver; and which of the files that it names are not as they were, by their dotted places.
 
     Raises:
         ConfigError: something that the campaign needs is gone.
         MissingExtra: an optional package is no longer installed.
     """
     path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
-    return builder(Config.from_record(recorded, path), history, store).driver(study)
+    before = [session.config for session in history.sessions if session.opened_at <= trial.proposed_at]
+    recorded = before[-1] if before else history.sessions[0].config
+    parts = builder(Config.from_record(recorded, path), history, store)
+    driver, known = parts.driver(trial.study), recorded.get("files", {})
+    return driver, [place for place, mark in parts.files.items() if known.get(place, mark) != mark]
 
 
 def strategy_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> tuple[Any, Space]:

@@ -16,9 +16,6 @@ from matloop.orchestrator.errors import ConfigError
 DATA_TEMPLATES = ("images", "formulas", "crystals", "segmentation", "signals", "table")
 """Kinds of data that campaigns are drafted for."""
 
-PATHS = ("path", "table", "masks", "labels")
-"""Options of sources that name files or folders."""
-
 TRIALS = 20
 """Trainings one after the other that the time of a search is divided into."""
 
@@ -33,19 +30,33 @@ class Draft(Protocol):
     found: Sequence[str]
     hints: Sequence[str]
     comments: Sequence[str]
+    split: Mapping[str, Any]
+    limit: int | None
+    pace: str
 
 
-def draft(template: str, data: Path, target: str | None) -> Draft:
+def draft(template: str, data: Path, target: str | None, minutes: float) -> Draft:
     """Look at data.
+
+    Args:
+        template: one of `DATA_TEMPLATES`.
+        data: file or folder.
+        target: column to predict; None to choose one.
+        minutes: of the whole search.
 
     Raises:
         ConfigError: they are missing, or not such as the template is for.
     """
     module = importlib.import_module("matloop.drivers.training.drafts.templates")
     try:
-        return cast(Draft, module.draft(template, data, target))
+        return cast(Draft, module.draft(template, data, target, seconds=seconds_of_a_training(minutes)))
     except (ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
+
+
+def seconds_of_a_training(minutes: float) -> int:
+    """Of a search of so many minutes."""
+    return max(round(60 * minutes / TRIALS), 1)
 
 
 def text(found: Draft, file: Path, data: Path, minutes: float) -> str:
@@ -57,9 +68,10 @@ def text(found: Draft, file: Path, data: Path, minutes: float) -> str:
         data: that were looked at.
         minutes: of the whole search.
     """
-    seconds = 60 * minutes
-    each = max(round(seconds / TRIALS), 1)
-    options = {key: _relative(value, file.parent) if key in PATHS else value for key, value in found.source.items()}
+    seconds, each = 60 * minutes, seconds_of_a_training(minutes)
+    options = {
+        key: _relative(value, file.parent) if isinstance(value, Path) else value for key, value in found.source.items()
+    }
     source = [f"        {key}: {_value(value)}" for key, value in options.items()]
     comments = [f"        # {line}" for line in found.comments]
     goal, direction = found.objective
@@ -82,13 +94,14 @@ def text(found: Draft, file: Path, data: Path, minutes: float) -> str:
         "  search:",
         "    space:",
         f"      kind: {found.space}",
+        *([f"      # {found.pace}", f"      max_multiply_adds: {found.limit}"] if found.limit else []),
         "    driver:",
         "      kind: training",
         "      data:",
         *source,
         *comments,
         f"      task: {found.task}",
-        "      split: {kind: auto, shares: [0.6, 0.2, 0.2]}   # to train on, choose by, test; groups stay together",
+        f"      split: {_value(found.split)}   # to train on, choose by, test; with auto, groups stay together",
         f"      budget: {{seconds: {each}}}            # of one training; also: epochs, steps, samples",
         "    strategy: {kind: evolution, population: 8, predictor: svm}",
         "    objectives:",
@@ -100,11 +113,11 @@ def text(found: Draft, file: Path, data: Path, minutes: float) -> str:
     return "\n".join(lines)
 
 
-def _relative(path: Any, folder: Path) -> str:
+def _relative(path: Path, folder: Path) -> str:
     try:
-        return Path(os.path.relpath(Path(path).absolute(), folder.absolute())).as_posix()
+        return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
     except ValueError:  # on another drive
-        return Path(path).absolute().as_posix()
+        return path.absolute().as_posix()
 
 
 def _value(value: Any) -> str:

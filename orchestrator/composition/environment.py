@@ -14,7 +14,7 @@ from matloop.orchestrator.composition.config import Config
 
 RECORDED_PACKAGES = (
     *("matloop", "numpy", "scipy", "torch", "botorch", "gpytorch", "scikit-learn", "deap", "optuna", "pymatgen"),
-    *("mpi4py", "pydantic", "torcwa"),
+    *("mpi4py", "pydantic"),
 )
 
 

@@ -28,7 +28,14 @@ Described = Callable[[str], tuple[Space, tuple[Objective, ...]]]
 
 
 class Outcomes(Protocol):
-    """What can be asked about an earlier study, by name."""
+    """What can be asked about an earlier study, by name.
+
+    Attributes:
+        store: of the campaign's artifacts.
+    """
+
+    @property
+    def store(self) -> ArtifactStore: ...
 
     def best(self, study: str) -> Point | None:
         """The point with the best value of the first objective; None if there is none within the limits."""
@@ -122,6 +129,7 @@ class Rehearsal:
 
     def __init__(self, folder: Path, describe: Described) -> None:
         self.folder, self.describe = folder, describe
+        self.store = ArtifactStore(folder / "artifacts")
 
     def best(self, study: str) -> Point | None:
         """See `Outcomes`."""

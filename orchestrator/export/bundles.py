@@ -71,6 +71,8 @@ def export(
 
 def told(card: Mapping[str, Any], folder: Path) -> str:
     """What was written, and how good it is, in a few lines."""
+    from matloop.bundles.intervals import unpromised
+
     trials = ", ".join(str(one["trial"]) for one in card["members"])
     first, score = next(iter(card["test"]["scores"].items()))
     lines = [f"bundle of trial{'s' * (len(card['members']) > 1)} {trials} ({card['study']}) → {folder}"]
@@ -79,9 +81,8 @@ def told(card: Mapping[str, Any], folder: Path) -> str:
         f"90 % {'sets' if name == 'set' else f'intervals of {name}'} hold {100 * one['share']:.1f} % of the test rows"
         for name, one in card["test"]["coverage"].items()
     ]
-    parts = card["calibration"].get("intervals") or [card["calibration"]["classes"]]
-    if not parts[0]["promised"]:
-        lines.append("too few validation rows, or groups of them, to promise 90 % for new ones")
+    if warning := unpromised(card["calibration"]):
+        lines.append(warning)
     return "\n".join([*lines, f"next: matloop predict {folder} NEW"])
 
 
@@ -89,15 +90,20 @@ def _material(trial: Trial, history: History, store: ArtifactStore) -> Material:
     """What a trial's network was trained on.
 
     Raises:
-        MatloopError: its driver does not say, or the data are missing.
+        MatloopError: its driver does not say, or the data are missing or have changed.
     """
     from matloop.drivers.training.material import Providing
 
-    driver = driver_for(trial.study, config(history), history, store)
+    driver, changed = driver_for(trial, history, store)
     if not isinstance(driver, Providing):
         raise MatloopError(
             f"expected the driver `training` to make a bundle, got {type(driver).__name__}, which does not say what "
             "its networks were trained on; `matloop export --network FOLDER` writes the network alone"
+        )
+    if changed:
+        raise MatloopError(
+            f"expected the files that trial {trial.id} was trained with, but they have changed since: "
+            f"{', '.join(changed)}; put them back as they were, or train again"
         )
     try:
         return driver.material()
@@ -154,7 +160,8 @@ def _trained(trial: Trial, store: ArtifactStore) -> Trained:
             recorded = Predictions.from_bytes(store.load_bytes(trial.artifacts["test_predictions"]))
         except ValueError as error:
             raise MatloopError(f"trial {trial.id} was recorded in another way: {error}; train it again") from error
-    told = {"values": trial.values, "info": _small(trial.info), "seed": trial.seed}
+    artifact = trial.artifacts["weights"]
+    told = {"values": trial.values, "info": _small(trial.info), "seed": trial.seed, "artifact": artifact}
     return Trained(trial.id, state, notes, recorded, told)
 
 

@@ -140,6 +140,8 @@ def _study(history: History, study: str | None) -> str:
     """The study that trained networks. Baselines, references and searches whose best another study has confirmed count
     only if there is no other, or if named."""
     with_weights = [s for s in studies(history) if any("weights" in t.artifacts for t in history.of(s))]
+    if not with_weights:
+        raise MatloopError("no trial has trained a network yet; `matloop status` shows how far the campaign is")
     specs = config(history).get("studies", {})
     strategies = {name: spec.get("strategy", {}) for name, spec in specs.items()}
     beside = {s.get("baseline") for s in specs.values()}
@@ -149,7 +151,7 @@ def _study(history: History, study: str | None) -> str:
             beside.update(led_to(name, strategies)[1:])
     candidates = [study] if study else [s for s in with_weights if s not in beside] or with_weights
     if len(candidates) != 1 or candidates[0] not in with_weights:
-        got = ", ".join(with_weights) or "none"
+        got = ", ".join(with_weights)
         raise MatloopError(f"expected one study that trained networks, got {got}; name one with --study")
     return candidates[0]
 

@@ -9,6 +9,7 @@ from matloop.orchestrator.protocols.drivers import (
     ByPeople,
     Checking,
     ContinuingDriver,
+    Differentiable,
     Driver,
     Filling,
     Guiding,
@@ -16,8 +17,10 @@ from matloop.orchestrator.protocols.drivers import (
     Keeping,
     accepts_inputs,
     grace_of,
+    gradient_of,
     is_by_people,
     kept_by,
+    wants_gradient,
 )
 from matloop.orchestrator.protocols.executors import WithGrace, WithQueue, WithSlots
 from matloop.orchestrator.protocols.spaces import (
@@ -50,12 +53,14 @@ from matloop.orchestrator.protocols.spaces import (
 )
 from matloop.orchestrator.protocols.strategies import (
     AsksWithin,
+    Differentiating,
     Predicting,
     Slow,
     Strategy,
     WithFiller,
     WithMaker,
     WithOutlook,
+    differentiates,
     filler_of,
     is_slow,
     maker_of,
@@ -89,6 +94,8 @@ __all__ = [
     "Condition",
     "ContinuingDriver",
     "Countable",
+    "Differentiable",
+    "Differentiating",
     "Drawing",
     "DrawsFunctions",
     "DrawsModels",
@@ -127,11 +134,14 @@ __all__ = [
     "WithQueue",
     "WithSlots",
     "accepts_inputs",
+    "differentiates",
     "filler_of",
     "grace_of",
+    "gradient_of",
     "is_by_people",
     "is_slow",
     "kept_by",
     "maker_of",
     "require",
+    "wants_gradient",
 ]

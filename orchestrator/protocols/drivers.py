@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from matloop.orchestrator.protocols.spaces import Space
-from matloop.orchestrator.trial import Measurement, Objective, Trial
+from matloop.orchestrator.trial import Measurement, Objective, Proposal, Trial
 from matloop.orchestrator.workplace import Keep
 
 
@@ -135,6 +135,44 @@ class Checking(Protocol):
             Refused: what would make every trial fail; places begin with "space" or "driver", then options.
         """
         ...
+
+
+GRADIENT = "gradient"
+"""Key of `Proposal.extra`: true where a strategy wants the gradient of the driver's values as well."""
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A driver that can tell how its values change with what a point describes (`optics`). Others give values alone.
+
+    A strategy asks for it with `Proposal.extra = {"gradient": True}`, and says that it does (`Differentiating`).
+
+    Attributes:
+        gradient_cost: of a value with its gradient, in calls of the driver, as measured.
+    """
+
+    @property
+    def gradient_cost(self) -> float: ...
+
+    def value_and_gradient(self, trial: Trial) -> Measurement:
+        """Measure, as a `Driver` does, and differentiate.
+
+        Returns:
+            What the call returns, and for each objective an artifact `gradient_of(its name)`: the derivative by each
+            number of the array that the point describes, which is an artifact of the same shape. Its cost is
+            `gradient_cost` times that of a call.
+        """
+        ...
+
+
+def gradient_of(objective: str) -> str:
+    """Name of the artifact that holds an objective's gradient."""
+    return f"gradient_{objective}"
+
+
+def wants_gradient(proposal: Proposal | Trial) -> bool:
+    """Whether a strategy asked for it."""
+    return proposal.extra.get(GRADIENT) is True
 
 
 def is_by_people(driver: object) -> bool:

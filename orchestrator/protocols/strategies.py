@@ -14,8 +14,9 @@ from matloop.orchestrator.trial import Point, Prediction, Proposal, Trial, Unans
 class Strategy(Protocol):
     """Decides what to try next. Its state is a pure function of the trials told, in the order told.
 
-    A constructor may name any of `space`, `objectives` (a tuple of Objective) and `seed` (int) among its
-    parameters; they are filled in by the build, the rest come from the campaign file.
+    A constructor may name any of `space`, `objectives` (a tuple of Objective), `seed` (int) and `artifacts` (an
+    ArtifactStore, which has what `Trial.artifacts` names) among its parameters; they are filled in by the build, the
+    rest come from the campaign file.
     """
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
@@ -53,6 +54,18 @@ class Slow(Protocol):
 
     @property
     def slow(self) -> bool: ...
+
+
+@runtime_checkable
+class Differentiating(Protocol):
+    """A strategy that asks for gradients, so that its study needs a driver that is `Differentiable`.
+
+    Attributes:
+        differentiates: True; what is False works with any driver.
+    """
+
+    @property
+    def differentiates(self) -> bool: ...
 
 
 @runtime_checkable
@@ -140,6 +153,11 @@ class Predicting(Protocol):
     def optimum(self, rng: np.random.Generator) -> list[Point]:
         """Where the model expects the best values: one point of the space; for several objectives a front of them."""
         ...
+
+
+def differentiates(strategy: object) -> bool:
+    """Whether it says so."""
+    return isinstance(strategy, Differentiating) and bool(strategy.differentiates)
 
 
 def is_slow(strategy: object) -> bool:

@@ -13,6 +13,7 @@ from matloop.orchestrator.references import is_of_references
 from matloop.orchestrator.report import headline, text
 from matloop.orchestrator.report.content import Chapter, Section
 from matloop.orchestrator.report.sections import (
+    again,
     doubts,
     failures,
     hits,
@@ -70,6 +71,7 @@ def _chapters(history: History, found: list[Study], store: ArtifactStore) -> lis
         baseline = by_name.get(study.baseline or "")
         sections = [
             references.section(study, found),
+            again.section(history, study),
             progress.section(study, baseline),
             doubts.section(study, store.folder.parent),
             images.section(study, baseline, store),

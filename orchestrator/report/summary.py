@@ -10,6 +10,7 @@ import numpy as np
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.report import comparison, references, text
+from matloop.orchestrator.report.sections import again
 from matloop.orchestrator.report.study import Study, studies
 from matloop.orchestrator.trial import Objective, Trial
 
@@ -37,6 +38,8 @@ def of(directory: Path, history: History) -> list[str]:
             continue
         if study.kind("strategy") == "evolution":
             line = evolution(study)
+        elif study.kind("strategy") == "confirmation":
+            line = again.line(study)
         elif baseline and baseline.answered and study.objectives[0] in baseline.objectives:
             if study.kind("strategy") == "active_learning":
                 line = learning(directory, history, study, baseline)

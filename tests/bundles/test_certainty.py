@@ -150,6 +150,38 @@ def test_rows_of_the_same_source_are_within_and_others_are_not() -> None:
     assert again.reasons(unseen, []) == ["", "never varied in training: column 5", ""]
 
 
+def test_few_held_out_rows_do_not_make_ordinary_ones_strange() -> None:
+    """The largest of eight distances is exceeded by one row in nine; the training rows know better."""
+    rng = np.random.default_rng(6)
+    flagged = []
+    for _ in range(20):
+        train, held_out, same = cloud(rng, 80), cloud(rng, 8), cloud(rng, 500)
+        one = Domain.of((train, train[:, :3]), (held_out, held_out[:, :3]), named=True)
+        flagged.append(np.mean(one.distance(same, same[:, :3]) > 1))
+        assert (one.distance(held_out, held_out[:, :3]) < 1 + 1e-6).all()
+    assert np.mean(flagged) < 0.04
+    alone = Domain.of((train[:1], train[:1, :3]), (held_out[:0], held_out[:0, :3]), named=True)
+    assert np.isfinite(alone.distance(same, same[:, :3])).all()
+
+
+def test_training_rows_of_one_group_do_not_make_other_groups_strange() -> None:
+    """Rows of a specimen are nearer to each other than to any new specimen."""
+    rng = np.random.default_rng(7)
+
+    def specimens(count):
+        return torch.as_tensor(
+            np.repeat(rng.normal(size=(count, 4)), 10, axis=0) + 0.01 * rng.normal(size=(10 * count, 4))
+        )
+
+    flagged = []
+    for _ in range(20):
+        train, held_out, same = specimens(20), specimens(6), specimens(100)
+        one = Domain.of((train, train), (held_out, held_out), named=True)
+        flagged.append(np.mean(one.distance(same, same) > 1))
+        assert (one.distance(held_out, held_out) < 1 + 1e-6).all()
+    assert np.mean(flagged) < 0.2
+
+
 def test_what_the_features_ignore_is_seen_in_the_inputs() -> None:
     rng = np.random.default_rng(5)
     train, held_out, other = cloud(rng, 800), cloud(rng, 300), cloud(rng, 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -184,17 +185,63 @@ def test_tables_with_a_bad_row(matloop) -> None:
         assert code == 1 and words in err and not Path("none").exists()
 
 
+def test_odd_names_and_files(matloop, tmp_path: Path) -> None:
+    """Of files that are not there, are empty, end in another way, or are called what no text can be."""
+    from matloop.drivers.training.driver import Training
+    from tests.bundles import trained as small
+
+    lines = [f"{a},{b},{a - b}" for a, b in np.random.default_rng(0).normal(size=(60, 2))]
+    Path("table.csv").write_text("\n".join(["a,b,y", *lines]), encoding="utf-8")
+    data = {"kind": "table", "path": tmp_path / "table.csv", "target": "y"}
+    small.bundled(tmp_path / "best", Training(data=data, epochs=1), small.dense(2))
+    row = "a,b\n0.1,0.2\n"
+    for name in ("new.dat", "with [bold] ü.csv", "sur\udcff.csv"):
+        Path(name).write_text(row, encoding="utf-8")
+        code, out, err = matloop("predict", "best", name, "--output", f"of {name}.csv")
+        assert code == 0 and err == "", err
+        (found,) = rows(f"of {name}.csv")
+        assert found["id"] == f"{name.encode('utf-8', 'backslashreplace').decode()}, line 2"
+        assert "1 prediction → of " in out and ("[bold]" in out) == ("[bold]" in name)
+    Path("empty.csv").write_text("a,b\n", encoding="utf-8")
+    code, out, _ = matloop("predict", "best", "empty.csv", "new.dat", "")
+    assert code == 3 and "got none below its names of columns; left out" in out and "new.dat, line 2" in out
+    code, out, err = matloop("predict", "best", "new.dat", "--output", "new.dat/x.csv")
+    assert code == 1 and "cannot make the folder new.dat: " in err and out == ""  # before anything is computed
+    assert matloop("predict", "best", "new.dat", "--output", "new/x.csv")[0] == 0 and len(rows("new/x.csv")) == 1
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))  # as on a disk that is full
+    try:
+        code, _, err = matloop("predict", "best", "new.dat", "--output", "full.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 1 and "cannot write full.csv: " in err and not Path("full.csv").exists()
+    for name in ("no.csv", "-"):
+        code, out, err = matloop("predict", "best", name)
+        assert code == 1 and f"{name}: there is no such file or folder" in out and "nothing could be read" in err
+
+
+def test_a_formula_that_is_a_folder_too(matloop, tmp_path: Path) -> None:
+    from matloop.drivers.training.driver import Training
+    from tests.bundles import trained as small
+
+    texts = [f"{m}{a}{o}" for m in ("Li", "Na", "K", "Fe", "Zn") for a in ("", 2, 3, 4) for o in ("O", "S", "Cl")]
+    Path("f.csv").write_text("\n".join(["formula,gap", *(f"{t},{len(t)}" for t in texts)]), encoding="utf-8")
+    driver = Training(data={"kind": "formulas", "path": tmp_path / "f.csv", "target": "gap"}, epochs=1)
+    small.bundled(tmp_path / "best", driver, small.dense(driver.fills["input"][0]))
+    Path("Fe2O3").mkdir()
+    code, out, _ = matloop("predict", "best", "Fe2O3")
+    assert code == 0 and "Fe2O3" in out
+    Path("micrographs").mkdir()
+    code, out, _ = matloop("predict", "best", "micrographs")
+    assert code == 1 and "micrographs: expected a table" in out
+
+
 def test_options_of_the_other_kind_are_refused(matloop, tmp_path: Path) -> None:
     from matloop.drivers.training.driver import Training
     from tests.bundles import trained as small
 
     small.bundled(tmp_path / "best", Training(data=small.numbers(tmp_path / "x.npz"), epochs=1), small.dense(2))
-    for options, words in (
-        (("best", "x.npz", "--csv", "y.csv"), "--csv belongs to a lab"),
-        (("lab.yaml", "points.csv", "--output", "y.csv"), "--output belongs to a network"),
-        (("lab.yaml", "points.csv", "more.csv"), "expected one table of points"),
-    ):
-        code, _, err = matloop("predict", *options)
-        assert code == 2 and words in " ".join(err.replace("│", " ").split())
+    code, _, err = matloop("predict", "best", "x.npz", "--csv", "y.csv")
+    assert code == 2 and "--csv belongs to a lab" in " ".join(err.replace("│", " ").split())
     code, _, err = matloop("predict", "best", "x.npz", "--masks", "m")
     assert code == 1 and "expected --masks with a segmentation, got regression" in err

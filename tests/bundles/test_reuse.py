@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +68,15 @@ def test_a_training_begins_with_its_weights(folder: Path) -> None:
     )
     assert wider.info["inherited"] == 1 and wider.info["inherited_exactly"]  # copies of its units share their weights
     assert 0 < narrower.info["inherited"] <= 1 and not narrower.info["inherited_exactly"]
-    with pytest.raises(ConfigError, match="expected start_from: the folder of a bundle"):
+    with pytest.raises(ConfigError, match="expected start_from: the folder of a bundle: expected a bundle in"):
         Training(data=data, start_from=folder)
+
+
+def test_half_a_bundle_is_refused_before_anything_is_trained(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "table", tmp_path / "half")
+    (tmp_path / "half" / "network.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"expected start_from: .* is incomplete, it lacks network.safetensors"):
+        Training(data=folder / "images.npz", start_from=tmp_path / "half")
 
 
 def test_another_unit_of_the_inputs_is_not_the_same_function(folder: Path, tmp_path: Path) -> None:

@@ -85,6 +85,21 @@ def test_numbers(regression, folder: Path) -> None:
     assert one.told["values"]["test_mae"] == pytest.approx(mae, rel=1e-5)
 
 
+def test_targets_that_are_called_like_other_columns(folder: Path) -> None:
+    """Nothing that was predicted is written over."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(60, 2))
+    names = ["distance", "y", "y_std"]
+    np.savez(folder / "names.npz", x=x, y=np.stack([x[:, 0], x[:, 1], 50 + x[:, 0]], axis=1), names=names)
+    driver = Training(data=folder / "names.npz", epochs=1)
+    bundle, (one,) = small.bundled(folder / "names", driver, small.dense(2, 3))
+    frame = bundle.predict(of_test_rows(driver))
+    assert frame.columns.is_unique and list(bundle.targets) == names
+    found = frame[["predicted distance", "y", "predicted y_std"]]
+    np.testing.assert_allclose(found, one.recorded.predicted, rtol=1e-4, atol=1e-4)
+    assert (frame["distance"] >= 0).all() and (frame["y_std"] < 10).all()
+
+
 def test_classes_of_raw_images(classes, folder: Path) -> None:
     bundle, (one,), driver = classes
     x = of_test_rows(driver)
@@ -93,7 +108,7 @@ def test_classes_of_raw_images(classes, folder: Path) -> None:
     names = np.array(["spots", "bar"])
     np.testing.assert_array_equal(frame["class"], names[one.recorded.predicted])
     np.testing.assert_allclose(frame[["p_spots", "p_bar"]].sum(axis=1), 1)
-    assert all(chosen in held.split() for chosen, held in zip(frame["class"], frame["set"], strict=True))
+    assert all(chosen in held.split("; ") for chosen, held in zip(frame["class"], frame["set"], strict=True))
     with torch.no_grad():
         logits = bundle.module(torch.from_numpy(x))
         torch.testing.assert_close(exported(folder / "classes")(torch.from_numpy(x)), logits, rtol=1e-5, atol=1e-5)
@@ -290,9 +305,15 @@ def test_a_card_is_checked(regression, folder: Path, tmp_path: Path) -> None:
 
 def test_other_data_than_it_was_trained_on_are_refused(folder: Path, regression, tmp_path: Path) -> None:
     _, (one,), driver = regression
-    other = Training(data=small.numbers(tmp_path / "other.npz", seed=1), epochs=5)
-    with pytest.raises(MatloopError, match="expected the data that trial 0 was trained on, got pred"):
-        make(tmp_path / "bundle", [one], other.material(), small.ABOUT)
+    row = driver.material().parts.test[0]
+    for name, words in {"x": "predictions that differ by", "y": "other measurements"}.items():
+        with np.load(folder / "numbers.npz") as file:
+            arrays = dict(file)
+        arrays[name][row] += 1
+        np.savez(tmp_path / "other.npz", **arrays)
+        other = Training(data=tmp_path / "other.npz", epochs=5).material()
+        with pytest.raises(MatloopError, match=f"expected the data that trial 0 was trained on, got {words}"):
+            make(tmp_path / "bundle", [one], other, small.ABOUT)
     assert not (tmp_path / "bundle").exists()
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "mine.txt").write_text("mine")
@@ -303,8 +324,21 @@ def test_other_data_than_it_was_trained_on_are_refused(folder: Path, regression,
 def test_inputs_of_another_kind_are_refused(regression) -> None:
     bundle, _, _ = regression
     for new in (np.zeros((2, 3)), np.array([["a", "b"]])):
-        with pytest.raises(ValueError, match=r"expected numbers \(n, 2\), got"):
+        with pytest.raises(ValueError, match=r"expected .*numbers \(n, "):
             bundle.predict(new)
+
+
+def test_rows_with_gaps_are_left_out_and_said(regression) -> None:
+    bundle, _, driver = regression
+    x = of_test_rows(driver)[:3].copy()
+    x[1, 0] = np.nan
+    frame = bundle.predict(x)
+    assert frame["id"].tolist() == ["0", "2"] and frame["gap"].notna().all()
+    (problem,) = frame.attrs["problems"]
+    assert problem.startswith("1: expected finite numbers, got ") and problem.endswith("; left out")
+    with pytest.raises(ValueError, match="expected rows of finite numbers"):
+        bundle.predict(x[1:2])
+    assert bundle.distance(x)[0][1] == np.inf
 
 
 def test_the_page_says_what_there_is_to_know(regression, classes, segmentation, folder: Path) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from matloop.bundles.answers import Mask
-from matloop.bundles.pictures import COLOURS, write
+from matloop.bundles.answers import Field, Mask
+from matloop.bundles.pictures import COLOURS, save, write
 from matloop.bundles.whole import wholes
 from matloop.drivers.training.sources.source import Extent
 
@@ -77,3 +77,36 @@ def test_a_mask_stays_in_its_folder_and_volumes_are_arrays(tmp_path: Path) -> No
 def test_shares_are_of_all_classes() -> None:
     mask = Mask("a", np.zeros((1, 2, 2)), np.array([[0, 2], [2, 2]], np.uint8), np.ones((2, 2), np.float32), 0.0)
     assert mask.shares(4).tolist() == [0.25, 0, 0.75, 0]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_an_overlay_is_the_image_in_grey_or_colours_under_the_classes(tmp_path: Path, channels: int) -> None:
+    """Whatever its height; the darkest and brightest hundredth of it are black and white."""
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(channels)
+    raw = rng.integers(0, 4000, (channels, 150, 70)).astype(np.uint16)
+    classes = rng.integers(0, 3, (150, 70)).astype(np.uint8)
+    files = write(Mask("a", raw, classes, np.ones((150, 70), np.float32), 0.1), tmp_path)
+    seen = raw[:3] if channels > 2 else np.stack([raw[0]] * 3)
+    low, high = np.percentile(seen, [1, 99])
+    grey = np.moveaxis(255 * ((seen - low) / (high - low)).clip(0, 1), 0, 2)
+    with image.open(files[1]) as overlay:
+        found = np.asarray(overlay, dtype=float)
+    np.testing.assert_allclose(found, 0.55 * grey + 0.45 * np.array(COLOURS)[classes], atol=0.51)
+
+
+def test_arrays_of_one_name_do_not_replace_each_other(tmp_path: Path) -> None:
+    """Of two folders, or of two kinds of files; or where one is called like the overlay of another."""
+    image = pytest.importorskip("PIL.Image")
+    files = []
+    for number, name in enumerate(("a.png", "a.tif", "a_overlay.png", "a.png")):
+        classes = np.full((2, 2), number, np.uint8)
+        files.append(write(Mask(name, classes[None], classes, np.ones((2, 2), np.float32), 0.1), tmp_path))
+    assert [mask.name for mask, _ in files] == ["a.png", "a-2.png", "a_overlay-2.png", "a-3.png"]
+    for number, (mask, overlay) in enumerate(files):
+        with image.open(mask) as opened:
+            assert (np.asarray(opened) == number).all()
+        assert overlay.exists()
+    assert len(list(tmp_path.iterdir())) == 8
+    field = Field("a.npy", *(np.zeros((1, 2), np.float32) for _ in range(3)), 0.1)
+    assert [save(field, tmp_path).name for _ in range(2)] == ["a.npy.npz", "a.npy-2.npz"]

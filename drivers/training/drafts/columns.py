@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from matloop.drivers.training.data import PARTS
-from matloop.drivers.training.sources.columns import MOST_CATEGORIES
+from matloop.drivers.training.sources.columns import MOST_CATEGORIES, nameless
 from matloop.drivers.training.sources.frames import Frame, is_numeric
 
 _CONDITION = re.compile(
@@ -26,10 +26,17 @@ def conditions(table: Frame, others: list[str]) -> list[str]:
     return [name for name in others if _CONDITION.match(name) and is_numeric(table.columns[name])]
 
 
-def roles(table: Frame) -> dict[str, str]:
-    """Columns that name rows, groups and parts."""
+def roles(table: Frame, *others: str | None) -> dict[str, str]:
+    """Columns that name rows, groups and parts.
+
+    Args:
+        table: with them.
+        others: columns that are for something else.
+    """
     found: dict[str, str] = {}
     for column in map(str, table.columns):
+        if column in others or nameless(column):
+            continue
         texts = [text for text in table.texts(column) if text]
         different = len({*texts})
         if texts and {*texts} <= {*PARTS}:
@@ -60,6 +67,8 @@ def formula(table: Frame) -> str | None:
 
 def usable(table: Frame, name: str) -> bool:
     """Whether a column can be an input: numbers, or not too many categories."""
+    if nameless(name):
+        return False
     if is_numeric(table.columns[name]):
         return True
     different = len({text for text in table.texts(name) if text})

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from matloop.drivers.training.checks import notable
+from matloop.drivers.training.checks import constant, notable
 from matloop.drivers.training.classes import numbered_classes
-from matloop.drivers.training.data import Data
+from matloop.drivers.training.data import PARTS, Data
+from matloop.drivers.training.drafts.pace import most_multiply_adds, reason
+from matloop.drivers.training.driver import Training
 from matloop.drivers.training.sources.loading import load
+from matloop.drivers.training.splits import USUAL
 from matloop.search_spaces.networks.graph.graphs import Graphs
 
 SHOWN = 5
@@ -23,13 +25,16 @@ class Draft:
     """A campaign in outline.
 
     Attributes:
-        source: options of the data, `kind` first.
+        source: options of the data, `kind` first; files and folders as paths.
         task: of the training driver.
         space: kind.
         objective: name and direction.
         found: lines for people: what the data are.
         hints: lines for people: what they may want to change.
         comments: lines to stand as comments below the data, such as options that may be wanted.
+        split: how rows are divided.
+        limit: most multiplications of a network for one row; None for the space's own limit.
+        pace: why there is a limit.
     """
 
     source: Mapping[str, Any]
@@ -39,6 +44,9 @@ class Draft:
     found: Sequence[str]
     hints: Sequence[str] = ()
     comments: Sequence[str] = ()
+    split: Mapping[str, Any] = field(default_factory=dict)
+    limit: int | None = None
+    pace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +66,12 @@ class Idea:
     comments: Sequence[str] = field(default_factory=tuple)
 
 
-def drafted(idea: Idea) -> Draft:
+def drafted(idea: Idea, seconds: float) -> Draft:
     """Read the data and decide on the rest.
+
+    Args:
+        idea: where they are.
+        seconds: of a training.
 
     Raises:
         ValueError: the data cannot be used.
@@ -67,15 +79,38 @@ def drafted(idea: Idea) -> Draft:
     """
     data = load(idea.source)
     task = idea.task or _task(data)
+    split: dict[str, Any] = {"kind": "auto", "shares": [*USUAL]}
+    hints = [*idea.hints, *_hints(data, task)]
+    if few := _too_few_groups(data):
+        split["kind"] = "random"
+        groups = "are only 2 groups" if few > 1 else "is only 1 group"
+        hints.append(
+            f"there {groups}, which cannot be divided: rows are divided by chance, and the test says nothing of others"
+        )
+    driver = Training(data=dict(idea.source), task=task, split=split)
+    _, parts, goal = driver.bound()
+    space = _space(data, task)
+    limit = most_multiply_adds(space, driver.fills, len(parts.train), seconds)
     return Draft(
         source=idea.source,
         task=task,
-        space=_space(data, task),
+        space=space,
         objective=_OBJECTIVES[task],
-        found=[*_described(data), *_targets(data, task), *_groups(data), *notable(data)],
-        hints=[*idea.hints, *_hints(data, task)],
+        found=[*_described(data), *_targets(data, task), *_groups(data), *constant(data, parts, goal), *notable(data)],
+        hints=hints,
         comments=idea.comments,
+        split=split,
+        limit=limit,
+        pace="" if limit is None else reason(len(parts.train), seconds),
     )
+
+
+def _too_few_groups(data: Data) -> int:
+    """How many groups there are if not every part would get one; 0 if it would, or the data fix the parts."""
+    if data.parts is not None or data.groups is None:
+        return 0
+    count = len(np.unique(data.groups))
+    return count if count < len(PARTS) else 0
 
 
 _OBJECTIVES = {
@@ -138,7 +173,9 @@ def _groups(data: Data) -> list[str]:
     if data.groups is None:
         return []
     count = len(np.unique(data.groups))
-    return [f"{count} groups, whose rows are never on both sides of a split"] if count < len(data) else []
+    if not len(PARTS) <= count < len(data):
+        return []
+    return [f"{count} groups, whose rows are never on both sides of a split"]
 
 
 def _hints(data: Data, task: str) -> list[str]:
@@ -159,8 +196,3 @@ def _hints(data: Data, task: str) -> list[str]:
     if len(data) < 100:
         hints.append(f"{len(data)} rows are few for a network; compare it with a random forest")
     return hints
-
-
-def path_of(path: Path) -> str:
-    """As a campaign file has it."""
-    return path.as_posix()

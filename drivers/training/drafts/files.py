@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from matloop.drivers.training.sources.columns import nameless
 from matloop.drivers.training.sources.frames import EXCEL, PARQUET, Frame, frame
+from matloop.orchestrator.errors import MissingExtra
 
 TABLES = (".csv", ".csv.gz", ".tsv", *EXCEL, *PARQUET)
 _MASKS = ("masks", "mask", "labels", "label", "annotations", "segmentation", "targets", "gt")
@@ -23,7 +24,7 @@ def table_of(folder: Path, names: Sequence[str]) -> tuple[Path, str] | None:
         if path.is_file() and path.name.lower().endswith(TABLES):
             try:
                 table = frame(path)
-            except (ValueError, OSError):
+            except (ValueError, OSError, MissingExtra):
                 continue
             for column in table.columns:
                 texts = [text for text in table.texts(column) if text]
@@ -67,21 +68,13 @@ def shared_prefix(names: Sequence[str]) -> str:
     return pattern if len(groups) >= 5 and covered == len(names) and covered >= 2 * len(groups) else ""
 
 
-def relative(path: Path, folder: Path) -> str:
-    """From the campaign file's folder, if it can be said so."""
-    try:
-        return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
-    except ValueError:  # another drive
-        return path.absolute().as_posix()
-
-
 def target_of(table: Frame, known: Sequence[str], wanted: str | None) -> str:
     """The column to predict: the one that is asked for, or the last that is none of those known.
 
     Raises:
         ValueError: there is none.
     """
-    columns = [str(name) for name in table.columns if str(name) not in known]
+    columns = [str(name) for name in table.columns if str(name) not in known and not nameless(name)]
     if wanted is not None:
         if wanted not in columns:
             raise ValueError(f"expected a column to predict, one of {columns} in {table.path}, got {wanted!r}")

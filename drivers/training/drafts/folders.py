@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matloop.drivers.training.drafts import columns, tables
-from matloop.drivers.training.drafts.draft import Idea, path_of
+from matloop.drivers.training.drafts.draft import SHOWN, Idea
 from matloop.drivers.training.drafts.files import (
     TABLES,
     mask_folder,
@@ -28,17 +28,15 @@ LARGE = 160
 
 TILE = 128
 
-_CIF = "_cell_length_a"
-
 
 def images(path: Path, target: str | None = None) -> Idea:
     """Images or volumes with a class by folder or a table, or a file of arrays."""
     if path.is_file() or path.suffix == ".zarr":
         return arrays(path)
     found = _files(path, pictures.SUFFIXES)
-    if not found:
+    if len(_files(path, volumes.SUFFIXES)) > len(found) or _stacks(found):
         return _volumes(path, target)
-    source: dict[str, Any] = {"kind": "images", "path": path_of(path)}
+    source: dict[str, Any] = {"kind": "images", "path": path}
     names = [file.relative_to(path).as_posix() for file in found]
     source |= _labels(path, names, target)
     sized, hints = _sized(found)
@@ -61,18 +59,18 @@ def segmentation(path: Path, target: str | None = None) -> Idea:
         return arrays(path, "segmentation")
     folders = mask_folder(path)
     if folders is not None and not _files(folders[0], pictures.SUFFIXES):
-        source = {"kind": "volumes", "path": path_of(folders[0]), "labels": path_of(folders[1])}
+        source = {"kind": "volumes", "path": folders[0], "labels": folders[1]}
         return Idea(source, "segmentation")
     found = _files(folders[0] if folders else path, pictures.SUFFIXES)
     if folders is not None:
-        source = {"kind": "images", "path": path_of(folders[0]), "masks": path_of(folders[1])}
+        source = {"kind": "images", "path": folders[0], "masks": folders[1]}
         found = [file for file in found if folders[1] not in file.parents]
         masked = {file.stem for file in _files(folders[1], pictures.SUFFIXES)}
         suffix = suffix_of_masks([*found, *(found[0].with_name(f"{name}.png") for name in masked)]) if found else ""
         if suffix and not any(file.stem in masked for file in found):
             source["mask_suffix"] = suffix
     elif suffix := suffix_of_masks(found):
-        source = {"kind": "images", "path": path_of(path), "mask_suffix": suffix}
+        source = {"kind": "images", "path": path, "mask_suffix": suffix}
         found = [file for file in found if not file.stem.endswith(suffix)]
     else:
         raise ValueError(
@@ -93,19 +91,20 @@ def crystals(path: Path, target: str | None = None) -> Idea:
     if path.is_file():
         table = frame(path)
         column = next(
-            (str(name) for name in table.columns if any("_cell_length_a" in t for t in table.texts(name)[:5])), None
+            (str(name) for name in table.columns if any(structures.CELL in text for text in table.texts(name)[:5])),
+            None,
         )
         if column is None:
             raise ValueError(f"expected a column of CIF texts in {path}, got {[*map(str, table.columns)]}")
-        roles = {role: name for role, name in columns.roles(table).items() if name != column}
+        roles = columns.roles(table, column, target)
         goal = target_of(table, [column, *roles.values()], target)
         source: dict[str, Any] = {
-            "kind": "crystals", "path": path_of(path), "column": column, "target": goal, **roles,
+            "kind": "crystals", "path": path, "column": column, "target": goal, **roles,
         }  # fmt: skip
         sizes = _sites([structures.of_text, *table.texts(column)[:50]])
     else:
         found = files(path, structures.SUFFIXES)
-        source = {"kind": "crystals", "path": path_of(path)}
+        source = {"kind": "crystals", "path": path}
         source |= _labels(path, [file.relative_to(path).as_posix() for file in found], target)
         sizes = _sites([structures.of_file, *found[:50]])
     alike = bool(sizes) and max(sizes.values()) >= 0.9 * sum(sizes.values())
@@ -120,16 +119,16 @@ def signals_of(path: Path, target: str | None = None) -> Idea:
     listed = files(path, signals.SUFFIXES)
     inside = [file for file in listed if file.parent != path]
     if inside:
-        return Idea({"kind": "signals", "path": path_of(path)})
+        return Idea({"kind": "signals", "path": path})
     names = [file.name for file in listed]
-    source = {"kind": "signals", "path": path_of(path), **_labels(path, names, target)}
+    source = {"kind": "signals", "path": path, **_labels(path, names, target)}
     return Idea(source)
 
 
 def arrays(path: Path, task: str | None = None) -> Idea:
     """A file of arrays: .npz, HDF5 or Zarr."""
     shapes = _shapes(path)
-    source: dict[str, Any] = {"kind": _kind(path), "path": path_of(path)}
+    source: dict[str, Any] = {"kind": _kind(path), "path": path}
     y = next((name for name in ("y", "labels", "targets", "target", "label", "masks") if name in shapes), None)
     first = max((name for name in shapes if name != y), key=lambda name: _size(shapes[name]), default=None)
     x = "x" if "x" in shapes else first
@@ -153,13 +152,36 @@ def arrays(path: Path, task: str | None = None) -> Idea:
 def _volumes(path: Path, target: str | None) -> Idea:
     found = files(path, volumes.SUFFIXES)
     names = [file.relative_to(path).as_posix() for file in found]
-    shape = volumes.read(found[0]).shape
-    source = {"kind": "volumes", "path": path_of(path), **_labels(path, names, target)}
+    shape = _first_shape(found)
+    source = {"kind": "volumes", "path": path, **_labels(path, names, target)}
     hints = []
     if len(shape) == 4:
         source["channels"] = "last" if shape[-1] <= shape[0] else "first"
         hints.append(f"volumes of {shape} are taken to have channels {source['channels']}, see `channels:`")
     return Idea(source, hints=hints)
+
+
+def _stacks(found: list[Path]) -> bool:
+    """Whether pictures are stacks: TIFFs that are no single pictures."""
+    tiffs = [file for file in found if file.suffix.lower() in volumes.SUFFIXES][:SHOWN]
+    return len(tiffs) == len(found[:SHOWN]) and not any(map(_single, tiffs)) and bool(_first_shape(tiffs))
+
+
+def _single(file: Path) -> bool:
+    try:
+        return bool(pictures.form(file))
+    except (ValueError, OSError):
+        return False
+
+
+def _first_shape(found: list[Path]) -> tuple[int, ...]:
+    """Of the first array that can be read; empty if there is none."""
+    for file in found:
+        try:
+            return volumes.read(file).shape
+        except (ValueError, OSError):
+            continue
+    return ()
 
 
 def _labels(path: Path, names: list[str], target: str | None) -> dict[str, Any]:
@@ -169,9 +191,9 @@ def _labels(path: Path, names: list[str], target: str | None) -> dict[str, Any]:
         return {}
     place, column = found
     table = frame(place)
-    roles = {role: name for role, name in columns.roles(table).items() if name != column}
+    roles = columns.roles(table, column, target)
     goal = target_of(table, [column, *roles.values()], target)
-    return {"table": path_of(place), "file": column, "target": goal, **roles}
+    return {"table": place, "file": column, "target": goal, **roles}
 
 
 def _sized(found: list[Path], *, masked: bool = False) -> tuple[dict[str, Any], list[str]]:
@@ -227,6 +249,8 @@ def _kind(path: Path) -> str:
         return "zarr"
     if path.name.lower().endswith(TABLES):
         raise ValueError(f"expected images or arrays, got the table {path}; use --template table, formulas or signals")
+    if path.suffix.lower() != ".npz":
+        raise ValueError(f"expected a folder of images or volumes, or arrays in .npz, .h5 or .zarr, got {path}")
     return "npz"
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from matloop.drivers.training.drafts import columns
-from matloop.drivers.training.drafts.draft import Idea, path_of
+from matloop.drivers.training.drafts.draft import Idea
 from matloop.drivers.training.drafts.files import target_of
+from matloop.drivers.training.sources.columns import nameless
 from matloop.drivers.training.sources.frames import frame
 from matloop.drivers.training.sources.signals import signal_columns
 
@@ -24,13 +25,14 @@ def formulas(path: Path, target: str | None = None) -> Idea:
         raise ValueError(
             f"expected a column of chemical formulas in {path}, got {[*map(str, table.columns)]}; use --template table"
         )
-    roles = columns.roles(table)
-    roles = {role: name for role, name in roles.items() if name != column}
+    roles = columns.roles(table, column, target)
     known = [column, *roles.values()]
-    others = [str(name) for name in table.columns if str(name) not in known]
+    others = [str(name) for name in table.columns if str(name) not in known and not nameless(name)]
     beside = [name for name in columns.conditions(table, others) if name != target]
+    if target is None and beside == others:
+        beside = others[:-1]
     goal = target_of(table, [*known, *beside], target)
-    source: dict[str, Any] = {"kind": "formulas", "path": path_of(path), "column": column, "target": goal}
+    source: dict[str, Any] = {"kind": "formulas", "path": path, "column": column, "target": goal}
     if beside:
         source["features"] = beside
     source |= {"descriptor": "both", **roles}
@@ -48,14 +50,16 @@ def formulas(path: Path, target: str | None = None) -> Idea:
 def table(path: Path, target: str | None = None) -> Idea:
     """A table of numbers and categories."""
     found = frame(path)
-    roles = columns.roles(found)
+    roles = columns.roles(found, target)
     goal = target_of(found, list(roles.values()), target)
     others = [str(name) for name in found.columns if str(name) not in (*roles.values(), goal)]
     features = [name for name in others if columns.usable(found, name)]
-    source = {"kind": "table", "path": path_of(path), "target": goal, "features": features, **roles}
+    source = {"kind": "table", "path": path, "target": goal, "features": features, **roles}
     hints = [_target_hint(goal, target, others)]
     if left := [name for name in others if name not in features]:
-        hints.append(f"columns that are not used, as they have too many different texts or none: {', '.join(left)}")
+        hints.append(
+            f"columns that are not used, as they have too many different texts, none, or no name: {', '.join(left)}"
+        )
     return Idea(source, hints=hints, comments=["features: leave out what is not known before the target is measured"])
 
 
@@ -72,9 +76,9 @@ def signals(path: Path, target: str | None = None) -> Idea:
             f"expected columns in {path} that are named by numbers, such as angles, "
             f"got {[*map(str, found.columns)][:8]}"
         )
-    roles = {role: name for role, name in columns.roles(found).items() if name not in signal}
+    roles = columns.roles(found, target, *signal)
     goal = target_of(found, [*signal, *roles.values()], target)
-    return Idea({"kind": "signals", "path": path_of(path), "target": goal, **roles})
+    return Idea({"kind": "signals", "path": path, "target": goal, **roles})
 
 
 def _target_hint(goal: str, asked: str | None, others: list[str]) -> str:

@@ -18,13 +18,14 @@ IDEAS: Mapping[str, Callable[[Path, str | None], Idea]] = {
 }
 
 
-def draft(template: str, path: Path, target: str | None = None) -> Draft:
+def draft(template: str, path: Path, target: str | None = None, *, seconds: float = 30.0) -> Draft:
     """Look at data and outline a campaign for them.
 
     Args:
         template: one of `IDEAS`.
         path: of the data, a file or a folder.
         target: column to predict; None for the last that may be meant.
+        seconds: of the training of one network.
 
     Raises:
         ValueError: the data are not such as the template is for, or cannot be used.
@@ -32,4 +33,4 @@ def draft(template: str, path: Path, target: str | None = None) -> Draft:
     """
     if not path.exists():
         raise FileNotFoundError(f"expected data in {path}, found nothing there; correct the path")
-    return drafted(IDEAS[template](path, target))
+    return drafted(IDEAS[template](path, target), seconds)

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from matloop.drivers.training.data import not_finite
+from matloop.drivers.training.sources.source import New
+
 OF_ROWS = ("ids", "groups", "parts", "time")
 """Arrays that say something of each row."""
 
@@ -50,6 +53,33 @@ def unused(name: str, array: npt.NDArray[Any], n: int) -> str:
     if array.shape == (n,) and array.dtype.kind in "iuUSO" and len(np.unique(array)) < n:
         return f"{text}; if rows with equal values belong together, save it as `groups`"
     return text
+
+
+def new_rows(x: npt.NDArray[Any], ids: npt.NDArray[Any] | None, path: Path) -> New:
+    """Inputs to be predicted; rows with gaps are left out.
+
+    Args:
+        x: (n, *input).
+        ids: (n,); None to number the rows.
+        path: for messages.
+
+    Raises:
+        ValueError: it holds no numbers, or no row without gaps.
+    """
+    if x.ndim < 2 or x.dtype.kind not in "iufb":
+        raise ValueError(f"expected real numbers (n, ...) in {path}, got {x.dtype} {x.shape}")
+    names = (np.arange(len(x)) if ids is None else ids).astype(np.str_)
+    bad = not_finite(x)
+    if not len(x) or len(bad) == len(x):
+        raise ValueError(f"expected rows of finite numbers in {path}, got none")
+    problems = tuple(f"{names[i]}: expected finite numbers, got others; left out" for i in bad)
+    return New(np.delete(x, bad, axis=0), np.delete(names, bad), problems) if problems else New(x, names)
+
+
+def complaint(error: Exception) -> str:
+    """What numpy has against a file, without its advice to load what it would rather not."""
+    text = str(error) or type(error).__name__
+    return "a file that is damaged, or that holds objects" if "pickle" in text else text
 
 
 def texts(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

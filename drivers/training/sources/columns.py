@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from matloop.drivers.training.sources.frames import Frame, cells, is_numeric, numbers, shown
+from matloop.orchestrator.errors import ConfigError
 
 MOST_CATEGORIES = 100
+
+_NAMELESS = re.compile(r"Unnamed: \d+(_level_\d+)?")  # as pandas calls a column without a name
+_EXACT = 2**53  # whole numbers from which on a float has no room for all digits
 
 Bools = npt.NDArray[np.bool_]
 
@@ -32,6 +37,21 @@ class Encoded:
     names: tuple[str, ...]
     good: Bools
     problems: Mapping[int, str]
+
+
+def nameless(name: object) -> bool:
+    """Whether a column has no name in its file, such as one of the rows' numbers."""
+    return _NAMELESS.fullmatch(str(name)) is not None
+
+
+def check_features(features: Sequence[str] | None, target: str | Sequence[str]) -> None:
+    """Raise ConfigError for a feature that is given twice or is the target."""
+    own = [target] if isinstance(target, str) else list(target)
+    given = list(features or ())
+    if known := [name for name in given if name in own]:
+        raise ConfigError(f"expected features beside the target, got {known[0]!r} as both", at="features")
+    if len({*given}) < len(given):
+        raise ConfigError(f"expected each feature once, got {given}", at="features")
 
 
 def learn(table: Frame, names: Sequence[str], categorical: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -108,6 +128,8 @@ def targets(table: Frame, given: str | Sequence[str]) -> Targets:
         ValueError: no such columns, or several of which one holds texts.
     """
     names = [given] if isinstance(given, str) else list(given)
+    if len({*names}) < len(names):
+        raise ValueError(f"expected each target once, got {names}")
     table.require(names)
     if len(names) == 1 and not is_numeric(table.columns[names[0]]):
         return _labels(table, names[0])
@@ -126,7 +148,7 @@ def targets(table: Frame, given: str | Sequence[str]) -> Targets:
     y = np.where(good[:, None], np.stack(columns, axis=1), 0.0)
     if len(names) == 1:
         y = y[:, 0]
-        if _whole(table.columns[names[0]].loc[good]):
+        if _whole(table.columns[names[0]].loc[good]) and np.abs(y).max(initial=0) < _EXACT:
             y = y.astype(np.int64)
     return Targets(y, tuple(names) if y.dtype.kind == "f" else (), good, problems)
 

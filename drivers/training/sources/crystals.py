@@ -17,9 +17,9 @@ from matloop.drivers.training.sources import structures
 from matloop.drivers.training.sources.columns import targets
 from matloop.drivers.training.sources.elements import unknown
 from matloop.drivers.training.sources.frames import Frame, frame
-from matloop.drivers.training.sources.labelled import Labels, files
-from matloop.drivers.training.sources.rows import OfRows, joined, reported
-from matloop.drivers.training.sources.source import New, Options
+from matloop.drivers.training.sources.labelled import Labels, files, given
+from matloop.drivers.training.sources.rows import OfTable, reported
+from matloop.drivers.training.sources.source import New
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.options import at_least
 from matloop.search_spaces.networks.graph.graphs import Graphs
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crystals(Options):
+class Crystals(OfTable):
     """Structures with a table of targets; those of one reduced formula are one group.
 
     Args:
@@ -60,10 +60,6 @@ class Crystals(Options):
     cutoff: float = 8.0
     neighbours: int = 12
     bins: int = 16
-    id: str | None = None
-    group: str | list[str] | None = None
-    part: str | None = None
-    time: str | None = None
 
     def __post_init__(self) -> None:
         at_least(1, neighbours=self.neighbours)
@@ -103,13 +99,9 @@ class Crystals(Options):
         found = files(self.path, structures.SUFFIXES) if self.path.is_dir() else [self.path]
         return found + ([self.table] if self.table is not None else [])
 
-    @property
-    def _of_rows(self) -> OfRows:
-        return OfRows(id=self.id, group=self.group, part=self.part, time=self.time)
-
     def _of_table(self) -> Data:
         table = frame(self.path)
-        table.require([self.column, *self._of_rows.columns])
+        table.require([self.column, *self.of_rows.columns])
         if self.target is None:
             raise ConfigError(f"expected `target:`, a column of {self.path.name}, got none", at="target")
         goal, (found, bad) = targets(table, self.target), _texts(table, self.column)
@@ -124,11 +116,11 @@ class Crystals(Options):
             names=goal.names,
             problems=problems,
             known=known,
-            **self._of_rows.of(table.kept(keep), formulas),
+            **self.of_rows.of(table.kept(keep), formulas),
         )
 
     def _of_folder(self) -> Data:
-        labels = Labels(self.path, structures.SUFFIXES, self.table, self.file, self.target, self._of_rows)
+        labels = Labels(self.path, structures.SUFFIXES, self.table, self.file, self.target, self.of_rows)
         listed = labels.by_folder() if self.table is None else labels.by_table()
         found, bad = _files(listed.files)
         known, misfits = self._known(found)
@@ -138,10 +130,9 @@ class Crystals(Options):
         good = [structure for structure, use in zip(found, keep, strict=True) if use and structure is not None]
         if not good:
             raise ValueError(f"expected structures in {self.path}, got none that can be used: {kept.problems[0]}")
-        of_rows = dict(kept.of_rows)
         formulas = [structures.formula(structure) for structure in good]
-        own = of_rows.pop("groups", None)
-        groups = joined([formulas] if own is None else [formulas, [str(group) for group in own]])
+        own = kept.of_rows.get("groups")
+        groups = formulas if own is None else np.column_stack([np.array(own, dtype=np.str_), formulas])
         return data(
             self._x(good, known["elements"]),
             kept.y,  # type: ignore[arg-type]  # by folder or by table
@@ -149,8 +140,7 @@ class Crystals(Options):
             names=kept.classes,
             problems=kept.problems,
             known=known,
-            groups=groups,
-            **of_rows,
+            **{**kept.of_rows, "groups": groups},
         )
 
     def _known(self, found: list[Structure | None]) -> tuple[dict[str, Any], dict[int, str]]:
@@ -190,22 +180,18 @@ class Crystals(Options):
         """Structures that are given, their names, and what is wrong."""
         if isinstance(new, str | Path):
             path = Path(new)
-            if path.is_dir():
-                new = files(path, structures.SUFFIXES)
-            elif path.name.lower().endswith(structures.SUFFIXES):
-                new = [path]
-            else:
+            if not path.is_dir() and not path.name.lower().endswith(structures.SUFFIXES):
                 new = frame(path)
         elif not isinstance(new, list | tuple):
             new = frame(new)
         if isinstance(new, Frame):
             new.require([self.column])
             found, bad = _texts(new, self.column)
-            return found, self._of_rows.ids(new), bad
-        if all(isinstance(item, str | Path) for item in new):
-            paths = [Path(item) for item in new]
+            return found, self.of_rows.ids(new), bad
+        if isinstance(new, str | Path) or all(isinstance(item, str | Path) for item in new):
+            paths, names = given(new, structures.SUFFIXES)
             found, bad = _files(paths)
-            return found, [path.name for path in paths], bad
+            return found, names, bad
         return list(new), [f"{structures.formula(s)} ({i})" for i, s in enumerate(new)], {}
 
 

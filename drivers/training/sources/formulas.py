@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,11 +12,12 @@ import numpy.typing as npt
 
 from matloop.drivers.training.data import Data, data
 from matloop.drivers.training.graphs import Graph, together
-from matloop.drivers.training.sources.columns import encode, learn, targets
+from matloop.drivers.training.sources.columns import check_features, encode, learn, targets
 from matloop.drivers.training.sources.elements import symbols, unknown
 from matloop.drivers.training.sources.frames import Frame, frame
-from matloop.drivers.training.sources.rows import OfRows, reported
-from matloop.drivers.training.sources.source import New, Options
+from matloop.drivers.training.sources.labelled import distinct
+from matloop.drivers.training.sources.rows import OfTable, reported, usable
+from matloop.drivers.training.sources.source import New
 from matloop.orchestrator.errors import InvalidPoint
 from matloop.search_spaces.formulas.elements import HEAVIEST, table
 from matloop.search_spaces.formulas.features import composition, feature_names, featurise
@@ -27,7 +27,7 @@ Descriptor = Literal["fractions", "attributes", "both", "graph"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Formulas(Options):
+class Formulas(OfTable):
     """A table with a column of formulas, CSV, CSV.GZ or Parquet; rows of the same reduced formula are one group.
 
     Args:
@@ -52,15 +52,14 @@ class Formulas(Options):
     descriptor: Descriptor = "both"
     features: list[str] | None = None
     categorical: list[str] | None = None
-    id: str | None = None
-    group: str | list[str] | None = None
-    part: str | None = None
-    time: str | None = None
+
+    def __post_init__(self) -> None:
+        check_features(self.features, self.target)
 
     def read(self) -> Data:
         """See `Source`."""
         cells = frame(self.path)
-        cells.require([self.column, *(self.features or ()), *self._rows.columns])
+        cells.require([self.column, *(self.features or ()), *self.of_rows.columns])
         learnt = self.known["columns"] if self.known else learn(cells, self.features or (), self.categorical or ())
         goal, beside = targets(cells, self.target), encode(cells, learnt)
         amounts, unreadable = _compositions(cells, self.column, {*self.known["elements"]} if self.known else None)
@@ -74,7 +73,7 @@ class Formulas(Options):
             names=goal.names,
             problems=problems,
             known={"elements": elements, "columns": learnt, "inputs": self._inputs(elements, beside.names)},
-            **self._rows.of(cells.kept(keep), [_reduced(amount) for amount in kept]),
+            **self.of_rows.of(cells.kept(keep), [_reduced(amount) for amount in kept]),
         )
 
     def inputs(self, new: Any) -> New:
@@ -90,10 +89,11 @@ class Formulas(Options):
         cells.require([self.column])
         beside = encode(cells, learnt["columns"])
         amounts, unreadable = _compositions(cells, self.column)
-        keep, problems = reported(cells, unreadable, beside.problems)
+        keep, problems = usable(cells, unreadable, beside.problems)
         kept = [amount for amount, good in zip(amounts, keep, strict=True) if good]
         ids = self.id is not None and self.id in cells.columns
-        names = self._rows.ids(cells.kept(keep)) if ids else _named(cells.kept(keep), self.column)
+        named = cells.kept(keep)
+        names = self.of_rows.ids(named) if ids else distinct(named.texts(self.column), named.rows)
         return New(
             self._x(kept, learnt["elements"], beside.values[keep]),
             np.array(names, dtype=np.str_),
@@ -104,10 +104,6 @@ class Formulas(Options):
     def files(self) -> list[Path]:
         """See `Source`."""
         return [self.path]
-
-    @property
-    def _rows(self) -> OfRows:
-        return OfRows(id=self.id, group=self.group, part=self.part, time=self.time)
 
     def _inputs(self, elements: list[int], beside: tuple[str, ...]) -> list[str]:
         """Names of the values of a row; none for graphs."""
@@ -140,7 +136,7 @@ def _compositions(
         try:
             amounts = _shares(text)
         except InvalidPoint as error:
-            amounts, problems[row] = {}, str(error)
+            amounts, problems[row] = {}, str(error) if text else f"expected a formula in {column!r}, got no value"
         if allowed is not None and (text := unknown({*amounts} - allowed)):
             problems[row] = text
         found.append(amounts)
@@ -159,13 +155,6 @@ def _reduced(shares: dict[int, float]) -> str:
     from pymatgen.core.periodic_table import Element
 
     return "".join(f"{Element.from_Z(number).symbol}{share:.8g}" for number, share in shares.items())
-
-
-def _named(cells: Frame, column: str) -> list[str]:
-    """Rows by their formulas; where one occurs again, with its row too."""
-    texts = cells.texts(column)
-    counts = Counter(texts)
-    return [text if counts[text] == 1 else f"{text} ({row})" for text, row in zip(texts, cells.rows, strict=True)]
 
 
 def _fractions(amounts: list[dict[int, float]], elements: list[int]) -> npt.NDArray[np.float32]:

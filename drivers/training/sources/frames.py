@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import gzip
+import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +16,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from matloop.orchestrator.errors import MissingExtra
+from matloop.drivers.training.data import LARGEST
+from matloop.drivers.training.sources.source import optional
 
 PARQUET = (".parquet", ".pq")
 EXCEL = (".xlsx",)
 FIRST_LINE = 2
 """Of a file's rows: its header is line 1."""
+
+GAPS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "n/a", "nan", "null",
+)  # fmt: skip
+"""Cells that hold no value; None is not among them, as coatings and the like may be called so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +78,16 @@ def frame(given: Path | str | pd.DataFrame | Mapping[str, Any]) -> Frame:
     """
     if not isinstance(given, Path | str):
         columns = pd.DataFrame(given)
+        _require_different(columns.columns)
         return Frame(columns.reset_index(drop=True), [f"row {i}" for i in columns.index], Path("the table"))
     path = Path(given)
     suffix = path.suffix.lower()
-    _require(suffix)
+    if suffix in EXCEL:
+        with optional("openpyxl"):
+            import openpyxl  # noqa: F401  # pandas reads with it
+    elif suffix in PARQUET:
+        with optional("pyarrow"):
+            import pyarrow  # noqa: F401
     if not path.is_file():
         raise FileNotFoundError(f"expected a table in {path}, found no such file; correct `path`")
     try:
@@ -80,31 +95,40 @@ def frame(given: Path | str | pd.DataFrame | Mapping[str, Any]) -> Frame:
     except UnicodeDecodeError as error:
         raise ValueError(f"expected a table in UTF-8 in {path}, got other characters; save it as UTF-8") from error
     except (ValueError, EOFError, gzip.BadGzipFile, zipfile.BadZipFile) as error:
-        raise ValueError(f"expected a table in {path}, CSV, Excel or Parquet, got: {error}") from error
+        raise ValueError(
+            f"expected a table in {path}, CSV, Excel or Parquet, whose first row names the columns, got: "
+            f"{str(error).strip()}"
+        ) from error
+    columns.columns = [name.strip() if isinstance(name, str) else name for name in columns.columns]
     columns = columns.dropna(how="all")
+    if not len(columns):
+        raise ValueError(f"expected rows in {path}, got none below its names of columns")
     word, first = ("row", 0) if suffix in PARQUET else ("row" if suffix in EXCEL else "line", FIRST_LINE)
     rows = [f"{path.name}, {word} {i + first}" for i in columns.index]
     return Frame(columns.reset_index(drop=True), rows, path)
 
 
 def numbers(values: pd.Series) -> npt.NDArray[np.float64]:
-    """(n,) float64; NaN where a cell is no finite number."""
+    """(n,) float64; NaN where a cell is no finite number, or one beyond 32 bits."""
     if values.dtype == bool:
         return np.asarray(values.to_numpy(), dtype=np.float64)
+    if values.dtype.kind in "mM":  # dates
+        return np.full(len(values), np.nan)
     found = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.asarray(np.where(np.isfinite(found), found, np.nan), dtype=np.float64)
+    return np.asarray(np.where(np.abs(found) <= LARGEST, found, np.nan), dtype=np.float64)
 
 
 def is_numeric(values: pd.Series) -> bool:
     """Whether more than half of the cells that hold anything hold numbers; the others are then slips."""
     held = values.dropna()
     held = held[held.astype(str).str.strip() != ""]
-    return held.dtype != bool and len(held) > 0 and 2 * int(np.isfinite(numbers(held)).sum()) > len(held)
+    flags = held.dtype == bool or (held.dtype == object and held.map(type).eq(bool).all())
+    return not flags and len(held) > 0 and 2 * int(np.isfinite(numbers(held)).sum()) > len(held)
 
 
 def shown(value: Any) -> str:
     """A cell in a message."""
-    return "empty" if value is None or value != value or str(value).strip() == "" else repr(value)
+    return "no value" if value is None or value != value or str(value).strip() == "" else repr(value)
 
 
 def cells(values: pd.Series) -> list[Any]:
@@ -116,21 +140,10 @@ def _objects(values: pd.Series) -> list[Any]:
     return list(values.astype(object).where(values.notna(), None))
 
 
-def _require(suffix: str) -> None:
-    """Raise MissingExtra unless what pandas reads a format with is installed."""
-    package = "openpyxl" if suffix in EXCEL else "pyarrow"
-    try:
-        if suffix in EXCEL:
-            import openpyxl  # noqa: F401
-        elif suffix in PARQUET:
-            import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra(package) from error
-
-
 def _read(path: Path, suffix: str) -> pd.DataFrame:
     if suffix in EXCEL:
-        return pd.read_excel(path)
+        _require_different(pd.read_excel(path, header=None, nrows=1, dtype=str).iloc[:1].stack())
+        return pd.read_excel(path, keep_default_na=False, na_values=GAPS)
     return pd.read_parquet(path) if suffix in PARQUET else _csv(path)
 
 
@@ -140,14 +153,29 @@ def _csv(path: Path) -> pd.DataFrame:
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         header = file.readline()
     separator = max(",;\t", key=header.count)
-    csv.field_size_limit(2**31 - 1)
-    return pd.read_csv(
-        path,
-        sep=separator,
-        decimal="," if separator == ";" else ".",
-        encoding="utf-8-sig",
-        compression="gzip" if raw == b"\x1f\x8b" else None,
-        skipinitialspace=True,
-        skip_blank_lines=False,
-        low_memory=False,
-    )
+    _require_different(next(csv.reader([header], delimiter=separator, skipinitialspace=True), []))
+    options: dict[str, Any] = {
+        "sep": separator,
+        "decimal": "," if separator == ";" else ".",
+        "encoding": "utf-8-sig",
+        "compression": "gzip" if raw == b"\x1f\x8b" else None,
+        "skipinitialspace": True,
+        "skip_blank_lines": False,
+        "low_memory": False,
+        "keep_default_na": False,
+        "na_values": GAPS,
+    }
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", pd.errors.ParserWarning)
+        found = pd.read_csv(path, index_col=False, **options)
+    # pandas has dropped what has no name; without `index_col` it takes as many columns at the left for names of rows
+    lost = any(issubclass(warning.category, pd.errors.ParserWarning) for warning in told)
+    if lost and not pd.read_csv(path, **options).iloc[:, -1].isna().all():
+        raise ValueError(f"{found.shape[1]} names of columns for more columns; name them all")
+    return found
+
+
+def _require_different(names: Iterable[Any]) -> None:
+    counts = Counter(str(name).strip() for name in names)
+    if twice := [name for name, count in counts.items() if name and count > 1]:
+        raise ValueError(f"several columns called {twice[0]!r}; rename all but one")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,10 +14,10 @@ import numpy.typing as npt
 from matloop.drivers.training.data import Data, data
 from matloop.drivers.training.sources import masks as beside
 from matloop.drivers.training.sources import pictures, tiles
-from matloop.drivers.training.sources.labelled import Labelled, Labels, files
+from matloop.drivers.training.sources.labelled import Labelled, Labels, files, given
 from matloop.drivers.training.sources.masks import Masks
-from matloop.drivers.training.sources.rows import OfRows
-from matloop.drivers.training.sources.source import Extent, New, Options
+from matloop.drivers.training.sources.rows import OfTable
+from matloop.drivers.training.sources.source import Extent, New
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.options import at_least
 
@@ -25,8 +25,8 @@ _ODD = 0.05  # share of images of another size that are left out rather than ref
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images(Options):
-    """A folder of PNG, TIFF, JPEG or BMP images, 8 or 16 bit, grey or in colour, also in folders inside it.
+class Images(OfTable):
+    """A folder of PNG, TIFF, JPEG, BMP or GIF images, 8 or 16 bit, grey or in colour, also in folders inside it.
 
     Without `table` and masks, an image is of the class that its folder is called by. Tiles of one image are one group.
 
@@ -63,10 +63,6 @@ class Images(Options):
     tile: int | list[int] | None = None
     overlap: int = 0
     grey: bool = False
-    id: str | None = None
-    group: str | list[str] | None = None
-    part: str | None = None
-    time: str | None = None
 
     def __post_init__(self) -> None:
         at_least(0, overlap=self.overlap)
@@ -84,6 +80,12 @@ class Images(Options):
         """See `Source`."""
         found, targets = self._labelled()
         found, forms = _readable(found)
+        if not forms:
+            reasons = [text for text in found.problems if text.endswith("left out")] or found.problems
+            raise ValueError(f"expected images in {self.path}, got none that can be used: {reasons[0]}")
+        if len(several := Counter((form.channels, form.dtype) for form in forms)) > 1 and not self.known:
+            form = self._form(forms)
+            found.problems.append(f"images of several kinds, {_kinds(several)}: all become {_kind(form)}")
         form = dict(self.known) if self.known else self._form(forms)
         found, places = self._placed(found, forms, form)
         counts = [len(corners) for corners in places]
@@ -95,6 +97,7 @@ class Images(Options):
             try:
                 picture = self._picture(file, form)
                 target = targets.of(file, picture.shape[1:]) if targets else None
+                _require_finite("its mask", target)
             except (ValueError, OSError) as error:
                 bad[i] = str(error)
                 continue
@@ -162,15 +165,16 @@ class Images(Options):
 
     def _labelled(self) -> tuple[Labelled, _Masked | None]:
         """Images with what is to be predicted of them, which is a picture where there are masks."""
-        rows = OfRows(id=self.id, group=self.group, part=self.part, time=self.time)
-        labels = Labels(self.path, pictures.SUFFIXES, self.table, self.file, self.target, rows)
+        labels = Labels(self.path, pictures.SUFFIXES, self.table, self.file, self.target, self.of_rows)
         if not self._masked:
-            return (labels.by_folder() if self.table is None else labels.by_table()), None
+            if self.table is not None:
+                return labels.by_table(), None
+            return labels.by_folder(", or `masks` beside images"), None
         masks = Masks(self.path, self.masks, self.mask_suffix)
         every = labels.unlabelled()
         images = every.kept(np.array([not masks.are_masks(file) for file in every.files]), [])
         of = masks.of(images.files)
-        there = np.array([mask is not None for mask in of], dtype=bool)
+        there = np.array([isinstance(mask, Path) for mask in of], dtype=bool)
         if not there.any():
             raise ValueError(
                 f"expected masks with the names of the images in {self.masks or self.path}, found none, as for "
@@ -178,12 +182,30 @@ class Images(Options):
             )
         found = images.kept(
             there,
-            [f"{name}: found no mask of it; left out" for name, mask in zip(images.names, of, strict=True) if not mask],
+            [f"{name}: {mask}; left out" for name, mask in zip(images.names, of, strict=True) if isinstance(mask, str)],
         )
-        paths = dict(zip(found.files, (mask for mask in of if mask), strict=True))
+        paths = dict(zip(found.files, (mask for mask in of if isinstance(mask, Path)), strict=True))
+        found, paths = self._fitting(found, paths)
         values = () if self.field else tuple(beside.values(paths.values()))
         names = () if self.field else beside.names(values, self.classes)
         return found, _Masked(paths, values, names, self._size)
+
+    def _fitting(self, found: Labelled, masks: dict[Path, Path]) -> tuple[Labelled, dict[Path, Path]]:
+        """Images and masks of the same size; what is left out has no say in which classes there are."""
+        problems, keep = [], np.ones(len(found.files), dtype=bool)
+        for i, (image, mask) in enumerate(masks.items()):
+            try:
+                (height, width), other = pictures.form(image)[:2], pictures.form(mask)[:2]
+            except (ValueError, OSError):
+                continue  # reported where they are read
+            if (height, width) != other and self._size is None:
+                keep[i] = False
+                problems.append(
+                    f"{found.names[i]}: expected a mask of {height} × {width} pixels as the image has, got "
+                    f"{other[0]} × {other[1]} in {mask.name}; left out"
+                )
+        found = found.kept(keep, problems)
+        return found, {image: masks[image] for image in found.files}
 
     @property
     def _size(self) -> tuple[int, int] | None:
@@ -191,8 +213,6 @@ class Images(Options):
 
     def _form(self, forms: Sequence[pictures.Form]) -> dict[str, Any]:
         """Channels, type and shape of all rows."""
-        if not forms:
-            raise ValueError(f"expected images in {self.path}, got none that can be read")
         order = ("uint8", "uint16", "float32")
         channels = 1 if self.grey else max(form.channels for form in forms)
         dtype = max((form.dtype for form in forms), key=order.index)
@@ -239,6 +259,7 @@ class Images(Options):
     def _picture(self, path: Path, form: dict[str, Any]) -> npt.NDArray[Any]:
         """(channels, height, width)."""
         array = pictures.converted(pictures.read(path), form["channels"], form["dtype"])
+        _require_finite("it", array)
         return array if self._size is None else pictures.resized(array, self._size)
 
     def _of_rows(self, found: Labelled, whole: npt.NDArray[np.int64], corners: npt.NDArray[np.int64]) -> dict[str, Any]:
@@ -249,7 +270,7 @@ class Images(Options):
         }
         of_rows["ids"] = [self._id(names[i], corner) for i, corner in zip(whole, corners, strict=True)]
         if self.tile is not None and of_rows.get("groups") is None:
-            of_rows["groups"] = whole
+            of_rows["groups"] = [str(found.files[i]) for i in whole]
         return of_rows
 
     def _id(self, name: str, corner: npt.NDArray[np.int64]) -> str:
@@ -257,12 +278,10 @@ class Images(Options):
 
     def _given(self, new: Any) -> list[tuple[Path, str]]:
         """Images that are given, with their names."""
-        if isinstance(new, str | Path) and Path(new).is_dir():
-            masks = Masks(Path(new), self.masks, self.mask_suffix) if self._masked else None
-            found = files(Path(new), pictures.SUFFIXES)
-            return [(path, path.relative_to(new).as_posix()) for path in found if not (masks and masks.are_masks(path))]
-        several = [new] if isinstance(new, str | Path) else list(new)
-        return [(Path(path), Path(path).name) for path in several]
+        folder = isinstance(new, str | Path) and Path(new).is_dir()
+        masks = Masks(Path(new), self.masks, self.mask_suffix) if folder and self._masked else None
+        pairs = zip(*given(new, pictures.SUFFIXES), strict=True)
+        return [(path, name) for path, name in pairs if not (masks and masks.are_masks(path))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,12 +307,28 @@ class _Masked:
     def of(self, image: Path, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """(height, width) numbers of classes, or values."""
         path = self.masks[image]
-        array = beside.indices(beside.codes(path), self.values) if self.values else beside.field(path)
+        try:
+            array = beside.indices(beside.codes(path), self.values) if self.values else beside.field(path)
+        except ValueError as error:
+            raise ValueError(f"its mask {path.name}: {error}") from error
         if self.size is not None:
             array = pictures.resized(array[None], self.size, smooth=not self.values)[0]
         if array.shape != shape:
             raise ValueError(f"expected a mask of {shape} pixels as the image has, got {array.shape} in {path.name}")
         return array
+
+
+def _require_finite(what: str, array: npt.NDArray[Any] | None) -> None:
+    if array is not None and array.dtype.kind == "f" and (odd := int(np.count_nonzero(~np.isfinite(array)))):
+        raise ValueError(f"expected finite numbers, {what} has others in {odd} pixels")
+
+
+def _kinds(found: Counter[tuple[int, str]]) -> str:
+    return ", ".join(f"{n} {_kind({'channels': c, 'dtype': dtype})}" for (c, dtype), n in found.most_common())
+
+
+def _kind(form: Mapping[str, Any]) -> str:
+    return f"{'grey' if form['channels'] == 1 else 'in colour'} of {form['dtype']}"
 
 
 def _readable(found: Labelled) -> tuple[Labelled, list[pictures.Form]]:

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from matloop.drivers.training.data import Data
+from matloop.drivers.training.data import Data, joined
 from matloop.drivers.training.sources.source import New, Options, Source
-from matloop.search_spaces.networks.graph.graphs import Graphs, joined
+from matloop.search_spaces.networks.graph.graphs import Graphs
+from matloop.search_spaces.networks.graph.graphs import joined as together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +50,15 @@ class WithTest(Options):
                 f"expected inputs {tuple(first.x.shape[1:])} in the test data {other.path}, as in {first.path}, "
                 f"got {tuple(other.x.shape[1:])}"
             )
-        y = _renumbered(other, first)
+        y, names = _renumbered(other, first), _names(first, other)
         if y.shape[1:] != first.y.shape[1:]:
             raise ValueError(f"expected y {('n', *first.y.shape[1:])} in {other.path}, got {('n', *y.shape[1:])}")
         return Data(
             x=_both(first.x, other.x),
             y=np.concatenate([first.y, y]),
             ids=np.concatenate([first.ids, [f"test: {name}" for name in other.ids]]),
-            groups=_groups(first, other),
+            groups=None if names is None else joined(names),
+            group_names=names,
             parts=np.array(_parts(first) + ["test"] * len(other), dtype=np.str_),
             time=None if first.time is None or other.time is None else np.concatenate([first.time, other.time]),
             names=first.names,
@@ -87,7 +89,7 @@ def _stated(source: Source) -> dict[str, Any]:
 
 
 def _both(a: npt.NDArray[Any] | Graphs, b: npt.NDArray[Any] | Graphs) -> npt.NDArray[Any] | Graphs:
-    return joined([a, b]) if isinstance(a, Graphs) and isinstance(b, Graphs) else np.concatenate([a, b])
+    return together([a, b]) if isinstance(a, Graphs) and isinstance(b, Graphs) else np.concatenate([a, b])
 
 
 def _renumbered(other: Data, first: Data) -> npt.NDArray[Any]:
@@ -103,8 +105,10 @@ def _parts(first: Data) -> list[str]:
     return [""] * len(first) if first.parts is None else [str(part) for part in first.parts]
 
 
-def _groups(first: Data, other: Data) -> npt.NDArray[np.int64] | None:
-    """Those of the first; the other's are in no part but the test's anyway."""
-    if first.groups is None:
+def _names(first: Data, other: Data) -> npt.NDArray[np.str_] | None:
+    """By which rows belong together, also one of the first to one of the other; None where the first says nothing."""
+    if first.group_names is None:
         return None
-    return np.concatenate([first.groups, first.groups.max() + 1 + np.arange(len(other))])
+    both = [first.group_names, np.zeros((len(other), 0), np.str_) if other.group_names is None else other.group_names]
+    columns = max(names.shape[1] for names in both)  # the last ones are the sources' own, such as formulas
+    return np.concatenate([np.pad(names, ((0, 0), (columns - names.shape[1], 0))) for names in both])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,12 @@ from matloop.drivers.training.sources.columns import targets
 from matloop.drivers.training.sources.frames import frame
 from matloop.drivers.training.sources.rows import OfRows, reported
 from matloop.orchestrator.errors import ConfigError
+
+PART_FOLDERS = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""What folders may be called, in small letters, whose files are of one part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,37 +93,43 @@ class Labels:
         """
         return files(self.path, self.suffixes)
 
-    def by_folder(self) -> Labelled:
-        """Each file is of the class that its folder is called by.
+    def by_folder(self, or_else: str = "") -> Labelled:
+        """Each file is of the class that its folder is called by, within folders `train`, `test` … if there are such.
+
+        Args:
+            or_else: what else may be given instead of folders, for the message.
 
         Raises:
             ValueError: there are fewer than two folders.
         """
-        found = self.found()
-        names = [file.relative_to(self.path).as_posix() for file in found]
-        inside = np.array(["/" in name for name in names])
+        every = self.unlabelled()
+        level = 1 if "parts" in every.of_rows else 0
+        folders = [name.split("/")[level:-1] for name in every.names]
+        inside = np.array([bool(above) for above in folders])
         problems = [
             f"{name}: expected it in a folder that is called by its class, got none; left out"
-            for name in names
-            if "/" not in name
+            for name, above in zip(every.names, folders, strict=True)
+            if not above
         ]
-        folders = [name.partition("/")[0] for name in names if "/" in name]
-        classes, y = np.unique(np.array(folders, dtype=np.str_), return_inverse=True)
+        found = every.kept(inside, problems)
+        classes, y = np.unique(np.array([above[0] for above in folders if above], dtype=np.str_), return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
                 f"expected files of at least two classes in folders of {self.path}, got {classes.tolist() or 'none'}; "
-                "name a `table` with a target for each file, or `masks` beside images"
+                f"name a `table` with a target for each file{or_else}"
             )
-        all_y = np.zeros(len(found), dtype=np.int64)
-        all_y[inside] = y
-        labelled = Labelled(found, names, all_y, tuple(classes.tolist()), [], self._grouped(names))
-        return labelled.kept(inside, problems)
+        return dataclasses.replace(found, y=y, classes=tuple(classes.tolist()))
 
     def unlabelled(self) -> Labelled:
-        """All files, without classes or targets."""
+        """All files, without classes or targets; in parts if they lie in folders that are called so."""
         found = self.found()
-        names = [file.relative_to(self.path).as_posix() for file in found]
-        return Labelled(found, names, of_rows=self._grouped(names))
+        names = [called(file, self.path) for file in found]
+        of_rows, problems = self._grouped(names), self._others()
+        tops = sorted({name.partition("/")[0] for name in names if "/" in name})
+        if len(tops) > 1 and all(top.lower() in PART_FOLDERS for top in tops):
+            of_rows["parts"] = [PART_FOLDERS.get(name.partition("/")[0].lower(), "") for name in names]
+            problems.append(f"the folders {', '.join(tops)} of {self.path} are taken for parts, see `split`")
+        return Labelled(found, names, problems=problems, of_rows=of_rows)
 
     def by_table(self) -> Labelled:
         """Each file has the targets that stand in its row of the table.
@@ -139,11 +154,21 @@ class Labels:
         kept = [place for place, good in zip(places, keep, strict=True) if good and place is not None]
         if unused := len(found.files) - len({*kept}):
             problems.append(f"{unused} files of {self.path} have no row in {self.table.name} that can be used")
-        of_rows = self.rows.of(table.kept(keep))
-        names = [file.relative_to(self.path).as_posix() for file in kept]
+        names = [called(file, self.path) for file in kept]
+        again = len({*kept}) < len(kept)
+        of_rows = self.rows.of(table.kept(keep), *([names] if again else []))  # rows of one file belong together
         if self.rows.id is None:
-            of_rows["ids"] = names
-        return Labelled(kept, names, goal.y[keep], goal.names, problems, of_rows)
+            of_rows["ids"] = distinct(names, table.kept(keep).rows)
+        return Labelled(kept, names, goal.y[keep], goal.names, [*problems, *self._others()], of_rows)
+
+    def _others(self) -> list[str]:
+        """What lies in the folder and is not read, in a line."""
+        rest = [
+            (path, is_file)
+            for path, is_file in listed(self.path)
+            if path != self.table and not (is_file and path.name.lower().endswith(self.suffixes))
+        ]
+        return [f"not read in {self.path}: {_counted(rest)}"] if rest else []
 
     def _grouped(self, names: Sequence[str]) -> dict[str, Any]:
         if self.rows.group is None:
@@ -174,16 +199,78 @@ def files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"expected a folder {folder}, found none; correct `path`")
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.name.lower().endswith(suffixes)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    every = [*listed(folder)]
+    found = sorted(path for path, is_file in every if is_file and path.name.lower().endswith(suffixes))
     if not found:
-        others = sorted({path.suffix for path in folder.rglob("*") if path.is_file()})
-        raise ValueError(f"expected files {', '.join(suffixes)} in {folder}, found {', '.join(others) or 'none'}")
+        raise ValueError(f"expected files {', '.join(suffixes)} in {folder}, found {_counted(every) or 'none'}")
     return found
+
+
+def listed(folder: Path, within: tuple[str, ...] = ()) -> Iterator[tuple[Path, bool]]:
+    """All that a folder and the folders in it hold, but folders, hidden files and what macOS adds to archives.
+
+    Links are followed, unless to a folder that is listed anyway.
+
+    Args:
+        folder: that is there.
+        within: real paths of the folders that it was reached from.
+
+    Yields:
+        A path, and whether it is a file; else it is a link to nothing, or something that is not read.
+    """
+    within = (*within, os.path.realpath(folder))
+    with os.scandir(folder) as found:
+        entries = [entry for entry in found if not entry.name.startswith(".") and entry.name != "__MACOSX"]
+    for entry in entries:  # they know what they are without asking the disk again
+        path = folder / entry.name
+        if not _is(entry.is_dir):
+            yield path, _is(entry.is_file)
+        elif not entry.is_symlink() or not _inside(os.path.realpath(path), within):
+            yield from listed(path, within)
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    try:
+        return kind()
+    except OSError:  # links that lead to each other
+        return False
+
+
+def given(new: Any, suffixes: tuple[str, ...]) -> tuple[list[Path], list[str]]:
+    """Files that are given, one, several, or a folder of them; and what they are called, each otherwise."""
+    if isinstance(new, str | Path) and Path(new).is_dir():
+        found = files(Path(new), suffixes)
+        return found, [called(path, Path(new)) for path in found]
+    paths = [Path(path) for path in ([new] if isinstance(new, str | Path) else new)]
+    return paths, distinct([called(path, path.parent) for path in paths], [shown(str(path)) for path in paths])
+
+
+def called(path: Path, folder: Path) -> str:
+    """Its place in the folder, with slashes, as it can be printed."""
+    return shown(path.relative_to(folder).as_posix())
+
+
+def shown(name: str) -> str:
+    """A file's name in which what cannot be printed, such as a line's end, is written as Python does."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def distinct(names: Sequence[str], rows: Sequence[str]) -> list[str]:
+    """Names; where one occurs again, with its row too."""
+    counts = Counter(names)
+    return [name if counts[name] == 1 else f"{name} ({row})" for name, row in zip(names, rows, strict=True)]
+
+
+def _inside(real: str, within: tuple[str, ...]) -> bool:
+    """Whether a folder is one of those that it was reached from, or lies in the first of them."""
+    return real in within or Path(real).is_relative_to(within[0])
+
+
+def _counted(paths: Sequence[tuple[Path, bool]]) -> str:
+    """How many files have which ending."""
+    counts = Counter(path.suffix.lower() or "without ending" for path, is_file in paths if is_file)
+    broken = sorted(f"{shown(path.name)}, which is no file" for path, is_file in paths if not is_file)
+    return ", ".join([*(f"{n} {suffix}" for suffix, n in sorted(counts.items())), *broken[:3]])
 
 
 class _Folder:

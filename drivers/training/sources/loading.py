@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -53,21 +53,31 @@ def _load(keyed: _Keyed) -> Data:
         return found
     try:
         with cache.lock(name):  # one reads, the others wait
-            return cache.saved(name) or _read(source, name)
+            return cache.saved(name) or _read(keyed, name)
     except (OSError, NotImplementedError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        return source.read()  # the cache is out of reach
+        return _not_kept(source.read(), error)
 
 
-def _read(source: Source, name: str) -> Data:
+def _read(keyed: _Keyed, name: str) -> Data:
     began = time.perf_counter()
-    data = source.read()
-    if not cache.pays(data, time.perf_counter() - began):
-        return data
-    with suppress(OSError):  # a full disk
+    data = keyed.source.read()
+    if not cache.pays(data, time.perf_counter() - began) or _state(keyed.source) != keyed.key[1]:
+        return data  # what has changed meanwhile is not what the name says
+    try:
         cache.save(name, data)
+    except OSError as error:
+        return _not_kept(data, error)
     return cache.saved(name) or data
+
+
+def _not_kept(data: Data, error: Exception) -> Data:
+    """The same, with a word on the memory that it costs where it is worth one."""
+    if not cache.pays(data, 0.0):
+        return data
+    text = f"each process has a copy of the data in memory, as {cache.folder()} cannot be written: {error}"
+    return dataclasses.replace(data, problems=(*data.problems, text))
 
 
 def _options(source: Source) -> str:

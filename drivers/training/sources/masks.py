@@ -43,21 +43,31 @@ class Masks:
             return True
         return bool(self.suffix) and self.folder in (None, self.images) and path.stem.endswith(self.suffix)
 
-    def of(self, images: Sequence[Path]) -> list[Path | None]:
-        """The mask of each image; None where there is none.
+    def of(self, images: Sequence[Path]) -> list[Path | str]:
+        """The mask of each image, or why there is none.
 
         Raises:
             ValueError: there are no masks at all.
             OSError: there is no such folder.
         """
         root = self.images if self.folder is None else self.folder
-        found = {path.relative_to(root).with_suffix("").as_posix(): path for path in files(root, pictures.SUFFIXES)}
-        by_name = {name.rpartition("/")[2]: path for name, path in found.items()}
-        masks = []
+        places: dict[str, list[Path]] = {}
+        names: dict[str, list[Path]] = {}
+        for path in files(root, pictures.SUFFIXES):
+            places.setdefault(path.relative_to(root).with_suffix("").as_posix(), []).append(path)
+            names.setdefault(path.stem, []).append(path)
+        masks: list[Path | str] = []
         for image in images:
-            name = image.relative_to(self.images).with_suffix("").as_posix() + self.suffix
-            masks.append(found.get(name) or (by_name.get(name.rpartition("/")[2]) if self.folder is not None else None))
+            place = image.relative_to(self.images).with_suffix("").as_posix() + self.suffix
+            found = places.get(place) or (names.get(image.stem + self.suffix, []) if self.folder is not None else [])
+            masks.append(found[0] if len(found) == 1 else _none(found, root))
         return masks
+
+
+def _none(found: Sequence[Path], root: Path) -> str:
+    if not found:
+        return "found no mask of it"
+    return f"found several masks of it, {', '.join(path.relative_to(root).as_posix() for path in found)}"
 
 
 def codes(path: Path) -> npt.NDArray[np.int64]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from matloop.drivers.training import graphs
 from matloop.drivers.training.data import Data, data
-from matloop.drivers.training.sources.arrays import OF_ROWS, said, turned, unused
+from matloop.drivers.training.sources.arrays import OF_ROWS, complaint, new_rows, said, turned, unused
 from matloop.drivers.training.sources.source import New, Options
 from matloop.search_spaces.networks.graph.graphs import Graphs
 
@@ -65,7 +65,10 @@ class Npz(Options):
         else:
             arrays, path = {"x": np.asarray(new)}, Path("the array")
         x = self._x(arrays, path)
-        return New(x, np.asarray(arrays.get("ids", np.arange(len(x)))).astype(np.str_))
+        ids = arrays.get("ids")
+        if not isinstance(x, Graphs):
+            return new_rows(x, ids, path)
+        return New(x, np.asarray(np.arange(len(x)) if ids is None else ids).astype(np.str_))
 
     def files(self) -> list[Path]:
         """See `Source`."""
@@ -99,4 +102,4 @@ def arrays_of(path: Path) -> dict[str, npt.NDArray[Any]]:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"expected training data in {path}, found no such file; correct `data`") from error
     except (ValueError, zipfile.BadZipFile, AttributeError, EOFError) as error:
-        raise ValueError(f"expected {path} to be an .npz of plain arrays x and y, got: {error}") from error
+        raise ValueError(f"expected {path} to be an .npz of plain arrays x and y, got: {complaint(error)}") from error

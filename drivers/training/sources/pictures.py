@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
 _TIFF = (".tif", ".tiff")
 _COLOURED = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow has it
@@ -37,17 +39,15 @@ def form(path: Path) -> Form:
         ValueError: it is no picture, or several.
     """
     with _named(path):
-        if _as_tiff(path):
-            import tifffile
-
-            with tifffile.TiffFile(path) as file:
-                sizes, dtype = _layout(file.series[0]), np.dtype(file.series[0].dtype)
-            return Form(sizes["Y"], sizes["X"], 3 if "S" in sizes else 1, _dtype(dtype))
+        with _plain_tiff(path) as series:
+            if series is not None:
+                sizes = _layout(series)
+                return Form(sizes["Y"], sizes["X"], _channels(sizes), _dtype(np.dtype(series.dtype)))
         from PIL import Image
 
         with Image.open(path) as image:
             if getattr(image, "n_frames", 1) > 1:
-                raise ValueError(f"it has {image.n_frames} pictures; use `kind: volumes` for stacks")  # type: ignore[attr-defined]
+                raise ValueError(f"it has {image.n_frames} pictures; save each in a file")  # type: ignore[attr-defined]
             width, height = image.size
             return Form(height, width, 3 if image.mode in _COLOURED else 1, _of_mode(image.mode))
 
@@ -63,12 +63,9 @@ def read(path: Path, *, indexed: bool = False) -> npt.NDArray[Any]:
         ValueError: it is no picture.
     """
     with _named(path):
-        if _as_tiff(path):
-            import tifffile
-
-            with tifffile.TiffFile(path) as file:
-                axes, array = [*_layout(file.series[0])], file.series[0].asarray().squeeze()
-            return _typed(np.moveaxis(array, axes.index("S"), -1)[..., :3] if "S" in axes else array)
+        with _plain_tiff(path) as series:
+            if series is not None:
+                return _of_series(series)
         from PIL import Image
 
         with Image.open(path) as image:
@@ -125,12 +122,40 @@ class _named:
             and isinstance(error, Exception)
             and not isinstance(error, FileNotFoundError | MemoryError)
         ):
-            text = str(error).replace(str(self.path), "the file")
-            raise ValueError(f"expected a picture, got {text or type(error).__name__}") from error
+            if type(error).__name__ in ("UnidentifiedImageError", "TiffFileError"):  # imported where they are used
+                raise ValueError("expected a picture, got a file that is none, or is damaged") from error
+            text = str(error).replace(str(self.path), "the file") or type(error).__name__
+            raise ValueError(f"expected one picture that can be read, got this: {text}") from error
 
 
-def _as_tiff(path: Path) -> bool:
-    return path.suffix.lower() in _TIFF and importlib.util.find_spec("tifffile") is not None
+@contextmanager
+def _plain_tiff(path: Path) -> Iterator[Any]:
+    """The first series of a TIFF in grey or in red, green and blue; None for what Pillow makes such colours of."""
+    if path.suffix.lower() not in _TIFF or importlib.util.find_spec("tifffile") is None:
+        yield None
+        return
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        if not file.series:
+            raise ValueError("a TIFF without pictures")
+        series = file.series[0]
+        yield series if _photometric(series) in ("MINISBLACK", "MINISWHITE", "RGB") else None
+
+
+def _photometric(series: Any) -> str:
+    """What the numbers of a TIFF are, such as RGB."""
+    return str(series.keyframe.photometric.name)
+
+
+def _of_series(series: Any) -> npt.NDArray[Any]:
+    """As `read`."""
+    sizes, array = _layout(series), series.asarray().squeeze()
+    if "S" in sizes:
+        array = np.moveaxis(array, [*sizes].index("S"), -1)[..., : _channels(sizes)]
+        array = array[..., 0] if array.shape[-1] == 1 else array
+    white_is_0 = _photometric(series) == "MINISWHITE" and array.dtype.kind in "bu"
+    return _typed(~array if white_is_0 else array)
 
 
 def _layout(series: Any) -> dict[str, int]:
@@ -139,6 +164,11 @@ def _layout(series: Any) -> dict[str, int]:
     if {*sizes} not in ({"Y", "X"}, {"Y", "X", "S"}):
         raise ValueError(f"a stack of shape {series.shape}; use `kind: volumes` for stacks")
     return sizes
+
+
+def _channels(sizes: dict[str, int]) -> int:
+    """In colour or grey; more values of a pixel are transparency."""
+    return 3 if sizes.get("S", 1) > 2 else 1
 
 
 def _dtype(dtype: np.dtype[Any]) -> str:

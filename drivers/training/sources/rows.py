@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from matloop.drivers.training.data import numbered
-from matloop.drivers.training.sources.frames import Frame, numbers
+from matloop.drivers.training.sources.frames import Frame, cells, numbers, shown
+from matloop.drivers.training.sources.source import Options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +48,7 @@ class OfRows:
         shared = [*(table.texts(name) for name in own), *groups]
         return {
             "ids": self.ids(table),
-            "groups": joined(shared) if shared else None,
+            "groups": [*zip(*shared, strict=True)] if shared else None,
             "parts": None if self.part is None else table.texts(self.part),
             "time": None if self.time is None else _time(table, self.time),
         }
@@ -62,22 +60,19 @@ class OfRows:
         return list(table.rows)
 
 
-def joined(columns: Sequence[Sequence[str]]) -> npt.NDArray[np.int64]:
-    """(n,) numbers of groups: rows that have one of the columns in common are in the same.
+@dataclass(frozen=True, kw_only=True)
+class OfTable(Options):
+    """A source with columns of a table that say something of each row, see `OfRows`."""
 
-    An empty text is no group.
-    """
-    n = len(columns[0])
-    pairs = []
-    for column in columns:
-        texts = np.array([text or f"\0{i}" for i, text in enumerate(column)])
-        codes = numbered(texts)
-        first = np.full(codes.max() + 1, -1)
-        first[codes[::-1]] = np.arange(n)[::-1]
-        pairs.append(np.stack([np.arange(n), first[codes]]))
-    rows, others = np.concatenate(pairs, axis=1)
-    links = coo_array((np.ones(len(rows)), (rows, others)), shape=(n, n))
-    return numbered(connected_components(links, directed=False)[1])
+    id: str | None = None
+    group: str | list[str] | None = None
+    part: str | None = None
+    time: str | None = None
+
+    @property
+    def of_rows(self) -> OfRows:
+        """These columns."""
+        return OfRows(id=self.id, group=self.group, part=self.part, time=self.time)
 
 
 def reported(table: Frame, *problems: Mapping[int, str]) -> tuple[npt.NDArray[np.bool_], list[str]]:
@@ -91,14 +86,31 @@ def reported(table: Frame, *problems: Mapping[int, str]) -> tuple[npt.NDArray[np
     return keep, [f"{table.rows[row]}: {found[row]}; left out" for row in sorted(found)]
 
 
+def usable(table: Frame, *problems: Mapping[int, str]) -> tuple[npt.NDArray[np.bool_], list[str]]:
+    """As `reported`, for rows that are to be predicted.
+
+    Raises:
+        ValueError: there are none.
+    """
+    keep, texts = reported(table, *problems)
+    if not keep.any():
+        raise ValueError(
+            f"expected rows in {table.path} that can be predicted, got none{f': {texts[0]}' if texts else ''}"
+        )
+    return keep, texts
+
+
 def _time(table: Frame, name: str) -> npt.NDArray[np.float64]:
     import pandas as pd
 
     found = numbers(table.columns[name])
-    if np.isnan(found).all():
-        dates = pd.to_datetime(table.columns[name], errors="coerce", format="mixed")
-        found = np.where(dates.isna(), np.nan, dates.astype("datetime64[ns]").astype("int64") / 1e9)
+    if np.isnan(found).all():  # day and month of 04/03/2021 could be either
+        dates = pd.to_datetime(table.columns[name], errors="coerce", format="ISO8601", utc=True)
+        found = (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(dtype=np.float64)
     if np.isnan(found).any():
         row = int(np.flatnonzero(np.isnan(found))[0])
-        raise ValueError(f"expected numbers or dates in {name!r} of {table.path}, got none in {table.rows[row]}")
+        raise ValueError(
+            f"expected numbers, or dates such as 2021-03-04 or 2021-03-04 10:30, in {name!r} of {table.path}, got "
+            f"{shown(cells(table.columns[name])[row])} in {table.rows[row]}"
+        )
     return found

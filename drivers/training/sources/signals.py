@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,9 +13,9 @@ import numpy.typing as npt
 from matloop.drivers.training.data import Data, data
 from matloop.drivers.training.sources.columns import targets
 from matloop.drivers.training.sources.frames import Frame, frame, numbers
-from matloop.drivers.training.sources.labelled import Labels, files
-from matloop.drivers.training.sources.rows import OfRows, reported
-from matloop.drivers.training.sources.source import New, Options
+from matloop.drivers.training.sources.labelled import Labels, files, given
+from matloop.drivers.training.sources.rows import OfTable, reported, usable
+from matloop.drivers.training.sources.source import New
 from matloop.orchestrator.errors import ConfigError
 
 SUFFIXES = (".csv", ".csv.gz", ".txt", ".tsv", ".xy", ".dat")
@@ -24,7 +24,7 @@ Values = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signals(Options):
+class Signals(OfTable):
     """Either a folder with a text file for each signal, or one table with a row for each.
 
     A file has the axis in its first column and one or more channels in the others; what does not lie at the same places
@@ -50,10 +50,6 @@ class Signals(Options):
     table: Path | None = None
     file: str = "file"
     points: int | None = None
-    id: str | None = None
-    group: str | list[str] | None = None
-    part: str | None = None
-    time: str | None = None
 
     def __post_init__(self) -> None:
         if self.points is not None and self.points < 2:
@@ -74,14 +70,12 @@ class Signals(Options):
             table = frame(new)
             table.require(known["columns"])
             x, bad = _rows(table, known["columns"])
-            keep, problems = reported(table, bad)
-            return New(x[keep], np.array(self._of_rows.ids(table.kept(keep)), dtype=np.str_), tuple(problems))
-        if isinstance(new, str | Path):
-            new = files(Path(new), SUFFIXES) if Path(new).is_dir() else [new]
-        paths = [Path(path) for path in new]
+            keep, problems = usable(table, bad)
+            return New(x[keep], np.array(self.of_rows.ids(table.kept(keep)), dtype=np.str_), tuple(problems))
+        paths, names = given(new, SUFFIXES)
         signals, problems_by = _signals(paths)
         axis = np.asarray(known["axis"])
-        found, ids = [], []
+        found, ids, unknown = [], [], []
         for i, signal in enumerate(signals):
             if signal is None:
                 continue
@@ -89,20 +83,17 @@ class Signals(Options):
                 problems_by[i] = f"expected {known['channels']} columns beside the axis, got {len(signal) - 1}"
                 continue
             found.append(_at(axis, signal))
-            ids.append(paths[i].name)
-        texts = tuple(f"{paths[i].name}: {text}; left out" for i, text in sorted(problems_by.items()))
+            ids.append(names[i])
+            unknown.append(_beyond(signal[0], axis))
+        texts = tuple(f"{names[i]}: {text}; left out" for i, text in sorted(problems_by.items()))
         if not found:
             raise ValueError(f"expected signals, got none that can be used{f': {texts[0]}' if texts else ''}")
-        return New(np.stack(found), np.array(ids, dtype=np.str_), texts)
+        return New(np.stack(found), np.array(ids, dtype=np.str_), texts, unknown=tuple(unknown))
 
     def files(self) -> list[Path]:
         """See `Source`."""
         found = files(self.path, SUFFIXES) if self.path.is_dir() else [self.path]
         return found + ([self.table] if self.table is not None and self.table not in found else [])
-
-    @property
-    def _of_rows(self) -> OfRows:
-        return OfRows(id=self.id, group=self.group, part=self.part, time=self.time)
 
     def _of_table(self) -> Data:
         table = frame(self.path)
@@ -123,29 +114,34 @@ class Signals(Options):
             names=goal.names,
             problems=problems,
             known={"columns": list(columns)},
-            **self._of_rows.of(table.kept(keep)),
+            **self.of_rows.of(table.kept(keep)),
         )
 
     def _of_folder(self) -> Data:
-        labels = Labels(self.path, SUFFIXES, self.table, self.file, self.target, self._of_rows)
+        labels = Labels(self.path, SUFFIXES, self.table, self.file, self.target, self.of_rows)
         found = labels.by_folder() if self.table is None else labels.by_table()
         signals, bad = _signals(found.files)
         channels = self.known["channels"] if self.known else _commonest([len(s) - 1 for s in signals if s is not None])
         for i, signal in enumerate(signals):
             if signal is not None and len(signal) - 1 != channels:
                 bad[i] = f"expected {channels} columns beside the axis, got {len(signal) - 1}"
+        usable = {i: signal for i, signal in enumerate(signals) if signal is not None and i not in bad}
+        bad |= _elsewhere(usable) if self.known is None else {}
         keep = np.array([i not in bad for i in range(len(signals))])
         kept = found.kept(keep, [f"{found.names[i]}: {text}; left out" for i, text in sorted(bad.items())])
         good = [signal for signal, use in zip(signals, keep, strict=True) if use and signal is not None]
         if not good:
             raise ValueError(f"expected signals in {self.path}, got none that can be used: {kept.problems[0]}")
         axis = np.asarray(self.known["axis"]) if self.known else self._axis(good)
+        shared = [] if all(np.array_equal(signal[0], axis) for signal in good) else [
+            f"signals are interpolated at {len(axis)} places from {axis[0]:g} to {axis[-1]:g}, where all have values"
+        ]  # fmt: skip
         return data(
             np.stack([_at(axis, signal) for signal in good]),
             kept.y,  # type: ignore[arg-type]  # by folder or by table
             path=self.path,
             names=kept.classes,
-            problems=kept.problems,
+            problems=[*kept.problems, *shared],
             known={"axis": axis.tolist(), "channels": channels},
             **kept.of_rows,
         )
@@ -166,6 +162,19 @@ class Signals(Options):
                 f"and ends from {end:g} on"
             )
         return np.linspace(begin, end, self.points or _commonest([signal.shape[1] for signal in signals]))
+
+
+def _elsewhere(signals: Mapping[int, npt.NDArray[np.float64]]) -> dict[int, str]:
+    """Signals that cover less than half of what most signals cover, and so would leave little of all others."""
+    if not signals:
+        return {}
+    begin = float(np.median([signal[0, 0] for signal in signals.values()]))
+    end = float(np.median([signal[0, -1] for signal in signals.values()]))
+    found = {}
+    for i, (first, last) in {i: (signal[0, 0], signal[0, -1]) for i, signal in signals.items()}.items():
+        if min(last, end) - max(first, begin) < (end - begin) / 2:
+            found[i] = f"expected values from {begin:g} to {end:g}, as most signals have, got {first:g} to {last:g}"
+    return found if len(found) < len(signals) else {}
 
 
 def signal_columns(table: Frame) -> list[str]:
@@ -238,6 +247,14 @@ def _at(axis: npt.NDArray[np.float64], signal: npt.NDArray[np.float64]) -> Value
     if np.array_equal(signal[0], axis):
         return signal[1:].astype(np.float32)
     return np.stack([np.interp(axis, signal[0], channel) for channel in signal[1:]]).astype(np.float32)
+
+
+def _beyond(places: npt.NDArray[np.float64], axis: npt.NDArray[np.float64]) -> str:
+    """That a signal has no values at some of the axis' places, in words; empty if it has, but for a step."""
+    step = (axis[-1] - axis[0]) / (len(axis) - 1)
+    if places[0] <= axis[0] + step and places[-1] >= axis[-1] - step:
+        return ""
+    return f"values from {places[0]:g} to {places[-1]:g} only, of {axis[0]:g} to {axis[-1]:g}"
 
 
 def _commonest(values: Sequence[int]) -> int:

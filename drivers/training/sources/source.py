@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.drivers.training.data import Data
+from matloop.orchestrator.errors import MissingExtra
 from matloop.search_spaces.networks.graph.graphs import Graphs
 
 
@@ -117,6 +119,19 @@ class Options:
         from matloop.drivers.training.sources.loading import load
 
         return load(self).known  # type: ignore[arg-type]  # a source, but for what its kind adds
+
+
+@contextmanager
+def optional(package: str) -> Iterator[None]:
+    """For the import of a package that not everybody has.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtra(package) from error
 
 
 def plain(value: Any) -> Any:

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.drivers.training.data import Data, data
-from matloop.drivers.training.sources.arrays import OF_ROWS, texts, turned
-from matloop.drivers.training.sources.source import New, Options
-from matloop.orchestrator.errors import MissingExtra
+from matloop.drivers.training.sources.arrays import OF_ROWS, new_rows, texts, turned
+from matloop.drivers.training.sources.source import New, Options, optional
 
 NAMES = (*OF_ROWS, "names")
 
@@ -50,7 +49,7 @@ class Store(Options):
         with self._opened(self.path) as store:
             known = _listed(store)
             asked = {name: getattr(self, name) for name in NAMES if getattr(self, name)}
-            if missing := [name for name in (self.x, self.y, *asked.values()) if name not in known]:
+            if missing := [name for name in (self.x, self.y, *asked.values()) if not _holds(store, name)]:
                 raise ValueError(f"expected the datasets {missing} in {self.path}, got {known}; name them with `x:`, …")
             said: dict[str, Any] = {name: texts(np.asarray(store[asked.get(name, name)])) for name in NAMES
                     if name in asked or name in known}  # fmt: skip
@@ -63,15 +62,14 @@ class Store(Options):
             new: a file or folder of the same kind with x, and perhaps ids; or an array (n, *input).
         """
         if not isinstance(new, str | Path):
-            x = self._formed(np.asarray(new), Path("the array"))
-            return New(x, np.arange(len(x)).astype(np.str_))
+            path = Path("the array")
+            return new_rows(self._formed(np.asarray(new), path), None, path)
         with self._opened(Path(new)) as store:
             known, ids = _listed(store), self.ids or "ids"
-            if self.x not in known:
+            if not _holds(store, self.x):
                 raise ValueError(f"expected the dataset {self.x!r} in {new}, got {known}")
-            x = self._inputs(store, Path(new))
-            found = texts(np.asarray(store[ids])) if ids in known else np.arange(len(x))
-            return New(x, found.astype(np.str_))
+            found = texts(np.asarray(store[ids])) if ids in known else None
+            return new_rows(self._inputs(store, Path(new)), found, Path(new))
 
     def learnt(self) -> dict[str, Any]:
         """Nothing needs to be."""
@@ -103,10 +101,8 @@ class Hdf5(Store):
 
     @contextmanager
     def _opened(self, path: Path) -> Iterator[Any]:
-        try:
+        with optional("h5py"):
             import h5py
-        except ImportError as error:
-            raise MissingExtra("h5py") from error
         if not path.is_file():
             raise FileNotFoundError(f"expected an HDF5 file {path}, found none; correct `path`")
         try:
@@ -128,10 +124,8 @@ class Zarr(Store):
 
     @contextmanager
     def _opened(self, path: Path) -> Iterator[Any]:
-        try:
+        with optional("zarr"):
             import zarr
-        except ImportError as error:
-            raise MissingExtra("zarr") from error
         if not path.exists():
             raise FileNotFoundError(f"expected a Zarr group {path}, found none; correct `path`")
         try:
@@ -163,6 +157,13 @@ def _walk(group: Any, place: str) -> Iterator[tuple[str, Any]]:
     yield from ((f"{place}{name}", array) for name, array in group.arrays())
     for name, inner in group.groups():
         yield from _walk(inner, f"{place}{name}/")
+
+
+def _holds(store: Any, name: str) -> bool:
+    """Whether there is a dataset, or a link to one."""
+    if isinstance(store, _Arrays):
+        return name in store
+    return hasattr(store.get(name), "shape")  # a link may lead to nothing
 
 
 def _listed(store: Any) -> list[str]:

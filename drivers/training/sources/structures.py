@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".cif", ".vasp", "poscar", "contcar")
 """Ends of the names of files, in small letters."""
+
+CELL = "_cell_length_a"
+"""What stands once in the description of a structure as CIF."""
 
 _SHARP = 12  # a neighbour counts half at the mean distance of atoms, and next to nothing beyond
 _ALIKE = 0.5  # difference of coordination up to which sites are of one kind
@@ -41,6 +45,8 @@ def of_text(text: str, form: str = "cif") -> Structure:
     """
     from pymatgen.core.structure import Structure
 
+    if form == "cif" and (count := len(re.findall(rf"^\s*{CELL}\s", text, re.MULTILINE))) > 1:
+        raise ValueError(f"expected one structure, got {count}; save each in a file, or a row, of its own")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pymatgen says that it rounded coordinates
         try:

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from matloop.drivers.training.data import Data
-from matloop.drivers.training.sources.columns import encode
+from matloop.drivers.training.sources.columns import check_features, encode
 from matloop.drivers.training.sources.frames import Frame, frame
-from matloop.drivers.training.sources.rows import OfRows, reported
+from matloop.drivers.training.sources.rows import OfRows, usable
 from matloop.drivers.training.sources.source import New, Options
 from matloop.drivers.training.sources.table import tabulated
 
@@ -36,6 +36,9 @@ class Study(Options):
     features: list[str] | None = None
     categorical: list[str] | None = None
 
+    def __post_init__(self) -> None:
+        check_features(self.features, self.target)
+
     def read(self) -> Data:
         """See `Source`."""
         table, parameters = self._trials()
@@ -53,7 +56,7 @@ class Study(Options):
         """
         table = frame(new)
         x = encode(table, self.learnt()["columns"])
-        keep, problems = reported(table, x.problems)
+        keep, problems = usable(table, x.problems)
         return New(x.values[keep], np.array(table.kept(keep).rows, dtype=np.str_), tuple(problems))
 
     def files(self) -> list[Path]:

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from matloop.drivers.training.data import Data, data
-from matloop.drivers.training.sources.columns import encode, learn, targets
+from matloop.drivers.training.sources.columns import check_features, encode, learn, nameless, targets
 from matloop.drivers.training.sources.frames import Frame, frame
-from matloop.drivers.training.sources.rows import OfRows, reported
-from matloop.drivers.training.sources.source import New, Options
+from matloop.drivers.training.sources.rows import OfRows, OfTable, reported, usable
+from matloop.drivers.training.sources.source import New
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table(Options):
+class Table(OfTable):
     """CSV, CSV.GZ, Excel or Parquet. A column of texts becomes as many inputs as it has categories.
 
     Rows with gaps are left out and reported.
@@ -25,7 +25,7 @@ class Table(Options):
     Args:
         path: of the file.
         target: column of the property or the class to predict, or several columns of numbers.
-        features: columns to predict it from; None for all others.
+        features: columns to predict it from; None for all others that have a name.
         categorical: those of them whose numbers name categories.
         id: column that names each row.
         group: column, or several, with equal values in rows that belong together, such as those of one specimen.
@@ -38,15 +38,14 @@ class Table(Options):
     target: str | list[str]
     features: list[str] | None = None
     categorical: list[str] | None = None
-    id: str | None = None
-    group: str | list[str] | None = None
-    part: str | None = None
-    time: str | None = None
+
+    def __post_init__(self) -> None:
+        check_features(self.features, self.target)
 
     def read(self) -> Data:
         """See `Source`."""
         table = frame(self.path)
-        return tabulated(table, self.target, self._chosen(table), self.categorical or (), self._rows, self.known)
+        return tabulated(table, self.target, self._chosen(table), self.categorical or (), self.of_rows, self.known)
 
     def inputs(self, new: Any) -> New:
         """See `Source`.
@@ -56,25 +55,26 @@ class Table(Options):
         """
         table = frame(new)
         x = encode(table, self.learnt()["columns"])
-        keep, problems = reported(table, x.problems)
-        ids = np.array(self._rows.ids(table.kept(keep)), dtype=np.str_)
+        keep, problems = usable(table, x.problems)
+        ids = np.array(self.of_rows.ids(table.kept(keep)), dtype=np.str_)
         return New(x.values[keep], ids, tuple(problems))
 
     def files(self) -> list[Path]:
         """See `Source`."""
         return [self.path]
 
-    @property
-    def _rows(self) -> OfRows:
-        return OfRows(id=self.id, group=self.group, part=self.part, time=self.time)
-
     def _chosen(self, table: Frame) -> list[str]:
         own = [self.target] if isinstance(self.target, str) else self.target
-        others = {*own, *self._rows.columns}
-        chosen = list(self.features) if self.features is not None else [c for c in table.columns if c not in others]
-        table.require([*chosen, *own, *self._rows.columns])
+        others = {*own, *self.of_rows.columns}
+        chosen = list(self.features or ())
+        if self.features is None:
+            chosen = [str(name) for name in table.columns if name not in others and not nameless(name)]
+        table.require([*chosen, *own, *self.of_rows.columns])
         if not chosen:
-            raise ValueError(f"expected columns to predict {own} from in {self.path}, got none beside {sorted(others)}")
+            raise ValueError(
+                f"expected columns to predict {own} from in {self.path}, got none beside the target and what names or "
+                f"groups rows, {sorted(others)}"
+            )
         return chosen
 
 

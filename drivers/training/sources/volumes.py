@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.drivers.training.data import Data, data
-from matloop.drivers.training.sources.labelled import Labelled, Labels, files
-from matloop.drivers.training.sources.rows import OfRows
-from matloop.drivers.training.sources.source import New, Options
+from matloop.drivers.training.sources.arrays import complaint, new_rows
+from matloop.drivers.training.sources.labelled import Labelled, Labels, files, given
+from matloop.drivers.training.sources.rows import OfTable
+from matloop.drivers.training.sources.source import New, optional
 from matloop.orchestrator.errors import ConfigError, MissingExtra
 
 SUFFIXES = (".npy", ".npz", ".tif", ".tiff", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Volumes(Options):
+class Volumes(OfTable):
     """A folder of volumes: .npy, .npz, HDF5 or stacks in TIFF; all of one shape, also in folders inside it.
 
     Without `table` and `labels`, a volume is of the class that its folder is called by.
@@ -48,10 +49,6 @@ class Volumes(Options):
     labels: Path | None = None
     array: str | None = None
     channels: str = "none"
-    id: str | None = None
-    group: str | list[str] | None = None
-    part: str | None = None
-    time: str | None = None
 
     def __post_init__(self) -> None:
         if self.channels not in ("none", "first", "last"):
@@ -74,7 +71,11 @@ class Volumes(Options):
         kept = found.kept(keep, [f"{found.names[i]}: {text}; left out" for i, text in sorted(problems.items())])
         if not keep.any():
             raise ValueError(f"expected volumes in {self.path}, got none that can be used: {kept.problems[0]}")
-        x = np.stack([volume for volume, good in zip(volumes, keep, strict=True) if good and volume is not None])
+        used = [volume for volume, good in zip(volumes, keep, strict=True) if good and volume is not None]
+        x, kinds = np.stack(used), Counter(volume.dtype.name for volume in used)
+        if len(kinds) > 1:
+            several = ", ".join(f"{count} of {name}" for name, count in kinds.most_common())
+            kept.problems.append(f"volumes of several kinds, {several}: all become {x.dtype.name}")
         return data(
             x,
             y if beside is not None else kept.y,  # type: ignore[arg-type]
@@ -93,17 +94,14 @@ class Volumes(Options):
         """
         known = self.learnt()
         if isinstance(new, np.ndarray):
-            x = np.stack([self._formed(volume) for volume in new])
-            return New(x, np.arange(len(x)).astype(np.str_))
-        if isinstance(new, str | Path):
-            new = files(Path(new), SUFFIXES) if Path(new).is_dir() else [new]
-        paths = [Path(path) for path in new]
-        volumes, problems = self._read(Labelled(paths, [path.name for path in paths]), tuple(known["shape"]))
-        kept = [(path, volume) for path, volume in zip(paths, volumes, strict=True) if volume is not None]
-        texts = tuple(f"{paths[i].name}: {text}; left out" for i, text in sorted(problems.items()))
+            return new_rows(np.stack([self._formed(volume) for volume in new]), None, Path("the array"))
+        paths, names = given(new, SUFFIXES)
+        volumes, problems = self._read(Labelled(paths, names), tuple(known["shape"]))
+        kept = [(name, volume) for name, volume in zip(names, volumes, strict=True) if volume is not None]
+        texts = tuple(f"{names[i]}: {text}; left out" for i, text in sorted(problems.items()))
         if not kept:
             raise ValueError(f"expected volumes, got none that can be used{f': {texts[0]}' if texts else ''}")
-        return New(np.stack([volume for _, volume in kept]), np.array([path.name for path, _ in kept]), texts)
+        return New(np.stack([volume for _, volume in kept]), np.array([name for name, _ in kept]), texts)
 
     def files(self) -> list[Path]:
         """See `Source`."""
@@ -113,10 +111,10 @@ class Volumes(Options):
         return found + ([self.table] if self.table is not None else [])
 
     def _labelled(self) -> tuple[Labelled, list[Path] | None]:
-        rows = OfRows(id=self.id, group=self.group, part=self.part, time=self.time)
-        labels = Labels(self.path, SUFFIXES, self.table, self.file, self.target, rows)
+        labels = Labels(self.path, SUFFIXES, self.table, self.file, self.target, self.of_rows)
         if self.labels is None:
-            return (labels.by_folder() if self.table is None else labels.by_table()), None
+            beside = ", or `labels`, a folder of volumes with a class of each voxel"
+            return (labels.by_folder(beside) if self.table is None else labels.by_table()), None
         every = labels.unlabelled()
         found = every.kept(np.array([self.labels not in path.parents for path in every.files]), [])
         of = {path.relative_to(self.labels).with_suffix("").as_posix(): path for path in files(self.labels, SUFFIXES)}
@@ -170,16 +168,33 @@ class Volumes(Options):
 
 
 def read(path: Path, array: str | None = None) -> npt.NDArray[Any]:
-    """The array in a file.
+    """The array of numbers in a file.
 
     Args:
         path: .npy, .npz, HDF5 or TIFF.
         array: its name in an .npz or HDF5 file.
 
     Raises:
-        ValueError: there is none, or several.
+        ValueError: there is none, or several, or one with other values.
+        OSError: the file is missing, or cannot be opened.
         MissingExtra: the format needs an optional package.
     """
+    try:
+        found = _read(path, array)
+    except (OSError, MemoryError, MissingExtra):
+        raise
+    except ValueError as error:
+        raise ValueError(f"expected an array, got: {complaint(error)}") from error
+    except Exception as error:  # readers of damaged files raise anything
+        raise ValueError(f"expected an array, got a file that is damaged: {error or type(error).__name__}") from error
+    if found.dtype.kind not in "iufb":
+        raise ValueError(f"expected real numbers, got {found.dtype}")
+    if found.dtype.kind == "f" and (odd := int(np.count_nonzero(~np.isfinite(found)))):
+        raise ValueError(f"expected finite numbers, got others at {odd} places")
+    return found
+
+
+def _read(path: Path, array: str | None) -> npt.NDArray[Any]:
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return np.asarray(np.load(path, allow_pickle=False))
@@ -187,15 +202,11 @@ def read(path: Path, array: str | None = None) -> npt.NDArray[Any]:
         with np.load(path, allow_pickle=False) as file:
             return np.asarray(file[_name(list(file.files), array)])
     if suffix in (".tif", ".tiff"):
-        try:
+        with optional("tifffile"):
             import tifffile
-        except ImportError as error:
-            raise MissingExtra("tifffile") from error
         return np.asarray(tifffile.imread(path))
-    try:
+    with optional("h5py"):
         import h5py
-    except ImportError as error:
-        raise MissingExtra("h5py") from error
     with h5py.File(path, "r") as file:
         names: list[str] = []
         file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
@@ -206,5 +217,5 @@ def _name(names: list[str], array: str | None) -> str:
     if array is None and len(names) == 1:
         return names[0]
     if array is None or array not in names:
-        raise ValueError(f"expected one array, or the one that `array:` names, got {names}")
+        raise ValueError(f"not one array, or the one that `array:` names, but {names}")
     return array

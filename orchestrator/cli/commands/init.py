@@ -53,7 +53,7 @@ def write_for(data: Path | None, template: str, *, file: Path, target: str | Non
     if not minutes > 0:
         raise ConfigError(f"expected --minutes above 0, got {minutes}")
     _refuse_to_overwrite([file])
-    found = draft(template, data, target)
+    found = draft(template, data, target, minutes)
     _save({file: text(found, file, data, minutes)})
     next_steps = [
         f"wrote {file}",
@@ -65,9 +65,16 @@ def write_for(data: Path | None, template: str, *, file: Path, target: str | Non
 
 def _save(contents: dict[Path, str]) -> None:
     _refuse_to_overwrite(contents)
-    for target, content in contents.items():
+    try:
+        encoded = {target: content.encode() for target, content in contents.items()}
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            "expected data in a path that can be written as text, got bytes in it that are no characters; rename the "
+            "folder or the file"
+        ) from error
+    for target, content in encoded.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("x", encoding="utf-8") as out:
+        with target.open("xb") as out:
             out.write(content)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv as tables
 import io
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from matloop.orchestrator.bundle import occupied
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.report import text
 from matloop.orchestrator.spreadsheets import written
@@ -40,9 +43,9 @@ def use(
     Args:
         folder: of the bundle.
         items: files, folders, or texts such as formulas.
-        output: CSV to write; never overwritten.
+        output: CSV to write; never overwritten; its folder is made if need be.
         masks: folder for masks and overlays of a segmentation; made if need be, never one with files.
-        own_code: see `load_bundle`.
+        own_code: see `load_bundle`; modules in the working folder are found too.
         console: where rows and problems are printed.
 
     Returns:
@@ -53,13 +56,16 @@ def use(
     """
     from matloop.bundles.bundle import load_bundle
     from matloop.bundles.given import Given
+    from matloop.bundles.intervals import unpromised
 
+    if own_code:
+        sys.path.append(str(Path.cwd()))  # last, so that nothing installed is hidden
     bundle = load_bundle(folder, own_code=own_code)
     _check(bundle, output, masks)
     given = Given(bundle.inputs)
     frames = [frame for frame in _predicted(bundle, given.read(items), masks) if len(frame)]
     for problem in given.problems:
-        console.print(Text(problem if "left out" in problem else f"{problem}; left out"), soft_wrap=True)
+        _say(problem if "left out" in problem else f"{problem}; left out", console)
     if not frames:
         raise MatloopError(
             "nothing could be read; expected what the network was trained on, see README.md of the bundle"
@@ -67,6 +73,8 @@ def use(
     import pandas as pd
 
     show(pd.concat(frames, ignore_index=True), output, masks, console)
+    if warning := unpromised(bundle.card["calibration"]):
+        _say(warning, console)
     return not given.problems
 
 
@@ -79,26 +87,35 @@ def show(found: pd.DataFrame, output: Path | None, masks: Path | None, console: 
     if output is None or len(found) <= SHOWN:
         console.print(page(found[:SHOWN]))
     if len(found) > SHOWN and output is None:
-        console.print(f"… and {len(found) - SHOWN:,} more; write all of them with --output FILE")
+        console.print(f"… and {len(found) - SHOWN:,} more; write all of them with --output FILE", highlight=False)
     if output is not None:
         write(found, output)
-        console.print(f"{text.plural(len(found), 'prediction')} → {output}", highlight=False, soft_wrap=True)
+        _say(f"{text.plural(len(found), 'prediction')} → {output}", console)
     if masks is not None:
-        console.print(f"{text.plural(len(found), 'array')} → {masks}", highlight=False, soft_wrap=True)
+        _say(f"{text.plural(len(found), 'array')} → {masks}", console)
     if outside := int(found["out_of_domain"].sum()):
-        console.print(
-            f"{outside} of {len(found)} are unlike what it was trained on; do not rely on them", highlight=False
-        )
+        _say(f"{outside:,} of {len(found):,} are unlike what it was trained on; do not rely on them", console)
+
+
+def _say(line: str, console: Console) -> None:
+    """Print a line as it is, whatever is in the names of files."""
+    console.print(Text(line), soft_wrap=True)
 
 
 def _check(bundle: Bundle, output: Path | None, masks: Path | None) -> None:
-    """Raise MatloopError if something would be overwritten, or there are no places to make masks of."""
+    """Raise MatloopError if something would be overwritten or cannot be, or there are no places to make masks of."""
     if output is not None and output.exists():
         raise MatloopError(f"{output} is already there and is not overwritten; choose another name")
     if masks is not None and not bundle.meaning.places:
         raise MatloopError(f"expected --masks with a segmentation, got {bundle.meaning.task}; leave it out")
-    if masks is not None and masks.exists() and (not masks.is_dir() or any(masks.iterdir())):
+    if masks is not None and occupied(masks):
         raise MatloopError(f"{masks} is already there and is not overwritten; choose another name")
+    for folder in (output.parent if output is not None else None, masks):
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MatloopError(f"cannot make the folder {folder}: {error.strerror}; choose another") from error
 
 
 def write(found: pd.DataFrame, path: Path) -> None:
@@ -117,12 +134,15 @@ def write(found: pd.DataFrame, path: Path) -> None:
     except FileExistsError:
         raise MatloopError(f"{path} is already there and is not overwritten; choose another name") from None
     except OSError as error:
+        with suppress(OSError):
+            path.unlink()  # half of it is worth nothing
         raise MatloopError(f"cannot write {path}: {error.strerror}; choose another folder") from error
 
 
 def page(found: pd.DataFrame) -> Table:
     """Predictions as a table for people."""
-    shown = [name for name in found.columns if not name.endswith("_std") and name != "out_of_domain"]
+    spreads = {f"{name}_std" for name in found.columns if f"{name}_lower" in found}
+    shown = [name for name in found.columns if name not in {*spreads, "out_of_domain"}]
     if not found["why" if "why" in found else "id"].astype(bool).any():
         shown = [name for name in shown if name != "why"]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from matloop.drivers.training import cache
 from matloop.drivers.training.graphs import Graph, save
@@ -181,3 +182,94 @@ def test_processes_of_a_machine_read_once_and_hold_the_data_once(tmp_path):
     finally:
         for process in processes:
             process.communicate("\n")
+
+
+def test_a_picture_that_moves_to_another_class_is_noticed(tmp_path, own, monkeypatch):
+    """Its name, its content and its place in the order stay the same."""
+    monkeypatch.setattr(cache, "pays", lambda data, seconds: True)
+    for name in ("a/1", "a/2", "b/3", "b/4"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), int(name[-1]), dtype=np.uint8)).save(tmp_path / "set" / f"{name}.png")
+    source = {"kind": "images", "path": tmp_path / "set"}
+    assert load(source).y.tolist() == [0, 0, 1, 1]
+    (tmp_path / "set" / "a" / "2.png").rename(tmp_path / "set" / "b" / "2.png")
+    _load.cache_clear()
+    assert load(source).y.tolist() == [0, 1, 1, 1]
+    (tmp_path / "set" / "a").rename(tmp_path / "set" / "aa")
+    _load.cache_clear()
+    assert load(source).names == ("aa", "b")
+    assert len(folders(own)) == 3
+
+
+def test_names_of_groups_are_kept(tmp_path, own):
+    rng = np.random.default_rng(0)
+    specimens = np.array(["S1", "S2"])[np.arange(600) % 2]
+    np.savez(tmp_path / "d.npz", x=rng.random((600, 1, 30, 30)), y=rng.random(600), groups=specimens)
+    load(tmp_path / "d.npz")
+    _load.cache_clear()
+    again = load(tmp_path / "d.npz")
+    assert again.group_names[:, 0].tolist() == specimens.tolist() and len(folders(own)) == 1
+
+
+def test_what_changes_while_it_is_read_is_not_kept(tmp_path, own, monkeypatch):
+    large(tmp_path / "d.npz")
+    read = Npz.read
+
+    def slowly(self):
+        found = read(self)
+        large(tmp_path / "d.npz", seed=1, rows=500)
+        return found
+
+    monkeypatch.setattr(Npz, "read", slowly)
+    assert len(load(tmp_path / "d.npz")) == 600 and folders(own) == []
+    monkeypatch.undo()
+    monkeypatch.setenv("MATLOOP_CACHE", str(own.parent))
+    assert len(load(tmp_path / "d.npz")) == 500
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from matloop.drivers.training.sources.loading import load
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
+data = load(Path(sys.argv[1]))
+print(int(data.x.sum()), data.problems[-1])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of files are POSIX's")
+def test_a_disk_that_fills_up_is_said_and_leaves_nothing(tmp_path, own):
+    x = large(tmp_path / "d.npz")
+    said = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "d.npz")], capture_output=True, text=True, check=True
+    ).stdout
+    assert said.startswith(f"{int(x.sum())} each process has a copy of the data in memory, as {own} cannot be written")
+    assert folders(own) == []
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from matloop.drivers.training.sources.loading import load
+save = np.save
+def killed(path, *arguments, **options):
+    save(path, *arguments, **options)
+    if path.stem == "y":
+        os.kill(os.getpid(), 9)
+np.save = killed
+load(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_a_writer_that_is_killed_is_in_nobodys_way(tmp_path, own):
+    x = large(tmp_path / "d.npz")
+    assert subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "d.npz")], check=False).returncode == -9
+    (partial,) = folders(own)
+    assert partial.startswith(".partial-") and (own / partial / "x.npy").stat().st_size > x.nbytes
+    data = load(tmp_path / "d.npz")
+    assert isinstance(data.x, np.memmap) and np.array_equal(data.x, x)
+    os.utime(own / partial, (0, 0))  # abandoned for a day
+    cache.shrink()
+    assert partial not in folders(own) and len(folders(own)) == 1

@@ -142,42 +142,14 @@ def test_what_is_worth_knowing_is_said_by_validate_run_and_submit(write, monkeyp
     assert all(text in said for text in wanted), said
     text = path.read_text().replace("{kind: serial}", "{kind: mpi}")
     path.write_text(text)
-    submit = (
-        "submit",
-        path,
-        "--scheduler",
-        "slurm",
-        "--nodes",
-        2,
-        "--tasks-per-node",
-        2,
-        "--time",
-        "1:00:00",
-        "--dir",
-        tmp_path / "job",
-    )
-    assert matloop(monkeypatch, *submit) in (None, 0)
+    assert matloop(monkeypatch, "submit", path, *JOB, "--dir", tmp_path / "job") in (None, 0)
     said = capsys.readouterr().out
     assert all(text in said for text in wanted) and "wrote" in said, said
 
 
 def test_submit_refuses_what_validate_refuses_and_writes_nothing(write, monkeypatch, capsys, tmp_path):
     path = write(("{kind: serial}", "{kind: mpi}"), ("data.npz", "none.npz"), **images())
-    submit = (
-        "submit",
-        path,
-        "--scheduler",
-        "slurm",
-        "--nodes",
-        2,
-        "--tasks-per-node",
-        2,
-        "--time",
-        "1:00:00",
-        "--dir",
-        tmp_path / "job",
-    )
-    assert matloop(monkeypatch, *submit) == 2
+    assert matloop(monkeypatch, "submit", path, *JOB, "--dir", tmp_path / "job") == 2
     assert "no such file" in capsys.readouterr().err
     assert not (tmp_path / "job").exists()
 
@@ -191,7 +163,7 @@ def test_many_rows_that_are_left_out_are_not_all_listed(tmp_path, write):
     )
     _, _, notes = check(load(path))
     assert len(notes) == 7 and notes[-1] == "search: and 5 more"
-    assert notes[1] == "search: t.csv, line 2: expected a number in 'y', got empty; left out"
+    assert notes[1] == "search: t.csv, line 2: expected a number in 'y', got no value; left out"
 
 
 def test_what_was_left_out_is_among_the_details_of_each_trial(tmp_path):
@@ -205,3 +177,20 @@ def test_what_was_left_out_is_among_the_details_of_each_trial(tmp_path):
     info = driver(Trial(id=0, study="s", number=0, point=point, seed=1)).info
     assert info["problems"] == ["t.csv, line 5: expected a number in 'y', got 'x'; left out"]
     assert info["rows"] == {"train": 17, "validation": 6, "test": 6}
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (np.zeros(40), "does not vary in the training part: number 0"),
+        (np.array(["steel"] * 40), "all rows of the training part are of one class: steel"),
+        (np.stack([np.arange(40), np.ones(40)], axis=1), "does not vary in the training part: k"),
+        (np.arange(40.0), None),
+    ],
+)
+def test_a_target_without_anything_to_learn_is_said(write, y, said):
+    task = "classification" if y.dtype.kind == "U" else "regression"
+    names = {"names": np.array(["E", "k"])} if y.ndim > 1 else {}
+    _, _, notes = check(load(write(("task: classification", f"task: {task}"), x=images()["x"], y=y, **names)))
+    found = [note for note in notes if "training part" in note]
+    assert found == [] if said is None else said in found[0]

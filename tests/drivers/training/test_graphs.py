@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 from dataclasses import replace
 
 import numpy as np
@@ -132,20 +130,6 @@ def test_a_file_gives_back_its_graphs(tmp_path, graphs):
         one = batch[[i]]
         for got, expected in zip((one.nodes, one.edges, one.edge_features), graph, strict=True):
             assert np.array_equal(got.numpy(), expected)
-
-
-def test_a_table_becomes_a_file(tmp_path, capsys):
-    table, output = tmp_path / "table.csv.gz", tmp_path / "graphs.npz"
-    with gzip.open(table, "wt", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerows([["cif", "energy", "gap"], [PEROVSKITE.to(fmt="cif"), -1.5, 3], [SALT.to(fmt="cif"), -2, 0]])
-    crystals.main([str(table), str(output), "--target", "gap", "--target", "energy", "--bins", "9"])
-    assert capsys.readouterr().out == "node_features: 12, edge_features: 9\n"
-    with np.load(output) as file:
-        assert file["y"].tolist() == [[3, -1.5], [0, -2]] and file["names"].tolist() == ["gap", "energy"]
-        assert len(read(file, output)) == 2
-    with pytest.raises(ValueError, match="none for \\['volume'\\]"):
-        crystals.convert(table, output, ["volume"])
 
 
 def test_scales_bring_features_to_mean_0_and_deviation_1(tmp_path, graphs):

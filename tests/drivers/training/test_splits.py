@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from matloop.drivers.training.checks import crossing
 from matloop.drivers.training.data import data
 from matloop.drivers.training.driver import Training
 from matloop.drivers.training.predictions import Predictions
@@ -17,6 +18,7 @@ from matloop.orchestrator.composition.build import validate
 from matloop.orchestrator.composition.config import load as load_campaign
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.trial import Trial
+from matloop.search_spaces.networks.dense import DenseNetworks
 
 SHARES = [0.6, 0.2, 0.2]
 
@@ -155,7 +157,7 @@ def test_clusters_of_images_are_by_what_they_show():
     ("kind", "known", "message"),
     [
         ("grouped", {}, "groups in d .* `group:`"),
-        ("time", {}, "times in d .* `time:`"),
+        ("time", {}, "time in d .* `time:`"),
         ("column", {}, "parts in d .* `part:`"),
         ("stratified", {}, "kind: random"),
         ("random", {"n": 3}, "enough data"),
@@ -165,6 +167,49 @@ def test_clusters_of_images_are_by_what_they_show():
 def test_what_cannot_be_divided_so_is_named(kind, known, message):
     with pytest.raises(ValueError, match=message):
         divide(kind, rows(**known))
+
+
+def test_groups_with_rows_in_several_parts_are_said():
+    specimens = np.array([f"S{i // 4}" for i in range(40)])
+    parts = np.repeat(["train", "validation", "test"], [22, 9, 9])
+    known = rows(40, groups=specimens, parts=parts)
+    (line,) = crossing(known, divide("column", known))
+    assert line == (
+        "groups have rows in several parts: 1 in train and validation, 1 in validation and test, such as the group of "
+        "'22'; errors on new groups will be larger than on these"
+    )
+    assert "in train and test" in crossing(known, divide("random", rows(40, groups=specimens)))[0]
+    apart = rows(40, groups=specimens, parts=np.repeat(["train", "validation", "test"], [24, 8, 8]))
+    assert crossing(apart, divide("auto", apart)) == [] == crossing(rows(40), divide("random", rows(40)))
+
+
+def test_rows_that_share_one_of_several_names_are_one_group():
+    names = np.array([["S1", "FeO"], ["S2", "FeO"], ["S2", "ZnO"], ["", "MgO"], ["", "CaO"], ["S3", "MgO"]])
+    assert rows(6, groups=names).groups.tolist() == [0, 0, 0, 1, 2, 1]
+
+
+@pytest.mark.parametrize("group", ["specimen", None])
+def test_a_specimen_that_another_source_tests_with_as_well_is_said(tmp_path, group):
+    """By `validate`, and among the details of each trial; specimens by their names, formulas by themselves."""
+    formulas = ["FeO", "ZnO", "MgO", "CaO", "NiO"]
+    line = "{},S{},{}\n".format
+    (tmp_path / "old.csv").write_text(
+        "formula,specimen,y\n" + "".join(line(f"{formulas[i % 5]}{i // 5 + 1}", i // 3, i) for i in range(30))
+    )
+    (tmp_path / "new.csv").write_text("formula,specimen,y\n" + line("Zn9O", 99, 1) + line("Fe2O2", 7, 2))
+    options = {"kind": "formulas", "target": "y", "descriptor": "fractions"} | ({"group": group} if group else {})
+    driver = Training(
+        data={**options, "path": tmp_path / "old.csv"},
+        split={"kind": "auto", "test": {**options, "path": tmp_path / "new.csv"}},
+        epochs=1,
+        device="cpu",
+    )
+    wanted = "such as the group of 'test: new.csv, line 3'; errors on new groups will be larger"
+    space = DenseNetworks(input=[6], outputs=1)
+    assert driver.divided()[0].x.shape[1:] == (6,)
+    assert any(wanted in text for text in driver.check(space))
+    info = driver(Trial(id=0, study="s", number=0, point=space.sample(np.random.default_rng(0)), seed=1)).info
+    assert any(wanted in text for text in info["problems"])
 
 
 @pytest.mark.parametrize(

@@ -289,8 +289,8 @@ def test_divergence_fails_the_trial(path):
     [
         ({"x": np.zeros((9, 1, 2, 2))}, r"arrays x and y .* got \['x'\]"),
         ({"x": np.zeros((9, 1, 2, 2)), "y": np.zeros(8)}, r"\(9, 1, 2, 2\) and \(8,\)"),
-        ({"x": np.full((9, 1, 2, 2), np.nan), "y": np.zeros(9)}, "finite x .* the first is 0"),
-        ({"x": np.zeros((9, 1, 2, 2)), "y": np.array([0.0] * 8 + [np.inf])}, "finite y .* the first is 8"),
+        ({"x": np.full((9, 1, 2, 2), np.nan), "y": np.zeros(9)}, "in x of .* the first is row 0"),
+        ({"x": np.zeros((9, 1, 2, 2)), "y": np.array([0.0] * 8 + [np.inf])}, "in y of .* the first is row 8"),
         ({"x": np.array(["a"] * 9)[:, None], "y": np.zeros(9)}, "numbers in x"),
         ({"x": np.zeros((9, 1, 2, 2)), "y": np.zeros(9), "names": np.array(["a", "b"])}, "1 names"),
         ({"x": np.zeros((3, 1, 2, 2)), "y": np.zeros(3)}, "enough data"),

@@ -92,7 +92,7 @@ def test_run_status_report_export(
         assert len(list(csv.DictReader(text))) == 12
     assert "Optuna studies Small One/search" in capsys.readouterr().out
     assert matloop(monkeypatch, "export", "c.yaml", "--network", "n") == 1
-    assert "got none" in capsys.readouterr().err
+    assert "no trial has trained a network yet" in capsys.readouterr().err
     assert matloop(monkeypatch, "export", "c.yaml") == 2
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from pymatgen.core import Lattice, Structure
 
+from matloop.drivers.training.drafts.pace import PASSES, PER_SECOND, most_multiply_adds
 from matloop.orchestrator.cli import main as cli
 from matloop.orchestrator.composition.build import check
 from matloop.orchestrator.composition.config import load
@@ -223,3 +227,114 @@ def test_a_column_can_be_chosen_and_columns_have_their_roles(
     }  # fmt: skip
     assert matloop(monkeypatch, *arguments[:-1], "stress", "--output", "other.yaml") == 2
     assert "'stress'" in capsys.readouterr().err
+
+
+def drafted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, template: str, data: str, *options: object
+) -> dict[str, Any]:
+    """The study that is written, which validates."""
+    monkeypatch.chdir(folder)
+    assert matloop(monkeypatch, "init", "--template", template, data, "--output", "drafted.yaml", *options) == 0
+    check(load(folder / "drafted.yaml"))
+    return yaml.safe_load((folder / "drafted.yaml").read_text())["studies"]["search"]  # type: ignore[no-any-return]
+
+
+def test_a_target_has_no_other_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even if it is called like a group, an id or a condition."""
+    metals = [f"{m}{i}O" for m in ("Fe", "Ti", "Mg", "Zn") for i in range(1, 7)]
+    rows = pd.DataFrame({"formula": metals, "family": ["a", "b"] * 12, "temperature": np.arange(24) * 7.5})
+    rows.to_csv(tmp_path / "f.csv")
+    data = drafted(tmp_path, monkeypatch, "formulas", "f.csv", "--target", "family")["driver"]["data"]
+    assert (data["target"], data["features"], data.get("group")) == ("family", ["temperature"], None)
+    (tmp_path / "drafted.yaml").unlink()
+    rows[["formula", "temperature"]].to_csv(tmp_path / "f.csv")
+    data = drafted(tmp_path, monkeypatch, "formulas", "f.csv")["driver"]["data"]
+    assert data["target"] == "temperature" and "features" not in data
+
+
+def test_rows_of_one_formula_are_divided_by_chance_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "f.csv").write_text("formula,T,y\n" + "".join(f"Fe2O3,{i},{i / 7}\n" for i in range(30)))
+    study = drafted(tmp_path, monkeypatch, "formulas", "f.csv")
+    assert study["driver"]["split"]["kind"] == "random"
+    said = capsys.readouterr().out
+    assert "there is only 1 group, which cannot be divided" in said and "never on both sides" not in said
+
+
+def test_numbers_of_rows_without_a_name_are_no_feature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pd.DataFrame({"a": np.arange(30) % 7, "y": np.arange(30) / 8}).to_csv(tmp_path / "t.csv")
+    assert drafted(tmp_path, monkeypatch, "table", "t.csv")["driver"]["data"]["features"] == ["a"]
+
+
+def test_networks_fit_the_time_of_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fifth of the time, a fifth of the multiplications; with plenty, the space's own limit is enough."""
+    np.savez(tmp_path / "d.npz", x=RNG.integers(0, 255, (1000, 1, 64, 64), dtype=np.uint8), y=np.arange(1000) % 2)
+    limits = []
+    for minutes in (1 / 3, 5 / 3, 4000):
+        (tmp_path / "drafted.yaml").unlink(missing_ok=True)
+        study = drafted(tmp_path, monkeypatch, "images", "d.npz", "--minutes", minutes)
+        limits.append(study["space"].get("max_multiply_adds"))
+    assert limits[1] == pytest.approx(5 * limits[0], rel=0.1) and limits[2] is None
+    assert 600 * PASSES * limits[0] == pytest.approx(PER_SECOND, rel=0.1)  # 600 rows to train on, one second
+
+
+@pytest.mark.parametrize("space", ["conv_network", "segmentation_network", "graph_network"])
+def test_no_limit_is_below_the_smallest_network(space: str) -> None:
+    fills = {"input": [1, 64, 64], "classes": 2, "outputs": 2, "node_features": 8, "edge_features": 4}
+    limit = most_multiply_adds(space, {**fills, "examples": 10**6}, 10**6, 1.0)
+    assert limit is not None and limit > PER_SECOND / (PASSES * 10**6)
+
+
+def test_what_cannot_be_trained_on_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n1,2.5\n")
+    picture(tmp_path / "one.png", np.zeros((4, 4), dtype=np.uint8))
+    (tmp_path / "empty").mkdir()
+    for template, data, message in [
+        ("table", "t.csv", "expected enough data for 2 points to train on"),
+        ("images", "one.png", "expected a folder of images or volumes"),
+        ("images", "empty", "found none"),
+        ("crystals", "empty", "found none"),
+    ]:
+        arguments = ("init", "--template", template, tmp_path / data, "--output", tmp_path / "c.yaml")
+        assert matloop(monkeypatch, *arguments) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+        assert not (tmp_path / "c.yaml").exists()
+
+
+def test_one_tiff_among_volumes_and_a_damaged_first_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(12):
+        (tmp_path / "scans" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "scans" / "ab"[i % 2] / f"{i}.npy", RNG.random((4, 5, 6)))
+    picture(tmp_path / "scans" / "a" / "overview.tif", RNG.integers(0, 255, (4, 5), dtype=np.uint8))
+    (tmp_path / "scans" / "a" / "00.npy").write_bytes(b"junk")
+    assert drafted(tmp_path, monkeypatch, "images", "scans")["driver"]["data"] == {"kind": "volumes", "path": "scans"}
+
+
+def test_stacks_in_tiff_are_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    for i in range(12):
+        (tmp_path / "scans" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        stack = RNG.integers(0, 255, (5, 6, 7), dtype=np.uint8)
+        tifffile.imwrite(tmp_path / "scans" / "ab"[i % 2] / f"{i}.tif", stack, photometric="minisblack")
+    assert drafted(tmp_path, monkeypatch, "images", "scans")["driver"]["data"]["kind"] == "volumes"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="such a name cannot be there")
+def test_a_path_that_is_no_text_is_refused_and_nothing_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image_folder(tmp_path)
+    folder = (tmp_path / "images").rename(tmp_path / os.fsdecode(b"\xff"))
+    arguments = ("init", "--template", "images", folder, "--output", tmp_path / "c.yaml")
+    assert matloop(monkeypatch, *arguments) == 2
+    assert "rename the folder" in capsys.readouterr().err and not (tmp_path / "c.yaml").exists()
+
+
+def test_a_folder_with_a_name_that_is_no_text_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image_folder(tmp_path)
+    if sys.platform == "linux":
+        (tmp_path / "images" / "lath" / "0.png").rename(tmp_path / "images" / "lath" / os.fsdecode(b"\xff.png"))
+    assert drafted(tmp_path, monkeypatch, "images", "images")["driver"]["task"] == "classification"

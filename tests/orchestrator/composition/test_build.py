@@ -80,6 +80,11 @@ class Guess:
         return []
     def tell(self, trial):
         pass
+
+class Climb(Guess):
+    differentiates = True
+    def __init__(self, *, space: Line, artifacts: Any) -> None:
+        self.space, self.artifacts = space, artifacts
 '''
 
 ONE = """
@@ -196,6 +201,18 @@ def test_what_an_earlier_study_finds_is_not_counted_beforehand(folder: Path) -> 
     (_, built), resolved = validate(campaign(folder, ONE + later))
     assert built.space.examples == 40  # type: ignore[attr-defined]
     assert "examples" not in resolved["studies"]["later"]["space"]
+
+
+def test_a_strategy_that_asks_for_gradients_needs_a_driver_that_offers_them(folder: Path) -> None:
+    text = ONE.replace("Guess", "Climb").replace(', surrogate: {kind: "parts_for_build:Model", depth: 5}', "")
+    (line,) = refused(campaign(folder, text))
+    assert line == (
+        ":8:15: studies.one.strategy: the strategy needs a driver that offers gradients (optics), got another; "
+        "use another strategy"
+    )
+    optics = text.replace('"parts_for_build:Ruler"', "{kind: optics, order: 1}")
+    (study,), _ = validate(campaign(folder, optics))
+    assert isinstance(study.strategy.artifacts, ArtifactStore)  # type: ignore[attr-defined]
 
 
 def test_seeds_differ_between_strategies_and_not_between_drivers(folder: Path) -> None:
@@ -426,18 +443,18 @@ def test_data_sets_show_what_a_renderer_draws() -> None:
 
 
 def test_a_missing_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "parts_for_build.py").write_text("import torcwa")
-    monkeypatch.setitem(sys.modules, "torcwa", None)
-    error = ModuleNotFoundError("No module named 'torcwa'", name="torcwa")
+    (folder / "parts_for_build.py").write_text("import onnx")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    error = ModuleNotFoundError("No module named 'onnx'", name="onnx")
 
     class Absent:
         def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-            if name == "torcwa":
+            if name == "onnx":
                 raise error
 
-    monkeypatch.delitem(sys.modules, "torcwa")
+    monkeypatch.delitem(sys.modules, "onnx")
     monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
-    with pytest.raises(MissingExtra, match=r"pip install 'matloop\[optics\]'") as caught:
+    with pytest.raises(MissingExtra, match=r"pip install 'matloop\[onnx\]'") as caught:
         validate(campaign(folder, ONE))
     assert "c.yaml:6:" in caught.value.__notes__[0]
 

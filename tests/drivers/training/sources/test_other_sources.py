@@ -170,8 +170,15 @@ def test_a_file_for_each_signal(tmp_path):
     new = again(options).inputs([tmp_path / "hexagonal" / "c.xy"])
     assert np.array_equal(new.x, data.x[2:])
     (tmp_path / "cubic" / "far.csv").write_text("100,1\n101,2\n")
-    with pytest.raises(ValueError, match="in common"):
-        load(options)
+    odd = load(options)
+    assert np.array_equal(odd.x, data.x) and odd.problems[0] == (
+        "cubic/far.csv: expected values from 11 to 30, as most signals have, got 100 to 101; left out"
+    )
+    assert odd.problems[-1] == "signals are interpolated at 9 places from 12 to 28, where all have values"
+    (tmp_path / "short.xy").write_text("11 1\n12 1\n")
+    assert again(options).inputs([tmp_path / "short.xy", tmp_path / "cubic" / "a.xy"]).unknown == (
+        "values from 11 to 12 only, of 12 to 28", ""
+    )  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore:The data type")  # texts are not in the specification of Zarr yet

@@ -86,7 +86,7 @@ def test_what_is_known_of_each_row_is_read(save):
         ({"ids": ["a", "b", "a"]}, "different ids .* 'a' more than once"),
         ({"groups": [1, 2]}, r"groups \(n,\) .* n = 3"),
         ({"parts": ["train", "train", "val"]}, r"train, validation, test, got \['val'\]"),
-        ({"time": [0.0, 1.0, np.nan]}, "finite time .* the first is 2"),
+        ({"time": [0.0, 1.0, np.nan]}, "numbers up to .* in time of .* the first is row 2"),
     ],
 )
 def test_what_is_known_of_rows_is_checked(save, arrays, message):

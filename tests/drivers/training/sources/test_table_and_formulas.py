@@ -58,10 +58,10 @@ def test_a_table(steels):
     assert data.y.tolist() == [210.5, 260.5, 270, 280, 281, 282] and data.names == ("hardness",)
     assert data.groups.tolist() == [0, 1, 2, 2, 2, 2]
     assert list(data.problems) == [
-        "steels.csv, line 3: expected a number in 'T', got empty; left out",
+        "steels.csv, line 3: expected a number in 'T', got no value; left out",
         "steels.csv, line 4: expected a number in 'C', got 'x'; left out",
-        "steels.csv, line 5: expected one of ['air', 'salt'] in 'furnace', got empty; left out",
-        "steels.csv, line 6: expected a number in 'hardness', got empty; left out",
+        "steels.csv, line 5: expected one of ['air', 'salt'] in 'furnace', got no value; left out",
+        "steels.csv, line 6: expected a number in 'hardness', got no value; left out",
     ]
 
 
