@@ -66,6 +66,7 @@ from matloop.orchestrator.protocols.strategies import (
     maker_of,
 )
 from matloop.orchestrator.protocols.surrogates import (
+    Apart,
     ByOutput,
     DrawsFunctions,
     DrawsModels,
@@ -79,6 +80,7 @@ from matloop.orchestrator.protocols.surrogates import (
 __all__ = [
     "Advising",
     "Allowed",
+    "Apart",
     "Array",
     "AsksWithin",
     "Batching",

@@ -108,6 +108,18 @@ class Featured(Protocol):
 
 
 @runtime_checkable
+class Apart(Protocol):
+    """A model of functions that were trained apart (an ensemble of networks): active learning draws by disagreement.
+
+    Attributes:
+        apart: False of functions that masks make of the same network.
+    """
+
+    @property
+    def apart(self) -> bool: ...
+
+
+@runtime_checkable
 class Stepped(Protocol):
     """A model to whose steps gradients are blind (trees): one climbs it by trials. Any other by gradients.
 

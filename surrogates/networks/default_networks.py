@@ -43,7 +43,7 @@ def default_network(shape: tuple[int, ...], outputs: int, dropout: float = 0.1) 
     for width, kernel in ((16, 5), (32, 3), (48, 3)):
         layers += [
             nn.Conv2d(channels, width, kernel, stride=2, padding=kernel // 2, padding_mode="circular"),
-            nn.BatchNorm2d(width),
+            nn.GroupNorm(1, width),
             nn.SiLU(),
         ]
         channels = width

@@ -23,8 +23,10 @@ from matloop.surrogates.networks.calibrated import calibrated_model
 from matloop.surrogates.networks.masks import MaskedNetwork
 from matloop.surrogates.networks.members import Trained, Training
 from matloop.surrogates.networks.model import NetworkModel
-from matloop.surrogates.networks.perceptrons import Perceptrons, Recipe, train
+from matloop.surrogates.networks.perceptrons import Perceptrons
 from matloop.surrogates.networks.prepared import Prepared
+from matloop.surrogates.networks.recipe import Recipe
+from matloop.surrogates.networks.stacked import train
 from matloop.surrogates.uncertainty.calibration import recalibrate
 from matloop.surrogates.uncertainty.metrics import nll
 
@@ -101,19 +103,22 @@ class MCDropout:
         perceptrons, held = self._trained(data, every, rates, seed)
         best = self._best(perceptrons, held, data, every) if len(rates) > 1 else 0
         chosen = range(best * data.k, (best + 1) * data.k)
-        return Trained([perceptrons.member(i) for i in chosen], perceptrons.recipe.heads)
+        heads = perceptrons.recipe.heads
+        return Trained([perceptrons.member(i, heads=heads) for i in chosen], heads)
 
     def _trained(
         self, data: Prepared, rows: torch.Tensor, rates: list[float], seed: int
     ) -> tuple[Perceptrons, torch.Tensor]:
         """All folds of the first rate, then of the next; and the rows that each holds out."""
         held = data.held()[:, rows].repeat(len(rates), 1)
+        each = torch.tensor(rates).repeat_interleave(data.k)
+        x, y = data.inputs[rows], data.targets[rows]
+        recipe = Recipe.suited(len(rows), steps=self._training.steps)
         return train(
-            data.inputs[rows],
-            data.targets[rows],
+            lambda: Perceptrons(each, x.shape[1], y.shape[1], recipe),
+            x,
+            y,
             held,
-            torch.tensor(rates).repeat_interleave(data.k),
-            Recipe.suited(len(rows), steps=self._training.steps),
             seed=derive_seed(seed, "stack", len(rows)),
             device=self._training.device,
         ), held

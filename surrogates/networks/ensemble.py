@@ -7,7 +7,8 @@ data, and the networks of a fold recalibrate the whole on it (`matloop.surrogate
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,11 @@ from matloop.surrogates.networks.last_layer import last_features
 from matloop.surrogates.networks.masks import Masks
 from matloop.surrogates.networks.members import Trained, Training
 from matloop.surrogates.networks.model import NetworkModel
-from matloop.surrogates.networks.perceptrons import Recipe, train
+from matloop.surrogates.networks.perceptrons import Perceptrons
 from matloop.surrogates.networks.prepared import Prepared
+from matloop.surrogates.networks.recipe import Recipe
+from matloop.surrogates.networks.residual import Residuals
+from matloop.surrogates.networks.stacked import train
 
 
 class Networks(nn.Module):
@@ -55,8 +59,8 @@ class Ensemble:
         *,
         space: Space | None = None,
         network: Mapping[str, Any] | None = None,
-        folds: int = 4,
-        members: int = 3,
+        folds: int = 6,
+        members: int = 2,
         steps: int | None = None,
         augment: Augment = "none",
         device: str = "cpu",
@@ -65,8 +69,9 @@ class Ensemble:
 
         Args:
             space: where the points come from; if it has `render`, the networks see the rendered image.
-            network: genome as in `matloop.search_spaces.networks`, with its own training settings; None for a
-                perceptron that suits the size of the data, or a small convolutional network for images.
+            network: genome as in `matloop.search_spaces.networks`, with its own training settings; None for
+                perceptrons and residual networks that suit the size of the data, or a small convolutional network
+                for images.
             folds: of the data, >= 2; each is left out by its own networks.
             members: networks for each fold, >= 2.
             steps: most gradient steps per network, >= 1; None for as many as suit the size of the data.
@@ -88,17 +93,32 @@ class Ensemble:
         """
         data = self._training.prepare(x, y, folds=self.folds, seed=seed)
         held = data.held().repeat_interleave(self.members, dim=0)
-        train_all = self._perceptrons if self._training.at_once(data) else self._training.one_by_one
+        train_all = self._stacked if self._training.at_once(data) else self._training.one_by_one
         trained = train_all(data, held, seed)
         networks = trained.networks
         members = [Networks(networks[i : i + self.members]) for i in range(0, len(networks), self.members)]
         return calibrated_model(members, data, heads=trained.heads, samples=len(networks), masks=0, seed=seed)
 
-    def _perceptrons(self, data: Prepared, held: torch.Tensor, seed: int) -> Trained:
-        """Of one architecture, trained at once."""
-        recipe = Recipe.suited(len(data.x), steps=self._training.steps)
+    def _stacked(self, data: Prepared, held: torch.Tensor, seed: int) -> Trained:
+        """Of each fold one half perceptrons, the other residual networks; all of a kind trained at once.
+
+        All learn the scatter too, which keeps them from bending to a few odd rows; with few rows it is not believed.
+        """
+        suited = Recipe.suited(len(data.x), steps=self._training.steps)
+        recipe, heads = replace(suited, heads=True), suited.heads
+        residual = torch.arange(len(held)) % self.members >= (self.members + 1) // 2
+        inputs, outputs = data.inputs.shape[1], data.targets.shape[1]
+        plain, other = held[~residual], held[residual]
         perceptrons = train(
-            data.inputs, data.targets, held, torch.zeros(len(held)), recipe,
+            lambda: Perceptrons(torch.zeros(len(plain)), inputs, outputs, recipe), data.inputs, data.targets, plain,
             seed=derive_seed(seed, "stack"), device=self._training.device,
         )  # fmt: skip
-        return Trained([perceptrons.member(i) for i in range(len(held))], recipe.heads)
+        residuals = train(
+            lambda: Residuals(len(other), inputs, outputs, recipe.as_residual()), data.inputs, data.targets, other,
+            seed=derive_seed(seed, "residual"), device=self._training.device,
+        )  # fmt: skip
+        kinds: dict[bool, Iterator[nn.Module]] = {
+            False: (perceptrons.member(i, heads=heads) for i in range(len(plain))),
+            True: (residuals.member(i, heads=heads) for i in range(len(other))),
+        }
+        return Trained([next(kinds[kind]) for kind in residual.tolist()], heads)

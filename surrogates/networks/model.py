@@ -14,7 +14,7 @@ from torch import nn
 from matloop.orchestrator.randomness import derive
 from matloop.surrogates.measured import MeasuredEnsemble
 from matloop.surrogates.networks.masks import CHUNK, Masks
-from matloop.surrogates.networks.perceptrons import LEAST_LOG_VARIANCE
+from matloop.surrogates.networks.stacked import LEAST_LOG_VARIANCE
 
 Render = Callable[[torch.Tensor], torch.Tensor]
 
@@ -84,6 +84,11 @@ class NetworkModel(MeasuredEnsemble):
             self.register_buffer(name, value)
         self.register_buffer("noise", torch.zeros_like(y_mean))
         self.masks = self._draw(seed)
+
+    @property
+    def apart(self) -> bool:
+        """See `matloop.orchestrator.protocols.Apart`."""
+        return not any(self.masks)
 
     def _draw(self, seed: int) -> list[dict[str, torch.Tensor]]:
         each = math.ceil(self.samples / len(self.networks))

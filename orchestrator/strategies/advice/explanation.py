@@ -45,7 +45,9 @@ VALUE_NAMES = {
     "limits": "probability of keeping the limits",
     "target_range": "probability of lying in the target range",
     "integrated_variance": "reduction of the mean variance",
+    "disagreement": "disagreement of the model's functions",
     "largest_cluster": "distance to what is known",
+    "core_set": "distance to what is known",
     "variance": "variance",
     "bald": "information about the model",
 }

@@ -58,6 +58,7 @@ class Chooser(Protocol):
     """What would be measured next."""
 
     def score(self) -> torch.Tensor: ...
+    def pick(self, score: torch.Tensor) -> int: ...
     def add(self, i: int) -> None: ...
 
 
@@ -86,7 +87,7 @@ def lesson(
     for _ in range(q):
         score = chooser.score()
         score[taken] = -torch.inf
-        taken.append(int(score.argmax()))
+        taken.append(chooser.pick(score))
         chooser.add(taken[-1])
         variances.add(taken[-1])
     gain = max(0.0, before - variances.mean(scale) ** 0.5)

@@ -4,7 +4,9 @@ What is most uncertain is rarely what is most worth knowing: the largest varianc
 criteria ask instead how much of the space a measurement says something about. Active learning Cohn (Cohn, Ghahramani &
 Jordan, JAIR 1996) counts by how much it reduces the variance averaged over the space, which a Gaussian process knows in
 closed form. The features of a network are clustered around what is known
-(`matloop.orchestrator.strategies.modelled.clusters`).
+(`matloop.orchestrator.strategies.modelled.clusters`). Of an ensemble of networks a batch is drawn by how much they
+disagree (`matloop.orchestrator.strategies.modelled.disagreement`), which goes to uncertain places, but not to many of
+a kind, and to crowded regions more often than to empty ones.
 """
 
 from __future__ import annotations
@@ -19,14 +21,15 @@ import torch
 from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.errors import ConfigError, MatloopError
 from matloop.orchestrator.options import at_least
-from matloop.orchestrator.protocols import Featured, Finite, Space, Surrogate
+from matloop.orchestrator.protocols import Apart, Featured, Finite, Rendering, Space, Surrogate
 from matloop.orchestrator.randomness import torch_seed
 from matloop.orchestrator.strategies.advice.explanation import Choice
 from matloop.orchestrator.strategies.advice.lesson import Lesson, lesson, nothing_left
-from matloop.orchestrator.strategies.modelled.clusters import Clusters, embedding
+from matloop.orchestrator.strategies.modelled.clusters import Clusters, CoreSet, embedding
+from matloop.orchestrator.strategies.modelled.disagreement import Disagreement, deviations
 from matloop.orchestrator.strategies.modelled.learner import quiet
 from matloop.orchestrator.strategies.modelled.modelled import OUTLOOK_CANDIDATES, Batch, ModelBased
-from matloop.orchestrator.strategies.modelled.variances import Measure, Variances
+from matloop.orchestrator.strategies.modelled.variances import Measure, Variances, weights
 from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.tried import Reserved
 from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered
@@ -35,13 +38,16 @@ if TYPE_CHECKING:
     from botorch.models.model import Model
 
 
-Acquisition = Literal["integrated_variance", "largest_cluster", "variance", "bald"]
+Acquisition = Literal["integrated_variance", "disagreement", "largest_cluster", "core_set", "variance", "bald"]
 
 CANDIDATES = 512
 """Where none were asked for; the joint covariance costs their number squared."""
 
 SAMPLED, LISTED = 2000, 10_000
-"""The same for clusters of a network's features, which cost less: of a space that is sampled, and of a listed one."""
+"""The same for networks and what costs less with them: of a space that is sampled, and of a listed one."""
+
+WIDE = ("disagreement", "largest_cluster", "core_set")
+"""Criteria that need no joint covariance of a network's functions."""
 
 
 class Criterion(Protocol):
@@ -49,6 +55,10 @@ class Criterion(Protocol):
 
     def score(self) -> torch.Tensor:
         """(n,) float64, larger is better; -inf for what is not to be chosen now."""
+        ...
+
+    def pick(self, score: torch.Tensor) -> int:
+        """Which candidate to take by (n,) scores that have been set to -inf where it may not be taken."""
         ...
 
     def reason(self, i: int) -> str:
@@ -89,11 +99,14 @@ class ActiveLearning(ModelBased):
             data: finished trials of an earlier study, which count towards `initial`; or results of another campaign,
                 `{from: PATH, study: NAME, given: {input: value}}`, which the model trusts as far as they foretell this
                 one's, and which make do with 4 results before the model is asked, if `initial` is more.
-            acquisition: integrated_variance reduces the mean variance over the space; largest_cluster stands for the
-                part of the space that is known worst (Holzmüller et al., 2023); variance goes where it is largest;
-                bald where a measurement tells most about the model (Houlsby et al., 2011), which for one objective
-                with constant noise and a Gaussian process is the same place. None for largest_cluster with networks
-                and integrated_variance with any other surrogate.
+            acquisition: integrated_variance reduces the mean variance over the space; disagreement spreads over where
+                the functions of the model disagree, each place drawn by how much (k-means++); largest_cluster stands
+                for the part of the space that is known worst (Holzmüller et al., 2023); core_set goes where it is
+                farthest from all that is known (Sener & Savarese, 2018), variance where it is largest; bald where a
+                measurement tells most about the model (Houlsby et al., 2011), which for one objective with constant
+                noise and a Gaussian process is the same place. None takes disagreement with an ensemble of networks,
+                largest_cluster with dropout and where networks see images, integrated_variance with any other
+                surrogate.
             candidates: points of the space considered at each ask, and over which the variance is averaged, >= 2. None
                 for 512; for clusters of a network's features, which cost less, 2,000 and of a listed space up to
                 10,000, since the more there are, the better is known what a candidate stands for.
@@ -125,7 +138,7 @@ class ActiveLearning(ModelBased):
         self, n: int, model: Model, pending: Sequence[Unanswered], reserved: Reserved, rng: np.random.Generator
     ) -> Batch:
         name, most = self._rule(model), CANDIDATES
-        if isinstance(model, Featured) and name == "largest_cluster":
+        if isinstance(model, Featured) and name in WIDE:
             most = LISTED if isinstance(self.space, Finite) else SAMPLED
         points = self._samples(self.candidates or most, reserved, rng)
         if not points:
@@ -139,7 +152,7 @@ class ActiveLearning(ModelBased):
         for _ in range(min(n, len(points))):
             score = criterion.score()
             score[picks] = score[len(points) :] = -torch.inf
-            best = int(score.argmax())
+            best = criterion.pick(score)
             reasons.append(criterion.reason(best))
             among = slice(len(points))
             choice = Choice(name=name, points=points, x=x[among], values=score[among], chosen=best, logarithmic=False)
@@ -203,21 +216,36 @@ class ActiveLearning(ModelBased):
 
     def _rule(self, model: Model) -> Acquisition:
         """The criterion by name."""
-        return self.acquisition or ("largest_cluster" if isinstance(model, Featured) else "integrated_variance")
+        if self.acquisition is not None:
+            return self.acquisition
+        if isinstance(model, Apart) and model.apart and not isinstance(self.space, Rendering):
+            return "disagreement"
+        return "largest_cluster" if isinstance(model, Featured) else "integrated_variance"
 
     def _criterion(self, name: Acquisition, model: Model, x: torch.Tensor, pending: list[Point]) -> Criterion:
         """For candidates at (n, d) encoded points."""
-        if name == "largest_cluster":
+        if name == "disagreement":
+            unseen = self._unseen(pending)
+            places = deviations(model, torch.cat([unseen, x]), weights(self._spread()))
+            return Disagreement(places[len(unseen) :], places[: len(unseen)])
+        if name == "largest_cluster" or name == "core_set":
             known = self._encode([t.point for t in self._answered] + pending)
             places = embedding(model, torch.cat([known, x]))
-            return Clusters(places[len(known) :], places[: len(known)])
+            kind = Clusters if name == "largest_cluster" else CoreSet
+            return kind(places[len(known) :], places[: len(known)])
         return self._variances(model, x, pending, name)
 
     def _variances(self, model: Model, x: torch.Tensor, pending: list[Point], measure: Measure) -> Variances:
-        unseen = self._encode([t.point for t in self._answered[self._count_fitted() :]] + pending)
-        units = self._outcomes().units
-        spread = torch.stack([column[column.isfinite()].var(correction=0) for column in units.T])
+        unseen, spread = self._unseen(pending), self._spread()
         return Variances(model, x, unseen, measure=measure, spread=spread, objectives=self._named())
+
+    def _unseen(self, pending: list[Point]) -> torch.Tensor:
+        """(k, d) encoded points whose answers the model has not seen but will."""
+        return self._encode([t.point for t in self._answered[self._count_fitted() :]] + pending)
+
+    def _spread(self) -> torch.Tensor:
+        """(m,) variance of each objective's measured values."""
+        return torch.stack([column[column.isfinite()].var(correction=0) for column in self._outcomes().units.T])
 
     def _named(self) -> list[Objective]:
         """The objectives, with the unit in which the model is uncertain of them."""

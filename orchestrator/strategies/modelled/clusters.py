@@ -57,6 +57,10 @@ class Clusters:
         sizes = torch.zeros(self._centres, dtype=self.distances.dtype).scatter_add_(0, self.owners, self.distances)
         return torch.where(self.owners == sizes.argmax(), self.distances.sqrt(), -torch.inf)
 
+    def pick(self, score: torch.Tensor) -> int:
+        """The largest."""
+        return int(score.argmax())
+
     def add(self, i: int) -> None:
         """Count candidate i among the places that will be known."""
         to_new = squared_distances(self._candidates, self._candidates[i : i + 1])[:, 0]
@@ -75,6 +79,14 @@ class Clusters:
             f"stands for {int(own.sum())} of {len(own)} candidates, "
             f"which hold {share:.2g} % of what known points leave uncovered"
         )
+
+
+class CoreSet(Clusters):
+    """Farthest first: of all candidates the one that is farthest from its centre (Sener & Savarese, ICLR 2018)."""
+
+    def score(self) -> torch.Tensor:
+        """(n,) distance to the centre."""
+        return self.distances.sqrt()
 
 
 def squared_distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -40,9 +40,7 @@ class Variances:
             spread: (m,) variance of each objective's measured values.
             objectives: m.
         """
-        weight = 1 / spread.clamp_min(1e-300)
-        constant = weight >= 1e299  # an objective that was always the same
-        self._weight = torch.where(constant, torch.ones_like(weight), weight)[:, None]
+        self._weight = weights(spread)[:, None]
         self._model, self._x, self._measure, self._objectives = model, candidates, measure, objectives
         covariance, self._noise = joint_covariance(model, torch.cat([known, candidates]))
         for i in range(len(known)):
@@ -59,6 +57,10 @@ class Variances:
                 return (variance * self._weight).sum(dim=0)
             case "bald":
                 return information(self._model, self._x, variance, self._noise)
+
+    def pick(self, score: torch.Tensor) -> int:
+        """The largest."""
+        return int(score.argmax())
 
     def add(self, i: int) -> None:
         """Count candidate i among the places that will be known."""
@@ -94,3 +96,9 @@ class Variances:
     def _gain(self) -> torch.Tensor:
         """(m, n): by how much measuring each candidate would reduce the mean variance."""
         return (self._covariance**2).mean(dim=2) / (self._variance() + self._noise[:, None])
+
+
+def weights(spread: torch.Tensor) -> torch.Tensor:
+    """(m,) of each objective's variance, from (m,) variances of its measured values; 1 if it was always the same."""
+    weight = 1 / spread.clamp_min(1e-300)
+    return torch.where(weight >= 1e299, torch.ones_like(weight), weight)
