@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -9,6 +10,9 @@ from collections.abc import Callable, Generator, Iterator
 import pytest
 
 from matloop.orchestrator.job import ANNOUNCEMENTS
+
+for _library in ("OMP", "OPENBLAS", "MKL"):  # read when a library is loaded; several files are tested side by side
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

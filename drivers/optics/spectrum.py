@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from matloop.drivers.optics.rcwa import Film, Light, Setup
+from matloop.orchestrator.threads import limited
 
 Array = npt.NDArray[np.float64]
 
@@ -57,7 +57,7 @@ def spectrum(
     found: list[Mapping[str, torch.Tensor]] = []
     slopes = {name: np.zeros(density.shape) for name in gradients}
     start = 0
-    with _one_thread(), torch.set_grad_enabled(bool(gradients)):
+    with limited(1), torch.set_grad_enabled(bool(gradients)):
         pixels = torch.tensor(density, dtype=torch.float64, requires_grad=bool(gradients))
         for part in _parts(setup):
             values = _values(_film(part)(pixels), shares)
@@ -108,14 +108,3 @@ def _values(light: Light, shares: tuple[float, float]) -> dict[str, torch.Tensor
         "reflectance": reflected,
         "transmittance": transmitted,
     }
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: matrices this small lose by sharing, most of all where every core has its trial."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

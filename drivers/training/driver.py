@@ -42,6 +42,7 @@ from matloop.orchestrator.bundle import BundleError, unseal
 from matloop.orchestrator.errors import ConfigError, InvalidPoint, Refused, inside
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Space
+from matloop.orchestrator.threads import limited
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.networks import weights
 from matloop.search_spaces.networks.graph.graphs import Graphs
@@ -191,7 +192,7 @@ class Training:
         if seconds is None or not known or self.device == "cuda":
             return []
         device, one = self._device(), parts.validation[:1]
-        with self.recipe.on_threads():
+        with limited(self.recipe.threads):
             network, x = build(known[0]).to(device), scales(data.x, one).rows(data.x, one)
             for _ in range(2):  # the first takes longer
                 before = self.clock()
@@ -263,7 +264,7 @@ class Training:
         _check_fit(trial, data, goal)
         scaling, device = scales(data.x, parts.train), self._device()
         timed = (1 + LEAST) * self.latency_batch if "latency_ms" in self.asked else 0
-        with self.recipe.on_threads():
+        with limited(self.recipe.threads):
             begun = start(trial, inputs or {}, self.start_from, scaling.listed() | dict(goal.described()))
             network = begun.network
             result = self.recipe.train(

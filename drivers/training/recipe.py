@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from matloop.drivers.training.data import Data
@@ -121,16 +119,6 @@ class Recipe:
     def augmented(self, strength: float = 1.0) -> Augmentation | None:
         """What is done to training images; None for nothing."""
         return Augmentation(self.steps, strength, targets_move=self.places) if self.steps else None
-
-    @contextmanager
-    def on_threads(self) -> Iterator[None]:
-        """As many CPU threads as asked for inside."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
 
 
 def check_augmentation(steps: Sequence[tuple[str, float]], aim: Aim) -> None:

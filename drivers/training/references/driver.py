@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from threadpoolctl import threadpool_limits
 
 from matloop.drivers.training.driver import Training
 from matloop.drivers.training.material import Material
@@ -24,6 +23,7 @@ from matloop.drivers.training.tasks.task import Rows
 from matloop.orchestrator.errors import ConfigError, Problem, Refused
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.references import WINNER
+from matloop.orchestrator.threads import limited
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.networks.graph.graphs import Graphs
 from matloop.surrogates.networks.budget import Budget
@@ -119,7 +119,7 @@ def _fitted(driver: Training, made: Fittable, trial: Trial) -> Measurement:
         raise ValueError(f"expected inputs that are arrays for the reference {made.kind}, got graphs; remove it")
     classes = goal.outputs if driver.task == "classification" else 0
     y = np.asarray(goal.targets)
-    with threadpool_limits(driver.recipe.threads):
+    with limited(driver.recipe.threads):
         described = flat(data.x, parts.train, derive_seed(trial.seed, "components"))
         x = {name: described(rows) for name, rows in _parts(parts).items()}
         lesson = Lesson(

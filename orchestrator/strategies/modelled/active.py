@@ -22,12 +22,11 @@ from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.errors import ConfigError, MatloopError
 from matloop.orchestrator.options import at_least
 from matloop.orchestrator.protocols import Apart, Featured, Finite, Rendering, Space, Surrogate
-from matloop.orchestrator.randomness import torch_seed
 from matloop.orchestrator.strategies.advice.explanation import Choice
 from matloop.orchestrator.strategies.advice.lesson import Lesson, lesson, nothing_left
 from matloop.orchestrator.strategies.modelled.clusters import Clusters, CoreSet, embedding
 from matloop.orchestrator.strategies.modelled.disagreement import Disagreement, deviations
-from matloop.orchestrator.strategies.modelled.learner import quiet
+from matloop.orchestrator.strategies.modelled.learner import modelling
 from matloop.orchestrator.strategies.modelled.modelled import OUTLOOK_CANDIDATES, Batch, ModelBased
 from matloop.orchestrator.strategies.modelled.variances import Measure, Variances, weights
 from matloop.orchestrator.strategies.random import Sampler
@@ -190,7 +189,7 @@ class ActiveLearning(ModelBased):
             raise MatloopError(f"expected no delta, since nothing is sought but to know, got {delta}; leave it out")
         if not self._ready():
             return None
-        with torch_seed(int(rng.integers(2**63))), quiet():
+        with modelling(int(rng.integers(2**63))):
             model = self._model()
             points = self._samples(CANDIDATES, self._tried.pending(()), rng)
             if not points:

@@ -25,7 +25,7 @@ from matloop.orchestrator.protocols import (
     Vectorised,
     require,
 )
-from matloop.orchestrator.randomness import derive_seed
+from matloop.orchestrator.randomness import derive_seed, torch_seed
 from matloop.orchestrator.strategies.advice.explanation import Explainer
 from matloop.orchestrator.strategies.advice.record import Record
 from matloop.orchestrator.strategies.modelled import values
@@ -38,6 +38,7 @@ from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.space_filling import SpaceFilling
 from matloop.orchestrator.strategies.spread import Spread
 from matloop.orchestrator.strategies.tried import Reserved, Tried
+from matloop.orchestrator.threads import limited
 from matloop.orchestrator.trial import Objective, Point, Prediction, Trial
 from matloop.surrogates.gaussian_process.gp import GP
 from matloop.surrogates.outputs import fit_each
@@ -266,13 +267,14 @@ def _default(space: Space) -> Surrogate:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Silence two libraries' notes that say nothing about the data.
+def modelling(seed: int) -> Iterator[None]:
+    """Draw from that seed, on one thread, and silence two libraries' notes that say nothing about the data.
 
+    More threads than one make models slower, see `matloop.orchestrator.threads`, and other numbers on other machines.
     GPyTorch adds jitter to matrices, which near-duplicate points make inevitable; torch mentions once per process that
     it does not check sparse tensors, which GPyTorch uses.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch_seed(seed), limited(1):
         warnings.simplefilter("ignore", NumericalWarning)
         warnings.filterwarnings("ignore", message="Sparse invariant checks", category=UserWarning)
         yield

@@ -17,7 +17,7 @@ from matloop.orchestrator.protocols import (
     Space,
 )
 from matloop.orchestrator.protocols.strategies import Outlook as Ahead
-from matloop.orchestrator.randomness import derive_seed, torch_seed
+from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.strategies.advice import optimum, stopping
 from matloop.orchestrator.strategies.advice.explanation import Choice, Explainer
 from matloop.orchestrator.strategies.advice.goals import Goal
@@ -25,7 +25,7 @@ from matloop.orchestrator.strategies.advice.prospects import prospects
 from matloop.orchestrator.strategies.advice.record import STRETCH
 from matloop.orchestrator.strategies.advice.stopping import CANDIDATES, Outlook, outlook
 from matloop.orchestrator.strategies.modelled import values
-from matloop.orchestrator.strategies.modelled.learner import Learner, quiet
+from matloop.orchestrator.strategies.modelled.learner import Learner, modelling
 from matloop.orchestrator.strategies.modelled.transfer import trust
 from matloop.orchestrator.strategies.random import Sampler
 from matloop.orchestrator.strategies.spread import Spread
@@ -68,7 +68,7 @@ class ModelBased(Learner, ABC):
             proposals = self._start.ask(n, pending, rng)
             return [replace(p, point=now) for p in proposals for now in self._now([p.point])]
         reserved = self._tried.pending(pending)
-        with torch_seed(int(rng.integers(2**63))), quiet():
+        with modelling(int(rng.integers(2**63))):
             model = self._model()
             if isinstance(model, Redrawable):
                 model = model.redraw(int(rng.integers(2**63)))
@@ -105,7 +105,7 @@ class ModelBased(Learner, ABC):
         goal = self._goal()
         if goal is None:
             return None
-        with torch_seed(int(rng.integers(2**63))), quiet():
+        with modelling(int(rng.integers(2**63))):
             model = self._model()
             kept = self.limits.kept(self._answered)
             gains = self._settled(model)[kept][:, self.limits.goals]
@@ -164,7 +164,7 @@ class ModelBased(Learner, ABC):
                 f"expected at least {self.initial} experiments with results before {self.name} predicts, got {count}; "
                 f"tell {self.initial - count} more, or ask for a smaller `initial` in the campaign file"
             )
-        with torch_seed(derive_seed(self._seed, "predict", count)), quiet():
+        with modelling(derive_seed(self._seed, "predict", count)):
             yield self._model()
 
     def _merit(self, model: Model, x: torch.Tensor) -> torch.Tensor:
