@@ -135,12 +135,11 @@ def perovskites(folder: Path, data: Path, rows: int) -> None:
 
 
 def _on_sites(structure: Any) -> list[Any]:
-    """Elements in the order of `SITES`, their properties, volume and longest axis: B has most neighbours within half a
-    cell, A lies nearest to the origin, the three others are sorted by atomic number."""
+    """Elements in the order of `SITES`, their properties, volume and longest axis: B has most neighbours within 0.55 of
+    the cell's side, A fewest, and the three others are sorted by atomic number. The origin is anywhere."""
     a = structure.lattice.a
     neighbours = [(len(structure.get_neighbors(site, 0.55 * a)), i) for i, site in enumerate(structure)]
-    b = max(neighbours)[1]
-    corner = min((abs(site.frac_coords % 1).sum(), i) for i, site in enumerate(structure) if i != b)[1]
+    b, corner = max(neighbours)[1], min(neighbours)[1]
     others = sorted((i for i in range(len(structure)) if i not in (b, corner)), key=lambda i: structure[i].specie.Z)
     elements = [structure[i].specie for i in (corner, b, *others)]
     numbers = [float(getattr(element, name) or 0.0) for element in elements for name in PROPERTIES]
