@@ -24,6 +24,7 @@ from matloop.bundles.meaning import Meaning
 from matloop.bundles.networks import Inputs, Member, Networks, chunks
 from matloop.bundles.unit import InUnits
 from matloop.bundles.whole import wholes
+from matloop.drivers.training.data import not_finite
 from matloop.drivers.training.sources.registry import KINDS, source_from
 from matloop.drivers.training.sources.source import New, Source
 from matloop.orchestrator.bundle import BundleError, unseal
@@ -326,14 +327,15 @@ def _finite(found: New, x: npt.NDArray[Any]) -> New:
     Raises:
         ValueError: all rows have some.
     """
-    good = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
-    if good.all():
+    bad = not_finite(x)
+    if not len(bad):
         return found
-    bad = tuple(f"{name}: expected finite numbers, got others; left out" for name in found.ids[~good])
-    if not good.any():
+    if len(bad) == len(x):
         raise ValueError("expected rows of finite numbers, got none")
-    unknown = tuple(text for text, kept in zip(found.unknown, good, strict=True) if kept) if found.unknown else ()
-    return dataclasses.replace(found, x=x[good], ids=found.ids[good], problems=(*found.problems, *bad), unknown=unknown)
+    problems = [*found.problems, *(f"{found.ids[i]}: expected finite numbers, got others; left out" for i in bad)]
+    unknown = tuple(np.delete(np.array(found.unknown, dtype=object), bad)) if found.unknown else ()
+    x, ids = np.delete(x, bad, axis=0), np.delete(found.ids, bad)
+    return dataclasses.replace(found, x=x, ids=ids, problems=tuple(problems), unknown=unknown)
 
 
 def _array(found: New) -> npt.NDArray[Any]:

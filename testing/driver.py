@@ -28,11 +28,11 @@ class DriverContract:
 
     @pytest.fixture
     def driver(self) -> Driver:
-        raise NotImplementedError
+        raise NotImplementedError("a subclass of DriverContract defines the fixture `driver`")
 
     @pytest.fixture
     def trial(self) -> Trial:
-        raise NotImplementedError
+        raise NotImplementedError("a subclass of DriverContract defines the fixture `trial`")
 
     @pytest.fixture
     def objectives(self, driver: Driver) -> tuple[Objective, ...]:

@@ -82,7 +82,7 @@ class StrategyContract:
 
     @pytest.fixture
     def make(self) -> Make:
-        raise NotImplementedError
+        raise NotImplementedError("a subclass of StrategyContract defines the fixture `make`")
 
     def history(
         self, strategy: Strategy, space: Space, objectives: Sequence[Objective], *, failures: bool = True

@@ -44,7 +44,7 @@ def rehearse(data: Data, parts: Split, goal: Task, aim: Aim, augmented: Augmenta
         if augmented is not None:
             with _blamed("augment"):
                 x, y = augmented(x, y)
-        outputs = torch.rand(2, goal.outputs, *(x.shape[2:] if aim.places else ())).requires_grad_()
+        outputs = torch.rand(len(y), goal.outputs, *(x.shape[2:] if aim.places else ())).requires_grad_()
         with _blamed("task", "loss"):
             for loss in [goal.named_loss(name) for name in aim.losses] or [goal.loss]:
                 if not torch.isfinite(found := loss(outputs, y).detach()):

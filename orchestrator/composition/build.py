@@ -43,7 +43,7 @@ from matloop.orchestrator.protocols import (
 from matloop.orchestrator.protocols.drivers import FILLED
 from matloop.orchestrator.randomness import derive_seed
 from matloop.orchestrator.references import led_to
-from matloop.orchestrator.trial import Objective, Point, Trial, goals
+from matloop.orchestrator.trial import Objective, Point, goals
 
 ROLES: Mapping[str, str] = {role: role for role in KINDS} | {"filler": "strategy"}
 """Options that hold a component, and the table that their kind is looked up in."""
@@ -445,54 +445,6 @@ def plans(config: Config) -> list[Plan]:
         return Plan(name, lambda history, store: builder(config, history, store).study(name), aside=aside)
 
     return [plan(name) for name in config.studies]
-
-
-def surrogate_for(
-    study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore
-) -> tuple[Surrogate, Space]:
-    """A study's surrogate, untrained, and its space, built again from what the ledger recorded.
-
-    Raises:
-        ConfigError: the strategy has no surrogate, or something that the campaign needs is gone.
-        MissingExtra: an optional package is no longer installed.
-    """
-    path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
-    config = Config.from_record(recorded, path)
-    parts = builder(config, history, store)
-    return parts.surrogate(study), parts.space(study)
-
-
-def driver_for(trial: Trial, history: History, store: ArtifactStore) -> tuple[Driver, list[str]]:
-    """The driver that measured a trial, built again from what the ledger recorded when it was proposed.
-
-    Returns:
-        The driver; and which of the files that it names are not as they were, by their dotted places.
-
-    Raises:
-        ConfigError: something that the campaign needs is gone.
-        MissingExtra: an optional package is no longer installed.
-    """
-    path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
-    before = [session.config for session in history.sessions if session.opened_at <= trial.proposed_at]
-    recorded = before[-1] if before else history.sessions[0].config
-    parts = builder(Config.from_record(recorded, path), history, store)
-    driver, known = parts.driver(trial.study), recorded.get("files", {})
-    return driver, [place for place, mark in parts.files.items() if known.get(place, mark) != mark]
-
-
-def strategy_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> tuple[Any, Space]:
-    """A study's strategy, told all that is on record, and its space, built again from what the ledger recorded.
-
-    Raises:
-        ConfigError: something that the campaign needs is gone.
-        MissingExtra: an optional package is no longer installed.
-    """
-    path = Path(history.sessions[-1].environment.get("campaign_file", "campaign.yaml"))
-    parts = builder(Config.from_record(recorded, path), history, store)
-    strategy = parts.strategy(study)
-    for trial in history.told(study):
-        strategy.tell(trial)
-    return strategy, parts.space(study)
 
 
 @contextmanager

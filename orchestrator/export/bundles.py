@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matloop.orchestrator.composition.build import driver_for
+from matloop.orchestrator.composition.rebuilding import driver_for
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.export.networks import leading, ranked, trained_trial, weights_of
 from matloop.orchestrator.export.trials import config

@@ -87,7 +87,7 @@ def compare(directory: Path, history: History, study: Study, baseline: Study) ->
 
 
 def _fit_and_test(directory: Path, history: History, study: Study, baseline: Study, k: int) -> Comparison:
-    from matloop.orchestrator.composition.build import surrogate_for
+    from matloop.orchestrator.composition.rebuilding import surrogate_for
 
     config: Any = history.sessions[-1].config
     surrogate, space = surrogate_for(study.name, config, history, ArtifactStore(directory / "artifacts"))

@@ -162,3 +162,15 @@ def test_the_line_has_the_keys_that_were_asked_for(bench, own) -> None:
     ]  # fmt: skip
     assert found["evolved"] == {"mae": 0.2, "trials": 33, "seconds": 50.0} and found["residual"]["mae"] == 5.2
     assert bench.table(own.kinds.COMPOSITION, outcome).row_count == 6
+
+
+def test_the_sites_of_a_perovskite_are_found_wherever_the_origin_is():
+    from own.kinds import _on_sites
+    from pymatgen.core import Lattice, Structure
+
+    places = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    elements = ["Sr", "Ti", "O", "O", "N"]
+    for origin in ([0, 0, 0], [0.5, 0.5, 0.5], [0.37, 0.9, 0.12]):
+        for order in ([0, 1, 2, 3, 4], [4, 2, 1, 0, 3]):
+            moved = Structure(Lattice.cubic(3.9), [elements[i] for i in order], places[order] + origin)
+            assert _on_sites(moved)[:5] == ["Sr", "Ti", "N", "O", "O"]

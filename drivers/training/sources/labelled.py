@@ -151,14 +151,14 @@ class Labels:
             if place is None
         }
         keep, problems = reported(table, missing, goal.problems)
-        kept = [place for place, good in zip(places, keep, strict=True) if good and place is not None]
+        kept = [place for place, usable in zip(places, keep, strict=True) if usable and place is not None]
         if unused := len(found.files) - len({*kept}):
             problems.append(f"{unused} files of {self.path} have no row in {self.table.name} that can be used")
         names = [called(file, self.path) for file in kept]
-        again = len({*kept}) < len(kept)
-        of_rows = self.rows.of(table.kept(keep), *([names] if again else []))  # rows of one file belong together
+        good, again = table.kept(keep), len({*kept}) < len(kept)
+        of_rows = self.rows.of(good, *([names] if again else []))  # rows of one file belong together
         if self.rows.id is None:
-            of_rows["ids"] = distinct(names, table.kept(keep).rows)
+            of_rows["ids"] = distinct(names, good.rows)
         return Labelled(kept, names, goal.y[keep], goal.names, [*problems, *self._others()], of_rows)
 
     def _others(self) -> list[str]:

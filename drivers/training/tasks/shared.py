@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
@@ -57,12 +58,12 @@ class Judged:
         return self.offered if self.loss is None else (self.loss,)
 
 
-class Bound:
+class Bound(ABC):
     """A task on data, as most of them are."""
 
+    @abstractmethod
     def judge(self, outputs: torch.Tensor, rows: Rows) -> Judge:
         """See `Task`."""
-        raise NotImplementedError
 
     def measure(self, outputs: torch.Tensor, rows: Rows) -> dict[str, float]:
         """See `Task`."""

@@ -46,7 +46,7 @@ def section(history: History, study: Study, store: ArtifactStore) -> Section | N
     """Slices by a model of all results; None if the study's strategy has no such model, or too few results for it."""
     if not study.objectives or not study.answered or len(study.answered) > MOST_ROWS or _surrogate(study) not in QUICK:
         return None
-    from matloop.orchestrator.composition.build import strategy_for
+    from matloop.orchestrator.composition.rebuilding import strategy_for
 
     try:
         strategy, space = strategy_for(study.name, history.sessions[-1].config, history, store)

@@ -13,11 +13,12 @@ import pytest
 
 from matloop.orchestrator.composition import build as build_module
 from matloop.orchestrator.composition.binding import KINDS, Place, find
-from matloop.orchestrator.composition.build import Builder, plans, surrogate_for, validate
+from matloop.orchestrator.composition.build import Builder, plans, validate
 from matloop.orchestrator.composition.config import Config, load
 from matloop.orchestrator.composition.environment import record
 from matloop.orchestrator.composition.executors import make
 from matloop.orchestrator.composition.outcomes import Rehearsal
+from matloop.orchestrator.composition.rebuilding import surrogate_for
 from matloop.orchestrator.errors import ConfigError, MatloopError, MissingExtra
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import Ledger
@@ -414,32 +415,6 @@ def test_recorded_outcomes(folder: Path) -> None:
         resolved["studies"]["one"]["strategy"].pop("surrogate")
         with pytest.raises(ConfigError, match="no 'surrogate' to share"):
             surrogate_for("one", resolved, ledger.history, store)
-
-
-def test_data_sets_show_what_a_renderer_draws() -> None:
-    import torch
-
-    from matloop.orchestrator.composition.outcomes import network_inputs
-
-    class Drawing:
-        dimension = 2
-
-        def sample(self, rng: np.random.Generator) -> Any:
-            raise NotImplementedError
-
-        def check(self, point: Any) -> None:
-            raise NotImplementedError
-
-        def encode(self, points: Any) -> Any:
-            return np.array([p["z"] for p in points], dtype=np.float64)
-
-        def render(self, z: torch.Tensor) -> torch.Tensor:
-            return z.reshape(-1, 1, 1, 2) * 10
-
-    points = [{"z": [i, i + 0.5]} for i in range(300)]
-    x = network_inputs(Drawing(), points)
-    assert x.shape == (300, 1, 1, 2) and x.dtype == np.float32
-    assert x[299, 0, 0].tolist() == [2990.0, 2995.0]
 
 
 def test_a_missing_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
