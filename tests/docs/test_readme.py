@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,37 @@ def test_shipped_campaigns_are_valid(campaign, tmp_path, matloop, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, said, complaint = matloop("validate", campaign)
     assert code == 0 and f"{campaign} is valid" in said.replace("\n", ""), complaint
+
+
+def _commands() -> list[tuple[str, str]]:
+    """Every line in a block of shell commands that calls matloop, with the document that it stands in."""
+    found = []
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for block in re.findall(r"^```sh\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [(document.name, line) for line in lines if line.startswith("matloop ")]
+    return found
+
+
+def test_every_command_in_documents_is_understood():
+    import typer
+
+    from matloop.orchestrator.cli.main import app
+
+    group = typer.main.get_command(app)
+    parent = group.make_context("matloop", ["status"])
+    usage_error = typer.BadParameter.__mro__[1]
+    assert usage_error.__name__ == "UsageError" and len(_commands()) > 50
+    wrong = []
+    for document, line in _commands():
+        words = shlex.split(re.split(r" [|>&;]", line)[0], comments=True)[1:]
+        try:
+            name, command, rest = group.resolve_command(parent, words)
+            command.make_context(name, rest, parent=parent)
+        except (usage_error, typer.Exit) as error:  # a file of the reader's, or a word that stands for a number, may be
+            if type(error) is not typer.BadParameter:
+                wrong.append(f"{document}: {line}: {error}")
+    assert not wrong, wrong
 
 
 def test_links_in_documents_lead_somewhere():
