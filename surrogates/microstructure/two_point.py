@@ -54,13 +54,16 @@ def within(correlation: Array, shape: tuple[int, ...]) -> Array:
         (..., *shape).
     """
     found, back = opened(correlation, len(shape))
-    for axis in axes(len(shape)):
-        n = shape[axis]
-        if n > found.shape[axis]:
-            raise ValueError(f"expected at most {found.shape[axis]} lags along axis {axis}, got {n}")
-        lags = torch.tensor([*range(n - n // 2), *range(-(n // 2), 0)], device=found.device)
-        found = found.index_select(axis, lags % found.shape[axis])
+    if any(n > m for n, m in zip(shape, found.shape[-len(shape) :], strict=True)):
+        raise ValueError(f"expected a picture of at most {tuple(found.shape[-len(shape) :])}, got {shape}")
+    for axis, n in zip(axes(len(shape)), shape, strict=True):
+        found = found.index_select(axis, _lags(n).to(found.device) % found.shape[axis])
     return back(found)
+
+
+def _lags(n: int) -> torch.Tensor:
+    """0, 1, …, -2, -1, as `numpy.fft.fftfreq` orders them."""
+    return torch.tensor([*range(n - n // 2), *range(-(n // 2), 0)])
 
 
 def _products(x: torch.Tensor, y: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
