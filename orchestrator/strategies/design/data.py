@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -35,14 +36,9 @@ def data_of(structures: Structures, n: int, rng: np.random.Generator) -> Labels:
 
 def _length(space: Space) -> float | None:
     """Correlation length of the Gaussian fields that the space's generator was trained on; None if it was not."""
-    from matloop.orchestrator.errors import ConfigError
-    from matloop.surrogates.generator.weights import header
+    from matloop.surrogates.generator.weights import load
 
     named: Any = getattr(space, "generator", None)
-    if not isinstance(named, str):
-        return None
-    try:
-        length = header(named).get("recipe", {}).get("length")
-    except ConfigError:
-        return None
+    recipe = {} if named is None else load(named).card.get("recipe", {})
+    length = recipe.get("length") if isinstance(recipe, Mapping) else None
     return None if length is None else float(length)
