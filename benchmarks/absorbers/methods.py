@@ -108,7 +108,15 @@ def _network(genome: bool) -> Callable[[Latent], Surrogate]:
 def _hedge(store: Any, seed: int) -> tuple[Space, Strategy]:
     space = Latent(GAN)
     return space, GPHedge(
-        space=space, objectives=(ABSORPTION,), surrogate=_process(space), initial=INITIAL, refit_every=3, seed=seed
+        space=space,
+        objectives=(ABSORPTION,),
+        surrogate=_process(space),
+        initial=INITIAL,
+        refit_every=3,
+        candidates=128,
+        restarts=2,
+        iterations=15,
+        seed=seed,
     )
 
 

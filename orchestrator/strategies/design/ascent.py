@@ -59,7 +59,7 @@ class GradientAscent:
         objectives: tuple[Objective, ...],
         artifacts: ArtifactStore,
         data: tuple[Trial, ...] = (),
-        starts: int = 20,
+        starts: int = 12,
         steps: int = 60,
         step: float = 0.05,
         momentum: float = 0.7,
