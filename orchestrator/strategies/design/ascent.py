@@ -116,12 +116,13 @@ class GradientAscent:
 
     def climb(self, pending: Sequence[Unanswered], rng: np.random.Generator) -> Proposal:
         """The first step of a new climb, from the best place that none has been through; else from a random one."""
-        left = self._left(pending)
+        left, parents = self._left(pending), tuple[int, ...]()
         if not left:
-            z, parents, words = self._admissible.fresh(1, pending, rng)[0], (), "a random structure"
+            z, words = self._admissible.fresh(1, pending, rng)[0], "a random structure"
         else:
             best = min(left, key=lambda t: (self._loss(t), t.id))
-            z, parents = self._structures.vectors([best.point])[0], (best.id,)
+            z = self._structures.vectors([best.point])[0]
+            parents = (best.id,)
             words = f"trial {best.id} ({self.objective.name} {(best.values or {})[self.objective.name]:.4g})"
             z = z if (inside := self._admissible.restored(z)) is None else inside
         number = self._chains.begun(pending)
@@ -133,7 +134,7 @@ class GradientAscent:
         return [self._step(number, chain) for number, chain in self._next(n, pending)]
 
     def _next(self, n: int, pending: Sequence[Unanswered]) -> list[tuple[int, Chain]]:
-        found = []
+        found: list[tuple[int, Chain]] = []
         for number, chain in self._chains.running(pending):
             if len(found) == n:
                 break
