@@ -16,10 +16,9 @@ from typing import Any, Self
 
 from matloop.orchestrator.errors import LedgerCorrupt, LedgerError
 from matloop.orchestrator.ledger.disk import make_folder
-from matloop.orchestrator.ledger.file import rows
 from matloop.orchestrator.ledger.history import Event, History, advance
 from matloop.orchestrator.ledger.lock import WriterLock
-from matloop.orchestrator.ledger.reading import open_to_read
+from matloop.orchestrator.ledger.reading import events
 from matloop.orchestrator.ledger.salvage import salvage
 from matloop.orchestrator.ledger.trials import Trials
 from matloop.orchestrator.ledger.writer import Judge, Writer
@@ -148,8 +147,7 @@ def read(path: Path) -> History:
         raise LedgerError(f"there is no ledger at {path}; give the folder of a campaign that has been run")
     history = History(trials=Trials(keep=True))
     try:
-        with open_to_read(path) as db:
-            advance(history, rows(db, path))
+        advance(history, events(path))
     except LedgerCorrupt as error:
         found = salvage(path)
         with suppress(LedgerCorrupt):
