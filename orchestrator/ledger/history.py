@@ -274,6 +274,8 @@ class History:
             self.sessions.append(Session(event.time, event.time, body["config"], body["environment"]))
             self._resumed_at.clear()
         elif event.kind == "closed":
+            if not self.sessions:
+                raise LedgerCorrupt("a session ends of which no beginning is known")
             self.sessions[-1].ended = body["reason"]
         elif event.kind == "noted":
             note = Note(event.time, event.study, body["kind"], body["data"])

@@ -57,7 +57,8 @@ def open_to_read(path: Path) -> Iterator[sqlite3.Connection]:
     """Open for reading.
 
     Raises:
-        LedgerCorrupt: it is another program's file, or damaged.
+        LedgerForeign: it is another program's file.
+        LedgerCorrupt: it is damaged.
         LedgerBusy: a writer has it locked for long.
         LedgerError: it cannot be read.
     """
