@@ -176,7 +176,7 @@ def rows(db: sqlite3.Connection, path: Path, *, after: int = 0) -> Iterator[Even
     """
     while found := _fetch(db, path, after):
         for row in found:
-            event = Event(*row[:6])
+            event = Event._make(row[:6])
             if checksum(event) != row[6]:
                 raise LedgerCorrupt(f"the checksum of event {event.seq} is wrong")
             yield event
@@ -316,4 +316,5 @@ def _is_damage(error: sqlite3.Error) -> bool:
 
 def checksum(event: Event) -> int:
     """Of all that the event's row holds."""
-    return zlib.crc32(f"{event.seq}|{event.time!r}|{event.kind}|{event.study}|{event.trial}|{event.body}".encode())
+    seq, at, kind, study, trial, body = event
+    return zlib.crc32(f"{seq}|{at!r}|{kind}|{study}|{trial}|{body}".encode())

@@ -31,11 +31,11 @@ class Moving:
     objectives: tuple[Objective, ...] = (LOSS,)
 
     def __call__(self, trial: Trial) -> Measurement:
-        began_in = os.getcwd()
-        folder = tempfile.mkdtemp()
+        began_in = str(Path.cwd())
+        folder = Path(tempfile.mkdtemp())
         os.chdir(folder)
         if self.removed:
-            os.rmdir(folder)
+            folder.rmdir()
         if trial.number == 1:
             raise ValueError("there is nothing here")
         content = f"number {trial.number}".encode()
