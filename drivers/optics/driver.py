@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from matloop.drivers.optics.materials import Index, refractive_indices
 from matloop.drivers.optics.options import above_zero, normalised, periods, wavelengths
-from matloop.drivers.optics.structures import structure_of
+from matloop.drivers.structures import structure_of
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.protocols import gradient_of
 from matloop.orchestrator.trial import Measurement, Objective, Trial

@@ -42,6 +42,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     "driver": {
         "training": "matloop.drivers.training.driver:Training",
         "references": "matloop.drivers.training.references.driver:ReferenceTraining",
+        "elasticity": "matloop.drivers.elasticity.driver:Elasticity",
         "optics": "matloop.drivers.optics.driver:Optics",
         "command": "matloop.drivers.command:Command",
         "manual": "matloop.drivers.manual:Manual",
