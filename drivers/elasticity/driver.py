@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from matloop.drivers.elasticity.voigt import components
 from matloop.drivers.structures import structure_of
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.protocols import gradient_of
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
     from matloop.drivers.elasticity.homogenisation import Effective
     from matloop.drivers.elasticity.phases import Phases
 
-UNIT = "GPa"
+MEASURED: Mapping[str, Objective] = {
+    "youngs_modulus": Objective("youngs_modulus", "maximise", "GPa"),
+    "poissons_ratio": Objective("poissons_ratio", "minimise"),
+    "bulk_modulus": Objective("bulk_modulus", "maximise", "GPa"),
+    "shear_modulus": Objective("shear_modulus", "maximise", "GPa"),
+    **{name: Objective(name, "maximise", "GPa") for name in components(3)},
+}
+"""What every trial measures, by name; in two dimensions there are only those components that are in the plane."""
 
 BACKWARD_COST = 0.05
 """Of a value with its gradient, what the gradient adds, in calls, however many objectives; measured by
@@ -55,7 +63,7 @@ class Elasticity:
         check_refinement: where it is above 1, each trial is measured with each pixel cut into so many along each axis
             as well, and this value recorded beside the other, as `c11_at_refinement_2`.
         device: where the fields are computed.
-        objectives: those of the study, of what is measured.
+        objectives: those of the study; what this driver does not measure is left to others.
 
     Raises:
         ConfigError: an option is out of range.
@@ -99,7 +107,12 @@ class Elasticity:
         if device not in ("cpu", "cuda"):
             raise ConfigError(f"expected device: cpu or cuda, got {device!r}", at="device")
         self.device = device
-        self.objectives = _known(objectives)
+        self.objectives = tuple(o for o in objectives if o.name in MEASURED) or (MEASURED["youngs_modulus"],)
+
+    @property
+    def measures(self) -> Mapping[str, Objective]:
+        """See `Offering`."""
+        return MEASURED
 
     def __call__(self, trial: Trial) -> Measurement:
         """Measure; the microstructure that was homogenised is kept as an artifact."""
@@ -188,14 +201,6 @@ CENTRAL = {"bulk_modulus", "shear_modulus"}
 
 def _within(value: float, low: float, high: float) -> bool:
     return low * (1 - SLACK) <= value <= high * (1 + SLACK)
-
-
-def _known(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
-    from matloop.drivers.elasticity.moduli import MEASURED
-
-    if unknown := [o.name for o in objectives if o.name not in MEASURED]:
-        raise ConfigError(f"expected objectives among {', '.join(MEASURED)}, got {unknown[0]}", at="objectives")
-    return tuple(objectives) or (MEASURED["youngs_modulus"],)
 
 
 def _moduli(given: Sequence[float]) -> tuple[float, ...]:

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from matloop.drivers.elasticity.voigt import PAIRS, components
-from matloop.orchestrator.trial import Objective
-
-MODULI: Mapping[str, Objective] = {
-    "youngs_modulus": Objective("youngs_modulus", "maximise", "GPa"),
-    "poissons_ratio": Objective("poissons_ratio", "minimise"),
-    "bulk_modulus": Objective("bulk_modulus", "maximise", "GPa"),
-    "shear_modulus": Objective("shear_modulus", "maximise", "GPa"),
-}
-"""Besides the components."""
-
-MEASURED: Mapping[str, Objective] = {
-    **MODULI,
-    **{name: Objective(name, "maximise", "GPa") for name in components(3)},
-}
-"""What can be asked for, by name; in the plane there are only those components that are in the plane."""
 
 
 def moduli(stiffness: torch.Tensor, direction: Sequence[float]) -> dict[str, torch.Tensor]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from matloop.drivers.elasticity.driver import Elasticity
-from matloop.drivers.elasticity.moduli import MEASURED
+from matloop.drivers.elasticity.driver import MEASURED, Elasticity
 from matloop.drivers.elasticity.solver import NotConverged
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.randomness import derive
@@ -172,7 +171,6 @@ def test_a_solver_that_needs_more_iterations_fails_the_trial(structure):
         {"max_iterations": 0},
         {"check_refinement": 1},
         {"device": "tpu"},
-        {"objectives": (Objective("colour"),)},
         {"generator": "grf1000"},
     ],
 )
