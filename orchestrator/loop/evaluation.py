@@ -46,7 +46,7 @@ from matloop.orchestrator.loop.transfer import (
 )
 from matloop.orchestrator.measurement import shown
 from matloop.orchestrator.plain import writable
-from matloop.orchestrator.protocols import Differentiable, Driver, accepts_inputs, grace_of, wants_gradient
+from matloop.orchestrator.protocols import Driver, accepts_inputs, grace_of, offers_gradients, wants_gradient
 from matloop.orchestrator.trial import Answer, Cause, Failure, Measurement, Objective, Trial
 from matloop.orchestrator.workplace import Workplace, folder_of_trials
 
@@ -192,8 +192,10 @@ class Evaluation:
         if not driver.repeatable and (why := full(self.conditions.artifacts.parent)):  # it might happen in vain
             raise NotBegun(why)
         if wants_gradient(trial):
-            if not isinstance(driver, Differentiable):
-                raise TypeError(f"expected a driver that offers gradients (optics), got {type(driver).__name__}")
+            if not offers_gradients(driver):
+                raise TypeError(
+                    f"expected a driver that offers gradients (optics, elasticity), got {type(driver).__name__}"
+                )
             return driver.value_and_gradient(trial)
         if accepts_inputs(driver):
             wait_s = self.conditions.patience.wait_s

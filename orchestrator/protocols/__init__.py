@@ -15,11 +15,14 @@ from matloop.orchestrator.protocols.drivers import (
     Guiding,
     Interruptible,
     Keeping,
+    Offering,
     accepts_inputs,
     grace_of,
     gradient_of,
     is_by_people,
     kept_by,
+    measured_by,
+    offers_gradients,
     wants_gradient,
 )
 from matloop.orchestrator.protocols.executors import WithGrace, WithQueue, WithSlots
@@ -112,6 +115,7 @@ __all__ = [
     "Lenient",
     "Narrowable",
     "NoiseAware",
+    "Offering",
     "Parameter",
     "Parametric",
     "Parts",
@@ -142,6 +146,8 @@ __all__ = [
     "is_slow",
     "kept_by",
     "maker_of",
+    "measured_by",
+    "offers_gradients",
     "require",
     "wants_gradient",
 ]
