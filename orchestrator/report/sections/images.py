@@ -109,7 +109,7 @@ def _load(store: ArtifactStore, name: str) -> npt.NDArray[np.uint8] | None:
     if array.ndim != 2 or array.dtype.kind not in "uif" or not array.size:
         return None
     if array.dtype != np.uint8 or array.max() <= 1:
-        array = 255 * np.clip(array, 0, 1)
+        array = 255 * np.clip(np.nan_to_num(array), 0, 1)
     return array.astype(np.uint8)
 
 

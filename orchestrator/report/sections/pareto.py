@@ -111,7 +111,9 @@ def _paint_expected(axes: Axes, waiting: Sequence[tuple[Trial, tuple[float, floa
     """Rings at the predictions with bars for their 90 % intervals."""
     for i, (trial, centre) in enumerate(waiting):
         spans = [interval(trial, o.name) or (mean, mean) for o, mean in zip(pair, centre, strict=True)]
-        bars = [[[mean - low], [high - mean]] for mean, (low, high) in zip(centre, spans, strict=True)]
+        bars = [
+            [[max(0.0, mean - low)], [max(0.0, high - mean)]] for mean, (low, high) in zip(centre, spans, strict=True)
+        ]
         axes.errorbar(
             *centre,
             xerr=bars[0],

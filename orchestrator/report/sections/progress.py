@@ -78,23 +78,13 @@ def _paint(axes: Axes, data: Progress, objective: Objective, reference: npt.NDAr
     everything = np.concatenate([data.value, reference])
     logarithmic = bool(everything.min() > 0 and everything.max() / everything.min() > 50)
     last = int(max([*data.order, *data.failed]))
+    limits = _limits(axes, data, reference, logarithmic)
     if len(reference):
         mean, std = float(reference.mean()), float(reference.std(ddof=1)) if len(reference) > 1 else 0.0
         axes.axhspan(mean - std, mean + std, color=fig.MUTED, alpha=0.13, linewidth=0, label=f"{name}: mean ± std")
         axes.axhline(mean, color=fig.MUTED, linewidth=1.2)
         extreme = objective.loss(float(min(objective.loss(1.0) * reference)))
         axes.axhline(extreme, color=fig.MUTED, linewidth=1.2, linestyle=(0, (4, 3)), label=f"{name}: best")
-    if logarithmic:
-        axes.set_yscale("log")
-        limits = (float(everything.min()) * 0.93, float(everything.max()) * 1.07)
-    else:
-        low, high = statistics.robust_limits(data.value)
-        kept = [*data.best[-1:][np.isfinite(data.best[-1:])], *reference]
-        low, high = min([low, *kept]), max([high, *kept])
-        pad = 0.06 * (high - low or abs(high) or 1.0)
-        limits = (low - pad, high + pad)
-    axes.set_ylim(*limits)
-    fig.ticks(axes.yaxis, logarithmic=logarithmic)
     shown = statistics.thin(data.value, POINTS)
     inside = shown[(data.value[shown] >= limits[0]) & (data.value[shown] <= limits[1])]
     beyond = np.setdiff1d(shown, inside)
@@ -123,6 +113,23 @@ def _paint(axes: Axes, data: Progress, objective: Objective, reference: npt.NDAr
     axes.set_xlabel("results, in the order in which they were recorded")
     axes.set_ylabel(text.axis(objective))
     fig.legend(axes, 5)
+
+
+def _limits(axes: Axes, data: Progress, reference: npt.NDArray[np.float64], logarithmic: bool) -> tuple[float, float]:
+    """Scale the vertical axis, before anything is drawn that matplotlib would seek limits for."""
+    if logarithmic:
+        axes.set_yscale("log")
+        everything = np.concatenate([data.value, reference])
+        limits = (float(everything.min()) * 0.93, float(everything.max()) * 1.07)
+    else:
+        low, high = statistics.robust_limits(data.value)
+        kept = [*data.best[-1:][np.isfinite(data.best[-1:])], *reference]
+        low, high = min([low, *kept]), max([high, *kept])
+        pad = 0.06 * (high - low or abs(high) or 1.0)
+        limits = (low - pad, high + pad)
+    axes.set_ylim(*limits)
+    fig.ticks(axes.yaxis, logarithmic=logarithmic)
+    return limits
 
 
 def _caption(
