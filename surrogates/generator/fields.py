@@ -1,4 +1,4 @@
-"""Random two-phase microstructures: periodic Gaussian fields cut at zero, and the statistics that describe them.
+"""Random two-phase microstructures: periodic Gaussian fields cut at zero.
 
 A Gaussian field of autocorrelation rho cut at zero has the two-point correlation 1/4 + asin(rho) / (2 pi), exactly.
 Sources: Dietrich & Newsam, SIAM J. Sci. Comput. 18 (1997) 1088 (synthesis by FFT); Torquato, Random Heterogeneous
@@ -6,8 +6,6 @@ Materials (2002), sections 2.2 and 8.1 (S2, cut Gaussian fields).
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,48 +64,7 @@ def two_phase_fields(n: int, shape: tuple[int, int], length: float, rng: np.rand
     return gaussian_fields(n, shape, length, rng) > 0
 
 
-def two_point_correlation(phase: npt.NDArray[Any]) -> Field:
-    """Probability that two pixels a given lag apart both lie in the phase, with periodic boundaries (S2).
-
-    Args:
-        phase: (..., H, W), 1 inside the phase and 0 outside.
-
-    Returns:
-        (..., H, W) float64 by lag; lag (0, 0), which is the volume fraction, comes first.
-    """
-    shape = phase.shape[-2:]
-    spectrum = np.fft.rfft2(phase.astype(np.float64))
-    correlation: Field = np.fft.irfft2(np.abs(spectrum) ** 2, s=shape) / (shape[0] * shape[1])
-    return correlation
-
-
 def cut_correlation(rho: Field) -> Field:
     """Two-point correlation of a Gaussian field of autocorrelation rho, cut at zero (the arcsine law)."""
     law: Field = 0.25 + np.arcsin(np.clip(rho, -1, 1)) / (2 * np.pi)
     return law
-
-
-def speckle(phase: npt.NDArray[Any]) -> float:
-    """Share of pixels that differ from at least three of their four neighbours, with periodic boundaries.
-
-    Two-point correlations hardly see specks and frayed edges; the eye does.
-
-    Args:
-        phase: (..., H, W), 0 or 1.
-    """
-    differing = sum((phase != np.roll(phase, step, axis)).astype(np.int64) for axis in (-1, -2) for step in (1, -1))
-    return float(np.mean(differing >= 3))
-
-
-def pairwise_distances(phase: npt.NDArray[Any]) -> Field:
-    """Shares of pixels in which microstructures differ.
-
-    Args:
-        phase: (n, H, W), 0 or 1.
-
-    Returns:
-        (n, n) float64 in [0, 1]; the diagonal is 0.
-    """
-    sign = 2.0 * phase.reshape(len(phase), -1) - 1.0
-    distances: Field = 0.5 - 0.5 * (sign @ sign.T) / sign.shape[1]
-    return distances

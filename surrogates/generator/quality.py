@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from matloop.surrogates.generator.fields import pairwise_distances, speckle, two_point_correlation
+from matloop.surrogates.microstructure.distances import pairwise_distances
+from matloop.surrogates.microstructure.speckle import speckle
+from matloop.surrogates.microstructure.two_point import two_point_correlation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matloop.drivers.training.data import PARTS
 from matloop.drivers.training.sources.columns import MOST_CATEGORIES, nameless
@@ -14,9 +16,12 @@ _CONDITION = re.compile(
     re.IGNORECASE,
 )
 _GROUP = re.compile(
-    r"^(group|specimen|sample|batch|heat|lot|melt|wafer|micrograph|patient|family)([ _]?(id|no|nr|name))?$", re.I
+    r"^(group|specimen|sample|batch|heat|lot|melt|wafer|micrograph|patient|family|gruppe|probe|charge|schmelze|los"
+    r"|echantillon|échantillon|coulée|lote|muestra)([ _-]?(id|no|nr|name|nummer))?\.?$",
+    re.IGNORECASE,
 )
 _FEW = 20  # different texts that may be categories all the same
+_ROWS_OF_A_CATEGORY = 5  # at least, on average, where there are more
 _ID = re.compile(r"^id$|[_ ]id$", re.IGNORECASE)
 _FORMULA = re.compile(r"^(formula|composition|compound|material|chemical[ _]formula)$", re.IGNORECASE)
 
@@ -34,18 +39,46 @@ def roles(table: Frame, *others: str | None) -> dict[str, str]:
         others: columns that are for something else.
     """
     found: dict[str, str] = {}
-    for column in map(str, table.columns):
-        if column in others or nameless(column):
+    names = [str(name) for name in table.columns if not nameless(name)]
+    for column in names:
+        if column in others:
             continue
         texts = [text for text in table.texts(column) if text]
         different = len({*texts})
         if texts and {*texts} <= {*PARTS}:
             found.setdefault("part", column)
-        elif _GROUP.match(column) and 1 < different < len(texts):
+        elif (_GROUP.match(column) and 1 < different < len(texts)) or (
+            column != names[-1] and _repeated(table, column, texts)
+        ):
             found.setdefault("group", column)
         elif different == len(table) and (_ID.search(column) or _names(table, column)):
             found.setdefault("id", column)
     return found
+
+
+def said(source: Mapping[str, Any]) -> list[str]:
+    """The columns of a table that are no inputs, by the options of a source, and what they are taken for."""
+    meaning = {
+        "id": "names each row",
+        "group": "names what several rows belong to, such as a specimen",
+        "part": "says which rows are for training, validation and test",
+    }
+    return [
+        f"the column {source[role]!r} {what} (`{role}:`), and is no input"
+        for role, what in meaning.items()
+        if role in source and "target" in source
+    ]
+
+
+def _categories(texts: Sequence[str], different: int) -> bool:
+    """Whether texts are few enough, and each frequent enough, to learn what every one of them does."""
+    return different <= _FEW or (different <= MOST_CATEGORIES and _ROWS_OF_A_CATEGORY * different <= len(texts))
+
+
+def _repeated(table: Frame, column: str, texts: Sequence[str]) -> bool:
+    """Whether a column names things that have a few rows each, too few to learn of each what it does."""
+    different = len({*texts})
+    return not is_numeric(table.columns[column]) and 1.5 * different < len(texts) and not _categories(texts, different)
 
 
 def _names(table: Frame, column: str) -> bool:
@@ -71,5 +104,5 @@ def usable(table: Frame, name: str) -> bool:
         return False
     if is_numeric(table.columns[name]):
         return True
-    different = len({text for text in table.texts(name) if text})
-    return 0 < different <= MOST_CATEGORIES and (different <= 20 or 2 * different <= len(table))
+    texts = [text for text in table.texts(name) if text]
+    return bool(texts) and _categories(texts, len({*texts}))

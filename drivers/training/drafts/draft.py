@@ -11,6 +11,7 @@ import numpy as np
 from matloop.drivers.training.checks import constant, notable
 from matloop.drivers.training.classes import numbered_classes
 from matloop.drivers.training.data import PARTS, Data
+from matloop.drivers.training.drafts.columns import said
 from matloop.drivers.training.drafts.pace import most_multiply_adds, reason
 from matloop.drivers.training.driver import Training
 from matloop.drivers.training.sources.loading import load
@@ -96,7 +97,14 @@ def drafted(idea: Idea, seconds: float) -> Draft:
         task=task,
         space=space,
         objective=_OBJECTIVES[task],
-        found=[*_described(data), *_targets(data, task), *_groups(data), *constant(data, parts, goal), *notable(data)],
+        found=[
+            *_described(data),
+            *_targets(data, task),
+            *said(idea.source),
+            *_groups(data),
+            *constant(data, parts, goal),
+            *notable(data),
+        ],
         hints=hints,
         comments=idea.comments,
         split=split,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from matloop.drivers.training.data import LARGEST
+from matloop.drivers.training.sources.decimals import commas_in, with_points
 from matloop.drivers.training.sources.source import optional
 
 PARQUET = (".parquet", ".pq")
 EXCEL = (".xlsx",)
 FIRST_LINE = 2
 """Of a file's rows: its header is line 1."""
+
+_LOOKED_AT = 1000  # rows
 
 GAPS = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
@@ -71,6 +76,8 @@ class Frame:
 def frame(given: Path | str | pd.DataFrame | Mapping[str, Any]) -> Frame:
     """A table from CSV (also gzipped; with commas, semicolons or tabs), Excel's first sheet, Parquet, or memory.
 
+    Decimals may stand behind commas, except in CSV with commas between its cells. CSV in UTF-8, UTF-16 or Windows-1252.
+
     Raises:
         ValueError: it cannot be read as a table.
         OSError: there is no such file.
@@ -79,6 +86,7 @@ def frame(given: Path | str | pd.DataFrame | Mapping[str, Any]) -> Frame:
     if not isinstance(given, Path | str):
         columns = pd.DataFrame(given)
         _require_different(columns.columns)
+        columns = _settled(columns)
         return Frame(columns.reset_index(drop=True), [f"row {i}" for i in columns.index], Path("the table"))
     path = Path(given)
     suffix = path.suffix.lower()
@@ -93,7 +101,9 @@ def frame(given: Path | str | pd.DataFrame | Mapping[str, Any]) -> Frame:
     try:
         columns = _read(path, suffix)
     except UnicodeDecodeError as error:
-        raise ValueError(f"expected a table in UTF-8 in {path}, got other characters; save it as UTF-8") from error
+        raise ValueError(
+            f"expected a table in UTF-8, UTF-16 or Windows-1252 in {path}, got other characters; save it as UTF-8"
+        ) from error
     except (ValueError, EOFError, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise ValueError(
             f"expected a table in {path}, CSV, Excel or Parquet, whose first row names the columns, got: "
@@ -143,22 +153,50 @@ def _objects(values: pd.Series) -> list[Any]:
 def _read(path: Path, suffix: str) -> pd.DataFrame:
     if suffix in EXCEL:
         _require_different(pd.read_excel(path, header=None, nrows=1, dtype=str).iloc[:1].stack())
-        return pd.read_excel(path, keep_default_na=False, na_values=GAPS)
-    return pd.read_parquet(path) if suffix in PARQUET else _csv(path)
+        return _settled(pd.read_excel(path, keep_default_na=False, na_values=GAPS))
+    return _settled(pd.read_parquet(path)) if suffix in PARQUET else _csv(path)
+
+
+def _settled(columns: pd.DataFrame) -> pd.DataFrame:
+    """With numbers for texts where decimals stand behind commas."""
+    return with_points(columns) if commas_in(columns, certainly=True) else columns
+
+
+def _encoding(path: Path, opened: Any) -> str:
+    """Of a file of text: Unicode, or what programs under Windows write without.
+
+    Raises:
+        UnicodeDecodeError: it is neither.
+    """
+    with opened(path, "rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+    with suppress(UnicodeDecodeError):
+        return _decoded(path, opened, "utf-8-sig")
+    return _decoded(path, opened, "cp1252")
+
+
+def _decoded(path: Path, opened: Any, encoding: str) -> str:
+    with opened(path, "rt", encoding=encoding, newline="") as file:
+        while file.read(1 << 20):
+            pass
+    return encoding
 
 
 def _csv(path: Path) -> pd.DataFrame:
-    raw = path.read_bytes()[:2]
-    opened = gzip.open if raw == b"\x1f\x8b" else open
-    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    opened = gzip.open if packed else open
+    encoding = _encoding(path, opened)
+    with opened(path, "rt", encoding=encoding, newline="") as file:
         header = file.readline()
     separator = max(",;\t", key=header.count)
     _require_different(next(csv.reader([header], delimiter=separator, skipinitialspace=True), []))
     options: dict[str, Any] = {
         "sep": separator,
         "decimal": "," if separator == ";" else ".",
-        "encoding": "utf-8-sig",
-        "compression": "gzip" if raw == b"\x1f\x8b" else None,
+        "encoding": encoding,
+        "compression": "gzip" if packed else None,
         "skipinitialspace": True,
         "skip_blank_lines": False,
         "low_memory": False,
@@ -172,7 +210,10 @@ def _csv(path: Path) -> pd.DataFrame:
     lost = any(issubclass(warning.category, pd.errors.ParserWarning) for warning in told)
     if lost and not pd.read_csv(path, **options).iloc[:, -1].isna().all():
         raise ValueError(f"{found.shape[1]} names of columns for more columns; name them all")
-    return found
+    if separator == ";":  # columns with commas alone have been read as numbers
+        start = pd.read_csv(path, **{**options, "dtype": str, "nrows": _LOOKED_AT})
+        return with_points(found) if commas_in(start, certainly=False) else found
+    return _settled(found) if separator == "\t" else found
 
 
 def _require_different(names: Iterable[Any]) -> None:

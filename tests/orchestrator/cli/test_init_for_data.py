@@ -229,6 +229,20 @@ def test_a_column_can_be_chosen_and_columns_have_their_roles(
     assert "'stress'" in capsys.readouterr().err
 
 
+def test_specimens_that_are_not_called_so_are_groups_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twenty-five names of two rows each teach nothing as categories, and new specimens would have none of them."""
+    rows = pd.DataFrame({
+        "Stück": [f"P{i // 2}" for i in range(50)], "Ofen": ["Nord", "Süd"] * 25, "Härte": RNG.normal(size=50),
+    })  # fmt: skip
+    rows.to_csv(tmp_path / "t.csv", index=False, sep=";", decimal=",", encoding="cp1252")
+    data = drafted(tmp_path, monkeypatch, "table", "t.csv")["driver"]["data"]
+    assert (data["group"], data["features"], data["target"]) == ("Stück", ["Ofen"], "Härte")
+    said = capsys.readouterr().out
+    assert "'Stück' names what several rows belong to" in said and "25 groups" in said
+
+
 def drafted(
     folder: Path, monkeypatch: pytest.MonkeyPatch, template: str, data: str, *options: object
 ) -> dict[str, Any]:

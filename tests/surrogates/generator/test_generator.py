@@ -16,34 +16,12 @@ from matloop.surrogates.generator.network import Architecture, Critic, Generator
 from matloop.surrogates.generator.quality import compare
 from matloop.surrogates.generator.train import CHECK_EVERY, Checkpoint, Recipe, phases, train
 from matloop.surrogates.generator.weights import SHIPPED, header, load, save
-
-
-def _correlation_by_definition(phase):
-    height, width = phase.shape
-    return np.array([[(phase & np.roll(phase, (-i, -j), (0, 1))).mean() for j in range(width)] for i in range(height)])
-
-
-def test_two_point_correlation_of_a_checkerboard_is_exact():
-    board = np.indices((8, 6)).sum(axis=0) % 2
-    np.testing.assert_allclose(fields.two_point_correlation(board), np.where(board, 0.0, 0.5), atol=1e-15)
-
-
-def test_two_point_correlation_of_a_laminate_is_exact():
-    laminate = np.zeros((12, 4))
-    laminate[:3] = 1  # three of twelve layers
-    lag = np.minimum(np.arange(12), 12 - np.arange(12))
-    expected = np.maximum(3 - lag, 0)[:, None] / 12 * np.ones(4)
-    np.testing.assert_allclose(fields.two_point_correlation(laminate), expected, atol=1e-15)
-
-
-def test_two_point_correlation_is_that_of_the_definition():
-    phase = np.random.default_rng(0).random((7, 10)) < 0.3
-    np.testing.assert_allclose(fields.two_point_correlation(phase), _correlation_by_definition(phase), atol=1e-14)
+from matloop.surrogates.microstructure.two_point import two_point_correlation
 
 
 def test_cut_fields_follow_the_arcsine_law():
     n = 4000
-    correlation = fields.two_point_correlation(fields.two_phase_fields(n, (32, 24), 3.0, np.random.default_rng(1)))
+    correlation = two_point_correlation(fields.two_phase_fields(n, (32, 24), 3.0, np.random.default_rng(1)))
     law = fields.cut_correlation(fields.autocorrelation((32, 24), 3.0))
     error = (correlation.mean(axis=0) - law) / (correlation.std(axis=0) / np.sqrt(n))
     assert abs(error).max() < 4.5
@@ -57,29 +35,13 @@ def test_fields_match_those_of_gstools():
     theirs = np.array([draw.structured([axis, axis], seed=seed) for seed in range(n)])
     ours = fields.gaussian_fields(n, (side, side), length, np.random.default_rng(2))
     for a, b in ((theirs, ours), (theirs > 0, ours > 0)):
-        a, b = (fields.two_point_correlation(f).mean(axis=0) for f in (a, b))
+        a, b = (two_point_correlation(f).mean(axis=0) for f in (a, b))
         assert np.sqrt(np.mean((a - b) ** 2)) < 0.04 * b[0, 0]
 
 
 def test_autocorrelation_refuses_a_length_of_zero():
     with pytest.raises(ValueError, match="correlation length > 0"):
         fields.autocorrelation((8, 8), 0.0)
-
-
-def test_distances_are_shares_of_differing_pixels():
-    phase = np.random.default_rng(3).random((4, 5, 6)) < 0.5
-    expected = [[(a != b).mean() for b in phase] for a in phase]
-    np.testing.assert_allclose(fields.pairwise_distances(phase), expected, atol=1e-15)
-
-
-def test_speckle_counts_pixels_that_stand_out():
-    phase = np.zeros((2, 8, 8), dtype=bool)
-    phase[0, 2:6, 2:6] = True  # a square has none, a lone pixel is one, the end of a line is one
-    phase[1, 1, 1] = True
-    phase[1, 5, 2:6] = True
-    assert fields.speckle(phase[0]) == 0
-    assert fields.speckle(phase[1]) == 3 / 64
-    assert fields.speckle(phase) == 3 / 128
 
 
 def test_quality_tells_noise_structure_and_collapse_apart():

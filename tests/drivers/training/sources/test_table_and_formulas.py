@@ -82,12 +82,6 @@ def test_other_formats_hold_the_same(steels, ending, tmp_path):
     assert len(first.problems) == len(other.problems)
 
 
-def test_other_characters_are_refused_with_the_remedy(tmp_path):
-    (tmp_path / "t.csv").write_bytes("c,Härte\n1,2\n".encode("latin-1"))
-    with pytest.raises(ValueError, match="save it as UTF-8"):
-        load({"kind": "table", "path": tmp_path / "t.csv", "target": "c"})
-
-
 def test_texts_are_classes_and_numbers_may_name_categories(steels):
     data = load({
         "kind": "table", "path": steels, "target": "furnace", "features": ["specimen", "T"], "categorical": ["T"],
