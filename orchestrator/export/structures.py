@@ -194,12 +194,8 @@ def _best(history: History, named: str | None) -> Trial:
             f"expected one study with structures, got {', '.join(left if named else candidates)}; name one with --study"
         )
     study = next(s for s in studies(history) if s.name == candidates[0])
-    pictured = [t for t in again.ranking(study) if kind_of(t)] if study.objectives else []
-    best = study.best()
-    if again.closer_values(study) and pictured:
-        return pictured[0]
-    if best is not None and kind_of(best):
-        return best
+    ranked = again.ranking(study) if study.objectives else []
+    pictured = [t for t in (again.winner(study), *ranked) if t is not None and kind_of(t)]
     if not pictured:
         raise MatloopError(f"no trial of study {study.name!r} with a structure keeps the limits; name one with --trial")
     return pictured[0]

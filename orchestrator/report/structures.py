@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.report import text
 from matloop.orchestrator.trial import Trial
 
 KINDS = ("microstructure", "density")
@@ -82,6 +84,32 @@ def grey(array: Array) -> Labels:
     low, high = (0.0, 1.0) if array.dtype.kind == "f" else (float(array.min()), float(array.max()))
     share = np.clip((np.nan_to_num(plane.astype(np.float64)) - low) / ((high - low) or 1.0), 0, 1)
     return np.rint(255 * share).astype(np.uint8)
+
+
+def violations(trial: Trial) -> dict[str, float]:
+    """By how much a structure breaks what was asked of it, by the name of the limit; empty if it keeps everything.
+
+    Drivers note it as `info["violations"]`, strategies as `extra["violations"]`.
+    """
+    noted = [kept.get("violations") for kept in (trial.extra, trial.info)]
+    found = {str(name): by for one in noted if isinstance(one, Mapping) for name, by in one.items()}
+    return {name: float(by) for name, by in found.items() if _amount(by) and by > 0}
+
+
+def outside(trial: Trial) -> list[str]:
+    """Statistics in which a strategy saw that the structure is unlike the data, `extra["outside"]`."""
+    found = trial.extra.get("outside")
+    return [str(name).replace("_", " ") for name in found] if isinstance(found, Sequence | set) else []
+
+
+def faults(trial: Trial) -> list[str]:
+    """What to say of a structure that breaks limits or is unlike the data; empty if there is nothing."""
+    broken = [f"breaks {name.replace('_', ' ')} by {text.number(by)}" for name, by in violations(trial).items()]
+    return broken + [f"outside the data: {name}" for name in outside(trial)]
+
+
+def _amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def size(history: History, store: ArtifactStore, trial: Trial) -> Size | None:
