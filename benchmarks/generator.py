@@ -8,12 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 
-import torch
-
 from matloop.orchestrator.randomness import derive
 from matloop.surrogates.generator.fields import two_phase_fields
+from matloop.surrogates.generator.interface import phases
 from matloop.surrogates.generator.quality import compare
-from matloop.surrogates.generator.train import phases
 from matloop.surrogates.generator.weights import header, load
 
 
@@ -28,7 +26,7 @@ def main() -> None:
     shape = (generator.shape[1], generator.shape[2])
     length = header(options.generator)["recipe"]["length"]
 
-    z = torch.from_numpy(derive("benchmark latent").uniform(-1, 1, (n, generator.dimension))).float()
+    z = generator.sample(n, derive("benchmark latent"))
     held_out, second = (two_phase_fields(n, shape, length, derive("benchmark fields", i)) for i in range(2))
     made, noise = compare(phases(generator, z), held_out), compare(second, held_out)
 

@@ -15,7 +15,7 @@ from matloop.search_spaces.latent import Latent
 Kind = Literal["microstructure", "density"]
 
 
-def structure_of(point: Mapping[str, Any], generator: str | Path) -> tuple[Kind, npt.NDArray[Any]]:
+def structure_of(point: Mapping[str, Any], generator: str | Path | dict[str, Any]) -> tuple[Kind, npt.NDArray[Any]]:
     """A microstructure, (H, W) uint8 of 0 and 1, or a density, (H, W) float64 in [0, 1]; rows are y.
 
     Args:

@@ -18,14 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
 
 from matloop.orchestrator.randomness import derive, derive_seed, torch_seed
 from matloop.surrogates.generator.fields import two_phase_fields
+from matloop.surrogates.generator.interface import phases
 from matloop.surrogates.generator.network import Architecture, Critic, Generator
 from matloop.surrogates.generator.quality import Quality, compare
 from matloop.surrogates.generator.weights import save
@@ -91,17 +90,10 @@ def train(
             game.update(torch.from_numpy(real).float().unsqueeze(1), step)
             if step % CHECK_EVERY == 0:
                 generator = game.averaged(probe).cpu()
-                quality = compare(phases(generator, probe.cpu()), held_out)
+                quality = compare(phases(generator, probe.cpu().double().numpy()), held_out)
                 checkpoints.append(Checkpoint(step=step, generator=generator, quality=quality))
                 watch(checkpoints[-1])
     return min(checkpoints, key=lambda c: c.quality.score)
-
-
-@torch.no_grad()
-def phases(generator: Generator, z: torch.Tensor) -> npt.NDArray[np.bool_]:
-    """Two-phase fields (n, H, W) of latent vectors (n, d)."""
-    images: npt.NDArray[np.float32] = generator(z).squeeze(1).numpy()
-    return images > 0.5
 
 
 class Game:

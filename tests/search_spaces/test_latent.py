@@ -17,6 +17,12 @@ class TestLatent(SpaceContract):
         return Latent()
 
 
+class TestLatentOfFields(SpaceContract):
+    @pytest.fixture
+    def space(self):
+        return Latent({"kind": "field", "size": 4, "length": 1.0})
+
+
 @pytest.fixture
 def latent():
     return Latent()
@@ -81,6 +87,20 @@ def test_crossover_stays_between_its_parents(latent):
     assert ((children >= low - 1e-15) & (children <= high + 1e-15)).all()
     whole = (np.isclose(children, low) | np.isclose(children, high)).all(axis=1).mean()
     assert 0.35 < whole < 0.65
+
+
+def test_variation_of_normal_numbers_keeps_them_normal():
+    space = Latent({"kind": "field", "size": 8, "length": 2.0})
+    rng = np.random.default_rng(5)
+    parents = [space.sample(rng) for _ in range(300)]
+    np.testing.assert_array_equal(space.bounds, [[-5.0] * 64, [5.0] * 64])
+    mutants = space.encode([space.mutate(p, rng) for p in parents])
+    children = space.encode([space.cross(a, b, rng) for a, b in zip(parents, parents[1:] + parents[:1], strict=True)])
+    for z in (space.encode(parents), mutants, children):
+        assert abs(z.mean()) < 0.03 and abs(z.std() - 1) < 0.03
+    moved = mutants != space.encode(parents)
+    assert 0.22 < moved.mean() < 0.3
+    assert abs(np.corrcoef(mutants[moved], space.encode(parents)[moved])[0, 1] - np.sqrt(1 - 0.3**2)) < 0.02
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
