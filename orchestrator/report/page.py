@@ -19,6 +19,7 @@ from matloop.orchestrator.report.sections import (
     failures,
     hits,
     images,
+    likeness,
     lineage,
     occupancy,
     overrides,
@@ -30,6 +31,7 @@ from matloop.orchestrator.report.sections import (
     record,
     references,
     slices,
+    winner,
 )
 from matloop.orchestrator.report.study import Study, studies
 
@@ -86,14 +88,16 @@ def _sections(
         {
             "references": lambda: references.section(study, found),
             "measured again": lambda: again.section(history, study),
-            "best so far": lambda: progress.section(study, baseline),
+            "best structure": lambda: winner.section(history, study, found, store),
+            "best so far": lambda: progress.section(study, baseline, found),
+            "likeness": lambda: likeness.section(history, study, found, store),
             "values in doubt": lambda: doubts.section(study, store.folder.parent),
             "pictures": lambda: images.section(study, baseline, store),
             "lineage": lambda: lineage.section(history, study),
             "hit rate": lambda: hits.section(study),
             "predictions": lambda: predictions.sections(study),
             "outlook": lambda: prospects.section(study),
-            "front": lambda: pareto.section(study),
+            "front": lambda: pareto.section(study, store),
             "slices": lambda: slices.section(history, study, store),
             "reasons": lambda: reasons.section(study),
         },

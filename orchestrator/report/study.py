@@ -96,8 +96,8 @@ RANDOM = ("random", "space_filling")
 def random_of(study: Study, found: Sequence[Study]) -> Study | None:
     """The study of random points that another is held against.
 
-    Its baseline or, where it names none, the first study of the campaign with the same first objective that looked at no
-    results; None if there is none.
+    Its baseline or, where it names none, the first study of the campaign that has the same first objective and looked at
+    no results; None if there is none.
 
     Args:
         study: any.
@@ -105,7 +105,9 @@ def random_of(study: Study, found: Sequence[Study]) -> Study | None:
     """
     named = [s for s in found if s.name == study.baseline]
     drawn = [s for s in found if s.kind("strategy") in RANDOM]
-    fits = (s for s in (named or drawn) if s is not study and study.objectives[:1] and study.objectives[0] in s.objectives)
+    fits = (
+        s for s in (named or drawn) if s is not study and study.objectives[:1] and study.objectives[0] in s.objectives
+    )
     return next(fits, None)
 
 

@@ -114,7 +114,9 @@ def _moved(values: npt.NDArray[np.float64], objective: Objective) -> str:
     order = "their order is the same" if (before == after).all() else "their order is another one"
     if before[0] != after[0]:
         order += ", and so is the best (blue)"
-    return f"Measured more closely they are {text.number(abs(by))} {'lower' if by < 0 else 'higher'} on average; {order}."
+    return (
+        f"Measured more closely they are {text.number(abs(by))} {'lower' if by < 0 else 'higher'} on average; {order}."
+    )
 
 
 def _earlier(history: History, trial: Trial) -> Trial | None:
