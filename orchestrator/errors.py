@@ -36,6 +36,7 @@ from dataclasses import dataclass, replace
 EXTRAS: Mapping[str, str] = {
     "distributed": "dask",
     "fastapi": "web",
+    "gdstk": "shapes",
     "h11": "web",
     "h5py": "data",
     "hypothesis": "testing",
