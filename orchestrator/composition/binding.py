@@ -43,7 +43,11 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     "driver": {
         "training": "matloop.drivers.training.driver:Training",
         "references": "matloop.drivers.training.references.driver:ReferenceTraining",
+        "elasticity": "matloop.drivers.elasticity.driver:Elasticity",
         "optics": "matloop.drivers.optics.driver:Optics",
+        "morphology": "matloop.drivers.morphology:Morphology",
+        "robust": "matloop.drivers.robust:Robust",
+        "several": "matloop.drivers.several:Several",
         "command": "matloop.drivers.command:Command",
         "manual": "matloop.drivers.manual:Manual",
         "python": "matloop.drivers.function:Function",
