@@ -149,11 +149,13 @@ def test_a_climb_without_gradient_ends_and_the_next_start_follows(store: Artifac
 def test_earlier_trials_are_starts(store: ArtifactStore) -> None:
     space = Blobs(normal=True)
     physics = Physics(space, store, LOSS)
-    data = tuple(physics(as_trial(k, Proposal(point=space.sample(derive(k))))) for k in range(6))
+    climbed = {"extra": {"gradient": True, "chain": 0, "step": 0}}  # in an earlier study
+    data = tuple(physics(as_trial(k, Proposal(point=space.sample(derive(k)), **climbed))) for k in range(6))
     made = GradientAscent(space=space, objectives=(LOSS,), artifacts=store, data=data, starts=6, like_data=None)
     (proposal,) = made.ask(1, (), derive(0))
     top = best(data, LOSS)
     assert top is not None and proposal.parents == (top.id,) and wants_gradient(proposal)
+    assert (proposal.extra["chain"], proposal.extra["step"]) == (0, 0)
 
 
 def test_density_optimisation_finds_the_target_and_compares_its_ends_alone(store: ArtifactStore) -> None:
