@@ -19,7 +19,11 @@ AXES = {2: "(H, W)", 3: "(D, H, W)"}
 
 
 def structure_of(
-    point: Mapping[str, Any], generator: str | Path, *, dimensions: Collection[int] = (2,), phases: int = 2
+    point: Mapping[str, Any],
+    generator: str | Path | dict[str, Any],
+    *,
+    dimensions: Collection[int] = (2,),
+    phases: int = 2,
 ) -> tuple[Kind, npt.NDArray[Any]]:
     """A microstructure, uint8 labels of phases, or a density, float64 in [0, 1] between two phases.
 
@@ -33,7 +37,10 @@ def structure_of(
         InvalidPoint: it is none of these.
     """
     if set(point) == {"z"}:
-        return "microstructure", Latent(generator).microstructure(point)
+        rendered = Latent(generator).microstructure(point)
+        if rendered.ndim not in dimensions:
+            raise InvalidPoint(f"expected a generator of {_axes(dimensions)}, got one of {rendered.shape}")
+        return "microstructure", rendered
     if set(point) == {"microstructure"}:
         wanted = "of 0 and 1" if phases == 2 else f"of whole numbers from 0 to {phases - 1}"
         values = _pixels("microstructure", point["microstructure"], wanted, dimensions)

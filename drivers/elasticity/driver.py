@@ -20,7 +20,7 @@ from matloop.drivers.structures import structure_of
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.protocols import gradient_of
 from matloop.orchestrator.trial import Measurement, Objective, Trial
-from matloop.surrogates.generator.weights import locate
+from matloop.surrogates.generator.weights import load
 
 if TYPE_CHECKING:
     from matloop.drivers.elasticity.homogenisation import Effective
@@ -74,7 +74,7 @@ class Elasticity:
     def __init__(
         self,
         *,
-        generator: str | Path = "grf32",
+        generator: str | Path | dict[str, Any] = "grf32",
         youngs_modulus_gpa: list[float] = [1.0, 50.0],  # noqa: B006 (never changed)
         poissons_ratio: float | list[float] = 0.3,
         plane: Literal["strain", "stress"] = "strain",
@@ -85,7 +85,7 @@ class Elasticity:
         device: Literal["cpu", "cuda"] = "cpu",
         objectives: tuple[Objective, ...] = (),
     ) -> None:
-        locate(generator)  # so that a wrong name is found before the campaign starts
+        load(generator)  # so that a wrong name is found before the campaign starts
         self.generator = generator
         self.youngs_moduli = _moduli(youngs_modulus_gpa)
         self.poissons_ratios = _ratios(poissons_ratio, len(self.youngs_moduli))

@@ -22,7 +22,7 @@ from matloop.drivers.structures import structure_of
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.protocols import gradient_of
 from matloop.orchestrator.trial import Measurement, Objective, Trial
-from matloop.surrogates.generator.weights import locate
+from matloop.surrogates.generator.weights import load
 
 if TYPE_CHECKING:
     from matloop.drivers.optics.rcwa import Layer, Setup
@@ -93,7 +93,7 @@ class Optics:
     def __init__(
         self,
         *,
-        generator: str | Path = "grf32",
+        generator: str | Path | dict[str, Any] = "grf32",
         order: int = 3,
         check_orders: int = 0,
         period_nm: float | list[float] = 400.0,
@@ -128,7 +128,7 @@ class Optics:
             )
         if device not in ("cpu", "cuda"):
             raise ConfigError(f"expected device: cpu or cuda, got {device!r}", at="device")
-        locate(generator)  # so that a wrong name is found before the campaign starts
+        load(generator)  # so that a wrong name is found before the campaign starts
         self.generator = generator
         self.order = order
         self.check_orders = check_orders

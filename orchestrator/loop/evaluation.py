@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache, partial
 from operator import attrgetter
@@ -143,14 +144,17 @@ class Evaluation:
             Interrupted: the evaluation is to end, and the driver let that pass.
         """
         started_at, began = time.time(), time.monotonic()
-        trial = self.trial
+        trial, here = self.trial, _here()
         if (workplace := trial.workplace) is None:
             workplace = Workplace(f"{self.conditions.trials}/{trial.id}")
             trial = replace(trial, workplace=workplace)
         measurement, failure, details, left = None, None, {}, NOTHING_LEFT
         kind: Callable[..., Answer] = Answer
         try:
-            returned = self._measure(trial)
+            try:
+                returned = self._measure(trial)
+            finally:
+                _go_back(here)
             interruption.end()
             measurement = as_measurement(returned, self.conditions.objectives)
             if measurement.artifacts:
@@ -203,6 +207,25 @@ class Evaluation:
         until = math.inf if limit_s is None else began + WAIT_WITHIN * limit_s  # or it would pass for a slow trial
         store = ArtifactStore(self.conditions.artifacts)
         return leave(store, measurement.artifacts, self.conditions.patience, until=until)
+
+
+def _here() -> str | None:
+    """Where the process stands; None if nobody knows, or others may stand there too."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    try:
+        return os.getcwd()  # noqa: PTH109  # a path would take as long as a short evaluation
+    except OSError:  # it was removed
+        return None
+
+
+def _go_back(here: str | None) -> None:
+    """Stand where the process stood before a driver moved it: all that comes next, also of matloop, has its place by
+    that."""
+    if here is None or _here() == here:
+        return
+    with suppress(OSError):
+        os.chdir(here)
 
 
 def _arrived(conditions: Conditions, trial: Trial) -> Evaluation:

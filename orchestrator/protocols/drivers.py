@@ -191,6 +191,22 @@ def offers_gradients(driver: object) -> TypeGuard[Differentiable]:
     return isinstance(driver, Differentiable) and driver.gradient_cost > 0
 
 
+@runtime_checkable
+class Scaled(Protocol):
+    """A driver whose microstructures have a size (`optics`). Others' are shown and written in pixels.
+
+    Attributes:
+        period_nm: sides of one period along x and y, nm.
+        thickness_nm: of the film that a pattern in a plane goes through, nm.
+    """
+
+    @property
+    def period_nm(self) -> tuple[float, float]: ...
+
+    @property
+    def thickness_nm(self) -> float: ...
+
+
 def gradient_of(objective: str) -> str:
     """Name of the artifact that holds an objective's gradient."""
     return f"gradient_{objective}"

@@ -16,7 +16,7 @@ from matloop.testing.driver import DriverContract
 
 SILICA, SILICON = 1.46 + 0j, 4.3 + 0.07j
 MALITSON = ((0.6961663, 0.0684043), (0.4079426, 0.1162414), (0.8974794, 9.896161))
-Z = {"z": [0.1 * ((7 * i) % 19 - 9) for i in range(16)]}
+Z = {"z": [0.1 * ((7 * i) % 19 - 9) for i in range(64)]}
 
 
 def asked(point):
@@ -199,7 +199,7 @@ def test_points_that_are_no_microstructure_are_refused(point, message):
         {"index_matrix": [1.5]},
         {"index_inclusion": [4.3, -0.07]},
         {"index_inclusion": [[4.3, 0.1], [4.0, 0.1]]},
-        {"generator": "grf1000"},
+        {"generator": "foam32"},
     ],
 )
 def test_impossible_options_are_refused_by_name(options):
