@@ -19,6 +19,7 @@ from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.protocols import gradient_of, offers_gradients
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Objective, Trial
+from matloop.search_spaces.latent import Latent
 from matloop.surrogates.generator.fields import two_phase_fields
 from matloop.testing.driver import DriverContract
 
@@ -43,7 +44,7 @@ class TestRobust(DriverContract):
 
     @pytest.fixture
     def trial(self):
-        return asked({"z": [0.0] * 16})
+        return asked({"z": [0.0] * Latent().dimension})
 
 
 @pytest.mark.parametrize("radius", BALL)
