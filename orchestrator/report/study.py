@@ -92,12 +92,15 @@ class Study:
 RANDOM = ("random", "space_filling")
 """Strategies that look at no results."""
 
+NO_DESIGN = (*RANDOM, "active_learning")
+"""Strategies that look for no best."""
+
 
 def random_of(study: Study, found: Sequence[Study]) -> Study | None:
     """The study of random points that another is held against.
 
-    Its baseline or, where it names none, the first study of the campaign that has the same first objective and looked at
-    no results; None if there is none.
+    Its baseline or, where it names none, the first study with the same first objective that looked at no results; None
+    if there is none.
 
     Args:
         study: any.

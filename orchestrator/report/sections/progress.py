@@ -236,7 +236,8 @@ def _caption(
         gradients = sum(map(wants_gradient, study.finished))
         parts.append(f"A call is one simulation; {text.plural(gradients, 'trial')} took a gradient too and cost more.")
     if data.broken.any():
-        parts.append(f"Rings: {text.plural(int(data.broken.sum()), 'result')} that break a limit.")
+        n = int(data.broken.sum())
+        parts.append(f"Rings: {text.plural(n, 'result')} that {'breaks' if n == 1 else 'break'} a limit.")
     if waiting := len(study.answered) - len(data.value):
         parts.append(f"{text.name(objective).capitalize()} of {text.plural(waiting, 'result')} is still to come.")
     if partial := len(study.finished) - len(study.answered) - len(data.failed):
