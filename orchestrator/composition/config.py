@@ -357,6 +357,8 @@ def references(component: Mapping[str, Any], location: Location) -> Iterator[tup
             yield (*location, "from"), study
     elif "kind" in component:
         for key, value in component.items():
+            if key == "drivers" and isinstance(value, Mapping):  # of which each is a component
+                value = {"kind": key, **value}
             if isinstance(value, Mapping):
                 yield from references(value, (*location, key))
 

@@ -265,6 +265,24 @@ def test_broken_limits_are_shown_and_counted(tmp_path: Path) -> None:
     assert "Rings: 1 result that breaks a limit." in figure.caption and "breaks a limit" in figure.svg
 
 
+def test_wrapped_drivers_say_how_large_their_structures_are(tmp_path: Path) -> None:
+    stiff = {"kind": "elasticity"}
+    both = {"kind": "several", "drivers": {"stiffness": stiff, "light": OPTICS}}
+    drivers = {"both": both, "robust": {"kind": "robust", "error_pixels": 1, "driver": both}, "stiff": stiff}
+    wanted: dict[str, Any] = {
+        "absorption": UP, "bulk_modulus": UP
+    }
+    writer = Writer(tmp_path, {name: part("random", d) | {"objectives": wanted} for name, d in drivers.items()})
+    for name in drivers:
+        measure(writer, name, 0.5, fields(1)[0], info={"light": {"violations": {"gap": 1.0}}})
+    writer.ledger.close("finished")
+    history, by_name, store = opened(tmp_path)
+    sizes = {name: structures.size(history, store, by_name[name].finished[0]) for name in drivers}
+    film = structures.Size((400.0, 800.0), 150.0)
+    assert sizes == {"both": film, "robust": film, "stiff": None}
+    assert structures.violations(by_name["both"].finished[0]) == {"gap": 1.0}
+
+
 def test_the_front_has_pictures_of_its_structures(tmp_path: Path) -> None:
     objectives = {"absorption": UP, "stiffness": {"direction": "maximise", "unit": "GPa"}}
     writer = Writer(tmp_path, {"trade": part("bayesian") | {"objectives": objectives}})

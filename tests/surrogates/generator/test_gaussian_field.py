@@ -97,8 +97,8 @@ def test_volumes_have_the_law_in_three_dimensions():
         ({"kind": "field", "volume_fraction": 1}, "between 0 and 1, got 1"),
         ({"kind": "field", "lenght": 4}, "size, length, volume_fraction, got 'lenght'"),
         ({"kind": "gan", "size": 64}, "file"),
-        ({"kind": "gan", "file": "grf32", "size": 60}, "multiples of 8 pixels, from 16 on, got 60"),
-        ({"kind": "gan", "file": "grf32", "size": 8}, "got 8"),
+        ({"kind": "gan", "file": "grf32", "size": 62}, "multiples of 4 pixels, from 8 on, got 62"),
+        ({"kind": "gan", "file": "grf32", "size": 4}, "got 4"),
         ({"kind": "gan", "file": "grf32", "length": 8}, "file, size, got 'length'"),
     ],
 )
