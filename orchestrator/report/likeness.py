@@ -151,8 +151,8 @@ def _figures(phases: npt.NDArray[np.bool_], share: Array, correlation: Array, pa
     dimensions = phases.ndim - 1
     return [
         _figure("volume fraction", share),
-        _figure("distance of two-point correlations", _distances(correlation), low=False),
-        _figure("distance of lineal paths", _distances(paths), low=False),
+        _figure("two-point distance", _distances(correlation), low=False),
+        _figure("lineal path distance", _distances(paths), low=False),
         _figure("speckle", each(lambda one: float(speckle(one, dimensions=dimensions))), low=False),
         _figure("smallest feature", each(smallest_feature), high=False, pixels=True),
         _figure("smallest gap", each(lambda one: smallest_feature(~one)), high=False, pixels=True),

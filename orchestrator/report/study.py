@@ -14,7 +14,8 @@ from matloop.orchestrator.trial import Objective, Trial, best, comparable
 
 NETWORKS = ("conv_network", "dense_network", "field_network", "graph_network", "segmentation_network")
 NOUNS = dict.fromkeys((*NETWORKS, "references"), ("network", "networks")) | {
-    "latent": ("microstructure", "microstructures")
+    "latent": ("microstructure", "microstructures"),
+    "density": ("film", "films"),
 }
 
 

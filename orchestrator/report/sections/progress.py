@@ -201,6 +201,8 @@ def _gain(value: float, reference: npt.NDArray[np.float64], lines: Sequence[Leve
     for line in lines:
         if line.bound and line.value != mean:
             parts.append(f"{text.percent((value - mean) / (line.value - mean))} of what the bound gains")
+            if (value - line.value) * (line.value - mean) > 0:
+                parts[-1] += ", so that the search for the bound ended too early"
     return f" The best is {', '.join(parts)}." if parts else ""
 
 

@@ -138,7 +138,7 @@ def test_one_more_of_the_random_structures_is_like_them(campaign: Path) -> None:
     section = like.section(history, by_name["design"], list(by_name.values()), store)
     (prose,), (table,) = of_kind(section, Prose), of_kind(section, Table)
     assert prose.text == "Yes: by all 6 measures it lies within the range of the 30 random structures of “sample”."
-    assert [row[0] for row in table.rows][:2] == ["volume fraction", "distance of two-point correlations"]
+    assert [row[0] for row in table.rows][:2] == ["volume fraction", "two-point distance"]
     assert {row[-1] for row in table.rows} == {"yes"}
     assert table.rows[4][1].endswith(" nm")
     assert [figure.caption.split(" without")[0] for figure in of_kind(section, Figure)] == [
@@ -156,11 +156,11 @@ def test_what_is_unlike_is_said_by_name(dimensions: int) -> None:
     assert found is not None and found.random == 25
     by_name = {one.name: one for one in found.figures}
     assert by_name["volume fraction"].best == 0.5 and by_name["volume fraction"].within
-    assert not by_name["distance of two-point correlations"].within
+    assert not by_name["two-point distance"].within
     assert by_name["smallest feature"].best == by_name["smallest gap"].best == 1
     specks = likeness(np.indices(shape).sum(0).astype(np.uint8) % 2, random)
     assert specks is not None
-    assert {one.name for one in specks.figures if not one.within} >= {"speckle", "distance of lineal paths"}
+    assert {one.name for one in specks.figures if not one.within} >= {"speckle", "lineal path distance"}
     assert next(one.best for one in specks.figures if one.name == "speckle") == 1
 
 
@@ -233,6 +233,10 @@ def test_lines_are_drawn_for_random_structures_marks_and_the_bound() -> None:
     )
     assert "Lines: best of 2,000 random 0.650, bound: density 0.900." in figure.caption
     assert "; 75\u202f% of what the bound “density” gains (0.900)" in (summary.optimisation(own, random, bound) or "")
+    beyond = progress.section(study([trial(5, 0.95)], "design", bound="density"), random, [random, bound])
+    assert (
+        "what the bound gains, so that the search for the bound ended too early." in of_kind(beyond, Figure)[0].caption
+    )
     assert progress.levels(study([], bound="nowhere"), own.objectives[0], [random]) == []
 
 
@@ -269,9 +273,7 @@ def test_wrapped_drivers_say_how_large_their_structures_are(tmp_path: Path) -> N
     stiff = {"kind": "elasticity"}
     both = {"kind": "several", "drivers": {"stiffness": stiff, "light": OPTICS}}
     drivers = {"both": both, "robust": {"kind": "robust", "error_pixels": 1, "driver": both}, "stiff": stiff}
-    wanted: dict[str, Any] = {
-        "absorption": UP, "bulk_modulus": UP
-    }
+    wanted: dict[str, Any] = {"absorption": UP, "bulk_modulus": UP}
     writer = Writer(tmp_path, {name: part("random", d) | {"objectives": wanted} for name, d in drivers.items()})
     for name in drivers:
         measure(writer, name, 0.5, fields(1)[0], info={"light": {"violations": {"gap": 1.0}}})
