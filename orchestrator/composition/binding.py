@@ -43,6 +43,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "training": "matloop.drivers.training.driver:Training",
         "references": "matloop.drivers.training.references.driver:ReferenceTraining",
         "optics": "matloop.drivers.optics.driver:Optics",
+        "reconstruction": "matloop.drivers.reconstruction:Reconstruction",
         "command": "matloop.drivers.command:Command",
         "manual": "matloop.drivers.manual:Manual",
         "python": "matloop.drivers.function:Function",
