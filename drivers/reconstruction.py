@@ -163,8 +163,9 @@ def _read(path: Path) -> npt.NDArray[Any]:
         return np.asarray(np.load(path, allow_pickle=False))
     if path.suffix.lower() not in pictures.SUFFIXES:
         raise ValueError(f"expected a .npy file or a picture ({', '.join(pictures.SUFFIXES)}), got {path.suffix!r}")
-    found = pictures.read(path, indexed=True)
-    return pictures.converted(found, 1, found.dtype.name)[0]
+    read = pictures.read(path, indexed=True)
+    grey: npt.NDArray[Any] = pictures.converted(read, 1, read.dtype.name)[0]
+    return grey
 
 
 def _blocks(values: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
