@@ -1,4 +1,4 @@
-"""Latent space of a generator: every vector within [-1, 1] is a microstructure, so design is a smooth box search."""
+"""Latent space of a generator: every vector within its bounds is a microstructure, so design is a smooth box search."""
 
 from __future__ import annotations
 
@@ -17,55 +17,60 @@ if TYPE_CHECKING:
     import torch
 
 MUTATION_STD = 0.3
-"""Standard deviation of a Gaussian step, in a range of width 2."""
+"""Standard deviation of a step: in a range of width 2, or of a standard normal number."""
 
 
 class Latent:
-    """Points `{"z": [d floats in [-1, 1]]}` of a trained generator.
+    """Points `{"z": [d floats]}` of a generator of microstructures.
 
     Args:
-        generator: name of a shipped generator ("grf32") or path of a file by `matloop.surrogates.generator.train`.
+        generator: name of a shipped generator ("grf32"), path of a file by `matloop.surrogates.generator.train`, or
+            options: {kind: field, size: 64, length: 4, volume_fraction: 0.5} for cut Gaussian fields, whose latent
+            vector is white noise, one number a pixel; {kind: gan, file: grf32, size: 64} for a trained one at another
+            size (docs/generators.md).
 
     Attributes:
-        shape: (1, H, W) of a rendered image.
+        shape: (1, H, W) of a rendered image, or (1, D, H, W).
+        normal: whether latent numbers are standard normal; else they are uniform between the bounds.
 
     Raises:
         ConfigError: no such generator.
     """
 
-    def __init__(self, generator: str | Path = "grf32") -> None:
+    def __init__(self, generator: str | Path | dict[str, Any] = "grf32") -> None:
         from matloop.surrogates.generator.weights import load
 
         self.generator = generator
         network = load(generator)
         self.shape: tuple[int, ...] = network.shape
-        self._dimension = network.dimension
+        self.normal = network.distribution == "normal"
+        self._network = network
 
     @property
     def dimension(self) -> int:
         """Length d of z."""
-        return self._dimension
+        return self._network.dimension
 
     @property
     def bounds(self) -> Array:
-        """(2, d) float64: -1 and 1."""
-        return np.array([[-1.0], [1.0]]) * np.ones(self.dimension)
+        """(2, d) float64: the lowest and the highest z."""
+        return self._network.bounds
 
     def sample(self, rng: np.random.Generator) -> Point:
-        """Draw z uniformly, as in the generator's training."""
-        return self.decode(rng.uniform(-1, 1, self.dimension))
+        """Draw z from the generator's latent distribution."""
+        return self.decode(self._network.sample(1, rng)[0])
 
     def check(self, point: Point) -> None:
-        """Raise InvalidPoint unless the point is `{"z": [d finite floats in [-1, 1]]}`."""
+        """Raise InvalidPoint unless the point is `{"z": [d finite floats within the bounds]}`."""
         if not isinstance(point, Mapping) or set(point) != {"z"}:
             raise InvalidPoint(f"expected a mapping with the one key 'z', got {point!r}")
         z = point["z"]
         if isinstance(z, str | bytes) or not isinstance(z, Sequence) or len(z) != self.dimension:
             got = f"{len(z)} values" if isinstance(z, Sequence) else type(z).__name__
             raise InvalidPoint(f"expected 'z' to be a list of {self.dimension} numbers, got {got}", at="z")
-        for i, value in enumerate(z):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not -1 <= value <= 1:
-                raise InvalidPoint(f"expected z[{i}] to be a number in [-1, 1], got {value!r}", at=("z", i))
+        for i, (value, low, high) in enumerate(zip(z, *self.bounds.tolist(), strict=True)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise InvalidPoint(f"expected z[{i}] to be a number in [{low:g}, {high:g}], got {value!r}", at=("z", i))
 
     def encode(self, points: Sequence[Point]) -> Array:
         """(n, d) float64: the vectors as they are."""
@@ -73,32 +78,46 @@ class Latent:
 
     def decode(self, x: Array) -> Point:
         """Point at (d,) float64, clipped to the bounds."""
-        return {"z": [float(v) for v in np.clip(x, -1, 1)]}
+        return {"z": np.clip(x, *self.bounds).astype(np.float64).tolist()}
 
     def mutate(self, point: Point, rng: np.random.Generator) -> Point:
-        """Move some coordinates (a quarter on average, at least one) by a Gaussian step, reflected at the bounds."""
+        """Move some coordinates (a quarter on average, at least one) by a step that keeps the latent distribution.
+
+        Between bounds it is Gaussian and reflected at them; normal numbers are turned towards fresh ones.
+        """
         z = self.encode([point])[0]
         moved = rng.random(self.dimension) < 0.25
         moved[rng.integers(self.dimension)] = True
-        z[moved] += MUTATION_STD * rng.standard_normal(int(moved.sum()))
-        return self.decode(1 - np.abs((z + 1) % 4 - 2))  # the triangle wave of period 4 is the identity on [-1, 1]
+        step = MUTATION_STD * rng.standard_normal(int(moved.sum()))
+        if self.normal:
+            z[moved] = np.sqrt(1 - MUTATION_STD**2) * z[moved] + step
+            return self.decode(z)
+        low, high = self.bounds
+        half = (high - low) / 2
+        z[moved] += half[moved] * step
+        phase = (z - low) / half  # the triangle wave of period 4 is the identity between the bounds
+        return self.decode(low + half * (2 - np.abs(phase % 4 - 2)))
 
     def cross(self, a: Point, b: Point, rng: np.random.Generator) -> Point:
-        """Mix two parents: each coordinate from one of them or, half of the time, anywhere between the two."""
+        """Mix two parents: each coordinate from one of them or, half of the time, anywhere between the two.
+
+        Of normal numbers, what lies between is scaled so that its variance remains 1.
+        """
         first, second = self.encode([a, b])
         share = rng.random(self.dimension)
         if rng.random() < 0.5:
             share = np.round(share)
-        return self.decode(first + share * (second - first))
+        child = first + share * (second - first)
+        return self.decode(child / np.hypot(share, 1 - share) if self.normal else child)
 
     def render(self, z: torch.Tensor) -> torch.Tensor:
         """Soft images of latent vectors, differentiable in z.
 
         Args:
-            z: (..., d) float32 or float64 in [-1, 1].
+            z: (..., d) float32 or float64 within the bounds.
 
         Returns:
-            (..., 1, H, W) in (0, 1), dtype and device of z.
+            (..., *shape) in (0, 1), dtype and device of z.
         """
         from matloop.surrogates.generator.weights import load
 
@@ -106,7 +125,7 @@ class Latent:
         return image
 
     def microstructure(self, point: Point) -> npt.NDArray[np.uint8]:
-        """Two-phase image of a point, (H, W) uint8: 1 (inclusion) where the soft image is above 1/2."""
+        """Two-phase image of a point, (H, W) or (D, H, W) uint8: 1 (inclusion) where the soft image is above 1/2."""
         import torch
 
         self.check(point)

@@ -7,6 +7,8 @@ Materials (2002), sections 2.2 and 8.1 (S2, cut Gaussian fields).
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,15 +16,15 @@ Field = npt.NDArray[np.float64]
 Phase = npt.NDArray[np.bool_]
 
 
-def autocorrelation(shape: tuple[int, int], length: float) -> Field:
+def autocorrelation(shape: tuple[int, ...], length: float) -> Field:
     """Autocorrelation exp(-(r / length)^2), summed over periodic images and scaled to 1 at zero lag.
 
     Args:
-        shape: (H, W), pixels.
+        shape: (H, W) or (D, H, W), pixels.
         length: correlation length, pixels, > 0.
 
     Returns:
-        (H, W) float64 by lag, lag (0, 0) first. The phases of the cut field have mean chords of pi * length / sqrt(2).
+        Of that shape, float64 by lag, lag zero first. Phases have mean chords of pi * length / sqrt(2).
     """
     if length <= 0:
         raise ValueError(f"expected a correlation length > 0 pixels, got {length}")
@@ -34,8 +36,7 @@ def autocorrelation(shape: tuple[int, int], length: float) -> Field:
         total /= total[0]
         return total
 
-    rows, columns = along(shape[0]), along(shape[1])
-    return rows[:, None] * columns
+    return functools.reduce(np.multiply.outer, map(along, shape))
 
 
 def gaussian_fields(n: int, shape: tuple[int, int], length: float, rng: np.random.Generator) -> Field:

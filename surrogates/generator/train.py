@@ -1,219 +1,142 @@
-"""Train the generator as a GAN on random two-phase fields: `python -m matloop.surrogates.generator.train --out FILE`.
+"""Command line that trains a generator: `python -m matloop.surrogates.generator.train --out FILE`.
 
-Logistic loss with a gradient penalty on real images (R1), no momentum in Adam, averaged weights, and the checkpoint
-that matches held-out fields best. Real fields are drawn anew for every step, so the critic cannot learn them by heart.
-The same command gives the same weights on the same machine, torch version and number of threads; elsewhere the order
-of floating-point sums differs and, training being chaotic, so do the weights.
-Sources: Goodfellow et al. 2014 (arXiv:1406.2661); Mescheder et al. 2018 (arXiv:1801.04406; R1, averaging).
+Run it again with the same options after a kill, and it goes on where it stopped. Beside FILE.safetensors, which always
+holds the best generator so far, it keeps FILE.png (samples of it) and FILE.training (removed at the end).
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import nn
-from torch.nn import functional
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from matloop.orchestrator.randomness import derive, derive_seed, torch_seed
-from matloop.surrogates.generator.fields import two_phase_fields
-from matloop.surrogates.generator.network import Architecture, Critic, Generator
-from matloop.surrogates.generator.quality import Quality, compare
-from matloop.surrogates.generator.weights import save
-
-HELD_OUT = 1000
-PENALTY_EVERY = 4
-CHECK_EVERY = 50
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.randomness import derive
+from matloop.surrogates.generator.examples import Examples, Fields, Micrographs
+from matloop.surrogates.generator.game import Recipe
+from matloop.surrogates.generator.interface import phases
+from matloop.surrogates.generator.training import CHECK_EVERY, EXAMINED, Checkpoint, train
+from matloop.surrogates.generator.weights import header, save
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """Settings of a training run.
-
-    Attributes:
-        size: side of the fields, pixels: 8, 16, 32, 64, …
-        length: correlation length of the fields, pixels (see `fields.autocorrelation`).
-        steps: updates of critic and generator each, >= CHECK_EVERY.
-        batch: fields per update.
-        learning_rate: at the start; falls linearly to zero.
-        penalty: weight of R1, gamma / 2 times the squared norm of the critic's gradient at real fields.
-        seed: of everything random.
-    """
-
-    size: int = 32
-    length: float = 4.0
-    steps: int = 1200
-    batch: int = 32
-    learning_rate: float = 2e-3
-    penalty: float = 0.3
-    seed: int = 0
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, train, and say what came of it; a wrong option ends with status 2."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.out.suffix != ".safetensors":
+        parser.error(f"expected --out to end in .safetensors, got {options.out}")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    recipe = Recipe(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Recipe)})
+    try:
+        examples = _examples(options)
+        _train(recipe, examples, options)
+    except ConfigError as error:
+        parser.error(str(error))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """The averaged generator after some steps, and its quality on the held-out fields."""
-
-    step: int
-    generator: Generator
-    quality: Quality
-
-
-def train(
-    recipe: Recipe, watch: Callable[[Checkpoint], None] = lambda checkpoint: None, *, device: str = "cpu"
-) -> Checkpoint:
-    """Train and return the best checkpoint, its generator on the CPU.
-
-    Args:
-        recipe: settings.
-        watch: called with every checkpoint, CHECK_EVERY steps apart.
-        device: where the networks are trained, e.g. "cuda".
-    """
-    if recipe.steps < CHECK_EVERY:
-        raise ValueError(f"expected steps >= {CHECK_EVERY}, got {recipe.steps}")
-    shape = (recipe.size, recipe.size)
-    held_out = two_phase_fields(HELD_OUT, shape, recipe.length, derive("generator held out", recipe.seed))
-    rng = derive("generator fields", recipe.seed)
-    checkpoints = []
-    with torch_seed(derive_seed("generator", recipe.seed)):
-        game = Game(recipe, device)
-        probe = game.latents(HELD_OUT)
-        for step in range(1, recipe.steps + 1):
-            real = two_phase_fields(recipe.batch, shape, recipe.length, rng)
-            game.update(torch.from_numpy(real).float().unsqueeze(1), step)
-            if step % CHECK_EVERY == 0:
-                generator = game.averaged(probe).cpu()
-                quality = compare(phases(generator, probe.cpu()), held_out)
-                checkpoints.append(Checkpoint(step=step, generator=generator, quality=quality))
-                watch(checkpoints[-1])
-    return min(checkpoints, key=lambda c: c.quality.score)
-
-
-@torch.no_grad()
-def phases(generator: Generator, z: torch.Tensor) -> npt.NDArray[np.bool_]:
-    """Two-phase fields (n, H, W) of latent vectors (n, d)."""
-    images: npt.NDArray[np.float32] = generator(z).squeeze(1).numpy()
-    return images > 0.5
-
-
-class Game:
-    """Generator, critic, their optimisers and the generator's running average, on one device.
-
-    Weights and latent vectors are drawn from torch's global generator on the CPU, so that they are the same everywhere.
-    """
-
-    def __init__(self, recipe: Recipe, device: str = "cpu") -> None:
-        architecture = Architecture.of_size(recipe.size)
-        self.recipe, self.device = recipe, device
-        self.generator, self.critic = Generator(architecture).to(device), Critic(architecture).to(device)
-        self.average = copy.deepcopy(self.generator)
-        self.optimisers = [
-            torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=(0.0, 0.99))
-            for network in (self.generator, self.critic)
-        ]
-
-    def latents(self, n: int) -> torch.Tensor:
-        """Draw (n, d) uniformly in [-1, 1]."""
-        return 2 * torch.rand(n, self.generator.dimension).to(self.device) - 1
-
-    def update(self, real: torch.Tensor, step: int) -> None:
-        """One step of the critic, one of the generator, one of the average.
-
-        Args:
-            real: (n, 1, H, W) float32 in [0, 1].
-            step: its number, from 1.
-        """
-        real = real.to(self.device)
-        for optimiser in self.optimisers:
-            optimiser.param_groups[0]["lr"] = self.recipe.learning_rate * (1 - (step - 1) / self.recipe.steps)
-        generator_step, critic_step = self.optimisers
-        critic_step.zero_grad()
-        torch.autograd.backward(self._critic_loss(real, penalise=step % PENALTY_EVERY == 0))
-        critic_step.step()
-        generator_step.zero_grad()
-        fake = self.generator(self.latents(len(real)))
-        torch.autograd.backward(functional.softplus(-self.critic(fake)).mean())
-        generator_step.step()
-        with torch.no_grad():  # over the last tenth of the steps so far, at most the last 200
-            weight = max(1 / 200, 1 / (0.1 * step + 1))
-            for mean, value in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-                mean.lerp_(value, weight)
-
-    def _critic_loss(self, real: torch.Tensor, *, penalise: bool) -> torch.Tensor:
-        with torch.no_grad():
-            fake = self.generator(self.latents(len(real)))
-        score = self.critic(real.requires_grad_(penalise))
-        loss = functional.softplus(-score).mean() + functional.softplus(self.critic(fake)).mean()
-        if penalise:  # every few steps, and that much stronger
-            (slope,) = torch.autograd.grad(score.sum(), real, create_graph=True)
-            loss = loss + PENALTY_EVERY * self.recipe.penalty / 2 * slope.square().sum(dim=(1, 2, 3)).mean()
-        return loss
-
-    @torch.no_grad()
-    def averaged(self, z: torch.Tensor) -> Generator:
-        """Softened copy of the average whose normalisation statistics are those of z, (n, d)."""
-        candidate = copy.deepcopy(self.average).train()
-        for norm in candidate.modules():
-            if isinstance(norm, nn.BatchNorm2d):
-                norm.momentum = 1.0  # the statistics of the one pass that follows
-        candidate(z)
-        candidate.eval().soften(z)
-        return candidate
-
-
-def main() -> None:
-    """Command line."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    parser = argparse.ArgumentParser(description="Train a microstructure generator.")
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m matloop.surrogates.generator.train",
+        description="Train a generator of microstructures; the same command goes on after a kill.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     parser.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    learned = parser.add_argument_group("what to learn from: Gaussian fields, or micrographs")
+    learned.add_argument("--length", type=float, default=4.0, help="correlation length of the fields, pixels")
+    learned.add_argument("--volume-fraction", type=float, default=0.5, help="of the fields' inclusion")
+    learned.add_argument("--micrographs", type=Path, help="picture or label map (.npy), or a folder of them")
+    learned.add_argument("--phase", type=int, help="label of the inclusion; the highest if left out")
+    learned.add_argument("--threshold", type=float, help="grey value above which is the inclusion")
+    learned.add_argument("--turns", action="store_true", help="quarter turns of micrographs are alike, too")
+    trained = parser.add_argument_group("training")
     for field in dataclasses.fields(Recipe):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
-    options = vars(parser.parse_args())
-    out, device = options.pop("out"), options.pop("device")
-    recipe = Recipe(**options)
+        many = isinstance(field.default, tuple)
+        kind = int if many else type(field.default)
+        trained.add_argument(
+            f"--{field.name.replace('_', '-')}", type=kind, default=field.default, nargs="+" if many else None
+        )
+    trained.add_argument("--check-every", type=int, default=CHECK_EVERY, help="steps between checkpoints")
+    trained.add_argument("--examined", type=int, default=EXAMINED, help="structures that a checkpoint is judged by")
+    trained.add_argument("--device", default="cpu", help="cpu or cuda")
+    return parser
+
+
+def _examples(options: argparse.Namespace) -> Examples:
+    if options.micrographs is None:
+        return Fields(length=options.length, volume_fraction=options.volume_fraction)
+    return Micrographs.read(options.micrographs, phase=options.phase, threshold=options.threshold, turns=options.turns)
+
+
+def _train(recipe: Recipe, examples: Examples, options: argparse.Namespace) -> None:
+    out: Path = options.out
+    state, console = out.with_suffix(".training"), Console(soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    best = math.inf
-    with Progress(*columns) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task("training", total=recipe.steps)
 
-        def watch(checkpoint: Checkpoint) -> None:
-            nonlocal best
-            quality = checkpoint.quality
-            spread = quality.volume_fraction_std / quality.volume_fraction_std_real
+        def watch(checkpoint: Checkpoint, better: bool) -> None:
             progress.update(task, completed=checkpoint.step)
-            progress.console.print(
-                f"step {checkpoint.step}: S2 error {quality.s2_error:.1%}; relative to real fields: nearest neighbour "
-                f"{quality.nearest:.2f}, speckle {quality.speckle:.2f}, spread of the volume fraction {spread:.2f}; "
-                f"score {quality.score:.3f}",
-                soft_wrap=True,
-            )
-            if quality.score < best:  # saved at once, so that stopping early keeps the best
-                best = quality.score
-                save(checkpoint.generator, out, _notes(recipe, checkpoint, device))
+            console.print(_line(checkpoint), style="bold" if better else "")
+            if better:  # saved at once, so that stopping early keeps the best
+                save(checkpoint.generator, out, _notes(recipe, examples, checkpoint, options.device))
+                picture(checkpoint, examples, out.with_suffix(".png"))
 
-        train(recipe, watch, device=device)
-    print(f"{out}: score {best:.3f}")
+        train(
+            recipe,
+            examples,
+            watch,
+            state=state,
+            check_every=options.check_every,
+            examined=options.examined,
+            device=options.device,
+        )
+    state.unlink(missing_ok=True)
+    notes = header(out)
+    console.print(f"{out}: step {notes['step']} was best, score {notes['score']}; samples in {out.with_suffix('.png')}")
 
 
-def _notes(recipe: Recipe, checkpoint: Checkpoint, device: str) -> dict[str, Any]:
+def _line(checkpoint: Checkpoint) -> str:
+    parts = [f"step {checkpoint.step}, score {checkpoint.score:.3f}"]
+    for place, quality in checkpoint.qualities.items():
+        parts.append(
+            f"{place}: covariance {quality.covariance_error:.1%}, lineal path {quality.lineal_path_error:.1%}, nearest "
+            f"{quality.nearest:.2f}, speckle {quality.speckle:.2f}, spread {quality.volume_fraction_spread:.2f}"
+        )
+    return "; ".join(parts)
+
+
+def _notes(recipe: Recipe, examples: Examples, checkpoint: Checkpoint, device: str) -> dict[str, Any]:
     return {
         "recipe": dataclasses.asdict(recipe),
+        "examples": dict(examples.notes),
         "step": checkpoint.step,
-        "held_out": {name: round(value, 4) for name, value in dataclasses.asdict(checkpoint.quality).items()},
+        "score": round(checkpoint.score, 4),
+        "quality": {
+            place: {name: round(value, 4) for name, value in dataclasses.asdict(quality).items()}
+            for place, quality in checkpoint.qualities.items()
+        },
         "device": device,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
+
+
+def picture(checkpoint: Checkpoint, examples: Examples, path: Path, *, n: int = 8) -> None:
+    """Save n real structures above n generated ones, and n at corners of the latent range below, as a grey PNG."""
+    from matplotlib.image import imsave
+
+    generator, rng = checkpoint.generator, derive("samples for people")
+    z = generator.sample(n, rng)
+    height, width = generator.architecture.size
+    rows = [examples.draw(n, (height, width), rng), phases(generator, z), phases(generator, np.sign(z))]
+    framed = [[np.pad(image * 255, 2, constant_values=128) for image in row] for row in rows]
+    imsave(path, np.kron(np.block(framed), np.ones((3, 3))), cmap="gray", vmin=0, vmax=255)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ STUDIES: dict[str, dict[str, Any]] = {
         "baseline": "sample",
     },
 }
-D = 16
+D = 64
 """Length of a latent vector of the shipped generator."""
 ENVIRONMENT = {"python": "3.11.9", "matloop": "0.1.0", "packages": {"numpy": "2.4.6", "torch": "2.13.0"}, "cpus": 2}
 

@@ -1,0 +1,145 @@
+"""Microstructures by filtered white noise: a Gaussian field cut at a level, whose two-point statistics are exact.
+
+The latent vector is the noise itself, one standard normal number a pixel. Nothing is trained, any size and volume
+fraction will do, and the mean two-point correlation is known: it is what a trained generator has to beat.
+Sources: Dietrich & Newsam, SIAM J. Sci. Comput. 18 (1997) 1088 (synthesis by FFT); Torquato, Random Heterogeneous
+Materials (2002), section 8.1 (cut Gaussian fields); Quiblier, J. Colloid Interface Sci. 98 (1984) 84 (from a given
+two-point correlation).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.stats import norm
+from torch import nn
+
+from matloop.orchestrator.errors import ConfigError
+from matloop.surrogates.generator.fields import autocorrelation
+from matloop.surrogates.generator.interface import SOFTNESS, Distribution, Latents
+
+Lags = npt.NDArray[np.float64]
+
+LIMIT = 5.0
+"""Bound of each latent number; one standard normal number in two million lies beyond."""
+
+
+def cut_probability(rho: npt.ArrayLike, volume_fraction: float = 0.5) -> Lags:
+    """Probability that two standard normal numbers of correlation rho both lie in the upper tail of the given weight.
+
+    This is the two-point correlation of a cut Gaussian field. At 1/2 it is 1/4 + asin(rho) / (2 pi).
+
+    Args:
+        rho: any shape, in [-1, 1].
+        volume_fraction: in (0, 1).
+
+    Returns:
+        float64 of the same shape.
+    """
+    level = norm.isf(volume_fraction)
+    angle = np.arcsin(np.clip(np.asarray(rho, dtype=np.float64), -1, 1))
+    nodes, weights = np.polynomial.legendre.leggauss(48)
+    along = np.sin(angle[..., None] * (1 + nodes) / 2)  # t = sin(theta) takes away the pole of 1 / sqrt(1 - t^2)
+    with np.errstate(divide="ignore"):  # rho = -1 at the end: exp(-inf) = 0
+        slope = np.exp(-(level**2) / (1 + along)) if level else np.ones_like(along)
+    law: Lags = volume_fraction**2 + angle * (slope @ weights) / (4 * np.pi)
+    return law
+
+
+class GaussianField(nn.Module):
+    """White noise to soft microstructures; differentiable, periodic, in the precision of its buffers.
+
+    Args:
+        size: side of the image in pixels, or the sides (H, W), or (D, H, W) of a volume.
+        length: correlation length in pixels, > 0: the field's autocorrelation is exp(-(r / length)^2).
+        volume_fraction: of the inclusion, on average, in (0, 1).
+
+    Attributes:
+        field_correlation: (*sides) float64 by lag, autocorrelation of the field.
+
+    Raises:
+        ConfigError: an option is out of range.
+    """
+
+    distribution: Distribution = "normal"
+
+    def __init__(self, *, size: int | Sequence[int] = 64, length: float = 4.0, volume_fraction: float = 0.5) -> None:
+        super().__init__()
+        sides = _sides(size)
+        if not (_is_number(length) and length > 0):
+            raise ConfigError(f"expected a correlation length > 0 pixels, got {length!r}", at="length")
+        if not (_is_number(volume_fraction) and 0 < volume_fraction < 1):
+            raise ConfigError(
+                f"expected a volume fraction between 0 and 1, got {volume_fraction!r}", at="volume_fraction"
+            )
+        self.length, self.volume_fraction = float(length), float(volume_fraction)
+        self.shape = (1, *sides)
+        self.dimension = math.prod(sides)
+        self.field_correlation = autocorrelation(sides, self.length)
+        spectrum = np.fft.rfftn(self.field_correlation).real.clip(min=0)  # rounding may leave -1e-17
+        self.level = float(norm.isf(self.volume_fraction))
+        # steepness as that of trained generators, so that gradients of both reach equally far
+        self.steepness = SOFTNESS / _median_distance(self.level)
+        self.register_buffer("filter", torch.from_numpy(np.sqrt(spectrum)))
+
+    @property
+    def bounds(self) -> Latents:
+        """(2, d) float64: -LIMIT and LIMIT."""
+        return np.array([[-LIMIT], [LIMIT]]) * np.ones(self.dimension)
+
+    @property
+    def two_point(self) -> Lags:
+        """(*sides) float64 by lag: the exact mean two-point correlation of the microstructures."""
+        return cut_probability(self.field_correlation, self.volume_fraction)
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """See `MicrostructureGenerator`."""
+        return {
+            "kind": "field",
+            "size": list(self.shape[1:]),
+            "length": self.length,
+            "volume_fraction": self.volume_fraction,
+            "latent": f"{self.dimension} standard normal numbers, one a pixel",
+        }
+
+    def sample(self, n: int, rng: np.random.Generator) -> Latents:
+        """Standard normal numbers, (n, d) float64; the very few beyond the bounds are put on them."""
+        return rng.standard_normal((n, self.dimension)).clip(-LIMIT, LIMIT)
+
+    def field(self, z: torch.Tensor) -> torch.Tensor:
+        """Gaussian field of variance 1 of the noise (..., d), as (..., *shape)."""
+        if z.shape[-1:] != (self.dimension,):
+            raise ValueError(f"expected z of shape (..., {self.dimension}), got {tuple(z.shape)}")
+        sides = self.shape[1:]
+        axes = tuple(range(-len(sides), 0))
+        noise = torch.fft.rfftn(z.reshape(*z.shape[:-1], *sides), dim=axes)
+        field: torch.Tensor = torch.fft.irfftn(noise * self.filter, s=sides, dim=axes)
+        return field.unsqueeze(-1 - len(sides))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Render (..., d) as (..., *shape) in (0, 1), the dtype of z; above 1/2 is the inclusion phase."""
+        return torch.sigmoid(self.steepness * (self.field(z) - self.level))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _sides(size: object) -> tuple[int, ...]:
+    sides = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, Sequence) else ()
+    if len(sides) not in (2, 3) or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 2 for n in sides):
+        raise ConfigError(f"expected a side, or two or three sides, of at least 2 pixels, got {size!r}", at="size")
+    return sides
+
+
+def _median_distance(level: float) -> float:
+    """Median of |x - level| for a standard normal x."""
+    from scipy.optimize import brentq
+
+    return float(brentq(lambda t: norm.cdf(level + t) - norm.cdf(level - t) - 0.5, 0, abs(level) + 2))
