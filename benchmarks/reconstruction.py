@@ -16,7 +16,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,10 @@ from matloop.drivers.reconstruction import example
 from matloop.surrogates.microstructure import Settings, reconstruct
 from matloop.surrogates.microstructure.phases import label_map
 
-GRAM_STEPS = 60
-VGG_STEPS = 40
+METHODS = ("descriptors", "annealing", "gram", "vgg")
 FIGURES = ("covariance_error", "lineal_path_error", "seconds")
 
 Row = dict[str, float]
-Made = Callable[[np.ndarray, int], Row]
 
 
 def measured(micrograph: np.ndarray, seed: int, method: str, settings: Settings) -> Row:
@@ -73,6 +71,11 @@ def materials(data: Path | None) -> dict[str, np.ndarray]:
     return found
 
 
+def applicable(method: str, material: np.ndarray, vgg: Path | None) -> bool:
+    """Annealing and VGG take two phases; VGG needs its weights."""
+    return method in ("descriptors", "gram") or (material.max() == 1 and (method == "annealing" or vgg is not None))
+
+
 def row(material: np.ndarray, method: str, seed: int, before: Row | None, vgg: Path | None, quick: bool) -> Row:
     """One method on one material with one seed; `before` is that of `descriptors`."""
     if method == "descriptors":
@@ -80,8 +83,7 @@ def row(material: np.ndarray, method: str, seed: int, before: Row | None, vgg: P
     if method == "annealing":
         assert before is not None
         return annealed(material, seed, before["seconds"])
-    steps = (5 if quick else GRAM_STEPS) if method == "gram" else VGG_STEPS
-    return measured(material, seed, method, Settings(steps=steps, starts=1, weights=vgg))
+    return measured(material, seed, method, Settings(steps=5 if quick else None, weights=vgg))
 
 
 def main() -> None:
@@ -103,17 +105,14 @@ def main() -> None:
     found = materials(options.data)
     if options.quick:
         found = {"example_32": example()[:32, :32]}
-    for name, material in found.items():
-        methods = ["descriptors", *(["annealing"] if material.max() == 1 else []), "gram"]
-        methods += ["vgg"] if options.vgg and material.max() == 1 else []
-        for method in methods:
-            for seed in range(options.seeds):
-                key = f"{name}/{method}/{seed}"
-                if key not in rows:
-                    before = rows.get(f"{name}/descriptors/{seed}")
-                    rows[key] = row(material, method, seed, before, options.vgg, options.quick)
-                    if options.results:
-                        options.results.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    for method, name, seed in product(METHODS, found, range(options.seeds)):
+        key, material = f"{name}/{method}/{seed}", found[name]
+        if key in rows or not applicable(method, material, options.vgg):
+            continue
+        before = rows.get(f"{name}/descriptors/{seed}")
+        rows[key] = row(material, method, seed, before, options.vgg, options.quick)
+        if options.results:
+            options.results.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     show(rows, [*found], options.seeds)
 
 
@@ -124,7 +123,7 @@ def show(rows: dict[str, Row], names: list[str], seeds: int) -> None:
         table.add_column(column, justify="left" if column in ("material", "method") else "right")
     summary: dict[str, dict[str, Any]] = {}
     for name in names:
-        for method in ("descriptors", "annealing", "gram", "vgg"):
+        for method in METHODS:
             of = [rows[key] for seed in range(seeds) if (key := f"{name}/{method}/{seed}") in rows]
             if not of:
                 continue

@@ -23,8 +23,6 @@ MEASURED: Mapping[str, Objective] = {
 }
 """What every trial measures, by name (docs/statistics.md)."""
 
-USUAL = Settings()
-
 TRIED = ("method", "steps", "starts", "path_weight")
 """Options that a point may have as well, so that they can be compared."""
 
@@ -62,9 +60,9 @@ class Reconstruction:
         shape: list[int] = [],  # noqa: B006
         periodic: bool = False,
         method: Method = "descriptors",
-        steps: int = USUAL.steps,
-        starts: int = USUAL.starts,
-        path_weight: float = USUAL.path_weight,
+        steps: int | None = None,
+        starts: int | None = None,
+        path_weight: float = 5.0,
         weights: Path | None = None,
         objectives: tuple[Objective, ...] = (),
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,9 +17,17 @@ from matloop.surrogates.microstructure.reconstruction.annealing import annealed
 from matloop.surrogates.microstructure.reconstruction.relaxation import relaxed
 from matloop.surrogates.microstructure.reconstruction.rounding import rounded
 from matloop.surrogates.microstructure.reconstruction.swaps import State, measured, swapped
-from matloop.surrogates.microstructure.reconstruction.target import Target, target_of
+from matloop.surrogates.microstructure.reconstruction.target import Target, target_of, with_neighbours
 
 Method = Literal["descriptors", "annealing", "gram", "vgg"]
+
+USUAL: Mapping[str, tuple[int, int]] = {
+    "descriptors": (4000, 3),
+    "annealing": (1500, 1),
+    "gram": (30, 1),
+    "vgg": (40, 1),
+}
+"""Steps and starts by method."""
 
 MOVES = 5000
 """Exchanges of pixels at the end, at most; few hundreds are usual."""
@@ -29,14 +38,15 @@ class Settings:
     """How much work is done.
 
     Attributes:
-        steps: of descent (descriptors), of L-BFGS (gram, vgg), or of hundreds of exchanges tried (annealing).
-        starts: structures from different noise, of which the best is kept.
+        steps: of descent (descriptors), of L-BFGS (gram, vgg), or of hundreds of exchanges tried (annealing); as many
+            as take about two seconds for 64 x 64 pixels, if left out.
+        starts: structures from different noise, of which the best is kept; 3 of descriptors and 1 else, if left out.
         path_weight: of lineal paths beside correlations, >= 0 (descriptors).
         weights: file with the weights of VGG-19 (vgg); see `gram.vgg`.
     """
 
-    steps: int = 4000
-    starts: int = 3
+    steps: int | None = None
+    starts: int | None = None
     path_weight: float = 5.0
     weights: Path | None = None
 
@@ -46,7 +56,7 @@ class Settings:
         Raises:
             ValueError: a number is out of its range.
         """
-        if self.steps < 1 or self.starts < 1:
+        if any(n is not None and n < 1 for n in (self.steps, self.starts)):
             raise ValueError(f"expected steps and starts >= 1, got {self.steps} and {self.starts}")
         if not (self.path_weight >= 0 and math.isfinite(self.path_weight)):
             raise ValueError(f"expected path_weight >= 0, got {self.path_weight}")
@@ -103,7 +113,9 @@ def reconstruct(
         raise ValueError(f"expected three equal sides of a volume from a plane, got {wanted}")
     target = target_of(labels, wanted, periodic=periodic)
     rng = np.random.default_rng(seed)
-    found = [_made(labels, target, method, rng, settings) for _ in range(settings.starts)]
+    usual = USUAL[method]
+    steps, starts = settings.steps or usual[0], settings.starts or usual[1]
+    found = [_made(labels, target, method, rng, steps, settings) for _ in range(starts)]
     best = min(found, key=lambda state: state.value).labels
     return Reconstruction(
         labels=best, agreement=compared(best, labels, periodic=periodic), likeness=likeness(best, labels)
@@ -111,19 +123,24 @@ def reconstruct(
 
 
 def _made(
-    labels: npt.NDArray[np.uint8], target: Target, method: Method, rng: np.random.Generator, settings: Settings
+    labels: npt.NDArray[np.uint8],
+    target: Target,
+    method: Method,
+    rng: np.random.Generator,
+    steps: int,
+    settings: Settings,
 ) -> State:
     if method == "descriptors":
-        start = rounded(relaxed(target, rng, steps=settings.steps), target.counts)
-        return swapped(target, start, rng, moves=MOVES, path_weight=settings.path_weight)
+        start = rounded(relaxed(target, rng, steps=steps), target.counts)
+        return swapped(with_neighbours(target), start, rng, moves=MOVES, path_weight=settings.path_weight)
     if method == "annealing":
-        return measured(target, annealed(target, rng, swaps=100 * settings.steps), settings.path_weight)
+        return measured(target, annealed(target, rng, swaps=100 * steps), settings.path_weight)
     from matloop.surrogates.microstructure.reconstruction import gram
 
     if method == "vgg" and settings.weights is None:
         raise ValueError("expected a file with the weights of VGG-19 for the method vgg; set `weights`")
     filters = gram.vgg(settings.weights) if settings.weights and method == "vgg" else gram.random_filters(target.phases)
-    soft = gram.by_gram_matrices(labels, target, filters, rng, steps=settings.steps)
+    soft = gram.by_gram_matrices(labels, target, filters, rng, steps=steps)
     return measured(target, rounded(soft, target.counts), settings.path_weight)
 
 

@@ -34,7 +34,7 @@ def relaxed(target: Target, rng: np.random.Generator, *, steps: int) -> Shares:
     Returns:
         (k, *shape) float32, shares of the phases in each pixel; their sum is 1.
     """
-    counts = np.array(target.counts, dtype=float)
+    counts = np.maximum(target.counts, 0.5)  # a rare phase may have no pixel in a small structure
     start = np.log(counts[1:] / counts[0]).reshape(-1, *(1,) * len(target.shape))
     logits = (start + 0.3 * rng.standard_normal((target.phases - 1, *target.shape))).astype(np.float32)
     mean, square = np.zeros_like(logits), np.zeros_like(logits)

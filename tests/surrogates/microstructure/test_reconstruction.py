@@ -16,7 +16,7 @@ from matloop.surrogates.microstructure.reconstruction.reconstruct import likenes
 from matloop.surrogates.microstructure.reconstruction.relaxation import correlated, relaxed, slopes
 from matloop.surrogates.microstructure.reconstruction.rounding import rounded
 from matloop.surrogates.microstructure.reconstruction.swaps import _changes, _Way, measured, swapped
-from matloop.surrogates.microstructure.reconstruction.target import target_of, whole_counts
+from matloop.surrogates.microstructure.reconstruction.target import NEIGHBOURS, target_of, whole_counts, with_neighbours
 from matloop.surrogates.microstructure.two_point import two_point_correlation
 
 
@@ -124,6 +124,18 @@ def test_whole_counts_are_nearest_to_shares():
     assert whole_counts([0.5, 0.25, 0.25], 10) == (5, 3, 2)
     assert whole_counts([1 / 3, 2 / 3], 9) == (3, 6)
     assert sum(whole_counts([0.1] * 7 + [0.3], 101)) == 101
+
+
+def test_neighbours_have_their_share_of_the_weight():
+    for micrograph in MAPS.values():
+        target = target_of(micrograph, micrograph.shape, periodic=True)
+        lags = with_neighbours(target).lags
+        gained = lags - target.lags
+        near = np.zeros(micrograph.shape, dtype=bool)
+        near[np.ix_([-1, 0, 1], [-1, 0, 1])] = True
+        near[0, 0] = False
+        assert (gained[:, near] > 0).all() and (gained[:, ~near] == 0).all()
+        assert gained.sum() / lags.sum() == pytest.approx(NEIGHBOURS, rel=1e-5)
 
 
 def test_relaxation_finds_the_correlation():
