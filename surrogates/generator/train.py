@@ -53,7 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     learned.add_argument("--micrographs", type=Path, help="picture or label map (.npy), or a folder of them")
     learned.add_argument("--phase", type=int, help="label of the inclusion; the highest if left out")
     learned.add_argument("--threshold", type=float, help="grey value above which is the inclusion")
-    learned.add_argument("--turns", action="store_true", help="quarter turns of micrographs are alike, too")
+    learned.add_argument(
+        "--mirrors", action=argparse.BooleanOptionalAction, default=True, help="mirror images are as likely"
+    )
+    learned.add_argument("--turns", action="store_true", help="quarter turns are as likely")
     trained = parser.add_argument_group("training")
     for field in dataclasses.fields(Recipe):
         many = isinstance(field.default, tuple)
@@ -70,7 +73,13 @@ def _parser() -> argparse.ArgumentParser:
 def _examples(options: argparse.Namespace) -> Examples:
     if options.micrographs is None:
         return Fields(length=options.length, volume_fraction=options.volume_fraction)
-    return Micrographs.read(options.micrographs, phase=options.phase, threshold=options.threshold, turns=options.turns)
+    return Micrographs.read(
+        options.micrographs,
+        phase=options.phase,
+        threshold=options.threshold,
+        mirrors=options.mirrors,
+        turns=options.turns,
+    )
 
 
 def _train(recipe: Recipe, examples: Examples, options: argparse.Namespace) -> None:
