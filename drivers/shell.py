@@ -27,10 +27,15 @@ REMEDY = (
 
 _DELIMITER = re.compile(r"<(-?)[ \t]*((?:'[^'\n]*'|\"[^\"\n]*\"|\\[^\n]|[^\s;&|<>()'\"\\])+)")
 _AFTER = {"\\": "a backslash", "$": "a $", "~": "a ~"}
+_SHELL = rf"(?<![\w.-])(?:{'|'.join(sorted(SHELLS))})['\"]?"
 _CODE = re.compile(
-    rf"(?:^|[;&|(\n]|\b(?:then|do|else|if|while)\s)\s*(?:\w+=\S*\s+)*(?:eval|trap|source|\.)\s[^;&|\n]*{VALUE}"
-    rf"|(?:^|[\s;&|(/])(?:{'|'.join(sorted(SHELLS))})(?:\s+-\S+)*?\s+-\w*c\s+[^\s;&|]*{VALUE}"
+    r"(?:^|[;&|(\n]|\b(?:then|do|else|if|while)\s)\s*(?:\w+=\S*\s+|(?:command|builtin|exec)\s+)*"
+    rf"[\\'\"]?(?:eval|trap|source|\.)['\"]?\s[^;&|\n]*{VALUE}"
+    rf"|{_SHELL}(?:\s+(?:[-+]o\s+\w+|[-+]\S+))*?\s+-\w*c(?:\s+-\S+)*\s+[^\s;&|]*{VALUE}"
+    rf"|{_SHELL}(?:\s+-\S*)*\s*<<<\s*[^\s;&|]*{VALUE}"
+    rf"|{VALUE}[^;&\n]*\|\s*(?:\S*/)?[\\'\"]?{_SHELL}(?:\s+-\S*)*\s*(?:$|[;&|\n)>])"
 )
+"""What a shell would run of a value that is quoted soundly, since the command asks for it."""
 
 
 def check_shell(command: str, environment: jinja2.Environment) -> None:
@@ -84,7 +89,7 @@ class _Command:
     def read(self) -> None:
         """All of it."""
         self._words("")
-        if _CODE.search(self._text):
+        if _CODE.search(self._text.replace("\\\n", "")):
             raise self._refused("what the shell is to run as a command")
 
     def _words(self, end: str) -> None:

@@ -21,6 +21,7 @@ MatloopError
 └── LedgerError
     ├── LedgerLocked       another process is writing: names it
     ├── LedgerCorrupt      the file is damaged: nothing was changed
+    │   └── LedgerForeign  it is another program's
     └── LedgerUnwritable   the disk is full, read-only or out of reach: what was acknowledged is safe, try again
         └── LedgerBusy     another program keeps the file locked, and nothing else is wrong
 """
@@ -35,6 +36,7 @@ from dataclasses import dataclass, replace
 EXTRAS: Mapping[str, str] = {
     "distributed": "dask",
     "fastapi": "web",
+    "gdstk": "shapes",
     "h11": "web",
     "h5py": "data",
     "hypothesis": "testing",
@@ -274,6 +276,10 @@ class LedgerCorrupt(LedgerError):
     def __init__(self, message: str, why: str = "") -> None:
         super().__init__(message)
         self.why = why or message
+
+
+class LedgerForeign(LedgerCorrupt):
+    """The file is another program's."""
 
 
 class LedgerUnwritable(LedgerError):

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.drivers.optics.materials import Index, refractive_indices
-from matloop.drivers.optics.options import above_zero, normalised, periods, wavelengths
-from matloop.drivers.optics.structures import structure_of
+from matloop.drivers.optics.options import above_zero, angles, normalised, periods, wavelengths
+from matloop.drivers.structures import structure_of
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.protocols import gradient_of
 from matloop.orchestrator.trial import Measurement, Objective, Trial
@@ -75,12 +75,14 @@ class Optics:
         substrate: index of the medium beyond the film.
         layers_above: uniform layers between superstrate and film, as light meets them: {index: …, thickness_nm: …}.
         layers_below: those between film and substrate.
-        angle_deg: of incidence from the normal, in the superstrate, in [0, 90).
+        angle_deg: of incidence from the normal, in the superstrate, in [0, 90); or several.
+        aggregate: of several angles: mean or worst. The worst of a value is that farthest from the direction in which
+            it is sought, each value by itself, so that those recorded need not be of one angle.
         azimuth_deg: of the plane of incidence, from x towards y.
         polarisation: p (electric field in the plane of incidence; x is another name where that is the xz plane), s
             (across it; y), or the mean of both.
         device: where the fields are computed.
-        objectives: those of the study, of the four.
+        objectives: those of the study; what is not of the four is left to other drivers.
 
     Raises:
         ConfigError: an option is out of range.
@@ -104,7 +106,8 @@ class Optics:
         substrate: str | float | list[float] | list[list[float]] = "air",
         layers_above: list[dict[str, Any]] = [],  # noqa: B006
         layers_below: list[dict[str, Any]] = [],  # noqa: B006
-        angle_deg: float = 0.0,
+        angle_deg: float | list[float] = 0.0,
+        aggregate: Literal["mean", "worst"] = "mean",
         azimuth_deg: float = 0.0,
         polarisation: Polarisation = "unpolarised",
         device: Literal["cpu", "cuda"] = "cpu",
@@ -114,8 +117,8 @@ class Optics:
             raise ConfigError(f"expected order >= 1, got {order}", at="order")
         if check_orders < 0:
             raise ConfigError(f"expected check_orders >= 0, got {check_orders}", at="check_orders")
-        if not 0 <= angle_deg < 90:
-            raise ConfigError(f"expected angle_deg in [0, 90), got {angle_deg}", at="angle_deg")
+        if aggregate not in ("mean", "worst"):
+            raise ConfigError(f"expected aggregate: mean or worst, got {aggregate!r}", at="aggregate")
         if not math.isfinite(azimuth_deg):
             raise ConfigError(f"expected azimuth_deg to be a number, got {azimuth_deg}", at="azimuth_deg")
         if polarisation not in SHARES or (polarisation in ("x", "y") and azimuth_deg):
@@ -125,8 +128,6 @@ class Optics:
             )
         if device not in ("cpu", "cuda"):
             raise ConfigError(f"expected device: cpu or cuda, got {device!r}", at="device")
-        if unknown := [o.name for o in objectives if o.name not in MEASURED]:
-            raise ConfigError(f"expected objectives among {', '.join(MEASURED)}, got {unknown[0]}", at="objectives")
         load(generator)  # so that a wrong name is found before the campaign starts
         self.generator = generator
         self.order = order
@@ -143,15 +144,22 @@ class Optics:
         self.substrate = self._indices("substrate", substrate)
         self.layers_above = self._layers("layers_above", layers_above)
         self.layers_below = self._layers("layers_below", layers_below)
-        self.angle_deg = float(angle_deg)
+        self.angles_deg = angles(angle_deg)
+        self.aggregate: Literal["mean", "worst"] = aggregate
         self.azimuth_deg = float(azimuth_deg)
         self.polarisation: Polarisation = polarisation
         self.device = device
-        self.objectives = tuple(objectives) or (MEASURED["absorption"],)
+        self.objectives = tuple(o for o in objectives if o.name in MEASURED) or (MEASURED["absorption"],)
+
+    @property
+    def measures(self) -> Mapping[str, Objective]:
+        """See `Offering`."""
+        return MEASURED
 
     def __call__(self, trial: Trial) -> Measurement:
         """Measure; the microstructure that was simulated is kept as an artifact, and so is the spectrum of several
-        wavelengths: (w, 4) float64, wavelength in nm, reflectance, transmittance, absorption."""
+        wavelengths: (w, 4) float64, wavelength in nm, reflectance, transmittance, absorption, means over the angles;
+        and `angles`, likewise, of several angles."""
         return self._measure(trial, gradient=False)
 
     @property
@@ -172,11 +180,12 @@ class Optics:
                 f"{structure.shape}; lower the order, or give each pixel as a block of several"
             )
         names = [objective.name for objective in self.objectives]
-        found = self._spectrum(structure, self.order, names if gradient else ())
+        each = self._spectra(structure, self.order, names if gradient else ())
+        found = self._together(each)
         if not all(map(math.isfinite, found.means.values())):
             raise FloatingPointError(f"RCWA gave {found.means}; change the order")
-        checked = self._spectrum(structure, highest).means if self.check_orders else {}
-        info, artifacts = self._details(structure, found)
+        checked = self._together(self._spectra(structure, highest)).means if self.check_orders else {}
+        info, artifacts = self._details(structure, found, each)
         return Measurement(
             values={**found.means, **{f"{name}_at_order_{highest}": checked[name] for name in names if checked}},
             info=info,
@@ -184,8 +193,8 @@ class Optics:
             cost=self.gradient_cost if gradient else None,
         )
 
-    def setup(self, order: int) -> Setup:
-        """What is simulated, with so many Fourier orders.
+    def setup(self, order: int, angle_deg: float | None = None) -> Setup:
+        """What is simulated, with so many Fourier orders, at an angle of incidence; the first if it is not given.
 
         Raises:
             ConfigError: a GPU was asked for and the worker has none.
@@ -206,26 +215,48 @@ class Optics:
             below=self.substrate,
             layers_above=tuple(_layer(*of) for of in self.layers_above),
             layers_below=tuple(_layer(*of) for of in self.layers_below),
-            angle_deg=self.angle_deg,
+            angle_deg=self.angles_deg[0] if angle_deg is None else angle_deg,
             azimuth_deg=self.azimuth_deg,
             device=self.device,
         )
 
-    def _spectrum(self, structure: npt.NDArray[Any], order: int, gradients: Sequence[str] = ()) -> Spectrum:
+    def _spectra(self, structure: npt.NDArray[Any], order: int, gradients: Sequence[str] = ()) -> list[Spectrum]:
+        """One for each angle."""
         from matloop.drivers.optics.spectrum import spectrum
 
-        shares = SHARES[self.polarisation]
-        return spectrum(self.setup(order), structure, shares=shares, weights=self.weights, gradients=gradients)
+        return [
+            spectrum(
+                self.setup(order, angle),
+                structure,
+                shares=SHARES[self.polarisation],
+                weights=self.weights,
+                gradients=gradients,
+            )
+            for angle in self.angles_deg
+        ]
+
+    def _together(self, each: Sequence[Spectrum]) -> Spectrum:
+        from matloop.drivers.optics.spectrum import over_angles
+
+        sought = {**MEASURED, **{o.name: o for o in self.objectives}}
+        better = {name: -int(objective.loss(1.0)) for name, objective in sought.items()}
+        return over_angles(each, better if self.aggregate == "worst" else None) if len(each) > 1 else each[0]
 
     def _details(
-        self, structure: npt.NDArray[Any], found: Spectrum
+        self, structure: npt.NDArray[Any], found: Spectrum, each: Sequence[Spectrum]
     ) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.float64]]]:
-        info = {"order": self.order, "volume_fraction": float(structure.mean())}
-        if len(self.wavelengths_nm) == 1:
-            return info, {}
-        columns = [found.values[name] for name in ("reflectance", "transmittance", "absorption")]
-        by_wavelength = {"absorption_by_wavelength": columns[-1].tolist()}
-        return info | by_wavelength, {"spectrum": np.column_stack([self.wavelengths_nm, *columns])}
+        info: dict[str, Any] = {"order": self.order, "volume_fraction": float(structure.mean())}
+        artifacts: dict[str, npt.NDArray[np.float64]] = {}
+        names = ("reflectance", "transmittance", "absorption")
+        if len(self.wavelengths_nm) > 1:
+            columns = [found.values[name] for name in names]
+            info["absorption_by_wavelength"] = columns[-1].tolist()
+            artifacts["spectrum"] = np.column_stack([self.wavelengths_nm, *columns])
+        if len(each) > 1:
+            columns = [np.array([of.means[name] for of in each]) for name in names]
+            info["absorption_by_angle"] = columns[-1].tolist()
+            artifacts["angles"] = np.column_stack([self.angles_deg, *columns])
+        return info, artifacts
 
     def _indices(self, name: str, value: Index) -> tuple[complex, ...]:
         return refractive_indices(value, self.wavelengths_nm, at=name)

@@ -42,6 +42,18 @@ def wavelengths(value: Any) -> tuple[float, ...]:
     return tuple(above_zero(name, w) for w in given or [math.nan])
 
 
+def angles(value: Any) -> tuple[float, ...]:
+    """One angle of incidence or several, degrees.
+
+    Raises:
+        ConfigError: there is none, or one is not in [0, 90).
+    """
+    given = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if not given or not all(0 <= angle < 90 for angle in given):
+        raise ConfigError(f"expected angle_deg in [0, 90), or a list of such, got {value!r}", at="angle_deg")
+    return tuple(float(angle) for angle in given)
+
+
 def normalised(weights: Sequence[float] | None, n: int) -> tuple[float, ...]:
     """Weights of n wavelengths, with sum 1.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +71,30 @@ def spectrum(
     whole = {name: torch.cat([part[name] for part in found]).cpu().numpy() for name in found[0]}
     means = {name: float(value @ np.asarray(weights)) for name, value in whole.items()}
     return Spectrum(whole, means, slopes)
+
+
+def over_angles(each: Sequence[Spectrum], better: Mapping[str, int] | None) -> Spectrum:
+    """Of light from several directions.
+
+    Args:
+        each: of one direction.
+        better: +1 or -1 by value: the worst is the least or the largest; None for the mean of the directions.
+
+    Returns:
+        `means` and `gradients` are those of the mean or, value by value, of the worst direction; `values` are means.
+    """
+    values = {name: np.mean([of.values[name] for of in each], axis=0) for name in each[0].values}
+
+    def taken(name: str, of_each: Sequence[Any]) -> Any:
+        if better is None:
+            return sum(of_each) / len(of_each)
+        return of_each[int(np.argmin([better[name] * of.means[name] for of in each]))]
+
+    return Spectrum(
+        values,
+        {name: float(taken(name, [of.means[name] for of in each])) for name in each[0].means},
+        {name: taken(name, [of.gradients[name] for of in each]) for name in each[0].gradients},
+    )
 
 
 def _parts(setup: Setup) -> list[Setup]:

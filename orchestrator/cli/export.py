@@ -1,7 +1,8 @@
-"""The command that writes a campaign's trials and networks for other programs: export."""
+"""The command that writes a campaign's trials, networks and structures for other programs: export."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,22 +38,43 @@ def export(
         str | None,
         typer.Option("--ensemble", help="With --bundle: several networks, the N best or the front.", metavar="N|front"),
     ] = None,
+    structure: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--structure",
+            help="Write the best microstructure: FILE.png, .npy, .gds or .stl; may be repeated.",
+            metavar="FILE",
+        ),
+    ] = None,
+    tiles: Annotated[int, typer.Option("--tiles", help="Of a structure: periods along each side.", min=1)] = 1,
+    period: Annotated[
+        float | None, typer.Option("--period", help="Of a structure, nm, if the driver does not say.", metavar="NM")
+    ] = None,
+    thickness: Annotated[
+        float | None, typer.Option("--thickness", help="Of a film in FILE.stl, nm.", metavar="NM")
+    ] = None,
+    layer: Annotated[int, typer.Option("--layer", help="Of phase 1 in FILE.gds.", min=0, max=65535)] = 1,
+    phase: Annotated[int, typer.Option("--phase", help="That is solid in FILE.stl.", min=0)] = 1,
     trial: Annotated[
-        int | None, typer.Option("--trial", help="Not the best network, but the one of this trial.", metavar="N", min=0)
+        int | None, typer.Option("--trial", help="Not the best, but what this trial left.", metavar="N", min=0)
     ] = None,
     study: Annotated[str | None, typer.Option("--study", help="Only this study.", metavar="NAME")] = None,
 ) -> None:
-    """Write a campaign's trials or its best networks for other programs."""
+    """Write a campaign's trials, its best networks or its best microstructure for other programs."""
     from matloop.orchestrator.cli.commands.status import damaged, locate
-    from matloop.orchestrator.export import bundles, networks
+    from matloop.orchestrator.export import bundles, networks, structures
     from matloop.orchestrator.export import trials as formats
     from matloop.orchestrator.ledger.artifacts import ArtifactStore
     from matloop.orchestrator.ledger.ledger import read
 
-    if not any((csv, table, optuna, network, bundle)):
+    if not any((csv, table, optuna, network, bundle, structure)):
         raise typer.BadParameter(
-            "expected --csv FILE, --table FILE, --optuna URL, --network DIR or --bundle DIR, got none of them"
+            "expected --csv FILE, --table FILE, --optuna URL, --network DIR, --bundle DIR or --structure FILE, got "
+            "none of them"
         )
+    for name, length in (("--period", period), ("--thickness", thickness)):
+        if length is not None and not (math.isfinite(length) and length > 0):
+            raise typer.BadParameter(f"expected {name} above 0 nm, got {length}")
     if ensemble is not None and bundle is None:
         raise typer.BadParameter("expected --ensemble with --bundle DIR, got it alone")
     directory = locate(campaign)
@@ -83,6 +105,12 @@ def export(
         with _writing(bundle):
             card = bundles.export(history, store, bundle, study, trial, ensemble, now=time.time())
         typer.echo(bundles.told(card, bundle))
+    if structure:
+        shape = structures.Shape(tiles=tiles, period_nm=period, thickness_nm=thickness, layer=layer, phase=phase)
+        found = structures.find(history, store, study, trial)
+        for file in structure:
+            with _writing(file):
+                typer.echo(structures.write(found, file, shape))
 
 
 @contextmanager

@@ -32,13 +32,14 @@ from matloop.orchestrator.loop.study import Plan, Study
 from matloop.orchestrator.options import Components
 from matloop.orchestrator.protocols import (
     Checking,
-    Differentiable,
     Driver,
     Filling,
     Space,
     Surrogate,
     differentiates,
     is_by_people,
+    measured_by,
+    offers_gradients,
 )
 from matloop.orchestrator.protocols.drivers import FILLED
 from matloop.orchestrator.randomness import derive_seed
@@ -97,8 +98,11 @@ class Builder:
         ):
             expected = "expected at least one of trials, seconds, cost, patience"
             problems.append((place / "budget").problem(f"{expected}, got none: the study might never end"))
-        if differentiates(built.get("strategy")) and not isinstance(built.get("driver"), Differentiable):
-            text = "the strategy needs a driver that offers gradients (optics), got another; use another strategy"
+        if differentiates(built.get("strategy")) and not offers_gradients(built.get("driver")):
+            text = (
+                "the strategy needs a driver that offers gradients (optics, elasticity), got another; use another "
+                "strategy"
+            )
             problems.append((place / "strategy").problem(text))
         if problems:
             raise ConfigError(problems=problems)
@@ -156,6 +160,7 @@ class Builder:
         """
         place = Place(self.config, ("studies", study))
         declared = {o.name: o for o in self.driver(study).objectives}
+        offered = measured_by(self.driver(study))
         asked = self.config.studies[study].objectives
         if asked is None:
             if not declared:
@@ -168,7 +173,7 @@ class Builder:
         for name, given in asked.items():
             at, known = place / "objectives" / name, declared.get(name)
             if declared and known is None:
-                problems.append(at.problem(f"the driver does not measure it; {suggest(name, declared)}", at_key=True))
+                problems.append(at.problem(f"the driver does not measure it; {suggest(name, offered)}", at_key=True))
             elif known and known.unit and given.unit not in (None, known.unit):
                 problems.append((at / "unit").problem(f"the driver measures in {known.unit!r}, got {given.unit!r}"))
             unit = given.unit if given.unit is not None else known.unit if known else ""
@@ -226,10 +231,18 @@ class Builder:
                 return True, self._outcome(role, name, value["from"], at, study)
             if name in parts and isinstance(value, Mapping) and "kind" in value:
                 return True, self._component(name, value, at, study, parts[name])
+            if name == "drivers" and role == "driver" and isinstance(value, Mapping):
+                return True, {key: driver_in(spec, at / key) for key, spec in value.items()}
             if name in ROLES and (isinstance(value, str) or (isinstance(value, Mapping) and "kind" in value)):
                 nested = {"kind": value} if isinstance(value, str) else value
                 return True, self._component(ROLES[name], nested, at, study)
             return False, None
+
+        def driver_in(spec: Any, at: Place) -> Any:
+            replaced, result = build("driver", spec, at)
+            if not replaced:
+                raise at.error("expected a driver, such as `{kind: optics}` or `{from: STUDY}`")
+            return result
 
         try:
             injected = {} if known else self._injected(role, study, target)

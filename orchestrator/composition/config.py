@@ -145,6 +145,8 @@ class StudyConfig(_Section):
     limits: LimitsConfig = LimitsConfig()
     attempts: Count = 3
     baseline: str | None = None
+    bound: str | None = None
+    marks: dict[str, float] = Field(default_factory=dict)
     reference: Annotated[ReferenceConfig | None, BeforeValidator(_reference)] = None
     filler: Component | None = None
     background: bool | None = None
@@ -355,6 +357,8 @@ def references(component: Mapping[str, Any], location: Location) -> Iterator[tup
             yield (*location, "from"), study
     elif "kind" in component:
         for key, value in component.items():
+            if key == "drivers" and isinstance(value, Mapping):  # of which each is a component
+                value = {"kind": key, **value}
             if isinstance(value, Mapping):
                 yield from references(value, (*location, key))
 
@@ -376,3 +380,7 @@ def _references(config: Config) -> Iterator[Problem]:
                 yield config.problem(location, f"{text}; move it above {name!r}")
             else:
                 yield config.problem(location, f"there is no study {target!r}; {suggest(target, names[:position])}")
+        if study.bound is not None and study.bound not in {*names} - {name}:
+            others = [one for one in names if one != name]
+            text = f"expected another study of this campaign, got {study.bound!r}; {suggest(study.bound, others)}"
+            yield config.problem(("studies", name, "bound"), text)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from matloop.orchestrator.errors import MatloopError
-from matloop.orchestrator.export.trials import config, objectives_of, studies
+from matloop.orchestrator.export.studies import having
+from matloop.orchestrator.export.trials import objectives_of
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
-from matloop.orchestrator.references import is_of_references, led_to
 from matloop.orchestrator.trial import Trial, best, comparable, goals, losses, rankable
 
 
@@ -137,19 +137,10 @@ def _trained(history: History, study: str | None) -> tuple[Any, list[Trial]]:
 
 
 def _study(history: History, study: str | None) -> str:
-    """The study that trained networks. Baselines, references and searches whose best another study has confirmed count
-    only if there is no other, or if named."""
-    with_weights = [s for s in studies(history) if any("weights" in t.artifacts for t in history.of(s))]
+    """The study that trained networks."""
+    with_weights, candidates = having(history, ("weights",), study)
     if not with_weights:
         raise MatloopError("no trial has trained a network yet; `matloop status` shows how far the campaign is")
-    specs = config(history).get("studies", {})
-    strategies = {name: spec.get("strategy", {}) for name, spec in specs.items()}
-    beside = {s.get("baseline") for s in specs.values()}
-    beside |= {name for name, spec in specs.items() if is_of_references(spec)}
-    for name in with_weights:
-        if strategies[name].get("kind") == "confirmation":
-            beside.update(led_to(name, strategies)[1:])
-    candidates = [study] if study else [s for s in with_weights if s not in beside] or with_weights
     if len(candidates) != 1 or candidates[0] not in with_weights:
         got = ", ".join(with_weights)
         raise MatloopError(f"expected one study that trained networks, got {got}; name one with --study")

@@ -6,7 +6,9 @@ a rollback journal.
 
 from __future__ import annotations
 
+import os
 import secrets
+import shlex
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,7 +16,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
-from matloop.orchestrator.errors import LedgerBusy, LedgerCorrupt, LedgerError, LedgerUnwritable
+from matloop.orchestrator.errors import LedgerBusy, LedgerCorrupt, LedgerError, LedgerForeign, LedgerUnwritable
 from matloop.orchestrator.ledger.disk import on_network, private, sync_folder
 from matloop.orchestrator.ledger.history import Event
 
@@ -50,7 +52,8 @@ def connect(path: Path, *, busy_s: float | None = None) -> sqlite3.Connection:
         busy_s: how long to wait for another program to let go of it, s; `BUSY_WAIT_S` if left out.
 
     Raises:
-        LedgerCorrupt: it is another program's file, or damaged.
+        LedgerForeign: it is another program's file.
+        LedgerCorrupt: it is damaged.
         LedgerError: a newer matloop wrote it.
         LedgerUnwritable: the disk is full or read-only.
     """
@@ -127,15 +130,19 @@ def require_ours(db: sqlite3.Connection, path: Path) -> None:
     """Look whether a file is a ledger that this matloop can read.
 
     Raises:
-        LedgerCorrupt: it is another program's file, or damaged.
+        LedgerForeign: it is another program's file.
+        LedgerCorrupt: it is damaged.
         LedgerError: a newer matloop wrote it.
     """
     number = db.execute("PRAGMA application_id").fetchone()[0]
-    tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    try:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    except UnicodeDecodeError as error:  # of the damage, which SQLite quotes
+        raise corrupt(path, "what its tables are cannot be read") from error
     if number != APPLICATION_ID and tables == ["events"] and _columns(db) == _COLUMNS:
         raise corrupt(path, "its first bytes are not those of a ledger")
     if number != APPLICATION_ID and (tables or number):
-        raise LedgerCorrupt(f"{path} is an SQLite file of another program; choose another folder")
+        raise LedgerForeign(f"{path} is an SQLite file of another program; choose another folder")
     if not tables:
         raise corrupt(path, "it is empty")
     found = db.execute("PRAGMA user_version").fetchone()[0]
@@ -169,7 +176,7 @@ def rows(db: sqlite3.Connection, path: Path, *, after: int = 0) -> Iterator[Even
     """
     while found := _fetch(db, path, after):
         for row in found:
-            event = Event(*row[:6])
+            event = Event._make(row[:6])
             if checksum(event) != row[6]:
                 raise LedgerCorrupt(f"the checksum of event {event.seq} is wrong")
             yield event
@@ -181,7 +188,7 @@ def _fetch(db: sqlite3.Connection, path: Path, after: int) -> list[Row]:
         return db.execute(_SELECT, (after, _BATCH)).fetchall()
     except sqlite3.Error as error:
         if _is_damage(error):
-            raise LedgerCorrupt(str(error)) from error
+            raise LedgerCorrupt(str(error).partition(" with text ")[0]) from error
         raise trouble(path, error, doing="read") from error
     except UnicodeDecodeError as error:
         raise LedgerCorrupt(str(error)) from error
@@ -232,9 +239,11 @@ def corrupt(path: Path, error: object) -> LedgerCorrupt:
     )
 
 
-def quoted(path: Path) -> str:
+def quoted(path: Path | str) -> str:
     """A path as it is typed in a shell."""
-    return f'"{path}"' if any(letter in str(path) for letter in " ()&;'") else str(path)
+    if os.name == "nt":
+        return f'"{path}"' if any(letter in str(path) for letter in " ()&;'") else str(path)
+    return shlex.quote(str(path))
 
 
 def trouble(
@@ -269,7 +278,7 @@ def trouble(
             f"{begin}another program keeps it locked ({error}); the disk is not full. {saved}"
             f"End what has it open (a suspended command, a backup, a viewer of databases), then {again}"
         )
-    what, remedy = _TROUBLES.get(code, (str(error), "Free space or make the folder writable"))
+    what, remedy = _TROUBLES.get(code, ("{error}", "Free space or make the folder writable"))
     return LedgerUnwritable(f"{begin}{what.format(error=error)}; {saved}{remedy}, then {again}")
 
 
@@ -301,10 +310,11 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 def _is_damage(error: sqlite3.Error) -> bool:
     if _code(error) == sqlite3.SQLITE_ERROR:
-        return str(error).startswith("no such")  # table or column
+        return str(error).startswith(("no such", "Could not decode"))  # table or column; text of one
     return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 
 
 def checksum(event: Event) -> int:
     """Of all that the event's row holds."""
-    return zlib.crc32(f"{event.seq}|{event.time!r}|{event.kind}|{event.study}|{event.trial}|{event.body}".encode())
+    seq, at, kind, study, trial, body = event
+    return zlib.crc32(f"{seq}|{at!r}|{kind}|{study}|{trial}|{body}".encode())

@@ -238,35 +238,29 @@ class History:
         Raises:
             LedgerCorrupt: the event does not fit what came before.
         """
-        if event.seq != self.last_seq + 1:
-            raise LedgerCorrupt(f"expected event {self.last_seq + 1} of the ledger, got {event.seq}: rows are missing")
+        seq, at, kind, study, trial, body = event
+        if seq != self.last_seq + 1:
+            raise LedgerCorrupt(f"expected event {self.last_seq + 1} of the ledger, got {seq}: rows are missing")
         try:
-            if event.trial is None:
-                self._campaign_event(event, decode(event.body))
-            elif (deed := _DEEDS.get(event.kind)) is not None:
-                deed(self, event)
+            if trial is None:
+                self._campaign_event(event, decode(body))
             else:
-                self._trial_event(event)
+                _DEEDS.get(kind, History._trial_event)(self, event)
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise LedgerCorrupt(
-                f"event {event.seq} ({event.kind}) does not have the form of one: {type(error).__name__}: {error}"
+                f"event {seq} ({kind}) does not have the form of one: {type(error).__name__}: {error}"
             ) from error
-        if event.kind not in (
-            "amended",
-            "completed",
-            "voided",
-        ):  # which take no time of the study's, and none of the session's
-            self._pass_time(event)
-        self.last_seq = event.seq
+        if kind not in _TIMELESS:
+            self._pass_time(study, at, kind)
+        self.last_seq = seq
 
-    def _pass_time(self, event: Event) -> None:
-        study, at = event.study, event.time
+    def _pass_time(self, study: str, at: float, kind: str) -> None:
         if self.sessions:
             self.sessions[-1].last_at = at
         if study in self._resumed_at:
             before, resumed_at = self._resumed_at[study]
             self.elapsed_s[study] = before + (at - resumed_at if at > resumed_at else 0.0)
-            if event.kind == "noted" and self.notes[-1].kind == "study_ended":
+            if kind == "noted" and self.notes[-1].kind == "study_ended":
                 del self._resumed_at[study]
 
     def _campaign_event(self, event: Event, body: dict[str, Any]) -> None:
@@ -274,6 +268,8 @@ class History:
             self.sessions.append(Session(event.time, event.time, body["config"], body["environment"]))
             self._resumed_at.clear()
         elif event.kind == "closed":
+            if not self.sessions:
+                raise LedgerCorrupt("a session ends of which no beginning is known")
             self.sessions[-1].ended = body["reason"]
         elif event.kind == "noted":
             note = Note(event.time, event.study, body["kind"], body["data"])
@@ -292,14 +288,15 @@ class History:
         return self.trials
 
     def _propose(self, event: Event) -> None:
-        if event.trial != len(self.trials):
-            raise LedgerCorrupt(f"expected trial {len(self.trials)} to be {event.kind} next, got {event.trial}")
+        _, at, kind, study, trial, body = event
+        if trial != len(self.trials):
+            raise LedgerCorrupt(f"expected trial {len(self.trials)} to be {kind} next, got {trial}")
         repeated = -1
-        if _REPEATS in event.body and (body := decode(event.body))["ask"] < 0 and event.kind == "proposed":
-            repeated = int(body.get("extra", {}).get(REPEATS, -1))
-        ask, number = self._trials.propose(event.study, event.time, event.body)
-        self.asks[event.study] = max(self.asks.get(event.study, 0), ask + 1)
-        self.counts[event.study] = number + 1
+        if _REPEATS in body and (whole := decode(body))["ask"] < 0 and kind == "proposed":
+            repeated = int(whole.get("extra", {}).get(REPEATS, -1))
+        ask, number = self._trials.propose(study, at, body)
+        self.asks[study] = max(self.asks.get(study, 0), ask + 1)
+        self.counts[study] = number + 1
         if repeated >= 0:
             self._repeated.add(repeated)
 
@@ -348,21 +345,22 @@ class History:
         self.decisions[number] = Decision(number, event.time, body["verdict"], body["by"], body["reason"])
 
     def _trial_event(self, event: Event) -> None:
-        assert event.trial is not None
-        number, trials = event.trial, self._trials
+        seq, at, kind, _, number, body = event
+        assert number is not None
+        trials = self._trials
         if not trials.is_running(number):
-            raise LedgerCorrupt(f"event {event.seq} ({event.kind}) is about trial {number}, which is not running")
-        if event.kind == "started":
-            trials.restart(number, decode(event.body)["attempt"])
-        elif event.kind == "lost":
-            self.lost.append(Loss(number, trials.attempt(number), event.time, decode(event.body)["message"]))
-        elif event.kind in ("answered", "failed", "cancelled"):
-            trials.finish(number, event.kind, event.body)  # type: ignore[arg-type]
+            raise LedgerCorrupt(f"event {seq} ({kind}) is about trial {number}, which is not running")
+        if kind in ("answered", "failed", "cancelled"):
+            trials.finish(number, kind, body)  # type: ignore[arg-type]
             self.finished.append(number)
-            if event.kind == "failed" and '"uncertain"' in event.body:
+            if kind == "failed" and '"uncertain"' in body:
                 self._note_uncertain(number)
-        elif event.kind == "withdrawn":
-            self._withdrawn[number] = bool(decode(event.body).get("begun", True))
+        elif kind == "started":
+            trials.restart(number, decode(body)["attempt"])
+        elif kind == "lost":
+            self.lost.append(Loss(number, trials.attempt(number), at, decode(body)["message"]))
+        elif kind == "withdrawn":
+            self._withdrawn[number] = bool(decode(body).get("begun", True))
             return
         else:
             raise _unknown(event)
@@ -379,6 +377,8 @@ _DEEDS: dict[str, Callable[[History, Event], None]] = {
     "decided": History._decide,
 }
 _REPEATS = f'"{REPEATS}"'
+_TIMELESS = frozenset({"amended", "completed", "voided"})
+"""Kinds of events that take no time of the study's, and none of the session's."""
 
 
 def objective(name: str, recorded: Mapping[str, Any]) -> Objective:

@@ -21,7 +21,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a campaign that must not change on resume: all but where it runs, how long, and what it is held
     against."""
     same = {key: value for key, value in config.items() if key not in ("executor", "studies")}
-    free = ("budget", "limits", "attempts", "reference")
+    free = ("budget", "limits", "attempts", "reference", "bound", "marks")
     studies = {name: study for name, study in config.get("studies", {}).items() if not is_of_references(study)}
     same["studies"] = {
         name: {key: value for key, value in study.items() if key not in free} for name, study in studies.items()

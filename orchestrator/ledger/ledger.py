@@ -14,12 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from matloop.orchestrator.errors import LedgerCorrupt, LedgerError
+from matloop.orchestrator.errors import LedgerCorrupt, LedgerError, LedgerForeign
 from matloop.orchestrator.ledger.disk import make_folder
-from matloop.orchestrator.ledger.file import rows
+from matloop.orchestrator.ledger.file import corrupt
 from matloop.orchestrator.ledger.history import Event, History, advance
 from matloop.orchestrator.ledger.lock import WriterLock
-from matloop.orchestrator.ledger.reading import open_to_read
+from matloop.orchestrator.ledger.reading import events
 from matloop.orchestrator.ledger.salvage import salvage
 from matloop.orchestrator.ledger.trials import Trials
 from matloop.orchestrator.ledger.writer import Judge, Writer
@@ -141,21 +141,22 @@ def read(path: Path) -> History:
 
     Raises:
         LedgerError: there is no such file, or it cannot be read.
-        LedgerCorrupt: nothing of the file can be read, or it is another program's.
+        LedgerCorrupt: nothing of the file can be read, or it is another program's (LedgerForeign).
     """
     path = Path(path)
     if not path.is_file():
         raise LedgerError(f"there is no ledger at {path}; give the folder of a campaign that has been run")
     history = History(trials=Trials(keep=True))
     try:
-        with open_to_read(path) as db:
-            advance(history, rows(db, path))
+        advance(history, events(path))
+    except LedgerForeign:
+        raise
     except LedgerCorrupt as error:
         found = salvage(path)
         with suppress(LedgerCorrupt):
             advance(history, _in_a_row(found, history.last_seq + 1))
         if not history.last_seq:
-            raise
+            raise corrupt(path, error.why) from error
         history.damage = error.why
     return history
 

@@ -15,9 +15,10 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from matloop.orchestrator.errors import LedgerBusy, LedgerError
+from matloop.orchestrator.errors import LedgerBusy, LedgerError, LedgerUnwritable
 from matloop.orchestrator.ledger.disk import on_network
-from matloop.orchestrator.ledger.file import content_beside, is_busy, require_content, require_ours, trouble
+from matloop.orchestrator.ledger.file import content_beside, is_busy, require_content, require_ours, rows, trouble
+from matloop.orchestrator.ledger.history import Event
 
 WAIT_S = 60.0
 """How long a reader waits for a writer that has the file locked, s."""
@@ -28,12 +29,36 @@ _GLANCES = 5
 _INSTANT_S = 0.01  # between two of them
 
 
+def events(path: Path) -> Iterator[Event]:
+    """Events in order; opened anew where the file can no longer be read as it was opened.
+
+    A writer that dies meanwhile leaves its last transaction to be undone, which a reader may do in a copy alone.
+
+    Raises:
+        LedgerCorrupt: the file is another program's, or damaged; an event that is, is said without the file's name.
+        LedgerError: see `open_to_read`, and `matloop.orchestrator.ledger.file.rows`.
+    """
+    last = 0
+    for glance in range(1, _GLANCES + 1):
+        try:
+            with open_to_read(path) as db:
+                for event in rows(db, path, after=last):
+                    yield event
+                    last = event.seq
+            return
+        except LedgerUnwritable:
+            if glance == _GLANCES:
+                raise
+            time.sleep(_INSTANT_S)
+
+
 @contextmanager
 def open_to_read(path: Path) -> Iterator[sqlite3.Connection]:
     """Open for reading.
 
     Raises:
-        LedgerCorrupt: it is another program's file, or damaged.
+        LedgerForeign: it is another program's file.
+        LedgerCorrupt: it is damaged.
         LedgerBusy: a writer has it locked for long.
         LedgerError: it cannot be read.
     """

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from matloop.orchestrator.errors import LedgerCorrupt, LedgerError, LedgerUnwritable
+from matloop.orchestrator.errors import LedgerCorrupt, LedgerError, LedgerForeign, LedgerUnwritable
 from matloop.orchestrator.ledger.file import SELECT_ALL, Row, checksum, connect, insert, require_ours, trouble
 from matloop.orchestrator.ledger.history import Event, History, corrected_state
 from matloop.orchestrator.ledger.lock import WriterLock, lock_path
@@ -111,7 +111,7 @@ def repair(source: Path, target: Path) -> Repair:
     Raises:
         LedgerLocked: somebody is writing the ledger.
         LedgerUnwritable: the copy cannot be written.
-        LedgerCorrupt: it is another program's file.
+        LedgerForeign: it is another program's file.
         LedgerError: the ledger cannot be read, or nothing in it can; or the copy is there already.
     """
     if target.exists():
@@ -145,7 +145,7 @@ def _by_sqlite(source: Path) -> tuple[dict[int, Event], bool]:
     """Events as SQLite reads them, as far as it does, and whether that is all of them.
 
     Raises:
-        LedgerCorrupt: it is another program's file.
+        LedgerForeign: it is another program's file.
     """
     found: dict[int, Event] = {}
     with tempfile.TemporaryDirectory(prefix="matloop-") as folder:
@@ -161,11 +161,9 @@ def _by_sqlite(source: Path) -> tuple[dict[int, Event], bool]:
                     values += 1
                     if (event := _sound(row)) is not None:
                         found[event.seq] = event
-            except sqlite3.DatabaseError:
-                return found, False
-            except LedgerCorrupt as error:
-                if error.why == str(error):  # another program's, and not damaged
-                    raise
+            except LedgerForeign:
+                raise
+            except (sqlite3.DatabaseError, UnicodeDecodeError, LedgerCorrupt):
                 return found, False
     return found, values == len(found) == max(found, default=0)
 

@@ -65,7 +65,7 @@ class Campaign:
         self.executor = executor
         self.slots = slots
         self.seed = seed
-        self.artifacts = artifacts
+        self.artifacts = artifacts.absolute()  # a driver may move its process
         self.observer = observer or Silent()
         self.inbox = inbox
         self.patience_s = patience_s

@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache, partial
 from operator import attrgetter
@@ -45,7 +46,7 @@ from matloop.orchestrator.loop.transfer import (
 )
 from matloop.orchestrator.measurement import shown
 from matloop.orchestrator.plain import writable
-from matloop.orchestrator.protocols import Differentiable, Driver, accepts_inputs, grace_of, wants_gradient
+from matloop.orchestrator.protocols import Driver, accepts_inputs, grace_of, offers_gradients, wants_gradient
 from matloop.orchestrator.trial import Answer, Cause, Failure, Measurement, Objective, Trial
 from matloop.orchestrator.workplace import Workplace, folder_of_trials
 
@@ -143,14 +144,17 @@ class Evaluation:
             Interrupted: the evaluation is to end, and the driver let that pass.
         """
         started_at, began = time.time(), time.monotonic()
-        trial = self.trial
+        trial, here = self.trial, _here()
         if (workplace := trial.workplace) is None:
             workplace = Workplace(f"{self.conditions.trials}/{trial.id}")
             trial = replace(trial, workplace=workplace)
         measurement, failure, details, left = None, None, {}, NOTHING_LEFT
         kind: Callable[..., Answer] = Answer
         try:
-            returned = self._measure(trial)
+            try:
+                returned = self._measure(trial)
+            finally:
+                _go_back(here)
             interruption.end()
             measurement = as_measurement(returned, self.conditions.objectives)
             if measurement.artifacts:
@@ -188,8 +192,10 @@ class Evaluation:
         if not driver.repeatable and (why := full(self.conditions.artifacts.parent)):  # it might happen in vain
             raise NotBegun(why)
         if wants_gradient(trial):
-            if not isinstance(driver, Differentiable):
-                raise TypeError(f"expected a driver that offers gradients (optics), got {type(driver).__name__}")
+            if not offers_gradients(driver):
+                raise TypeError(
+                    f"expected a driver that offers gradients (optics, elasticity), got {type(driver).__name__}"
+                )
             return driver.value_and_gradient(trial)
         if accepts_inputs(driver):
             wait_s = self.conditions.patience.wait_s
@@ -201,6 +207,25 @@ class Evaluation:
         until = math.inf if limit_s is None else began + WAIT_WITHIN * limit_s  # or it would pass for a slow trial
         store = ArtifactStore(self.conditions.artifacts)
         return leave(store, measurement.artifacts, self.conditions.patience, until=until)
+
+
+def _here() -> str | None:
+    """Where the process stands; None if nobody knows, or others may stand there too."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    try:
+        return os.getcwd()  # noqa: PTH109  # a path would take as long as a short evaluation
+    except OSError:  # it was removed
+        return None
+
+
+def _go_back(here: str | None) -> None:
+    """Stand where the process stood before a driver moved it: all that comes next, also of matloop, has its place by
+    that."""
+    if here is None or _here() == here:
+        return
+    with suppress(OSError):
+        os.chdir(here)
 
 
 def _arrived(conditions: Conditions, trial: Trial) -> Evaluation:

@@ -137,18 +137,39 @@ class Checking(Protocol):
         ...
 
 
+@runtime_checkable
+class Offering(Protocol):
+    """A driver that can measure more than a study asks for (`optics`, `elasticity`). Without, `objectives` are all.
+
+    Its constructor is given the study's `objectives` and takes those that it knows; `objectives` then are these.
+
+    Attributes:
+        measures: what can be an objective, by name.
+    """
+
+    @property
+    def measures(self) -> Mapping[str, Objective]: ...
+
+
+def measured_by(driver: Driver) -> Mapping[str, Objective]:
+    """What can be an objective, by name; empty if only the campaign file knows."""
+    return driver.measures if isinstance(driver, Offering) else {o.name: o for o in driver.objectives}
+
+
 GRADIENT = "gradient"
 """Key of `Proposal.extra`: true where a strategy wants the gradient of the driver's values as well."""
 
 
 @runtime_checkable
 class Differentiable(Protocol):
-    """A driver that can tell how its values change with what a point describes (`optics`). Others give values alone.
+    """A driver that can tell how its values change with what a point describes (`optics`, `elasticity`). Others give
+    values alone.
 
     A strategy asks for it with `Proposal.extra = {"gradient": True}`, and says that it does (`Differentiating`).
 
     Attributes:
-        gradient_cost: of a value with its gradient, in calls of the driver, as measured.
+        gradient_cost: of a value with its gradient, in calls of the driver, as measured; what has 0 offers none, as a
+            combination of drivers does of which one has none.
     """
 
     @property
@@ -163,6 +184,27 @@ class Differentiable(Protocol):
             `gradient_cost` times that of a call.
         """
         ...
+
+
+def offers_gradients(driver: object) -> TypeGuard[Differentiable]:
+    """Whether it does."""
+    return isinstance(driver, Differentiable) and driver.gradient_cost > 0
+
+
+@runtime_checkable
+class Scaled(Protocol):
+    """A driver whose microstructures have a size (`optics`). Others' are shown and written in pixels.
+
+    Attributes:
+        period_nm: sides of one period along x and y, nm.
+        thickness_nm: of the film that a pattern in a plane goes through, nm.
+    """
+
+    @property
+    def period_nm(self) -> tuple[float, float]: ...
+
+    @property
+    def thickness_nm(self) -> float: ...
 
 
 def gradient_of(objective: str) -> str:

@@ -213,6 +213,19 @@ class Rendering(Protocol):
 
 
 @runtime_checkable
+class Normal(Protocol):
+    """A space that says how its encoded points are distributed (`latent`). Any other is taken for a box.
+
+    Attributes:
+        normal: whether their numbers are independent and standard normal, so that nearly all points lie close to the
+            sphere of radius √d and searches keep to it.
+    """
+
+    @property
+    def normal(self) -> bool: ...
+
+
+@runtime_checkable
 class Lenient(Protocol):
     """A space where what was done may lie between what may be planned, or outside (`box`, `pool`, `experiment`).
 

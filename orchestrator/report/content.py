@@ -50,12 +50,13 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """Pictures in a row under a common heading."""
+    """Pictures in rows of four under a common heading; a wide one takes the whole column, eight in a row."""
 
     kind: ClassVar[str] = "gallery"
     title: str
     pictures: tuple[Picture, ...]
     caption: str
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)

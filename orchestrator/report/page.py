@@ -12,12 +12,14 @@ from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.references import is_of_references
 from matloop.orchestrator.report import headline, text
 from matloop.orchestrator.report.content import Chapter, Section
+from matloop.orchestrator.report.guard import guarded, said, sections
 from matloop.orchestrator.report.sections import (
     again,
     doubts,
     failures,
     hits,
     images,
+    likeness,
     lineage,
     occupancy,
     overrides,
@@ -29,6 +31,7 @@ from matloop.orchestrator.report.sections import (
     record,
     references,
     slices,
+    winner,
 )
 from matloop.orchestrator.report.study import Study, studies
 
@@ -53,12 +56,16 @@ def html(history: History, store: ArtifactStore, lines: Sequence[str] = ()) -> s
     return environment.get_template("template.html").render(
         name=str(name),
         state=headline.state(history, found),
-        state_sentence=headline.state_sentence(history, found),
-        tiles=headline.tiles(history),
-        sentences=[(s.name, f"study-{i}", headline.sentence(s)) for i, s in enumerate(found)],
+        state_sentence=guarded("state", lambda: headline.state_sentence(history, found), said),
+        tiles=guarded("counts", lambda: headline.tiles(history), lambda _: []),
+        sentences=[(s.name, f"study-{i}", _sentence(s)) for i, s in enumerate(found)],
         lines=[line.partition(": ") for line in lines],
         chapters=[*_chapters(history, found, store), *_last(history)],
     )
+
+
+def _sentence(study: Study) -> str:
+    return guarded(f"{study.name}, summary", lambda: headline.sentence(study), said)
 
 
 def _chapters(history: History, found: list[Study], store: ArtifactStore) -> list[Chapter]:
@@ -68,24 +75,33 @@ def _chapters(history: History, found: list[Study], store: ArtifactStore) -> lis
         if is_of_references(study.config):  # which stand beside their search
             chapters.append(Chapter(f"study-{index}", study.name, _subtitle(study), ()))
             continue
-        baseline = by_name.get(study.baseline or "")
-        sections = [
-            references.section(study, found),
-            again.section(history, study),
-            progress.section(study, baseline),
-            doubts.section(study, store.folder.parent),
-            images.section(study, baseline, store),
-            lineage.section(history, study),
-            hits.section(study),
-            *predictions.sections(study),
-            prospects.section(study),
-            pareto.section(study),
-            slices.section(history, study, store),
-            reasons.section(study),
-        ]
-        shown = tuple(section for section in sections if section is not None)
-        chapters.append(Chapter(f"study-{index}", study.name, _subtitle(study), shown))
+        shown = _sections(history, study, by_name.get(study.baseline or ""), found, store)
+        chapters.append(Chapter(f"study-{index}", study.name, _subtitle(study), tuple(shown)))
     return chapters
+
+
+def _sections(
+    history: History, study: Study, baseline: Study | None, found: list[Study], store: ArtifactStore
+) -> list[Section]:
+    return sections(
+        study.name,
+        {
+            "references": lambda: references.section(study, found),
+            "measured again": lambda: again.section(history, study),
+            "best structure": lambda: winner.section(history, study, found, store),
+            "best so far": lambda: progress.section(study, baseline, found),
+            "likeness": lambda: likeness.section(history, study, found, store),
+            "values in doubt": lambda: doubts.section(study, store.folder.parent),
+            "pictures": lambda: images.section(study, baseline, store),
+            "lineage": lambda: lineage.section(history, study),
+            "hit rate": lambda: hits.section(study),
+            "predictions": lambda: predictions.sections(study),
+            "outlook": lambda: prospects.section(study),
+            "front": lambda: pareto.section(study, store),
+            "slices": lambda: slices.section(history, study, store),
+            "reasons": lambda: reasons.section(study),
+        },
+    )
 
 
 def _subtitle(study: Study) -> str:
@@ -97,9 +113,13 @@ def _subtitle(study: Study) -> str:
 
 
 def _last(history: History) -> list[Chapter]:
-    run = [s for s in (occupancy.section(history), overrides.section(history), failures.section(history)) if s]
+    run = {
+        "slots": lambda: occupancy.section(history),
+        "overrides": lambda: overrides.section(history),
+        "failures": lambda: failures.section(history),
+    }
     found: list[tuple[str, str, list[Section]]] = [
-        ("run", "How it ran", run),
-        ("record", "Record", record.sections(history)),
+        ("run", "How it ran", sections("run", run)),
+        ("record", "Record", sections("record", {"record": lambda: record.sections(history)})),
     ]
-    return [Chapter(name, title, "", tuple(sections)) for name, title, sections in found if sections]
+    return [Chapter(name, title, "", tuple(shown)) for name, title, shown in found if shown]

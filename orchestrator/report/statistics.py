@@ -19,14 +19,14 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 
 def wilson(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of a binomial share; (0, 1) if n = 0."""
+    """Interval of a binomial share, which lies within it also after rounding; (0, 1) if n = 0."""
     if n == 0:
         return 0.0, 1.0
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = hits / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    return max(0.0, min(share, float(centre - half))), min(1.0, max(share, float(centre + half)))
 
 
 def newcombe(a: tuple[int, int], b: tuple[int, int], confidence: float = 0.95) -> tuple[float, float]:

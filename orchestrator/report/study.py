@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,18 @@ class Study:
         return str(name) if name else None
 
     @property
+    def bound(self) -> str | None:
+        """Name of the study whose best is drawn as what can be reached at most."""
+        name = self.config.get("bound")
+        return str(name) if name else None
+
+    @property
+    def marks(self) -> Mapping[str, float]:
+        """Values to be drawn beside the best so far, by what they are."""
+        found = self.config.get("marks")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
     def noun(self) -> tuple[str, str]:
         """What a point is called, singular and plural."""
         return NOUNS.get(self.kind("space"), ("point", "points"))
@@ -75,6 +87,28 @@ class Study:
     def values(self, objective: Objective) -> npt.NDArray[np.float64]:
         """(n,) measured values of an objective, in the order of `measured`."""
         return np.array([(t.values or {})[objective.name] for t in self.measured(objective)], dtype=np.float64)
+
+
+RANDOM = ("random", "space_filling")
+"""Strategies that look at no results."""
+
+
+def random_of(study: Study, found: Sequence[Study]) -> Study | None:
+    """The study of random points that another is held against.
+
+    Its baseline or, where it names none, the first study of the campaign that has the same first objective and looked at
+    no results; None if there is none.
+
+    Args:
+        study: any.
+        found: all of the campaign.
+    """
+    named = [s for s in found if s.name == study.baseline]
+    drawn = [s for s in found if s.kind("strategy") in RANDOM]
+    fits = (
+        s for s in (named or drawn) if s is not study and study.objectives[:1] and study.objectives[0] in s.objectives
+    )
+    return next(fits, None)
 
 
 def studies(history: History) -> list[Study]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.report import comparison, references, text
+from matloop.orchestrator.report.guard import guarded, said
 from matloop.orchestrator.report.sections import again
 from matloop.orchestrator.report.study import Study, studies
 from matloop.orchestrator.trial import Objective, Trial
@@ -32,24 +33,36 @@ def of(directory: Path, history: History) -> list[str]:
     by_name = {study.name: study for study in studies(history)}
     found = []
     for study in by_name.values():
-        baseline = by_name.get(study.baseline or "")
-        line = None
-        if not study.answered or not study.objectives:
-            continue
-        if study.kind("strategy") == "evolution":
-            line = evolution(study)
-        elif study.kind("strategy") == "confirmation":
-            line = again.line(study)
-        elif baseline and baseline.answered and study.objectives[0] in baseline.objectives:
-            if study.kind("strategy") == "active_learning":
-                line = learning(directory, history, study, baseline)
-            elif len(study.objectives) == 1:
-                line = optimisation(study, baseline)
-        if line:
-            found.append(f"{study.name}: {line}")
-        if against := references.against(study, list(by_name.values())):
-            found.append(f"{study.name} against references: {against}")
+        if study.answered and study.objectives:
+            found += guarded(
+                f"{study.name}, comparison",
+                lambda study=study: _of_study(directory, history, study, by_name),  # type: ignore[misc]
+                lambda error, study=study: [f"{study.name}: no comparison ({said(error)})"],  # type: ignore[misc]
+            )
     return found
+
+
+def _of_study(directory: Path, history: History, study: Study, by_name: Mapping[str, Study]) -> list[str]:
+    found = []
+    if line := _line(directory, history, study, by_name.get(study.baseline or "")):
+        found.append(f"{study.name}: {line}")
+    if against := references.against(study, list(by_name.values())):
+        found.append(f"{study.name} against references: {against}")
+    return found
+
+
+def _line(directory: Path, history: History, study: Study, baseline: Study | None) -> str | None:
+    """The study against what it began with, what it measures again, or its baseline."""
+    objective = study.objectives[0]
+    if study.kind("strategy") == "evolution":
+        return evolution(study)
+    if study.kind("strategy") == "confirmation":
+        return again.line(study)
+    if not (baseline and objective in baseline.objectives and baseline.measured(objective)):
+        return None
+    if study.kind("strategy") == "active_learning":
+        return learning(directory, history, study, baseline)
+    return optimisation(study, baseline) if len(study.objectives) == 1 else None
 
 
 def evolution(study: Study) -> str | None:

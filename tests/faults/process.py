@@ -211,7 +211,11 @@ class Watch:
                 self._aside.append(fork_aside(lambda: hold(self._course, self._pause_s), self._course.aside))
                 self.blows += 1
             else:
-                self.blows += _strike(blow, manager, manager in self.ended, self._draw)
+                struck = _strike(blow, manager, manager in self.ended, self._draw)
+                self.blows += struck
+                if not struck and blow.to == "worker" and manager not in self.ended:
+                    self._to_come.insert(0, blow)  # as soon as there is one
+                    break
         self._continue()
 
     def _continue(self) -> None:

@@ -96,6 +96,7 @@ READ = "from matloop.drivers.training.sources.registry import source; "
 USES = {
     "distributed": "from matloop.hpc.dask import Dask; Dask(address='tcp://127.0.0.1:1')",
     "fastapi": SERVE,
+    "gdstk": "from matloop.orchestrator.export.gds import write; write(Path('x.gds'), [[1]], (400.0, 400.0))",
     "h11": SERVE,
     "h5py": f"{READ}source({{'kind': 'hdf5', 'path': 'x.h5'}}).read()",
     "hypothesis": "from matloop.testing import LedgerContract",

@@ -41,6 +41,7 @@ DEFERRED = {
     ("loop", "hpc"): "a slow strategy is kept in a process of its own",
     ("search_spaces", "surrogates"): "a latent space loads its generator",
     ("report", "composition"): "the comparison of active learning builds surrogates again",
+    ("report", "surrogates"): "structures are compared by their statistics",
 }
 """Allowed inside functions only."""
 

@@ -18,6 +18,7 @@ from matloop.drivers.training.sources.labelled import Labelled, Labels, files, g
 from matloop.drivers.training.sources.masks import Masks
 from matloop.drivers.training.sources.rows import OfTable
 from matloop.drivers.training.sources.source import Extent, New
+from matloop.drivers.training.sources.twins import together
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.options import at_least
 
@@ -112,7 +113,7 @@ class Images(OfTable):
         if y is None:
             y = found.y[whole]  # type: ignore[index]
         names = targets.names if targets else found.classes
-        return data(
+        rows = data(
             x if keep.all() else x[keep],
             y if keep.all() else y[keep],
             path=self.path,
@@ -121,6 +122,7 @@ class Images(OfTable):
             known={**form, "classes": list(names)},
             **self._of_rows(found, whole[keep], corner[keep]),
         )
+        return together(rows, found.names, whole[keep])
 
     def inputs(self, new: Any) -> New:
         """See `Source`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy.typing as npt
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
 _TIFF = (".tif", ".tiff")
 _COLOURED = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+_ORIENTATION, _ON_ITS_SIDE = 274, (5, 6, 7, 8)  # a tag of EXIF, and its values for pictures to be turned
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow has it
 
 
@@ -48,12 +50,14 @@ def form(path: Path) -> Form:
         with Image.open(path) as image:
             if getattr(image, "n_frames", 1) > 1:
                 raise ValueError(f"it has {image.n_frames} pictures; save each in a file")  # type: ignore[attr-defined]
-            width, height = image.size
+            width, height = image.size[::-1] if image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE else image.size
             return Form(height, width, 3 if image.mode in _COLOURED else 1, _of_mode(image.mode))
 
 
 def read(path: Path, *, indexed: bool = False) -> npt.NDArray[Any]:
     """(height, width), or (height, width, 3) where it is in colour; transparency is left out.
+
+    Turned as the camera says that it is to be looked at.
 
     Args:
         path: of the file.
@@ -66,9 +70,10 @@ def read(path: Path, *, indexed: bool = False) -> npt.NDArray[Any]:
         with _plain_tiff(path) as series:
             if series is not None:
                 return _of_series(series)
-        from PIL import Image
+        from PIL import Image, ImageOps
 
         with Image.open(path) as image:
+            ImageOps.exif_transpose(image, in_place=True)
             if indexed and image.mode == "P":
                 return np.asarray(image)
             if image.mode in _COLOURED:
@@ -136,11 +141,22 @@ def _plain_tiff(path: Path) -> Iterator[Any]:
         return
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    with _quiet("tifffile"), tifffile.TiffFile(path) as file:
         if not file.series:
             raise ValueError("a TIFF without pictures")
         series = file.series[0]
         yield series if _photometric(series) in ("MINISBLACK", "MINISWHITE", "RGB") else None
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Without the log of a library, which tells of faults that are raised or reported anyway."""
+    log = logging.getLogger(name)
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _photometric(series: Any) -> str:

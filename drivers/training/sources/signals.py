@@ -16,6 +16,7 @@ from matloop.drivers.training.sources.frames import Frame, frame, numbers
 from matloop.drivers.training.sources.labelled import Labels, files, given
 from matloop.drivers.training.sources.rows import OfTable, reported, usable
 from matloop.drivers.training.sources.source import New
+from matloop.drivers.training.sources.twins import together
 from matloop.orchestrator.errors import ConfigError
 
 SUFFIXES = (".csv", ".csv.gz", ".txt", ".tsv", ".xy", ".dat")
@@ -136,7 +137,7 @@ class Signals(OfTable):
         shared = [] if all(np.array_equal(signal[0], axis) for signal in good) else [
             f"signals are interpolated at {len(axis)} places from {axis[0]:g} to {axis[-1]:g}, where all have values"
         ]  # fmt: skip
-        return data(
+        rows = data(
             np.stack([_at(axis, signal) for signal in good]),
             kept.y,  # type: ignore[arg-type]  # by folder or by table
             path=self.path,
@@ -145,6 +146,7 @@ class Signals(OfTable):
             known={"axis": axis.tolist(), "channels": channels},
             **kept.of_rows,
         )
+        return together(rows, kept.names)
 
     def _axis(self, signals: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
         """Places that all signals have, or evenly between those that they have in common.

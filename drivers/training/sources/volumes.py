@@ -15,6 +15,7 @@ from matloop.drivers.training.sources.arrays import complaint, new_rows
 from matloop.drivers.training.sources.labelled import Labelled, Labels, files, given
 from matloop.drivers.training.sources.rows import OfTable
 from matloop.drivers.training.sources.source import New, optional
+from matloop.drivers.training.sources.twins import together
 from matloop.orchestrator.errors import ConfigError, MissingExtra
 
 SUFFIXES = (".npy", ".npz", ".tif", ".tiff", ".h5", ".hdf5")
@@ -76,7 +77,7 @@ class Volumes(OfTable):
         if len(kinds) > 1:
             several = ", ".join(f"{count} of {name}" for name, count in kinds.most_common())
             kept.problems.append(f"volumes of several kinds, {several}: all become {x.dtype.name}")
-        return data(
+        rows = data(
             x,
             y if beside is not None else kept.y,  # type: ignore[arg-type]
             path=self.path,
@@ -85,6 +86,7 @@ class Volumes(OfTable):
             known={"shape": list(x.shape[1:]), "dtype": x.dtype.name},
             **kept.of_rows,
         )
+        return together(rows, kept.names)
 
     def inputs(self, new: Any) -> New:
         """See `Source`.

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+
 from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.report import figure as fig
 from matloop.orchestrator.report import text
-from matloop.orchestrator.report.content import Section, Table
+from matloop.orchestrator.report.content import Figure, Section, Table
 from matloop.orchestrator.report.study import Study
 from matloop.orchestrator.trial import Objective, Trial, rankable
 
@@ -28,7 +33,15 @@ def section(history: History, study: Study) -> Section | None:
     ]
     by = label(objective, closer[-1]) if closer else "now"
     caption = f"{text.name(objective).capitalize()} of the best of earlier studies, best first by “{by}”."
-    return Section("Measured again", (Table(head, rows, "l" + "r" * (len(head) - 1), caption),))
+    table = Table(head, rows, "l" + "r" * (len(head) - 1), caption)
+    return Section("Measured again", (*_figure(study, ranked, objective, closer), table))
+
+
+def winner(study: Study) -> Trial | None:
+    """The best by the closest measurement; where there is only one, the best as any study has it."""
+    if study.objectives and closer_values(study) and (ranked := ranking(study)):
+        return ranked[0]
+    return study.best()
 
 
 def line(study: Study) -> str | None:
@@ -64,6 +77,46 @@ def ranking(study: Study) -> Sequence[Trial]:
 def label(objective: Objective, name: str) -> str:
     """ "at order 5" of "absorption_at_order_5"."""
     return name.removeprefix(f"{objective.name}_").replace("_", " ")
+
+
+def _figure(study: Study, ranked: Sequence[Trial], objective: Objective, closer: Sequence[str]) -> list[Figure]:
+    """A line for each trial from the usual measurement to the closest one; nothing where there is only one."""
+    if not closer or len(ranked) < 2:
+        return []
+    names = [objective.name, *closer]
+    values = np.array([[(t.values or {})[name] for name in names] for t in ranked])
+
+    def paint(axes: Axes) -> None:
+        for i, (trial, row) in enumerate(zip(ranked, values, strict=True)):
+            colour, width = (fig.BLUE, 2.2) if i == 0 else (fig.MUTED, 1.2)
+            axes.plot(range(len(names)), row, "o-", markersize=5, color=colour, linewidth=width, zorder=5 - (i > 0))
+            axes.annotate(f"  {trial.id}", (len(names) - 1, row[-1]), color=colour, va="center", fontsize=10)
+        axes.set_xlim(-0.15, len(names) - 0.75)
+        axes.set_xticks(range(len(names)), [_usual(ranked), *(label(objective, name) for name in closer)])
+        axes.set_ylabel(text.axis(objective))
+        fig.ticks(axes.yaxis, logarithmic=False)
+
+    svg = fig.draw(f"{study.name}: {text.name(objective)} measured more closely", paint, height=300)
+    return [Figure(svg, f"Each line is one of the best, with the number of its trial. {_moved(values, objective)}")]
+
+
+def _usual(ranked: Sequence[Trial]) -> str:
+    """ "at order 3", where drivers noted the order that they measured by."""
+    orders = [t.info.get("order") for t in ranked]
+    return f"at order {orders[0]}" if isinstance(orders[0], int) and orders.count(orders[0]) == len(orders) else "now"
+
+
+def _moved(values: npt.NDArray[np.float64], objective: Objective) -> str:
+    """How far the values moved on average, and whether the order of the trials is the same."""
+    by = float(np.mean(values[:, -1] - values[:, 0]))
+    losses = objective.loss(1.0) * values
+    before, after = (np.argsort(losses[:, column], kind="stable") for column in (0, -1))
+    order = "their order is the same" if (before == after).all() else "their order is another one"
+    if before[0] != after[0]:
+        order += ", and so is the best (blue)"
+    return (
+        f"Measured more closely they are {text.number(abs(by))} {'lower' if by < 0 else 'higher'} on average; {order}."
+    )
 
 
 def _earlier(history: History, trial: Trial) -> Trial | None:

@@ -47,10 +47,10 @@ def hits(study: Study) -> Hits:
         reference = trial.extra.get("reference")
         if reference is None or "origin" not in trial.extra:
             continue
-        screened = bool(trial.extra.get("screened"))
-        group.append("screened" if screened else "random" if trial.extra["origin"] == "random" else "unscreened")
         if trial.values is not None and objective.name not in trial.values:
             continue
+        screened = bool(trial.extra.get("screened"))
+        group.append("screened" if screened else "random" if trial.extra["origin"] == "random" else "unscreened")
         loss = np.inf if trial.values is None else objective.loss(trial.values[objective.name])
         hit.append(loss < reference)
         predicted = trial.extra.get("predicted_rank")

@@ -5,27 +5,25 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.image import imsave
 
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
-from matloop.orchestrator.report import text
+from matloop.orchestrator.report import structures, text
 from matloop.orchestrator.report.content import Gallery, Picture, Section
 from matloop.orchestrator.report.sections import predictions
 from matloop.orchestrator.report.study import Study
 from matloop.orchestrator.trial import Objective, Trial
 
-ARTIFACT = "microstructure"
 SHOWN = 4
 
 
 def best(study: Study, objective: Objective, k: int = SHOWN) -> list[Trial]:
     """The k best trials that have an image, each image once."""
     pictured = [t for t in _pictured(study) if objective.name in (t.values or {})]
-    return _distinct(sorted(pictured, key=lambda t: objective.loss((t.values or {})[objective.name])), k)
+    return distinct(sorted(pictured, key=lambda t: objective.loss((t.values or {})[objective.name])), k)
 
 
 def typical(study: Study, objective: Objective, k: int = SHOWN) -> list[Trial]:
@@ -35,14 +33,14 @@ def typical(study: Study, objective: Objective, k: int = SHOWN) -> list[Trial]:
     if not pictured:
         return []
     order = np.argsort(np.abs(values - np.median(values)), kind="stable")
-    return _distinct([pictured[i] for i in order], k)
+    return distinct([pictured[i] for i in order], k)
 
 
 def surprising(study: Study, objective: Objective, k: int = SHOWN) -> list[Trial]:
     """The k trials with an image whose measurement was furthest from the prediction."""
     pairs = predictions.pairs(study, objective)
     error = dict(zip(pairs.ids, np.abs(pairs.measured - pairs.mean), strict=True))
-    return _distinct(sorted((t for t in _pictured(study) if t.id in error), key=lambda t: -error[t.id]), k)
+    return distinct(sorted((t for t in _pictured(study) if t.id in error), key=lambda t: -error[t.id]), k)
 
 
 def section(study: Study, baseline: Study | None, store: ArtifactStore) -> Section | None:
@@ -61,10 +59,10 @@ def section(study: Study, baseline: Study | None, store: ArtifactStore) -> Secti
         caption = "Where the model’s prediction was furthest from the measurement."
     whose = "the study’s" if common is study else f"“{common.name}”’s"
     shown = [
-        Gallery(heading, _pictures(chosen, objective, store), caption),
+        Gallery(heading, pictures(chosen, (objective,), store), caption),
         Gallery(
             "Typical" if common is study else f"Typical of “{common.name}”",
-            _pictures(typical(common, objective), objective, store),
+            pictures(typical(common, objective), (objective,), store),
             f"Those nearest {whose} median {word}, {text.value(objective, median)}. "
             "Each image shows 2 × 2 periods; the outlined corner is one.",
         ),
@@ -74,43 +72,35 @@ def section(study: Study, baseline: Study | None, store: ArtifactStore) -> Secti
 
 
 def _pictured(study: Study) -> list[Trial]:
-    return [t for t in study.answered if ARTIFACT in t.artifacts]
+    return [t for t in study.answered if structures.kind_of(t)]
 
 
-def _distinct(trials: Sequence[Trial], k: int) -> list[Trial]:
+def distinct(trials: Sequence[Trial], k: int) -> list[Trial]:
+    """The first k of trials with structures, each structure once."""
     found: dict[str, Trial] = {}
     for trial in trials:
-        found.setdefault(trial.artifacts[ARTIFACT], trial)
+        found.setdefault(trial.artifacts[structures.kind_of(trial) or ""], trial)
         if len(found) == k:
             break
     return list(found.values())
 
 
-def _pictures(trials: Sequence[Trial], objective: Objective, store: ArtifactStore) -> tuple[Picture, ...]:
-    pictures = []
+def pictures(trials: Sequence[Trial], objectives: Sequence[Objective], store: ArtifactStore) -> tuple[Picture, ...]:
+    """Two by two periods of each structure that can be read, with what was measured, predicted and broken."""
+    found = []
     for trial in trials:
-        image = _load(store, trial.artifacts[ARTIFACT])
-        if image is None or trial.values is None:
+        array = structures.load(store, trial)
+        if array is None or trial.values is None:
             continue
-        lines = [f"{text.name(objective)} {text.measured(objective, trial)}"]
-        if trial.prediction and objective.name in trial.prediction.mean:
-            mean, std = trial.prediction.mean[objective.name], trial.prediction.std.get(objective.name, np.nan)
+        lines = [f"{text.name(o)} {text.measured(o, trial)}" for o in objectives]
+        name = objectives[0].name
+        if trial.prediction and name in trial.prediction.mean:
+            mean, std = trial.prediction.mean[name], trial.prediction.std.get(name, np.nan)
             lines.append(f"predicted {text.spread(mean, std)}")
-        pictures.append(Picture(data_uri(np.tile(image, (2, 2))), f"trial {trial.id}", tuple(lines)))
-    return tuple(pictures)
-
-
-def _load(store: ArtifactStore, name: str) -> npt.NDArray[np.uint8] | None:
-    """Greyscale image, or None if the file is gone or holds something else."""
-    try:
-        array: npt.NDArray[Any] = np.squeeze(store.load(name))
-    except (OSError, ValueError):
-        return None
-    if array.ndim != 2 or array.dtype.kind not in "uif" or not array.size:
-        return None
-    if array.dtype != np.uint8 or array.max() <= 1:
-        array = 255 * np.clip(array, 0, 1)
-    return array.astype(np.uint8)
+        lines += structures.faults(trial)
+        image = np.tile(structures.grey(array), (2, 2))
+        found.append(Picture(data_uri(image), f"trial {trial.id}", tuple(lines)))
+    return tuple(found)
 
 
 def data_uri(image: npt.NDArray[np.uint8]) -> str:

@@ -8,22 +8,25 @@ from itertools import combinations
 import numpy as np
 from matplotlib.axes import Axes
 
+from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.report import figure as fig
-from matloop.orchestrator.report import statistics, text
-from matloop.orchestrator.report.content import Figure, Section, Table
+from matloop.orchestrator.report import statistics, structures, text
+from matloop.orchestrator.report.content import Figure, Gallery, Section, Table
 from matloop.orchestrator.report.fronts import Pair, expected, front
 from matloop.orchestrator.report.interval import interval
+from matloop.orchestrator.report.sections import images
 from matloop.orchestrator.report.study import Study
 from matloop.orchestrator.trial import Objective, Trial, comparable, complete, goals, limited
 
 POINTS = 1200
 ROWS = 12
+PICTURES = 8
 PANELS = 3
 """Pairs of objectives that are drawn: all of three objectives, the first ones of more."""
 
 
-def section(study: Study) -> Section | None:
-    """Figure and table; None unless the study has several objectives and answers."""
+def section(study: Study, store: ArtifactStore) -> Section | None:
+    """Figure, table and the structures along the front; None unless the study has several objectives and answers."""
     sought = goals(study.objectives)
     pairs = list(combinations(sought, 2))[:PANELS]
     if not pairs or not all(any(complete(t, pair) for t in study.answered) for pair in pairs):
@@ -46,7 +49,21 @@ def section(study: Study) -> Section | None:
         "r" * (1 + len(study.objectives)),
         f"{shown}, best {text.name(study.objectives[0])} first.",
     )
-    return Section("What trades against what", (Figure(svg, _caption(study, members), wide=wide), table))
+    strip = _strip(study, members, store)
+    return Section("What trades against what", (Figure(svg, _caption(study, members), wide=wide), table, *strip))
+
+
+def _strip(study: Study, members: list[Trial], store: ArtifactStore) -> list[Gallery]:
+    """Structures along the front, from its one end to the other; nothing where trials left none."""
+    pictured = [t for t in members if structures.kind_of(t)]
+    chosen = [pictured[i] for i in statistics.even(len(pictured), PICTURES)]
+    sought = goals(study.objectives)
+    shown = images.pictures(chosen, sought, store)
+    if not shown:
+        return []
+    which = "The structures" if len(chosen) == len(members) else f"{len(chosen)} of the structures"
+    words = f"{which} on the front, from the best {text.name(sought[0])} to the best {text.name(sought[-1])}."
+    return [Gallery("Along the front", shown, f"{words} Each image shows 2 × 2 periods.", wide=True)]
 
 
 def _caption(study: Study, members: list[Trial]) -> str:
@@ -111,7 +128,9 @@ def _paint_expected(axes: Axes, waiting: Sequence[tuple[Trial, tuple[float, floa
     """Rings at the predictions with bars for their 90 % intervals."""
     for i, (trial, centre) in enumerate(waiting):
         spans = [interval(trial, o.name) or (mean, mean) for o, mean in zip(pair, centre, strict=True)]
-        bars = [[[mean - low], [high - mean]] for mean, (low, high) in zip(centre, spans, strict=True)]
+        bars = [
+            [[max(0.0, mean - low)], [max(0.0, high - mean)]] for mean, (low, high) in zip(centre, spans, strict=True)
+        ]
         axes.errorbar(
             *centre,
             xerr=bars[0],

@@ -116,9 +116,10 @@ def _errors(axes: Axes, data: Pairs, objective: Objective) -> None:
     shown, window = statistics.thin(error, POINTS), _window(len(error))
     tips = [f"trial {data.ids[i]}: error {text.number(float(error[i]))}" for i in shown]
     fig.dots(axes, order[shown], error[shown], tips, color=fig.SKY, s=14, linewidths=0)
-    promised = np.where(np.isfinite(data.std), data.std, np.nanmean(data.std)) * np.sqrt(2 / np.pi)
-    line = statistics.even(len(error), POINTS)
-    axes.plot(order[line], trailing_mean(promised, window)[line], color=fig.ORANGE, label="promised")
+    known, line = np.isfinite(data.std), statistics.even(len(error), POINTS)
+    if known.any():
+        promised = np.where(known, data.std, data.std[known].mean()) * np.sqrt(2 / np.pi)
+        axes.plot(order[line], trailing_mean(promised, window)[line], color=fig.ORANGE, label="promised")
     axes.plot(order[line], trailing_mean(error, window)[line], color=fig.BLUE, label="made")
     axes.set_ylim(0, 1.06 * statistics.robust_limits(error)[1] or 1.0)
     axes.set_xlabel("predictions, in the order of the results")

@@ -205,7 +205,7 @@ def _bar(axes: Axes, mean: Any, objective: Objective) -> None:
     """The scale of the colours."""
     canvas = axes.figure
     assert isinstance(canvas, Canvas)
-    scale = ScalarMappable(Normalize(float(mean.min()), float(mean.max()) or 1.0), COLOURS)
+    scale = ScalarMappable(Normalize(float(mean.min()), float(mean.max())), COLOURS)
     bar = canvas.colorbar(scale, ax=axes, shrink=0.8, aspect=24)
     bar.set_label(text.axis(objective))
     bar.outline.set_visible(False)

@@ -51,6 +51,23 @@ class Improvement(AcquisitionFunction):
         return (log_improvement((mean - self.best) / std) + (std / self.spread).log())[:, 0]
 
 
+class Probability(AcquisitionFunction):
+    """Log probability that the function exceeds a known gain."""
+
+    def __init__(self, model: Model, *, best: torch.Tensor, spread: torch.Tensor, pending: torch.Tensor | None) -> None:
+        """Args: best () gain to exceed; spread (1,) of gains; pending (p, d) or None."""
+        super().__init__(model=model)
+        self.best, self.pending = best, pending
+        self.noise = spread if pending is None else unexplained(model, pending)
+
+    @t_batch_mode_transform(expected_q=1)  # type: ignore[arg-type]
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """b x 1 x d -> (b,)."""
+        mean, variance = moments(self.model, X, self.pending, self.noise)
+        found: torch.Tensor = torch.special.log_ndtr((mean - self.best) / variance.sqrt())
+        return found[:, 0]
+
+
 class InRange(AcquisitionFunction):
     """Log probability that every output's function lies within its interval; outputs independent."""
 

@@ -185,6 +185,9 @@ def test_points_that_are_no_microstructure_are_refused(point, message):
         {"weights": [1.0, 2.0]},
         {"weights": [-1.0]},
         {"angle_deg": 90.0},
+        {"angle_deg": [0.0, -1.0]},
+        {"angle_deg": []},
+        {"aggregate": "median"},
         {"azimuth_deg": float("inf")},
         {"polarisation": "circular"},
         {"polarisation": "x", "azimuth_deg": 10.0},
@@ -193,7 +196,6 @@ def test_points_that_are_no_microstructure_are_refused(point, message):
         {"layers_above": [{"index": "silica"}]},
         {"layers_below": [{"index": "silica", "thickness_nm": -1.0}]},
         {"layers_below": [{"index": [0.0, 1.0], "thickness_nm": 1.0}]},
-        {"objectives": (Objective("colour"),)},
         {"index_matrix": [1.5]},
         {"index_inclusion": [4.3, -0.07]},
         {"index_inclusion": [[4.3, 0.1], [4.0, 0.1]]},
@@ -291,3 +293,43 @@ def test_many_wavelengths_are_solved_a_few_at_a_time_to_the_same(structure, monk
     assert apart.values == pytest.approx(together.values, abs=1e-12)
     for name in ("spectrum", "gradient_absorption"):
         assert apart.artifacts[name] == pytest.approx(together.artifacts[name], abs=1e-12)
+
+
+ANGLES = [0.0, 25.0, 50.0]
+
+
+def test_several_angles_are_averaged_or_the_worst_is_taken(structure):
+    options = {"order": 1, "wavelength_nm": [480.0, 520.0], "index_inclusion": [4.3, 0.3]}
+    each = [measure(structure, angle_deg=angle, **options) for angle in ANGLES]
+    mean, worst = (measure(structure, angle_deg=ANGLES, aggregate=a, **options) for a in ("mean", "worst"))
+    for name in mean.values:
+        values = [found.values[name] for found in each]
+        assert mean.values[name] == pytest.approx(np.mean(values), rel=1e-12)
+        assert worst.values[name] == (max if name == "reflectance" else min)(values)
+    rows = np.column_stack(
+        [ANGLES, *([f.values[n] for f in each] for n in ("reflectance", "transmittance", "absorption"))]
+    )
+    np.testing.assert_allclose(mean.artifacts["angles"], rows)
+    np.testing.assert_allclose(mean.artifacts["spectrum"], np.mean([f.artifacts["spectrum"] for f in each], axis=0))
+    assert mean.info["absorption_by_angle"] == pytest.approx(rows[:, -1])
+    minimised = measure(
+        structure, angle_deg=ANGLES, aggregate="worst", objectives=(Objective("absorption", "minimise"),), **options
+    )
+    assert minimised.values["absorption"] == max(found.values["absorption"] for found in each)
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "worst"])
+def test_the_gradient_of_several_angles_is_the_mean_or_that_of_the_worst(structure, aggregate):
+    trial = asked({"microstructure": structure.astype(int).tolist()})
+    each = [Optics(order=1, angle_deg=angle).value_and_gradient(trial) for angle in ANGLES]
+    found = Optics(order=1, angle_deg=ANGLES, aggregate=aggregate).value_and_gradient(trial)
+    gradients = [of.artifacts["gradient_absorption"] for of in each]
+    poorest = int(np.argmin([of.values["absorption"] for of in each]))
+    expected = np.mean(gradients, axis=0) if aggregate == "mean" else gradients[poorest]
+    np.testing.assert_allclose(found.artifacts["gradient_absorption"], expected, atol=1e-15)
+
+
+def test_objectives_of_other_drivers_are_left_to_them():
+    driver = Optics(objectives=(Objective("c11"), Objective("reflectance", "minimise")))
+    assert [o.name for o in driver.objectives] == ["reflectance"]
+    assert [o.name for o in Optics(objectives=(Objective("c11"),)).objectives] == ["absorption"]

@@ -208,8 +208,8 @@ def test_a_strategy_that_asks_for_gradients_needs_a_driver_that_offers_them(fold
     text = ONE.replace("Guess", "Climb").replace(', surrogate: {kind: "parts_for_build:Model", depth: 5}', "")
     (line,) = refused(campaign(folder, text))
     assert line == (
-        ":8:15: studies.one.strategy: the strategy needs a driver that offers gradients (optics), got another; "
-        "use another strategy"
+        ":8:15: studies.one.strategy: the strategy needs a driver that offers gradients (optics, elasticity), got "
+        "another; use another strategy"
     )
     optics = text.replace('"parts_for_build:Ruler"', "{kind: optics, order: 1}")
     (study,), _ = validate(campaign(folder, optics))

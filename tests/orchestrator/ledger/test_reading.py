@@ -89,6 +89,31 @@ def test_what_a_killed_writer_had_not_finished_is_not_read(
         db.execute("ROLLBACK")
 
 
+def test_a_writer_that_dies_while_the_file_is_read_disturbs_no_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had not finished is to be undone, which cannot be done by those who only read."""
+    path = tmp_path / "ledger.db"
+    monkeypatch.setattr(ledger_file, "on_network", lambda path: True)
+    monkeypatch.setattr(ledger_file, "_BATCH", 10)
+    with Ledger.open(path, config={}, environment={}) as ledger:
+        add(ledger, 50)
+    found = reading.events(path)
+    first = next(found)
+    half_done = f"""
+import os, sqlite3
+db = sqlite3.connect({str(path)!r}, isolation_level=None)
+db.execute("PRAGMA cache_size = 1")
+db.execute("BEGIN IMMEDIATE")
+db.execute("UPDATE events SET body = replace(body, 'r', 'R')")
+os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", half_done]).returncode == 9
+    assert path.with_name("ledger.db-journal").stat().st_size and b"RRRR" in path.read_bytes()
+    bodies = [event.body for event in (first, *found)]
+    assert len(bodies) == 102 and not any("R" in body for body in bodies)
+
+
 def test_a_log_is_not_read_in_place_on_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What tells where its end is would be in the memory of another computer."""
     path = tmp_path / "ledger.db"

@@ -205,7 +205,7 @@ def test_results_of_lower_fidelity_are_left_out_and_counted() -> None:
     )
 
 
-def test_three_objectives_are_drawn_in_pairs() -> None:
+def test_three_objectives_are_drawn_in_pairs(tmp_path: Path) -> None:
     objectives = (DOWN, Objective("parameters"), Objective("latency_ms", "minimise", "ms"))
     rows = [(1.0, 900.0, 3.0), (2.0, 500.0, 2.0), (3.0, 600.0, 1.0), (3.0, 950.0, 4.0)]
     trials = [
@@ -221,7 +221,7 @@ def test_three_objectives_are_drawn_in_pairs() -> None:
     ]
     three = Study(name="s", config={}, objectives=objectives, finished=trials, running=[], ended=None)
     assert [t.id for t in fronts.front(three.finished, three.objectives)] == [0, 1, 2]
-    section = pareto.section(three)
+    section = pareto.section(three, ArtifactStore(tmp_path))
     assert section is not None
     figure, table = section.blocks
     assert getattr(figure, "svg", "").count("latency") >= 2 and "3 blue ones" in getattr(figure, "caption", "")
@@ -229,7 +229,7 @@ def test_three_objectives_are_drawn_in_pairs() -> None:
     assert len(getattr(table, "head", ())) == 4
 
 
-def test_what_is_under_way_is_drawn_beside_the_front() -> None:
+def test_what_is_under_way_is_drawn_beside_the_front(tmp_path: Path) -> None:
     objectives = (DOWN, Objective("latency_ms", "minimise", "ms"))
     names = [o.name for o in objectives]
 
@@ -245,5 +245,5 @@ def test_what_is_under_way_is_drawn_beside_the_front() -> None:
     (bars,) = axes.containers
     ends = sorted(point for line in bars.lines[2] for path in line.get_segments() for point in path.ravel().tolist())
     assert ends[0] == pytest.approx(2 - 1.6449 * 0.5, abs=1e-3) and ends[-1] == pytest.approx(2.8224, abs=1e-3)
-    section = pareto.section(study)
+    section = pareto.section(study, ArtifactStore(tmp_path))
     assert section is not None and "of 1 under way" in getattr(section.blocks[0], "caption", "")

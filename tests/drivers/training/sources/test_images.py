@@ -137,14 +137,14 @@ def test_images_of_several_sizes(tmp_path, rng):
 
 def test_a_few_of_another_size_are_left_out(tmp_path):
     for i in range(40):
-        write(tmp_path / "ab"[i % 2] / f"{i:02}.png", np.zeros((6, 6 + (i == 39)), dtype=np.uint8))
+        write(tmp_path / "ab"[i % 2] / f"{i:02}.png", np.full((6, 6 + (i == 39)), i, dtype=np.uint8))
     data = load({"kind": "images", "path": tmp_path})
     assert len(data) == 39 and data.problems == ("b/39.png: expected an image of 6 × 6 pixels, got 6 × 7; left out",)
 
 
 def test_groups_by_the_files_names(tmp_path):
-    for name in ("S1_a", "S2_a", "S1_b"):
-        write(tmp_path / ("x" if "a" in name else "y") / f"{name}.png", np.zeros((4, 4), dtype=np.uint8))
+    for i, name in enumerate(("S1_a", "S2_a", "S1_b")):
+        write(tmp_path / ("x" if "a" in name else "y") / f"{name}.png", np.full((4, 4), i, dtype=np.uint8))
     data = load({"kind": "images", "path": tmp_path, "group": r"(S\d+)_"})
     assert data.groups.tolist() == [0, 1, 0]
     with pytest.raises(ConfigError, match="parentheses"):

@@ -174,7 +174,8 @@ def test_a_file_for_each_signal(tmp_path):
     assert np.array_equal(odd.x, data.x) and odd.problems[0] == (
         "cubic/far.csv: expected values from 11 to 30, as most signals have, got 100 to 101; left out"
     )
-    assert odd.problems[-1] == "signals are interpolated at 9 places from 12 to 28, where all have values"
+    assert odd.problems[-2] == "signals are interpolated at 9 places from 12 to 28, where all have values"
+    assert odd.problems[-1].startswith("cubic/a.xy has the same content as cubic/b.xy, hexagonal/c.xy, and different")
     (tmp_path / "short.xy").write_text("11 1\n12 1\n")
     assert again(options).inputs([tmp_path / "short.xy", tmp_path / "cubic" / "a.xy"]).unknown == (
         "values from 11 to 12 only, of 12 to 28", ""

@@ -1,0 +1,1 @@
+"""What the benchmark of elasticity holds the solver against."""

@@ -1,0 +1,1 @@
+"""Stiffness of periodic microstructures: phases, discretisation, solver, moduli, bounds and the driver; no strength."""
