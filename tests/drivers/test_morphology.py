@@ -11,7 +11,7 @@ from matloop.orchestrator.trial import Trial
 from matloop.search_spaces.latent import Latent
 from matloop.testing.driver import DriverContract
 
-Z = {"z": [0.1 * ((7 * i) % 19 - 9) for i in range(16)]}
+Z = {"z": [0.1 * ((7 * i) % 19 - 9) for i in range(64)]}
 
 
 def asked(point):

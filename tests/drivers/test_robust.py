@@ -43,7 +43,7 @@ class TestRobust(DriverContract):
 
     @pytest.fixture
     def trial(self):
-        return asked({"z": [0.0] * 16})
+        return asked({"z": [0.0] * 64})
 
 
 @pytest.mark.parametrize("radius", BALL)

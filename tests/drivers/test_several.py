@@ -63,7 +63,7 @@ class TestSeveral(DriverContract):
 
     @pytest.fixture
     def trial(self):
-        return asked({"z": [0.0] * 16})
+        return asked({"z": [0.0] * 64})
 
 
 def test_values_are_those_of_each_driver_and_details_lie_under_its_name():
