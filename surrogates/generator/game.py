@@ -53,10 +53,10 @@ class Recipe:
     channels: int = 1
     steps: int = 2000
     batch: int = 32
-    learning_rate: float = 2e-3
-    critic_learning_rate: float = 4e-3
-    penalty: float = 0.03
-    statistics: float = 0.1
+    learning_rate: float = 1.5e-3
+    critic_learning_rate: float = 3e-3
+    penalty: float = 0.1
+    statistics: float = 0.05
     corners: float = 0.25
     seed: int = 0
 
@@ -129,8 +129,8 @@ class Game:
         fake = self._cut(self.latents(len(real), step, "generator"))
         torch.autograd.backward(functional.softplus(-self.critic(fake)).mean() + self._statistics_loss(fake, step))
         generator_step.step()
-        with torch.no_grad():  # over the last tenth of the steps so far, at most the last 300
-            weight = max(1 / 300, 1 / (0.1 * step + 1))
+        with torch.no_grad():  # over the last quarter of the steps so far, at most the last 500
+            weight = max(1 / 500, 1 / (0.25 * step + 1))
             for mean, value in zip(self.average.parameters(), self.generator.parameters(), strict=True):
                 mean.lerp_(value, weight)
 
@@ -160,7 +160,7 @@ class Game:
             if len(part):
                 mean, found = part.mean(dim=0), self.found[group]
                 with torch.no_grad():
-                    found.lerp_(mean, max(0.05, 1 / (step + 1)))
+                    found.lerp_(mean, max(0.03, 1 / (step + 1)))
                 loss = loss + len(part) / len(fake) * 2 * ((found - self.target) * mean).sum() / 0.05
         return self.recipe.statistics * loss
 
