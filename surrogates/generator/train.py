@@ -85,6 +85,8 @@ def _examples(options: argparse.Namespace) -> Examples:
 def _train(recipe: Recipe, examples: Examples, options: argparse.Namespace) -> None:
     out: Path = options.out
     state, console = out.with_suffix(".training"), Console(soft_wrap=True)
+    if out.exists() and not state.exists():
+        raise ConfigError(f"expected --out to be a new file, got {out}, which is finished; remove it to train it anew")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("training", total=recipe.steps)
@@ -106,6 +108,8 @@ def _train(recipe: Recipe, examples: Examples, options: argparse.Namespace) -> N
             device=options.device,
         )
     state.unlink(missing_ok=True)
+    if not out.exists():
+        raise ConfigError("expected images that can be compared, got none; lower --learning-rate", at="learning_rate")
     notes = header(out)
     console.print(f"{out}: step {notes['step']} was best, score {notes['score']}; samples in {out.with_suffix('.png')}")
 

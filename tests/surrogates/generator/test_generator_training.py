@@ -219,6 +219,9 @@ def test_the_command_trains_on_a_micrograph_and_keeps_samples(tmp_path, capsys):
     assert set(card["quality"]) == {"inside", "corners", "doubled"}
     assert load(out)(torch.zeros(16)).shape == (1, 8, 8)
     assert "step 4, score" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*OPTIONS, "--out", str(out), "--steps", "4"])
+    assert "which is finished; remove it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -246,7 +249,7 @@ def test_a_killed_command_goes_on_to_the_same_weights(tmp_path):
     with subprocess.Popen(
         [*command, "--out", killed], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     ) as process:
-        while not killed.with_suffix(".training").exists() and process.poll() is None:
+        while not killed.exists() and process.poll() is None:  # until the first checkpoint
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     subprocess.run([*command, "--out", killed], check=True, capture_output=True, env=environment)
