@@ -143,8 +143,8 @@ METHODS: dict[str, Method] = {
     "trust_region_image": Method(FIELD, _modelled(TrustRegion, FIELD, failures=6)),
     "random_latent": Method(GAN, _random(GAN)),
     "inverse_design_free": Method(FIELD, _ascending(InverseDesign, FIELD, like_data=None), limited=False),
-    "evolved_network": Method(GAN, _bayesian(_network(True), refit_every=5)),
-    "fixed_network": Method(GAN, _bayesian(_network(False), refit_every=5)),
+    "evolved_network": Method(GAN, _bayesian(_network(True), refit_every=5, **SEARCH)),
+    "fixed_network": Method(GAN, _bayesian(_network(False), refit_every=5, **SEARCH)),
 }
 """In the order in which they are run; `inverse_design` is the one that is recommended."""
 
