@@ -84,6 +84,24 @@ class Robust:
         return getattr(self.driver, "generator", "grf32")
 
     @property
+    def period_nm(self) -> Any:
+        """The driver's.
+
+        Raises:
+            AttributeError: it has none.
+        """
+        return self.driver.period_nm
+
+    @property
+    def thickness_nm(self) -> Any:
+        """The driver's.
+
+        Raises:
+            AttributeError: it has none.
+        """
+        return self.driver.thickness_nm
+
+    @property
     def call_cost(self) -> float:
         """Of a value, in calls of drivers that wrap no other."""
         return len(CASES) * cost_of_call(self.driver)
