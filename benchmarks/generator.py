@@ -107,7 +107,7 @@ def main() -> None:
         for kind in ("gan", "field", "real")
     }
     result[f"{prefix}gan"]["corners"] = figures(single["corners"]) | {"doubled": figures(double["corners"])}
-    print(json.dumps(result | {"n": n, "size": list(sides)}))
+    print(json.dumps(result | {f"{prefix}n": n, f"{prefix}size": list(sides)}))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Source: Karras et al. 2018 (arXiv:1710.10196; standard deviation of the batch).
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import nn
@@ -18,19 +19,19 @@ HIDDEN = 64
 class Critic(nn.Module):
     """Scores images: higher means more like a real microstructure. Used in training only.
 
-    Borders are filled with zeros, so that pictures without a period are judged as well as unit cells.
-
     Args:
         widths: channels at each resolution, from the image's down; each step halves the side.
+        periodic: whether images are unit cells; else what lies beyond their borders is taken for zero.
     """
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, widths: tuple[int, ...], *, periodic: bool = True) -> None:
         super().__init__()
         last = widths[-1]
-        layers: list[nn.Module] = [nn.Conv2d(1, widths[0], 3, padding=1), nn.LeakyReLU(0.2)]
+        mode: Literal["circular", "zeros"] = "circular" if periodic else "zeros"
+        layers: list[nn.Module] = [nn.Conv2d(1, widths[0], 3, padding=1, padding_mode=mode), nn.LeakyReLU(0.2)]
         for a, b in pairwise(widths):
-            layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        layers += [nn.Conv2d(last, last, 3, padding=1), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(a, b, 4, stride=2, padding=1, padding_mode=mode), nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(last, last, 3, padding=1, padding_mode=mode), nn.LeakyReLU(0.2)]
         self.features = nn.Sequential(*layers)
         self.score = nn.Sequential(nn.Linear(2 * last, HIDDEN), nn.LeakyReLU(0.2), nn.Linear(HIDDEN, 1))
 

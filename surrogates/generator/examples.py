@@ -12,8 +12,8 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.surrogates.generator.cut_law import cut_probability
 from matloop.surrogates.generator.fields import autocorrelation, gaussian_fields
-from matloop.surrogates.generator.gaussian_field import cut_probability
 from matloop.surrogates.microstructure.two_point import two_point_correlation, within
 
 Phase = npt.NDArray[np.uint8]
@@ -89,36 +89,48 @@ class Fields:
 
 
 class Micrographs:
-    """Square pieces of micrographs at random places, mirrored at random.
+    """Pieces of micrographs at random places.
 
     Where there are five micrographs or more, every fifth is held out; of fewer, those to be judged by come from the
     same micrographs.
 
     Args:
         pictures: two-phase, each (H, W) of 0 and 1.
-        turns: whether quarter turns are alike, too.
+        mirrors: whether mirror images are as likely, so that pieces are mirrored at random.
+        turns: whether quarter turns are, too; then pieces have to be square.
         names: of the pictures, for the record.
     """
 
     periodic = False
 
-    def __init__(self, pictures: Sequence[Phase], *, turns: bool = False, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, pictures: Sequence[Phase], *, mirrors: bool = True, turns: bool = False, names: Sequence[str] = ()
+    ) -> None:
         if not pictures:
             raise ConfigError("expected at least one micrograph, got none")
-        self.turns, self.names = turns, list(names)
+        self.mirrors, self.turns, self.names = mirrors, turns, list(names)
         apart = len(pictures) >= 5
         self.learned = [p for i, p in enumerate(pictures) if not apart or i % 5 != 4]
         self.judging = [p for i, p in enumerate(pictures) if i % 5 == 4] if apart else self.learned
 
     @classmethod
-    def read(cls, path: Path, *, phase: int | None, threshold: float | None, turns: bool) -> Micrographs:
+    def read(
+        cls,
+        path: Path,
+        *,
+        phase: int | None = None,
+        threshold: float | None = None,
+        mirrors: bool = True,
+        turns: bool = False,
+    ) -> Micrographs:
         """Read a picture or label map, or all in a folder.
 
         Args:
             path: .npy, or a picture; or a folder of these.
             phase: label of the inclusion in a label map; the highest one if left out.
             threshold: grey value above which is the inclusion.
-            turns: see the class.
+            mirrors: see the class.
+            turns: likewise.
 
         Raises:
             ConfigError: there is none, or it is not clear what its inclusion is.
@@ -127,7 +139,7 @@ class Micrographs:
         if not files or not files[0].is_file():
             raise ConfigError(f"expected a micrograph ({', '.join(PICTURES)}) or a folder of them, got {path}")
         pictures = [two_phases(_values(f), phase=phase, threshold=threshold, name=f.name) for f in files]
-        return cls(pictures, turns=turns, names=[f.name for f in files])
+        return cls(pictures, mirrors=mirrors, turns=turns, names=[f.name for f in files])
 
     @property
     def volume_fraction(self) -> float:
@@ -141,6 +153,7 @@ class Micrographs:
             "kind": "micrographs",
             "names": self.names,
             "volume_fraction": round(self.volume_fraction, 4),
+            "mirrors": self.mirrors,
             "turns": self.turns,
             "judged_by": "others" if self.judging is not self.learned else "pieces of the same micrographs",
         }
@@ -167,16 +180,25 @@ class Micrographs:
     def _piece(self, picture: Phase, shape: Shape, rng: np.random.Generator) -> Phase:
         row, column = (int(rng.integers(side - n + 1)) for side, n in zip(picture.shape, shape, strict=True))
         piece = picture[row : row + shape[0], column : column + shape[1]]
-        piece = piece[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
-        return piece.T if self.turns and shape[0] == shape[1] and rng.random() < 0.5 else piece
+        if self.mirrors:
+            piece = piece[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
+        return np.rot90(piece, int(rng.integers(4))) if self.turns else piece
 
     def two_point(self, shape: Shape) -> npt.NDArray[np.float64]:
         """See `Examples`: of whole micrographs, made symmetric as the pieces are."""
         each = [within(two_point_correlation(p, periodic=False), shape) for p in self.learned]
         found: npt.NDArray[np.float64] = np.average(each, axis=0, weights=[p.size for p in self.learned])
-        for axis in (0, 1):
-            found = (found + np.roll(np.flip(found, axis), 1, axis)) / 2  # lag j and lag -j
-        return (found + found.T) / 2 if self.turns and shape[0] == shape[1] else found
+        found = (found + _reversed(_reversed(found, 0), 1)) / 2  # at half of an even side lags j and -j are one
+        if self.mirrors:
+            found = (found + _reversed(found, 0)) / 2
+        if self.turns:
+            found = (found + _reversed(found.T, 0)) / 2
+        return found
+
+
+def _reversed(correlation: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
+    """By lag -j along an axis where it was by lag j."""
+    return np.roll(np.flip(correlation, axis), 1, axis)
 
 
 def two_phases(values: npt.NDArray[Any], *, phase: int | None, threshold: float | None, name: str) -> Phase:

@@ -40,7 +40,8 @@ class Recipe:
         channels: latent numbers in each cell.
         steps: updates of critic and generator each.
         batch: images per update, >= 4.
-        learning_rate: at the start; falls linearly to zero.
+        learning_rate: of the generator at the start; falls linearly to zero.
+        critic_learning_rate: of the critic, likewise.
         penalty: weight of R1, gamma / 2 times the squared norm of the critic's gradient at real images.
         statistics: weight of the squared error of the two-point correlation.
         corners: share of latent vectors at corners of their range, so that images are right there, too.
@@ -52,8 +53,9 @@ class Recipe:
     channels: int = 1
     steps: int = 2000
     batch: int = 32
-    learning_rate: float = 2e-3
-    penalty: float = 0.3
+    learning_rate: float = 1.5e-3
+    critic_learning_rate: float = 3e-3
+    penalty: float = 0.1
     statistics: float = 0.05
     corners: float = 0.25
     seed: int = 0
@@ -87,16 +89,17 @@ class Game:
         self.recipe, self.periodic, self.device = recipe, periodic, device
         with torch_seed(derive_seed("generator", recipe.seed)):
             self.generator = Generator(recipe.architecture).to(device)
-            self.critic = Critic(recipe.widths[::-1]).to(device)
+            self.critic = Critic(recipe.widths[::-1], periodic=periodic).to(device)
         with torch.no_grad():
             self.generator.level.fill_(float(norm.ppf(two_point[0, 0])))  # the volume fraction, from the start
         self.rendering = self.generator if periodic else self.generator.with_margin()
         self.average = copy.deepcopy(self.generator)
         self.target = torch.from_numpy(two_point).float().to(device)
         self.found = self.target.repeat(2, 1, 1)  # of images at corners, and of the others
+        self._rates = (recipe.learning_rate, recipe.critic_learning_rate)
         self.optimisers = [
-            torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=(0.0, 0.99))
-            for network in (self.generator, self.critic)
+            torch.optim.Adam(network.parameters(), lr=rate, betas=(0.0, 0.99))
+            for network, rate in zip((self.generator, self.critic), self._rates, strict=True)
         ]
 
     def latents(self, n: int, *keys: int | str) -> torch.Tensor:
@@ -114,8 +117,8 @@ class Game:
             step: its number, from 1.
         """
         real = real.to(self.device)
-        for optimiser in self.optimisers:
-            optimiser.param_groups[0]["lr"] = self.recipe.learning_rate * (1 - (step - 1) / self.recipe.steps)
+        for optimiser, rate in zip(self.optimisers, self._rates, strict=True):
+            optimiser.param_groups[0]["lr"] = rate * (1 - (step - 1) / self.recipe.steps)
         generator_step, critic_step = self.optimisers
         with torch.no_grad():
             fake = self._cut(self.latents(len(real), step, "critic"))
@@ -126,8 +129,8 @@ class Game:
         fake = self._cut(self.latents(len(real), step, "generator"))
         torch.autograd.backward(functional.softplus(-self.critic(fake)).mean() + self._statistics_loss(fake, step))
         generator_step.step()
-        with torch.no_grad():  # over the last tenth of the steps so far, at most the last 300
-            weight = max(1 / 300, 1 / (0.1 * step + 1))
+        with torch.no_grad():  # over the last quarter of the steps so far, at most the last 500
+            weight = max(1 / 500, 1 / (0.25 * step + 1))
             for mean, value in zip(self.average.parameters(), self.generator.parameters(), strict=True):
                 mean.lerp_(value, weight)
 
@@ -157,7 +160,7 @@ class Game:
             if len(part):
                 mean, found = part.mean(dim=0), self.found[group]
                 with torch.no_grad():
-                    found.lerp_(mean, max(0.05, 1 / (step + 1)))
+                    found.lerp_(mean, max(0.03, 1 / (step + 1)))
                 loss = loss + len(part) / len(fake) * 2 * ((found - self.target) * mean).sum() / 0.05
         return self.recipe.statistics * loss
 

@@ -1,7 +1,8 @@
 """Microstructures by filtered white noise: a Gaussian field cut at a level, whose two-point statistics are exact.
 
 The latent vector is the noise itself, one standard normal number a pixel. Nothing is trained, any size and volume
-fraction will do, and the mean two-point correlation is known: it is what a trained generator has to beat.
+fraction will do, and the mean two-point correlation is known: it is what a trained generator has to beat. It is that of
+a Gaussian autocorrelation, or the one of a micrograph.
 Sources: Dietrich & Newsam, SIAM J. Sci. Comput. 18 (1997) 1088 (synthesis by FFT); Torquato, Random Heterogeneous
 Materials (2002), section 8.1 (cut Gaussian fields); Quiblier, J. Colloid Interface Sci. 98 (1984) 84 (from a given
 two-point correlation).
@@ -11,44 +12,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.stats import norm
 from torch import nn
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.surrogates.generator.cut_law import Lags, cut_probability, field_correlation
+from matloop.surrogates.generator.examples import Micrographs
 from matloop.surrogates.generator.fields import autocorrelation
 from matloop.surrogates.generator.interface import SOFTNESS, Distribution, Latents
 
-Lags = npt.NDArray[np.float64]
-
 LIMIT = 5.0
 """Bound of each latent number; one standard normal number in two million lies beyond."""
-
-
-def cut_probability(rho: npt.ArrayLike, volume_fraction: float = 0.5) -> Lags:
-    """Probability that two standard normal numbers of correlation rho both lie in the upper tail of the given weight.
-
-    This is the two-point correlation of a cut Gaussian field. At 1/2 it is 1/4 + asin(rho) / (2 pi).
-
-    Args:
-        rho: any shape, in [-1, 1].
-        volume_fraction: in (0, 1).
-
-    Returns:
-        float64 of the same shape.
-    """
-    level = norm.isf(volume_fraction)
-    angle = np.arcsin(np.clip(np.asarray(rho, dtype=np.float64), -1, 1))
-    nodes, weights = np.polynomial.legendre.leggauss(48)
-    along = np.sin(angle[..., None] * (1 + nodes) / 2)  # t = sin(theta) takes away the pole of 1 / sqrt(1 - t^2)
-    with np.errstate(divide="ignore"):  # rho = -1 at the end: exp(-inf) = 0
-        slope = np.exp(-(level**2) / (1 + along)) if level else np.ones_like(along)
-    law: Lags = volume_fraction**2 + angle * (slope @ weights) / (4 * np.pi)
-    return law
 
 
 class GaussianField(nn.Module):
@@ -56,8 +35,12 @@ class GaussianField(nn.Module):
 
     Args:
         size: side of the image in pixels, or the sides (H, W), or (D, H, W) of a volume.
-        length: correlation length in pixels, > 0: the field's autocorrelation is exp(-(r / length)^2).
-        volume_fraction: of the inclusion, on average, in (0, 1).
+        length: correlation length in pixels, > 0: the field's autocorrelation is exp(-(r / length)^2). 4 if left out.
+        volume_fraction: of the inclusion, on average, in (0, 1); 1/2, or that of the micrograph, if left out.
+        micrograph: a label map (.npy) or picture whose two-point correlation the images have, in place of a length;
+            lags that it is too small for are taken for those of no order. Images are (H, W).
+        phase: label of the micrograph's inclusion; the highest one if left out.
+        threshold: grey value of the micrograph above which is the inclusion.
 
     Attributes:
         field_correlation: (*sides) float64 by lag, autocorrelation of the field.
@@ -68,20 +51,43 @@ class GaussianField(nn.Module):
 
     distribution: Distribution = "normal"
 
-    def __init__(self, *, size: int | Sequence[int] = 64, length: float = 4.0, volume_fraction: float = 0.5) -> None:
+    def __init__(
+        self,
+        *,
+        size: int | Sequence[int] = 64,
+        length: float | None = None,
+        volume_fraction: float | None = None,
+        micrograph: str | Path | None = None,
+        phase: int | None = None,
+        threshold: float | None = None,
+    ) -> None:
         super().__init__()
         sides = _sides(size)
-        if not (_is_number(length) and length > 0):
-            raise ConfigError(f"expected a correlation length > 0 pixels, got {length!r}", at="length")
-        if not (_is_number(volume_fraction) and 0 < volume_fraction < 1):
+        if volume_fraction is not None and not (_is_number(volume_fraction) and 0 < volume_fraction < 1):
             raise ConfigError(
-                f"expected a volume fraction between 0 and 1, got {volume_fraction!r}", at="volume_fraction"
+                f"expected a volume_fraction between 0 and 1, got {volume_fraction!r}", at="volume_fraction"
             )
-        self.length, self.volume_fraction = float(length), float(volume_fraction)
         self.shape = (1, *sides)
         self.dimension = math.prod(sides)
-        self.field_correlation = autocorrelation(sides, self.length)
-        spectrum = np.fft.rfftn(self.field_correlation).real.clip(min=0)  # rounding may leave -1e-17
+        self._origin: dict[str, Any] = {}
+        if micrograph is None:
+            length = 4.0 if length is None else length
+            if not (_is_number(length) and length > 0):
+                raise ConfigError(f"expected a correlation length > 0 pixels, got {length!r}", at="length")
+            self.volume_fraction = float(volume_fraction or 0.5)
+            self._origin["length"] = float(length)
+            wanted = autocorrelation(sides, float(length))
+        else:
+            if length is not None or len(sides) != 2:
+                raise ConfigError("expected a micrograph and an image (H, W), got a length or a volume, too", at="size")
+            pictures = Micrographs.read(Path(micrograph), phase=phase, threshold=threshold, mirrors=False)
+            self.volume_fraction = float(volume_fraction or pictures.volume_fraction)
+            self._origin["micrograph"] = pictures.names
+            wanted = _correlation_of(pictures, sides)
+        spectrum = np.fft.rfftn(wanted).real.clip(min=0)  # a micrograph's, and rounding, may leave some below 0
+        found = np.fft.irfftn(spectrum, s=sides, axes=tuple(range(len(sides))))
+        spectrum /= found.flat[0]
+        self.field_correlation: Lags = found / found.flat[0]
         self.level = float(norm.isf(self.volume_fraction))
         # steepness as that of trained generators, so that gradients of both reach equally far
         self.steepness = SOFTNESS / _median_distance(self.level)
@@ -103,7 +109,7 @@ class GaussianField(nn.Module):
         return {
             "kind": "field",
             "size": list(self.shape[1:]),
-            "length": self.length,
+            **self._origin,
             "volume_fraction": self.volume_fraction,
             "latent": f"{self.dimension} standard normal numbers, one a pixel",
         }
@@ -125,6 +131,15 @@ class GaussianField(nn.Module):
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Render (..., d) as (..., *shape) in (0, 1), the dtype of z; above 1/2 is the inclusion phase."""
         return torch.sigmoid(self.steepness * (self.field(z) - self.level))
+
+
+def _correlation_of(pictures: Micrographs, sides: tuple[int, ...]) -> Lags:
+    """Autocorrelation of the field whose cut has the two-point correlation of micrographs."""
+    inner = tuple(min(n, *(p.shape[axis] for p in pictures.learned)) for axis, n in enumerate(sides))
+    known = field_correlation(pictures.two_point((inner[0], inner[1])), pictures.volume_fraction)
+    rho = np.zeros(sides)
+    rho[np.ix_(*((np.fft.fftfreq(n) * n).round().astype(int) % m for n, m in zip(inner, sides, strict=True)))] = known
+    return rho
 
 
 def _is_number(value: object) -> bool:

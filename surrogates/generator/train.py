@@ -53,7 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     learned.add_argument("--micrographs", type=Path, help="picture or label map (.npy), or a folder of them")
     learned.add_argument("--phase", type=int, help="label of the inclusion; the highest if left out")
     learned.add_argument("--threshold", type=float, help="grey value above which is the inclusion")
-    learned.add_argument("--turns", action="store_true", help="quarter turns of micrographs are alike, too")
+    learned.add_argument(
+        "--mirrors", action=argparse.BooleanOptionalAction, default=True, help="mirror images are as likely"
+    )
+    learned.add_argument("--turns", action="store_true", help="quarter turns are as likely")
     trained = parser.add_argument_group("training")
     for field in dataclasses.fields(Recipe):
         many = isinstance(field.default, tuple)
@@ -70,12 +73,20 @@ def _parser() -> argparse.ArgumentParser:
 def _examples(options: argparse.Namespace) -> Examples:
     if options.micrographs is None:
         return Fields(length=options.length, volume_fraction=options.volume_fraction)
-    return Micrographs.read(options.micrographs, phase=options.phase, threshold=options.threshold, turns=options.turns)
+    return Micrographs.read(
+        options.micrographs,
+        phase=options.phase,
+        threshold=options.threshold,
+        mirrors=options.mirrors,
+        turns=options.turns,
+    )
 
 
 def _train(recipe: Recipe, examples: Examples, options: argparse.Namespace) -> None:
     out: Path = options.out
     state, console = out.with_suffix(".training"), Console(soft_wrap=True)
+    if out.exists() and not state.exists():
+        raise ConfigError(f"expected --out to be a new file, got {out}, which is finished; remove it to train it anew")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("training", total=recipe.steps)
@@ -97,6 +108,8 @@ def _train(recipe: Recipe, examples: Examples, options: argparse.Namespace) -> N
             device=options.device,
         )
     state.unlink(missing_ok=True)
+    if not out.exists():
+        raise ConfigError("expected images that can be compared, got none; lower --learning-rate", at="learning_rate")
     notes = header(out)
     console.print(f"{out}: step {notes['step']} was best, score {notes['score']}; samples in {out.with_suffix('.png')}")
 

@@ -60,7 +60,7 @@ def train(
         recipe: settings.
         examples: what to learn from.
         watch: called with every checkpoint, and whether it is the best so far.
-        state: file that holds what is needed to go on after a kill; written at every checkpoint, after `watch`.
+        state: file that holds what is needed to go on after a kill; written at the start, and after each `watch`.
         check_every: steps between checkpoints.
         examined: structures that a checkpoint is judged by.
         device: where the networks are trained, e.g. "cuda".
@@ -79,6 +79,12 @@ def train(
     owner = {"recipe": dataclasses.asdict(recipe), "examples": dict(examples.notes), "examined": examined}
     done, lowest = _restore(game, state, owner)
     best = None
+
+    def keep(step: int) -> None:
+        if state is not None:
+            _write(state, {"owner": owner, "step": step, "lowest": lowest, "game": game.state()})
+
+    keep(done)
     for step in range(done + 1, recipe.steps + 1):
         real = examples.draw(recipe.batch, shape, derive("generator examples", recipe.seed, step))
         game.update(torch.from_numpy(real).float().unsqueeze(1), step)
@@ -88,8 +94,7 @@ def train(
             if better := checkpoint.score < lowest:
                 best, lowest = checkpoint, checkpoint.score
             watch(checkpoint, better)
-            if state is not None:
-                _write(state, {"owner": owner, "step": step, "lowest": lowest, "game": game.state()})
+            keep(step)
     return best
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.strategies.design.structures import Structures
+
+if TYPE_CHECKING:
+    from matloop.surrogates.generator.examples import Fields
 
 Labels = npt.NDArray[np.uint8]
 
@@ -18,27 +20,27 @@ def data_of(structures: Structures, n: int, rng: np.random.Generator) -> Labels:
     """(n, *sides) uint8 of 0 and 1.
 
     A trained generator errs, so limits taken from what it makes would hold its errors for the data. The shipped ones
-    were trained on Gaussian fields, and their cards say of which length.
+    were trained on Gaussian fields, and their cards say which.
 
     Args:
         structures: of the generator's space.
         n: how many.
         rng: of the structures.
     """
-    length = _length(structures.space)
-    if length is None:
+    fields = _fields(structures.space)
+    if fields is None:
         return structures.labels(structures.random(n, rng))
-    from matloop.surrogates.generator.fields import two_phase_fields
-
     sides: Any = structures.sides
-    return two_phase_fields(n, sides, length, rng).astype(np.uint8)
+    return fields.draw(n, sides, rng)
 
 
-def _length(space: Space) -> float | None:
-    """Correlation length of the Gaussian fields that the space's generator was trained on; None if it was not."""
+def _fields(space: Space) -> Fields | None:
+    """Gaussian fields that the space's generator was trained on; None if it was not."""
+    from matloop.surrogates.generator.examples import Fields
     from matloop.surrogates.generator.weights import load
 
     named: Any = getattr(space, "generator", None)
-    recipe = {} if named is None else load(named).card.get("recipe", {})
-    length = recipe.get("length") if isinstance(recipe, Mapping) else None
-    return None if length is None else float(length)
+    examples = {} if named is None else load(named).card.get("examples", {})
+    if examples.get("kind") != "fields":
+        return None
+    return Fields(length=examples["length"], volume_fraction=examples["volume_fraction"])

@@ -275,10 +275,14 @@ def test_a_constraint_that_cannot_be_computed_is_found_by_validate(tmp_path: Pat
     assert len(str(caught.value)) < 800
 
 
-def test_a_point_where_a_constraint_is_too_large_does_not_end_the_campaign(tmp_path: Path) -> None:
-    """`exp(200 * a)` cannot be computed for most of what is drawn."""
+STEEP = ["exp(200 * a) <= 1e250", "10.0**(10.0**a) <= 100", "exp(exp(a)) - exp(exp(a + 1)) >= -20"]
+
+
+@pytest.mark.parametrize("text", STEEP)
+def test_a_point_where_a_constraint_is_too_large_does_not_end_the_campaign(tmp_path: Path, text: str) -> None:
+    """They cannot be computed for most of what is drawn, and are steep beyond all numbers where they can."""
     (tmp_path / "matloop_toy_of_constraints.py").write_text("def measure(point):\n    return point['a']\n")
-    path = write(tmp_path, CONSTRAINED % "exp(200 * a) <= 1e250")
+    path = write(tmp_path, CONSTRAINED % text)
     done = subprocess.run(
         [sys.executable, "-m", "matloop.orchestrator.cli.main", "run", str(path), "--dir", str(tmp_path / "run")],
         capture_output=True,

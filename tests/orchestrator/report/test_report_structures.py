@@ -17,7 +17,7 @@ from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.report import structures, summary, write
 from matloop.orchestrator.report.content import Figure, Gallery, Prose, Section, Table
-from matloop.orchestrator.report.likeness import likeness
+from matloop.orchestrator.report.likeness import Curve, likeness
 from matloop.orchestrator.report.sections import likeness as like
 from matloop.orchestrator.report.sections import pareto, progress, winner
 from matloop.orchestrator.report.study import Study, random_of, studies
@@ -186,6 +186,14 @@ def test_curves_are_exact_on_stripes_whatever_their_share() -> None:
         s2 = (2 * phi + 6 * across) / 8
         assert found.correlation.best[1] == pytest.approx((s2 - phi**2) / (phi - phi**2))
         assert found.path.best[1] == pytest.approx((across + phi) / 2 / phi)
+
+
+def test_a_curve_that_leaves_the_band_more_than_most_is_outlying() -> None:
+    random = np.random.default_rng(0).normal(size=(200, 10))
+    inside, beyond = np.zeros(10), np.where(np.arange(10) < 6, 5.0, 0.0)
+    assert (Curve(np.arange(10.0), inside, random).outside, Curve(np.arange(10.0), beyond, random).outside) == (0, 6)
+    assert not Curve(np.arange(10.0), inside, random).outlying
+    assert Curve(np.arange(10.0), beyond, random).outlying
 
 
 def test_few_or_other_structures_are_not_compared() -> None:

@@ -7,7 +7,8 @@ from scipy.stats import multivariate_normal, norm
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.surrogates.generator import fields
-from matloop.surrogates.generator.gaussian_field import GaussianField, cut_probability
+from matloop.surrogates.generator.cut_law import cut_probability, field_correlation
+from matloop.surrogates.generator.gaussian_field import GaussianField
 from matloop.surrogates.generator.interface import MicrostructureGenerator, phases
 from matloop.surrogates.generator.weights import load
 from matloop.surrogates.microstructure.two_point import two_point_correlation
@@ -39,6 +40,33 @@ def test_probability_of_two_in_the_phase_is_that_of_scipy(volume_fraction):
 def test_at_one_half_it_is_the_arcsine_law():
     rho = np.linspace(-1, 1, 101).reshape(1, -1)
     np.testing.assert_allclose(cut_probability(rho), fields.cut_correlation(rho), atol=1e-15)
+
+
+@pytest.mark.parametrize("volume_fraction", [0.5, 0.3, 0.9])
+def test_the_law_is_inverted(volume_fraction):
+    rho = np.linspace(-1, 1, 41).reshape(1, -1)
+    found = cut_probability(field_correlation(cut_probability(rho, volume_fraction), volume_fraction), volume_fraction)
+    np.testing.assert_allclose(found, cut_probability(rho, volume_fraction), atol=1e-6)
+    np.testing.assert_array_equal(field_correlation([-0.1, 1.1], volume_fraction), [-1, 1])
+
+
+def test_a_micrograph_gives_its_two_point_correlation_and_volume_fraction(tmp_path):
+    """One of an inclined texture of known law, larger and smaller than the image."""
+    texture = GaussianField(size=[160, 128], length=3.0, volume_fraction=0.3)
+    z = texture.sample(1, np.random.default_rng(4))
+    phase = phases(texture.float(), z)[0]
+    phase = np.array([np.roll(row, i // 2) for i, row in enumerate(phase)])  # sheared
+    np.save(tmp_path / "m.npy", phase)
+    generator = load({"kind": "field", "size": 32, "micrograph": str(tmp_path / "m.npy")})
+    real = two_point_correlation(phase, periodic=False)
+    for lag in ((0, 1), (1, 0), (2, 1), (2, -1), (4, 2), (0, 4)):
+        assert generator.two_point[lag] == pytest.approx(real[lag], abs=0.015)
+    assert generator.two_point[4, 2] > generator.two_point[4, -2] + 0.012
+    made = phases(generator, generator.sample(1500, np.random.default_rng(5)))
+    assert two_point_correlation(made).mean(axis=0)[4, 2] == pytest.approx(generator.two_point[4, 2], abs=0.006)
+    wide = load({"kind": "field", "size": [200, 160], "micrograph": str(tmp_path / "m.npy")})
+    assert wide.two_point[100, 80] == pytest.approx(phase.mean() ** 2, abs=0.01)
+    assert wide.card["micrograph"] == ["m.npy"] and wide.card["volume_fraction"] == pytest.approx(phase.mean())
 
 
 @pytest.mark.parametrize("volume_fraction", [0.5, 0.2])
@@ -94,8 +122,10 @@ def test_volumes_have_the_law_in_three_dimensions():
         ({"kind": "field", "size": 1}, "at least 2 pixels, got 1"),
         ({"kind": "field", "size": [8]}, r"got \[8\]"),
         ({"kind": "field", "length": 0}, "length > 0 pixels, got 0"),
+        ({"kind": "field", "micrograph": "none.npy"}, "got none.npy"),
+        ({"kind": "field", "micrograph": "none.npy", "length": 4}, "got a length"),
         ({"kind": "field", "volume_fraction": 1}, "between 0 and 1, got 1"),
-        ({"kind": "field", "lenght": 4}, "size, length, volume_fraction, got 'lenght'"),
+        ({"kind": "field", "lenght": 4}, "size, length, volume_fraction, micrograph, phase, threshold, got 'lenght'"),
         ({"kind": "gan", "size": 64}, "file"),
         ({"kind": "gan", "file": "grf32", "size": 62}, "multiples of 4 pixels, from 8 on, got 62"),
         ({"kind": "gan", "file": "grf32", "size": 4}, "got 4"),

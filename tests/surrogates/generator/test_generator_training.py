@@ -51,6 +51,7 @@ def test_fields_have_the_law_that_training_draws_them_to():
 def test_pieces_of_micrographs_are_pieces_mirrored_and_turned_when_asked():
     picture = np.random.default_rng(1).random((9, 12)) < 0.4
     windows = np.lib.stride_tricks.sliding_window_view(picture, (5, 5)).reshape(-1, 5, 5)
+    plain = {w.tobytes() for w in windows}
     mirrored = {w[::a, ::b].tobytes() for w in windows for a in (1, -1) for b in (1, -1)}
     turned = {w.T[::a, ::b].tobytes() for w in windows for a in (1, -1) for b in (1, -1)}
     for turns in (False, True):
@@ -58,6 +59,8 @@ def test_pieces_of_micrographs_are_pieces_mirrored_and_turned_when_asked():
         drawn = {p.astype(bool).tobytes() for p in pieces}
         assert (drawn <= mirrored | turned) and (drawn <= mirrored) == (not turns)
         assert len(drawn) > 0.9 * len(mirrored)
+    pieces = Micrographs([picture.astype(np.uint8)], mirrors=False).draw(600, (5, 5), np.random.default_rng(2))
+    assert {p.astype(bool).tobytes() for p in pieces} == plain
 
 
 def test_every_fifth_micrograph_is_held_out_where_there_are_five():
@@ -109,14 +112,14 @@ def test_a_folder_of_pictures_is_read(tmp_path):
     Image.fromarray(picture.astype(np.uint8) * 255).save(tmp_path / "b.png")
     Image.fromarray(np.repeat(picture[..., None], 3, axis=2).astype(np.uint8) * 255).save(tmp_path / "c.tif")
     (tmp_path / "notes.txt").write_text("not a picture")
-    examples = Micrographs.read(tmp_path, phase=None, threshold=None, turns=False)
+    examples = Micrographs.read(tmp_path)
     assert examples.names == ["a.npy", "b.png", "c.tif"]
     assert all((p == picture).all() for p in examples.learned)
     with pytest.raises(ConfigError, match=r"at least \(12, 12\) pixels, got one of \(10, 11\)"):
         examples.draw(1, (12, 12), np.random.default_rng(0))
     for path, message in ((tmp_path / "d.png", "a folder of them"), (tmp_path / "notes.txt", "cannot be read")):
         with pytest.raises(ConfigError, match=message):
-            Micrographs.read(path, phase=None, threshold=None, turns=False)
+            Micrographs.read(path)
 
 
 def test_the_cut_shows_the_critic_phases_and_lets_gradients_pass():
@@ -216,6 +219,9 @@ def test_the_command_trains_on_a_micrograph_and_keeps_samples(tmp_path, capsys):
     assert set(card["quality"]) == {"inside", "corners", "doubled"}
     assert load(out)(torch.zeros(16)).shape == (1, 8, 8)
     assert "step 4, score" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*OPTIONS, "--out", str(out), "--steps", "4"])
+    assert "which is finished; remove it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -243,7 +249,7 @@ def test_a_killed_command_goes_on_to_the_same_weights(tmp_path):
     with subprocess.Popen(
         [*command, "--out", killed], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     ) as process:
-        while not killed.with_suffix(".training").exists() and process.poll() is None:
+        while not killed.exists() and process.poll() is None:  # until the first checkpoint
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     subprocess.run([*command, "--out", killed], check=True, capture_output=True, env=environment)
