@@ -74,8 +74,8 @@ def _verdict(compared: Likeness, random: Study, pixel: float, unit: str) -> str:
 def _aside(compared: Likeness) -> str:
     """Where curves leave the band at more of the distances than those of most random structures."""
     named = (("two-point correlation", compared.correlation), ("lineal path", compared.path))
-    left = [f"its {name} at {curve.outside} of {len(curve.lags)}" for name, curve in named if curve.outlying]
-    return f" It is at the edge of that: of the distances below, {_listed(left)} leaves the band." if left else ""
+    left = [f"its {name} at {c.outside} of {len(c.lags)} distances" for name, c in named if c.outlying]
+    return f" It is at the edge of that, though: the band below does not hold {_listed(left)}." if left else ""
 
 
 def _limit(one: Number, pixel: float, unit: str) -> str:

@@ -230,7 +230,7 @@ def test_a_gradient_counts_as_what_it_cost() -> None:
 
 def test_lines_are_drawn_for_random_structures_marks_and_the_bound() -> None:
     random = study([trial(0, 0.4), trial(1, 0.6)], "sample", strategy={"kind": "random"})
-    bound = study([trial(2, 0.9), trial(3, 0.7), trial(4, None)], "density")
+    bound = study([trial(2, 0.9), trial(3, 0.7), trial(4, None), trial(6, 0.99, fidelity=0.5)], "density")
     own = study([trial(5, 0.8)], "design", bound="density", marks={"best of 2,000 random": 0.65})
     section = progress.section(own, random, [random, bound, own])
     (figure,) = of_kind(section, Figure)
@@ -240,11 +240,13 @@ def test_lines_are_drawn_for_random_structures_marks_and_the_bound() -> None:
         figure.caption
     )
     assert "Lines: best of 2,000 random 0.650, bound: density 0.900." in figure.caption
-    assert "; 75\u202f% of what the bound “density” gains (0.900)" in (summary.optimisation(own, random, bound) or "")
+    assert "; 75\u202f% of what the bound “density” gains (0.900)" in (summary.optimisation(own, random, 0.9) or "")
     beyond = progress.section(study([trial(5, 0.95)], "design", bound="density"), random, [random, bound])
     assert (
         "what the bound gains, so that the search for the bound ended too early." in of_kind(beyond, Figure)[0].caption
     )
+    films = study([trial(2, 0.9, fidelity=0.5)], "density")  # none of them is finished
+    assert progress.levels(own, own.objectives[0], [films])[1:] == []
     assert progress.levels(study([], bound="nowhere"), own.objectives[0], [random]) == []
 
 
