@@ -5,10 +5,10 @@ order 3). A value with its gradient counts as 1.5 calls. Only structures count t
 correlation length 4 pixels: volume fraction, two-point correlation and speckle each within what 95 % of these have.
 `density` optimises every pixel without these limits: the physical bound, as far as one start finds it.
 
-Gains are over the mean of 2,000 random fields, in %, in their standard deviations, and as the share of the way from that
-mean to the best of them; `bound_share` is the recommended method's median gain over that of `density`. The best five of
-a run are measured again two orders higher and ranked by that; `kept_at_higher_order` is the gain that the first of them
-has there, over random fields at that order, as a share of the gain that was found.
+Gains are over the mean of 2,000 random fields, in %, in their standard deviations, and as the share of the way from
+that mean to the best of them. `bound_share` is the recommended method's median gain over that of `density`. The best
+five of a run are measured again two orders higher and ranked by that; `kept_at_higher_order` is the gain that the first
+of them has there, over random fields at that order, as a share of the gain that was found.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def compare(arguments: argparse.Namespace, results: Results, console: Console) -
     above = [Fields(k, True, arguments.single) for k in range(more // PART)]
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     tasks = [Task(m, seed, arguments.budget, arguments.single) for m in arguments.methods for seed in seeds]
-    run([*parts, *above, *tasks], results, arguments)
+    run([*tasks, *parts, *above], results, arguments)
     if not all(part.name in results for part in parts):
         console.print("the random fields are not all measured yet")
         return {}

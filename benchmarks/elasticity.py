@@ -49,10 +49,11 @@ def field(n: int, length: float, key: int = 0) -> Array:
 
 
 def volume(n: int) -> Array:
-    """The same of n³ voxels, of a smoother field."""
+    """n³ voxels, half of them stiff."""
     noise = np.fft.fftn(derive("volume", n).standard_normal((n, n, n)))
     squares: Any = sum(np.square(axis) for axis in np.ix_(*[np.fft.fftfreq(n)] * 3))
-    return (np.fft.ifftn(noise * np.exp(-80 * squares)).real > 0).astype(np.uint8)
+    smooth = np.fft.ifftn(noise * np.exp(-40 * squares)).real
+    return (smooth > np.median(smooth)).astype(np.uint8)
 
 
 def ours(structure: Array, phases: Phases = PHASES) -> Array:
@@ -212,7 +213,7 @@ def main() -> None:
     measured = timings(sizes, 1 if quick else given.repeats)
     report["seconds"] = {name: seconds for name, (seconds, _) in measured.items()}
     report["gradient_cost"] = max(cost for _, cost in measured.values())
-    structures = (field(9, 2.0), field(16, 3.0), volume(7))
+    structures = (field(9, 2.0), field(31, 3.0), volume(7))  # odd, so that there are no hourglasses
     theirs = [muspectre(structure) for structure in structures]
     if all(found is not None for found in theirs):
         off = [np.abs(np.diag(ours(s))[: s.ndim] / t - 1).max() for s, t in zip(structures, theirs, strict=True)]

@@ -84,6 +84,24 @@ class Robust:
         return getattr(self.driver, "generator", "grf32")
 
     @property
+    def period_nm(self) -> Any:
+        """The driver's.
+
+        Raises:
+            AttributeError: it has none.
+        """
+        return self.driver.period_nm
+
+    @property
+    def thickness_nm(self) -> Any:
+        """The driver's.
+
+        Raises:
+            AttributeError: it has none.
+        """
+        return self.driver.thickness_nm
+
+    @property
     def call_cost(self) -> float:
         """Of a value, in calls of drivers that wrap no other."""
         return len(CASES) * cost_of_call(self.driver)
@@ -112,18 +130,16 @@ class Robust:
                 case: answer(self.driver, _with(trial, kind, pixels), self.objectives, gradient=gradient)
                 for case, pixels in made.items()
             }
+        measured = [o for o in self.objectives if all(o.name in of.values for of in found.values())]
         values: dict[str, float] = {}
         slopes: dict[str, npt.NDArray[np.float64]] = {}
-        for objective in self.objectives:
-            name = objective.name
+        for objective in measured:  # the others are another driver's, if this one does not say its own
+            name, key = objective.name, gradient_of(objective.name)
             each = {case: float(of.values[name]) for case, of in found.items()}
             weights = self._weights(objective, each)
             values |= {name: sum(weights[c] * each[c] for c in each), **{f"{name}_{c}": v for c, v in each.items()}}
             if gradient:
-                key = gradient_of(name)
-                slopes[key] = _passed_on(
-                    made, {c: w * np.asarray(found[c].artifacts[key]) for c, w in weights.items()}, density
-                )
+                slopes[key] = _passed_on(made, {c: w * np.asarray(found[c].artifacts[key]) for c, w in weights.items()})
         own = {name: of for name, of in found["as_designed"].artifacts.items() if name not in slopes}
         return Measurement(
             values=values,
@@ -159,13 +175,14 @@ class Robust:
 
 
 def _passed_on(
-    made: Mapping[str, torch.Tensor], slopes: Mapping[str, npt.NDArray[np.float64]], density: torch.Tensor
+    made: Mapping[str, torch.Tensor], slopes: Mapping[str, npt.NDArray[np.float64]]
 ) -> npt.NDArray[np.float64]:
-    """The derivative by the density, of derivatives by what was made of it."""
+    """The derivative by the density as designed, of derivatives by what was made of it."""
     import torch
 
     outputs, inputs = [made[case] for case in slopes], [torch.tensor(slope) for slope in slopes.values()]
-    found: npt.NDArray[np.float64] = torch.autograd.grad(outputs, density, inputs, retain_graph=True)[0].numpy()
+    found: npt.NDArray[np.float64]
+    found = torch.autograd.grad(outputs, made["as_designed"], inputs, retain_graph=True)[0].numpy()
     return found
 
 

@@ -95,6 +95,18 @@ class Several:
         raise AttributeError("for none of the drivers structures have a size")
 
     @property
+    def thickness_nm(self) -> Any:
+        """That of the first driver of films.
+
+        Raises:
+            AttributeError: there is none.
+        """
+        for driver in self.drivers.values():
+            if hasattr(driver, "thickness_nm"):
+                return driver.thickness_nm
+        raise AttributeError("none of the drivers is of films")
+
+    @property
     def call_cost(self) -> float:
         """Of a value, in calls of the drivers."""
         return sum(map(cost_of_call, self.drivers.values()))

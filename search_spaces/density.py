@@ -54,7 +54,8 @@ class Density:
     def check(self, point: Point) -> None:
         """Raise InvalidPoint unless the point is `{"density": rows of numbers in [0, 1]}` of the shape."""
         if not isinstance(point, Mapping) or set(point) != {"density"}:
-            raise InvalidPoint(f"expected a mapping with the one key 'density', got {str(point)[:80]}")
+            got = sorted(point) if isinstance(point, Mapping) else type(point).__name__
+            raise InvalidPoint(f"expected a mapping with the one key 'density', got {got}")
         try:
             values = np.asarray(point["density"], dtype=np.float64)
         except (TypeError, ValueError) as error:

@@ -61,6 +61,7 @@ def void(campaign: Campaign, trial: Number, reason: Reason, by: By = "") -> None
 
 def _say(trial: Trial, directory: Path) -> None:
     from matloop.orchestrator.cli.commands.correct import sentence
+    from matloop.orchestrator.ledger.file import quoted
 
     typer.echo(sentence(trial))
-    typer.echo(f"the record keeps what was there before; `matloop status {directory}` shows both")
+    typer.echo(f"the record keeps what was there before; `matloop status {quoted(directory)}` shows both")

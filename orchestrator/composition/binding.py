@@ -48,6 +48,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "morphology": "matloop.drivers.morphology:Morphology",
         "robust": "matloop.drivers.robust:Robust",
         "several": "matloop.drivers.several:Several",
+        "reconstruction": "matloop.drivers.reconstruction:Reconstruction",
         "command": "matloop.drivers.command:Command",
         "manual": "matloop.drivers.manual:Manual",
         "python": "matloop.drivers.function:Function",

@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 import yaml
 
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.ledger.file import quoted
 
 DATA_TEMPLATES = ("images", "formulas", "crystals", "segmentation", "signals", "table")
 """Kinds of data that campaigns are drafted for."""
@@ -75,12 +76,13 @@ def text(found: Draft, file: Path, data: Path, minutes: float) -> str:
     source = [f"        {key}: {_value(value)}" for key, value in options.items()]
     comments = [f"        # {line}" for line in found.comments]
     goal, direction = found.objective
+    name = quoted(file.name)
     lines = [
         f"# Networks for {data.name}, evolved. What `matloop init` found in the data:",
         *(f"#   {line}" for line in found.found),
         "#",
-        f"#   matloop run {file.name}          search; the same command again goes on after a stop or with more time",
-        f"#   matloop status {file.name}       look at it while it runs",
+        f"#   matloop run {name}          search; the same command again goes on after a stop or with more time",
+        f"#   matloop status {name}       look at it while it runs",
         "#",
         "# Relative paths start at this file's folder. The network's input and outputs are filled in from the data.",
         "",

@@ -13,6 +13,7 @@ from matloop.orchestrator.composition.changes.judge import Judge
 from matloop.orchestrator.composition.config import Config, load, references
 from matloop.orchestrator.composition.places import directory_of
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.ledger.file import quoted
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import Ledger
 from matloop.orchestrator.loop.campaign import Campaign
@@ -130,10 +131,11 @@ def waiting_for_people(config: Config, people: Sequence[str], history: History) 
 
 def invitation(people: Sequence[str], file: Path) -> str:
     """What to do about studies that people measure."""
+    named = quoted(file)
     names = f"study {people[0]} is" if len(people) == 1 else f"studies {', '.join(people)} are"
     return (
-        f"{names} measured by people; ask with `matloop recommend {file} -n 4 --csv next.csv`, answer with "
-        f"`matloop tell {file} next.csv`, or do both in a browser with `matloop serve {file}`"
+        f"{names} measured by people; ask with `matloop recommend {named} -n 4 --csv next.csv`, answer with "
+        f"`matloop tell {named} next.csv`, or do both in a browser with `matloop serve {named}`"
     )
 
 

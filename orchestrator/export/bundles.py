@@ -14,6 +14,7 @@ from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.export.networks import leading, ranked, trained_trial, weights_of
 from matloop.orchestrator.export.trials import config
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.file import quoted
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.trial import Trial
 
@@ -83,7 +84,7 @@ def told(card: Mapping[str, Any], folder: Path) -> str:
     ]
     if warning := unpromised(card["calibration"]):
         lines.append(warning)
-    return "\n".join([*lines, f"next: matloop predict {folder} NEW"])
+    return "\n".join([*lines, f"next: matloop predict {quoted(folder)} NEW"])
 
 
 def _material(trial: Trial, history: History, store: ArtifactStore) -> Material:

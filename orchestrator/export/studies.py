@@ -12,8 +12,8 @@ from matloop.orchestrator.references import is_of_references, led_to
 def having(history: History, artifacts: Sequence[str], study: str | None) -> tuple[list[str], list[str]]:
     """Studies whose trials left one of some artifacts, and those among them that are meant.
 
-    Baselines, references and searches whose best another study has confirmed count only if there is no other, or if
-    named.
+    Baselines, bounds, references and searches whose best another study has confirmed count only if there is no other, or
+    if named.
 
     Args:
         history: of the campaign.
@@ -23,7 +23,7 @@ def having(history: History, artifacts: Sequence[str], study: str | None) -> tup
     left = [s for s in studies(history) if any(set(artifacts) & {*t.artifacts} for t in history.of(s))]
     specs = config(history).get("studies", {})
     strategies = {name: spec.get("strategy", {}) for name, spec in specs.items()}
-    beside = {s.get("baseline") for s in specs.values()}
+    beside = {s.get(role) for s in specs.values() for role in ("baseline", "bound")}
     beside |= {name for name, spec in specs.items() if is_of_references(spec)}
     for name in left:
         if strategies.get(name, {}).get("kind") == "confirmation":

@@ -37,8 +37,12 @@ def on_network(path: Path) -> bool:
     return any(disk.fstype.lower() not in LOCAL or "remote" in disk.opts.split(",") for disk in (holding[-1], deepest))
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, *, option: str = "--dir") -> None:
     """Create a folder and those above it, if absent, so that they outlive a power failure.
+
+    Args:
+        folder: its path.
+        option: by which a user chooses another one.
 
     Raises:
         LedgerUnwritable: it cannot be created.
@@ -48,7 +52,9 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LedgerUnwritable(f"cannot create {folder}: {error.strerror}; choose another folder with --dir") from error
+        raise LedgerUnwritable(
+            f"cannot create {folder}: {error.strerror}; choose another folder with {option}"
+        ) from error
     for path in absent:
         sync_folder(path.parent)
 

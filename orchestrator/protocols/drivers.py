@@ -195,16 +195,14 @@ def offers_gradients(driver: object) -> TypeGuard[Differentiable]:
 class Scaled(Protocol):
     """A driver whose microstructures have a size (`optics`). Others' are shown and written in pixels.
 
+    One of films also has `thickness_nm`, how far their pattern goes on across its plane, nm.
+
     Attributes:
         period_nm: sides of one period along x and y, nm.
-        thickness_nm: of the film that a pattern in a plane goes through, nm.
     """
 
     @property
     def period_nm(self) -> tuple[float, float]: ...
-
-    @property
-    def thickness_nm(self) -> float: ...
 
 
 def gradient_of(objective: str) -> str:

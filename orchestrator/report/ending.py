@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from matloop.orchestrator.ledger.file import quoted
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.report import text
 
@@ -45,5 +46,5 @@ def undecided(history: History, campaign: Path | str) -> list[str]:
     which = f"trial {numbers}" if len(found) == 1 else f"trials {numbers}"
     return [
         f"{which} may have happened, gave no answer and must not be repeated unasked; for each, decide with "
-        f"`matloop decide {campaign} {found[0]} counted|repeat|drop`"
+        f"`matloop decide {quoted(campaign)} {found[0]} counted|repeat|drop`"
     ]

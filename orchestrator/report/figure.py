@@ -139,4 +139,6 @@ def _inline(svg: str, name: str) -> str:
 
 
 def _round(attribute: re.Match[str]) -> str:
-    return re.sub(r"(\.\d\d)\d+", r"\1", attribute.group())
+    """Two decimals of a place; more of what a picture is scaled by, whose pixels add up."""
+    digits = 6 if "matrix" in attribute.group() or "scale" in attribute.group() else 2
+    return re.sub(rf"(\.\d{{{digits}}})\d+", r"\1", attribute.group())

@@ -29,6 +29,11 @@ DEEDS = {
     "bayesian": ("Bayesian optimisation chose {n}", "Bayesian optimisation chose {n}"),
     "confirmation": ("{n} was measured again", "{n} were measured again"),
     "references": ("{n} was trained as a reference", "{n} were trained as references"),
+    "inverse_design": ("inverse design chose {n}", "inverse design chose {n}"),
+    "gradient_ascent": ("gradient ascent chose {n}", "gradient ascent chose {n}"),
+    "image_model": ("a model of the image chose {n}", "a model of the image chose {n}"),
+    "trust_region": ("a trust region chose {n}", "a trust region chose {n}"),
+    "topology_optimisation": ("every pixel of {n} was optimised", "every pixel of {n} was optimised"),
     "optuna": ("an Optuna sampler chose {n}", "an Optuna sampler chose {n}"),
 }
 

@@ -1,8 +1,10 @@
 """How like random structures one is: correlations, paths, volume fraction, specks and smallest features.
 
-Whoever makes a material from a design wants to know whether the process behind the data could have made it. A range holds
-5–95 % of the random structures. How far correlations or paths are from the mean of the random structures is a distance,
-of which only the upper limit matters; each random structure's own is to the mean of the others.
+Whoever makes a material from a design wants to know whether the process behind the data could have made it. A range
+holds 5–95 % of the random structures. How far correlations or paths are from the mean of the random structures is a
+distance, of which only the upper limit matters; each random structure's own is to the mean of the others. Both are
+freed from the volume fraction φ, which differs much between small structures and would hide all else: two-point
+correlations S2 as (S2 - φ²) / (φ - φ²), lineal paths L as L / φ.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ LEAST, MOST = 20, 200
 """Random structures that a range is taken from, and that are looked at."""
 
 LOW, HIGH = 0.05, 0.95
+
+TINY = 1e-6
+"""Least variance, and share, of a phase that statistics are divided by."""
 
 Array = npt.NDArray[np.float64]
 
@@ -94,41 +99,49 @@ def likeness(best: Labels, random: Sequence[Labels]) -> Likeness | None:
     if len(alike) < LEAST:
         return None
     phases = np.stack([best, *alike]) == 1
-    correlation, lags = _correlations(phases)
-    path = _paths(phases)
-    steps = np.arange(path.shape[1], dtype=np.float64)
+    share = phases.reshape(len(phases), -1).mean(axis=1)
+    correlation, paths = _correlations(phases, share), _paths(phases, share)
+    rings, lags = _by_length(correlation)
+    steps = np.arange(paths.shape[1], dtype=np.float64)
     return Likeness(
-        correlation=Curve(lags, correlation[0], correlation[1:]),
-        path=Curve(steps, path[0], path[1:]),
-        figures=tuple(_figures(phases, correlation, path)),
+        correlation=Curve(lags, rings[0], rings[1:]),
+        path=Curve(steps, paths[0], paths[1:]),
+        figures=tuple(_figures(phases, share, correlation, paths)),
         random=len(alike),
     )
 
 
-def _correlations(phases: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
-    """(n, k) two-point correlations averaged over directions, and (k,) their lags in pixels."""
+def _correlations(phases: npt.NDArray[np.bool_], share: Array) -> Array:
+    """(n, *shape) by lag."""
     from matloop.surrogates.microstructure.two_point import two_point_correlation
 
-    shape = phases.shape[1:]
-    whole = two_point_correlation(phases.astype(np.float64), dimensions=len(shape)).reshape(len(phases), -1)
+    phi = share.reshape(-1, *(1,) * (phases.ndim - 1))
+    found = two_point_correlation(phases.astype(np.float64), dimensions=phases.ndim - 1)
+    return np.asarray((found - phi**2) / np.maximum(phi - phi**2, TINY))
+
+
+def _by_length(correlation: Array) -> tuple[Array, Array]:
+    """(n, k) means over directions, and (k,) the lags' lengths in pixels, up to half of the shortest side."""
+    shape = correlation.shape[1:]
     steps = [np.minimum(np.arange(n), n - np.arange(n)) for n in shape]
     lengths = np.sqrt(sum(np.square(one) for one in np.ix_(*steps))).ravel()
     rings = np.rint(lengths).astype(np.int64)
     inside = rings <= min(shape) // 2
     counts = np.bincount(rings[inside])
-    means = np.stack([np.bincount(rings[inside], weights=one[inside]) for one in whole]) / counts
+    flat = correlation.reshape(len(correlation), -1)[:, inside]
+    means = np.stack([np.bincount(rings[inside], weights=one) for one in flat]) / counts
     return means, np.bincount(rings[inside], weights=lengths[inside]) / counts
 
 
-def _paths(phases: npt.NDArray[np.bool_]) -> Array:
-    """(n, k) lineal paths, averaged over the axes."""
+def _paths(phases: npt.NDArray[np.bool_], share: Array) -> Array:
+    """(n, k) averaged over the axes, by lag up to half of the shortest side."""
     from matloop.surrogates.microstructure.lineal_path import lineal_path
 
     found = lineal_path(phases, dimensions=phases.ndim - 1, longest=max(1, min(phases.shape[1:]) // 2))
-    return np.asarray(found.mean(axis=-2), dtype=np.float64)
+    return np.asarray(found.mean(axis=-2) / np.maximum(share, TINY)[:, None])
 
 
-def _figures(phases: npt.NDArray[np.bool_], correlation: Array, path: Array) -> list[Figure]:
+def _figures(phases: npt.NDArray[np.bool_], share: Array, correlation: Array, paths: Array) -> list[Figure]:
     from matloop.surrogates.microstructure.features import smallest_feature
     from matloop.surrogates.microstructure.speckle import speckle
 
@@ -137,9 +150,9 @@ def _figures(phases: npt.NDArray[np.bool_], correlation: Array, path: Array) -> 
 
     dimensions = phases.ndim - 1
     return [
-        _figure("volume fraction", each(lambda one: float(one.mean()))),
-        _figure("distance of two-point correlations", _distances(correlation), low=False),
-        _figure("distance of lineal paths", _distances(path), low=False),
+        _figure("volume fraction", share),
+        _figure("two-point distance", _distances(correlation), low=False),
+        _figure("lineal path distance", _distances(paths), low=False),
         _figure("speckle", each(lambda one: float(speckle(one, dimensions=dimensions))), low=False),
         _figure("smallest feature", each(smallest_feature), high=False, pixels=True),
         _figure("smallest gap", each(lambda one: smallest_feature(~one)), high=False, pixels=True),
@@ -154,6 +167,7 @@ def _figure(name: str, values: Array, *, low: bool = True, high: bool = True, pi
 
 def _distances(curves: Array) -> Array:
     """(n,) root mean square from the mean of the random ones, of which the first row is none, over that of the mean."""
+    curves = curves.reshape(len(curves), -1)
     random, n = curves[1:], len(curves) - 1
     total = random.sum(axis=0)
     means = np.concatenate([[total / n], (total - random) / (n - 1)])

@@ -89,9 +89,11 @@ def grey(array: Array) -> Labels:
 def violations(trial: Trial) -> dict[str, float]:
     """By how much a structure breaks what was asked of it, by the name of the limit; empty if it keeps everything.
 
-    Drivers note it as `info["violations"]`, strategies as `extra["violations"]`.
+    Drivers note it as `info["violations"]`, those that others consist of under their names in `info`, and strategies as
+    `extra["violations"]`.
     """
-    noted = [kept.get("violations") for kept in (trial.extra, trial.info)]
+    inner = (one for one in trial.info.values() if isinstance(one, Mapping))
+    noted = [kept.get("violations") for kept in (trial.extra, *inner, trial.info)]
     found = {str(name): by for one in noted if isinstance(one, Mapping) for name, by in one.items()}
     return {name: float(by) for name, by in found.items() if _amount(by) and by > 0}
 
@@ -121,4 +123,4 @@ def size(history: History, store: ArtifactStore, trial: Trial) -> Size | None:
         driver, _ = driver_for(trial, history, store)
     except MatloopError:  # it needs what is not on this machine, or is no longer installed
         return None
-    return Size(driver.period_nm, driver.thickness_nm) if isinstance(driver, Scaled) else None
+    return Size(driver.period_nm, getattr(driver, "thickness_nm", None)) if isinstance(driver, Scaled) else None

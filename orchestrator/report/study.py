@@ -14,7 +14,8 @@ from matloop.orchestrator.trial import Objective, Trial, best, comparable
 
 NETWORKS = ("conv_network", "dense_network", "field_network", "graph_network", "segmentation_network")
 NOUNS = dict.fromkeys((*NETWORKS, "references"), ("network", "networks")) | {
-    "latent": ("microstructure", "microstructures")
+    "latent": ("microstructure", "microstructures"),
+    "density": ("film", "films"),
 }
 
 
@@ -92,12 +93,15 @@ class Study:
 RANDOM = ("random", "space_filling")
 """Strategies that look at no results."""
 
+NO_DESIGN = (*RANDOM, "active_learning")
+"""Strategies that look for no best."""
+
 
 def random_of(study: Study, found: Sequence[Study]) -> Study | None:
     """The study of random points that another is held against.
 
-    Its baseline or, where it names none, the first study of the campaign that has the same first objective and looked at
-    no results; None if there is none.
+    Its baseline or, where it names none, the first study with the same first objective that looked at no results; None
+    if there is none.
 
     Args:
         study: any.

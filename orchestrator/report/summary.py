@@ -44,16 +44,16 @@ def of(directory: Path, history: History) -> list[str]:
 
 def _of_study(directory: Path, history: History, study: Study, by_name: Mapping[str, Study]) -> list[str]:
     found = []
-    if line := _line(directory, history, study, by_name.get(study.baseline or "")):
+    if line := _line(directory, history, study, by_name):
         found.append(f"{study.name}: {line}")
     if against := references.against(study, list(by_name.values())):
         found.append(f"{study.name} against references: {against}")
     return found
 
 
-def _line(directory: Path, history: History, study: Study, baseline: Study | None) -> str | None:
+def _line(directory: Path, history: History, study: Study, by_name: Mapping[str, Study]) -> str | None:
     """The study against what it began with, what it measures again, or its baseline."""
-    objective = study.objectives[0]
+    objective, baseline = study.objectives[0], by_name.get(study.baseline or "")
     if study.kind("strategy") == "evolution":
         return evolution(study)
     if study.kind("strategy") == "confirmation":
@@ -62,7 +62,7 @@ def _line(directory: Path, history: History, study: Study, baseline: Study | Non
         return None
     if study.kind("strategy") == "active_learning":
         return learning(directory, history, study, baseline)
-    return optimisation(study, baseline) if len(study.objectives) == 1 else None
+    return optimisation(study, baseline, by_name.get(study.bound or "")) if len(study.objectives) == 1 else None
 
 
 def evolution(study: Study) -> str | None:
@@ -116,8 +116,8 @@ def _test(objective: Objective, best: Trial, random: list[Trial]) -> str:
     return f"; test {text.number(value)} against {text.number(median)}{lost}"
 
 
-def optimisation(study: Study, baseline: Study) -> str | None:
-    """Best of the study against the baseline's mean and best."""
+def optimisation(study: Study, baseline: Study, bound: Study | None = None) -> str | None:
+    """Best of the study against the baseline's mean and best, and how much it gains of what the bound gains."""
     objective, best = study.objectives[0], study.best()
     if best is None or best.values is None:
         return None
@@ -131,7 +131,17 @@ def optimisation(study: Study, baseline: Study) -> str | None:
         f"{text.name(objective)} {text.number(value)}{unit} against {text.spread(mean, std)}{unit} of random "
         f"{baseline.noun[1]}{_change(value, mean, decimals=1)}, best random of {len(values):,}: "
         f"{text.number(best_random)}{'' if beaten else ' – not beaten'}"
+        f"{_of_bound(objective, value - mean, mean, bound)}"
     )
+
+
+def _of_bound(objective: Objective, gain: float, mean: float, bound: Study | None) -> str:
+    best = bound.best() if bound and objective.name in {o.name for o in bound.objectives} else None
+    most = (best.values or {}).get(objective.name) if best else None
+    if bound is None or most is None or most == mean:
+        return ""
+    share = text.percent(gain / (most - mean))
+    return f"; {share} of what the bound “{bound.name}” gains ({text.number(most)})"
 
 
 def learning(directory: Path, history: History, study: Study, baseline: Study) -> str | None:

@@ -126,7 +126,7 @@ class Slider:
             if any(slopes.get(name) for name in mixture.components):
                 mean = sum(slopes.get(name, 0.0) for name in mixture.components) / mixture.dimension
                 slopes |= {name: slopes.get(name, 0.0) - mean for name in mixture.components}
-        square = sum(slope**2 for slope in slopes.values())
+        square = sum(slope * slope for slope in slopes.values())  # infinite, where a power would be an error
         if not np.isfinite(square) or square == 0 or not np.isfinite(here):
             return None
         return here / square, slopes

@@ -9,28 +9,33 @@ import numpy.typing as npt
 
 from matloop.surrogates.microstructure.lineal_path import lineal_path
 from matloop.surrogates.microstructure.phases import indicators
-from matloop.surrogates.microstructure.two_point import two_point_correlation, within
+from matloop.surrogates.microstructure.two_point import material_correlation, within
 
 Floats = npt.NDArray[np.float64]
 
 
-def root_mean_square(values: npt.NDArray[Any]) -> float:
-    """Root of the mean square over all values."""
-    return float(np.sqrt(np.mean(np.square(values))))
+def root_mean_square(values: npt.NDArray[Any], weights: npt.NDArray[Any] | float = 1.0) -> float:
+    """Root of the mean square over all values, weighted."""
+    return float(np.sqrt(np.mean(np.square(values) * weights)))
 
 
-def s2_error(correlation: Floats, reference: Floats) -> float:
+def s2_error(correlation: Floats, reference: Floats, weights: Floats | float = 1.0) -> float:
     """Root mean square over lags of the difference of two-point correlations, over that of the reference.
 
     Args:
         correlation: by lag, or several of them.
         reference: of the same shape.
+        weights: of the lags, >= 0.
     """
-    return root_mean_square(correlation - reference) / root_mean_square(reference)
+    return root_mean_square(correlation - reference, weights) / root_mean_square(reference, weights)
 
 
 def covariance_error(
-    correlation: Floats, reference: Floats, far: Floats | float, far_reference: Floats | float
+    correlation: Floats,
+    reference: Floats,
+    far: Floats | float,
+    far_reference: Floats | float,
+    weights: Floats | float = 1.0,
 ) -> float:
     """The same of covariances: correlations less what they are at lags without order. The stricter figure.
 
@@ -39,13 +44,14 @@ def covariance_error(
         reference: of the same shape.
         far: what `correlation` is without order: the product of the two phases' volume fractions.
         far_reference: the same of the reference.
+        weights: of the lags, >= 0.
 
     Returns:
         In [0, …); NaN for a reference of one phase, which has no covariance.
     """
     covariance, wanted = correlation - far, reference - far_reference
-    size = root_mean_square(wanted)
-    return root_mean_square(covariance - wanted) / size if size > 1e-12 else float("nan")
+    size = root_mean_square(wanted, weights)
+    return root_mean_square(covariance - wanted, weights) / size if size > 1e-12 else float("nan")
 
 
 def lineal_path_error(path: Floats, reference: Floats) -> float:
@@ -53,28 +59,31 @@ def lineal_path_error(path: Floats, reference: Floats) -> float:
     return float(np.abs(path - reference).sum() / reference.sum())
 
 
-def correlations(labels: npt.NDArray[Any], phases: int, *, dimensions: int = 2, periodic: bool = True) -> Floats:
-    """Mean two-point correlations between all pairs of phases.
+def correlations(
+    labels: npt.NDArray[Any], phases: int, *, dimensions: int = 2, periodic: bool = True
+) -> tuple[Floats, Floats]:
+    """Correlations of the material between all pairs of phases; see `material_correlation`.
 
     Args:
-        labels: (..., H, W) or (..., D, H, W), phases; the mean is over the structures.
+        labels: (..., H, W) or (..., D, H, W), phases: one structure or several.
         phases: their number k.
         dimensions: of space.
         periodic: whether the pictures are unit cells.
 
     Returns:
-        (k, k, H, W) or (k, k, D, H, W): lag by lag, from the first phase to the second.
+        (k, k, H, W) or (k, k, D, H, W), from the first phase to the second by lag, and the weights of the lags.
     """
-    of = indicators(labels, phases).reshape(phases, -1, *labels.shape[-dimensions:])
-    return np.stack(
-        [[two_point_correlation(a, b, dimensions=dimensions, periodic=periodic).mean(axis=0) for b in of] for a in of]
-    )
+    of = indicators(labels, phases)
+    found = [[material_correlation(a, b, dimensions=dimensions, periodic=periodic) for b in of] for a in of]
+    return np.stack([[correlation for correlation, _ in row] for row in found]), found[0][0][1]
 
 
 def compared_correlations(
     labels: npt.NDArray[Any], reference: npt.NDArray[Any], phases: int, *, dimensions: int = 2, periodic: bool = True
 ) -> tuple[float, float]:
     """`s2_error` and `covariance_error` of label maps against others, over the lags that both have.
+
+    Without a period, lags count by the share of pixels that they pair in the reference.
 
     Args:
         labels: (..., H, W) or (..., D, H, W), unit cells.
@@ -84,10 +93,12 @@ def compared_correlations(
         periodic: whether the reference consists of unit cells.
     """
     shape = tuple(map(min, zip(labels.shape[-dimensions:], reference.shape[-dimensions:], strict=True)))
-    found = within(correlations(labels, phases, dimensions=dimensions), shape)
-    wanted = within(correlations(reference, phases, dimensions=dimensions, periodic=periodic), shape)
+    found = within(correlations(labels, phases, dimensions=dimensions)[0], shape)
+    wanted, weights = (
+        within(a, shape) for a in correlations(reference, phases, dimensions=dimensions, periodic=periodic)
+    )
     far, far_wanted = (_far(a, phases, dimensions) for a in (labels, reference))
-    return s2_error(found, wanted), covariance_error(found, wanted, far, far_wanted)
+    return s2_error(found, wanted, weights), covariance_error(found, wanted, far, far_wanted, weights)
 
 
 def compared_paths(

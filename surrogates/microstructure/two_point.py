@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from matloop.surrogates.microstructure.arrays import Array, axes, opened
+
+Floats = npt.NDArray[np.float64]
 
 
 def two_point_correlation(
@@ -41,6 +45,41 @@ def two_point_correlation(
     found = within(_products(x, y, padded), shape)
     ones = torch.ones(shape, dtype=x.dtype, device=x.device)
     return back(found / within(_products(ones, ones, padded), shape).round())
+
+
+def material_correlation(
+    phase: Floats, other: Floats, *, dimensions: int = 2, periodic: bool = True
+) -> tuple[Floats, Floats]:
+    """The two-point correlation of the material of which there are pictures, and how well each lag is known.
+
+    In a picture without a period, phases may be more frequent on one side than on the other, by chance. Then the plain
+    correlation is that of no homogeneous material, least of all at long lags. So what is taken is the covariance of the
+    pixels that each lag pairs, about their own means, on top of the product of volume fractions.
+
+    Args:
+        phase: (..., H, W) or (..., D, H, W), 0 or 1; one picture or several of the same material.
+        other: of the same shape, for the phase at the far end.
+        dimensions: of space, 2 or 3.
+        periodic: whether the pictures are unit cells, whose correlation is known exactly.
+
+    Returns:
+        (H, W) or (D, H, W), float64: the correlation, by lag, and the share of pixels that a lag pairs.
+    """
+    shape = phase.shape[-dimensions:]
+    first, second = (np.reshape(a, (-1, *shape)).astype(np.float64) for a in (phase, other))
+
+    def mean(a: Floats, b: Floats) -> Floats:
+        found: Floats = two_point_correlation(a, b, dimensions=dimensions, periodic=periodic).mean(axis=0)
+        return found
+
+    if periodic:
+        return mean(first, second), np.ones(shape)
+    ones = np.ones_like(first)
+    covariance = mean(first, second) - mean(first, ones) * mean(ones, second)
+    paired = np.ones(shape)
+    for axis, n in zip(axes(dimensions), shape, strict=True):
+        paired *= (1 - abs(np.fft.fftfreq(n))).reshape(-1, *(1,) * (-axis - 1))
+    return covariance + first.mean() * second.mean(), paired
 
 
 def within(correlation: Array, shape: tuple[int, ...]) -> Array:

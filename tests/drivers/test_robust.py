@@ -19,6 +19,7 @@ from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.protocols import gradient_of, offers_gradients
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Objective, Trial
+from matloop.search_spaces.latent import Latent
 from matloop.surrogates.generator.fields import two_phase_fields
 from matloop.testing.driver import DriverContract
 
@@ -43,7 +44,7 @@ class TestRobust(DriverContract):
 
     @pytest.fixture
     def trial(self):
-        return asked({"z": [0.0] * 64})
+        return asked({"z": [0.0] * Latent().dimension})
 
 
 @pytest.mark.parametrize("radius", BALL)
@@ -142,6 +143,24 @@ def test_a_gradient_costs_three_times_the_drivers(tmp_path):
     assert both.gradient_cost * both.call_cost == pytest.approx(4.5 + 1.05)
     assert both.value_and_gradient(asked({"density": GREY.tolist()})).cost == pytest.approx(4.5 + 1.05)
     assert not offers_gradients(Robust(driver=Elasticity(youngs_modulus_gpa=[1, 2, 3]), error_pixels=1))
+
+
+class Price:
+    """Does not say what it measures, as a Python function."""
+
+    repeatable, objectives = True, ()
+
+    def __call__(self, trial):
+        return {"price": 2.0 * np.mean(trial.point["microstructure"])}
+
+
+def test_a_driver_that_does_not_say_what_it_measures():
+    price, share = Objective("price"), Objective("volume_fraction")
+    robust = Robust(driver=Price(), error_pixels=1, objectives=(price, share))
+    found = Several(drivers={"shop": robust, "form": Morphology()}, objectives=(price, share))(hard())
+    assert found.values["volume_fraction"] == HARD.mean()
+    assert found.values["price_as_designed"] == 2 * HARD.mean() < found.values["price_dilated"]
+    assert found.values["price"] == pytest.approx(sum(v for n, v in found.values.items() if n.startswith("price_")) / 3)
 
 
 @pytest.mark.parametrize(

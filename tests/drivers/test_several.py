@@ -21,6 +21,7 @@ from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.protocols import gradient_of, offers_gradients
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Measurement, Objective, Trial
+from matloop.search_spaces.latent import Latent
 from matloop.testing.driver import DriverContract
 
 ABSORPTION, STIFFNESS, SHARE = (
@@ -63,16 +64,17 @@ class TestSeveral(DriverContract):
 
     @pytest.fixture
     def trial(self):
-        return asked({"z": [0.0] * 64})
+        return asked({"z": [0.0] * Latent().dimension})
 
 
 def test_values_are_those_of_each_driver_and_details_lie_under_its_name():
     found = three(ABSORPTION, STIFFNESS)(asked(DENSITY))
     light, stiffness = Optics(order=1)(asked(DENSITY)), Elasticity(objectives=(STIFFNESS,))(asked(DENSITY))
-    assert found.values == {**light.values, **stiffness.values, "volume_fraction": np.mean(DENSITY["density"])}
+    form = Morphology()(asked(DENSITY))
+    assert found.values == {**light.values, **stiffness.values, **form.values}
     assert found.info == {"light": light.info, "stiffness": stiffness.info}
     assert set(found.artifacts) == {"density"}
-    assert found.cost == pytest.approx(2.01)
+    assert found.cost == pytest.approx(2.02)
 
 
 def test_gradients_are_those_of_the_drivers_that_measure_an_objective(tmp_path):
@@ -82,7 +84,7 @@ def test_gradients_are_those_of_the_drivers_that_measure_an_objective(tmp_path):
     answer = Evaluation(Conditions(driver=driver, objectives=driver.objectives, artifacts=tmp_path), trial)()
     assert answer.failure is None
     assert set(answer.artifacts) == {"density", gradient_of("c11"), gradient_of("volume_fraction")}
-    assert answer.cost == pytest.approx(1 + 1.05 + 0.01) == pytest.approx(driver.gradient_cost * driver.call_cost)
+    assert answer.cost == pytest.approx(1 + 1.05 + 0.02) == pytest.approx(driver.gradient_cost * driver.call_cost)
     alone = Elasticity(objectives=(STIFFNESS,)).value_and_gradient(asked(DENSITY))
     found = driver.value_and_gradient(asked(DENSITY))
     np.testing.assert_array_equal(found.artifacts[gradient_of("c11")], alone.artifacts[gradient_of("c11")])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+import matloop
 from matloop.orchestrator.export import trials as export
 from matloop.orchestrator.lab.fields import Field
 from matloop.orchestrator.lab.filled import read as read_filled
@@ -80,6 +83,7 @@ def test_a_table_of_trials_is_the_same_when_read(tmp_path: Path, note: str, cate
         export.trials_csv(ledger.history, tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
         titles, row = csv.reader(file)
+    assert not any(cell.lstrip('"').startswith(DANGEROUS) and not number(cell) for cell in (*titles, *row))
     found = dict(zip(map(read, titles), row, strict=True))
     texts = {key: read(found[key]) for key in ("reason", "worker", "info.note", f"point.{name}") if key != "point.x"}
     expected = {"reason": note, "worker": note, "info.note": note, f"point.{name}": category}
@@ -113,3 +117,16 @@ def test_a_table_that_was_exported_is_a_table_of_the_same_candidates(tmp_path: P
     with (tmp_path / "t.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([[written("=name"), "x"], *([written(name), -1] for name in names)])
     assert read_table(tmp_path / "t.csv") == {"=name": names, "x": [-1] * 5}
+
+
+def test_every_table_that_is_written_is_written_so() -> None:
+    """Whoever writes rows marks the text in them, the titles as well."""
+    root = Path(matloop.__file__).resolve().parent
+    calls = {
+        f"{file.relative_to(root)}: {ast.unparse(node)}"
+        for room in ("orchestrator", "bundles", "drivers", "search_spaces", "surrogates", "hpc")
+        for file in sorted((root / room).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.startswith("writerow")
+    }
+    assert len(calls) >= 8 and not [call for call in calls if not re.search(r"\bwritten\b", call)]

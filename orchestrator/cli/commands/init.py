@@ -8,6 +8,7 @@ from pathlib import Path
 from matloop.orchestrator.composition.drafting import DATA_TEMPLATES, draft, text
 from matloop.orchestrator.composition.source import suggest
 from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.ledger.file import quoted
 
 TEMPLATES = {"function": "measurement.py", "command": "simulation.py", "lab": None}
 """Templates, and the name under which each one's Python file, if it has one, is written."""
@@ -57,8 +58,8 @@ def write_for(data: Path | None, template: str, *, file: Path, target: str | Non
     _save({file: text(found, file, data, minutes)})
     next_steps = [
         f"wrote {file}",
-        f"next: matloop run {file}   ({minutes:g} minutes)",
-        f"then: matloop predict {file} NEW",
+        f"next: matloop run {quoted(file)}   ({minutes:g} minutes)",
+        f"then: matloop predict {quoted(file)} NEW",
     ]
     return [*found.found, *(f"note: {line}" for line in found.hints), *next_steps]
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.lab import Lab
 from matloop.orchestrator.lab.fields import shown
+from matloop.orchestrator.ledger.file import quoted
 from matloop.orchestrator.report import text
 from matloop.orchestrator.report.interval import interval
 from matloop.orchestrator.trial import Objective, Trial
@@ -106,7 +107,8 @@ def recommend(
     if lab.instructions:
         console.print(lab.instructions, highlight=False, markup=False)
     for file, _ in files:
-        message = f"{text.plural(len(trials), 'experiment')} → {file}; fill it in, then: matloop tell {campaign} {file}"
+        answer = f"matloop tell {quoted(campaign)} {quoted(file)}"
+        message = f"{text.plural(len(trials), 'experiment')} → {file}; fill it in, then: {answer}"
         console.print(message, highlight=False, markup=False, soft_wrap=True)
     return trials
 

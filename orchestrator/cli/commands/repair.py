@@ -14,7 +14,7 @@ from matloop.orchestrator.composition.files import expanded
 from matloop.orchestrator.composition.places import LEDGER, directory_of
 from matloop.orchestrator.errors import LedgerError
 from matloop.orchestrator.ledger.disk import make_folder
-from matloop.orchestrator.ledger.file import content_beside
+from matloop.orchestrator.ledger.file import content_beside, quoted
 from matloop.orchestrator.ledger.repair import Dropped, Repair
 from matloop.orchestrator.ledger.repair import repair as write_copy
 from matloop.orchestrator.report.text import plural
@@ -38,7 +38,7 @@ def repair(target: Path, to: Path | None, console: Console) -> Path:
     folder = source.resolve().parent
     to = expanded(to) if to else folder.with_name(f"{folder.name}-repaired")
     copy = to if to.suffix == ".db" else to / LEDGER
-    make_folder(copy.parent)
+    make_folder(copy.parent, option="--to")
     done = write_copy(source, copy)
     if copy.parent.resolve() != folder and source.name == copy.name == LEDGER:
         _bring_along(folder, copy.parent)
@@ -91,9 +91,11 @@ def _lines(done: Repair, source: Path, copy: Path) -> list[str]:
     lines += [f"left out: event {d.event.seq} ({_about(d)}): {d.why}" for d in done.dropped[:SHOWN]]
     if len(done.dropped) > SHOWN:
         lines.append(f"left out: {len(done.dropped) - SHOWN} more, all of them in the copy's note `repaired`")
-    lines.append(f"look at it: matloop status {copy.parent if copy.name == LEDGER else copy}")
+    lines.append(f"look at it: matloop status {quoted(copy.parent if copy.name == LEDGER else copy)}")
     if copy.name == LEDGER:
-        lines.append(f"go on with it: matloop run FILE --dir {copy.parent}, or let the two folders change their names")
+        lines.append(
+            f"go on with it: matloop run FILE --dir {quoted(copy.parent)}, or let the two folders change their names"
+        )
     return lines
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from matloop.orchestrator.cli.changes import show
 from matloop.orchestrator.cli.progress import observer
 from matloop.orchestrator.composition.opening import Opened, invitation, opened
+from matloop.orchestrator.ledger.file import quoted
 from matloop.orchestrator.loop.stop import Stop
 from matloop.orchestrator.report import ending
 
@@ -76,7 +77,8 @@ def report_after_run(directory: Path, console: Console) -> None:
     try:
         report(directory, console)
     except (Exception, KeyboardInterrupt) as error:
-        text = f"no report: {type(error).__name__}: {error}\nall results are recorded; `matloop report {directory}`"
+        text = f"no report: {type(error).__name__}: {error}\nall results are recorded"
+        text += f"; `matloop report {quoted(directory)}`"
         console.print(f"{text} tries again", style="red", highlight=False, markup=False, soft_wrap=True)
 
 

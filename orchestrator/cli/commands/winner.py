@@ -15,6 +15,7 @@ from matloop.orchestrator.composition.source import suggest
 from matloop.orchestrator.errors import MatloopError
 from matloop.orchestrator.export.trials import config, studies
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
+from matloop.orchestrator.ledger.file import quoted
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.trial import Trial
@@ -131,7 +132,7 @@ def _make(history: History, folder: Path, best: Trial, place: Path) -> None:
         raise
     except OSError as error:
         raise MatloopError(
-            f"cannot write {place}: {error.strerror}; `matloop export {folder} --bundle FOLDER` makes the bundle "
-            "elsewhere, and `matloop predict FOLDER` reads it"
+            f"cannot write {place}: {error.strerror}; `matloop export {quoted(folder)} --bundle FOLDER` makes the "
+            "bundle elsewhere, and `matloop predict FOLDER` reads it"
         ) from error
     typer.echo(bundles.told(made, place).rpartition("\n")[0], err=True)

@@ -87,10 +87,11 @@ def _figure(study: Study, ranked: Sequence[Trial], objective: Objective, closer:
     values = np.array([[(t.values or {})[name] for name in names] for t in ranked])
 
     def paint(axes: Axes) -> None:
-        for i, (trial, row) in enumerate(zip(ranked, values, strict=True)):
+        places = _apart(values[:, -1], 0.05 * float(np.ptp(values)))
+        for i, (trial, row, place) in enumerate(zip(ranked, values, places, strict=True)):
             colour, width = (fig.BLUE, 2.2) if i == 0 else (fig.MUTED, 1.2)
             axes.plot(range(len(names)), row, "o-", markersize=5, color=colour, linewidth=width, zorder=5 - (i > 0))
-            axes.annotate(f"  {trial.id}", (len(names) - 1, row[-1]), color=colour, va="center", fontsize=10)
+            axes.text(len(names) - 0.96, place, str(trial.id), color=colour, va="center", fontsize=10)
         axes.set_xlim(-0.15, len(names) - 0.75)
         axes.set_xticks(range(len(names)), [_usual(ranked), *(label(objective, name) for name in closer)])
         axes.set_ylabel(text.axis(objective))
@@ -98,6 +99,16 @@ def _figure(study: Study, ranked: Sequence[Trial], objective: Objective, closer:
 
     svg = fig.draw(f"{study.name}: {text.name(objective)} measured more closely", paint, height=300)
     return [Figure(svg, f"Each line is one of the best, with the number of its trial. {_moved(values, objective)}")]
+
+
+def _apart(values: npt.NDArray[np.float64], least: float) -> npt.NDArray[np.float64]:
+    """(n,) where to write labels, at the values but not closer together than `least`."""
+    order = np.argsort(values, kind="stable")
+    steps = least * np.arange(len(values))
+    lifted = np.maximum.accumulate(values[order] - steps) + steps
+    places = np.empty(len(values))
+    places[order] = lifted
+    return places
 
 
 def _usual(ranked: Sequence[Trial]) -> str:

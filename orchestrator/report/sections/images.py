@@ -94,7 +94,7 @@ def pictures(trials: Sequence[Trial], objectives: Sequence[Objective], store: Ar
             continue
         lines = [f"{text.name(o)} {text.measured(o, trial)}" for o in objectives]
         name = objectives[0].name
-        if trial.prediction and name in trial.prediction.mean:
+        if len(objectives) == 1 and trial.prediction and name in trial.prediction.mean:
             mean, std = trial.prediction.mean[name], trial.prediction.std.get(name, np.nan)
             lines.append(f"predicted {text.spread(mean, std)}")
         lines += structures.faults(trial)

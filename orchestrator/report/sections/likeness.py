@@ -14,14 +14,14 @@ from matloop.orchestrator.report.content import Figure, Prose, Section, Table
 from matloop.orchestrator.report.likeness import MOST, Curve, Likeness, likeness
 from matloop.orchestrator.report.likeness import Figure as Number
 from matloop.orchestrator.report.sections import again
-from matloop.orchestrator.report.study import RANDOM, Study, random_of
+from matloop.orchestrator.report.study import NO_DESIGN, Study, random_of
 from matloop.orchestrator.trial import Trial
 
 
 def section(history: History, study: Study, found: Sequence[Study], store: ArtifactStore) -> Section | None:
-    """Sentence, two figures and a table; None for random studies, and without enough random structures."""
+    """Sentence, figures and table; None for studies that look for no best, and without enough random structures."""
     best, random = again.winner(study), random_of(study, found)
-    if study.kind("strategy") in RANDOM or best is None or random is None:
+    if study.kind("strategy") in NO_DESIGN or best is None or random is None:
         return None
     own, others = _labels(best, store), _random(random, store)
     compared = None if own is None else likeness(own, others)
@@ -33,12 +33,20 @@ def section(history: History, study: Study, found: Sequence[Study], store: Artif
         _figure(f"{study.name}: two-point correlation of the best", compared.correlation, pixel, unit, *CORRELATION),
         _figure(f"{study.name}: lineal path of the best", compared.path, pixel, unit, *PATH),
     ]
-    table = _table(compared, random, pixel, unit)
+    table = _table(compared, pixel, unit)
     return Section("Is it like random structures?", (Prose(_verdict(compared, random, pixel, unit)), *figures, table))
 
 
-CORRELATION = ("two-point correlation", "How probable it is that two places so far apart are both in phase 1.")
-PATH = ("lineal path", "How probable it is that a segment of that length lies wholly in phase 1.")
+CORRELATION = (
+    "(S₂ − φ²) / (φ − φ²)",
+    "Two-point correlation S₂ of phase 1 without its volume fraction φ: 1 at places that are alike, 0 at places that "
+    "have nothing to do with each other.",
+)
+PATH = (
+    "L / φ",
+    "Lineal path L of phase 1 without its volume fraction φ: how probable it is that a segment which begins in the "
+    "phase lies wholly in it.",
+)
 
 
 def _labels(trial: Trial, store: ArtifactStore) -> structures.Labels | None:
@@ -57,7 +65,7 @@ def _verdict(compared: Likeness, random: Study, pixel: float, unit: str) -> str:
     outside = [one for one in compared.figures if not one.within]
     whose = f"the {compared.random:,} random structures of “{random.name}”"
     if not outside:
-        return f"Yes: by all {len(inside)} measures it lies where 5–95\u202f% of {whose} lie."
+        return f"Yes: by all {len(inside)} measures it lies within the range of {whose}."
     said = [f"{one.name} {_value(one, one.best, pixel, unit)} ({_limit(one, pixel, unit)})" for one in outside]
     rest = f", but not in {_listed(inside)}" if inside else ""
     return f"No: it differs from {whose} in {_listed(said)}{rest}."
@@ -78,7 +86,7 @@ def _value(one: Number, value: float, pixel: float, unit: str) -> str:
     return f"{text.number(pixel * value)} {unit}" if one.pixels else text.number(value)
 
 
-def _table(compared: Likeness, random: Study, pixel: float, unit: str) -> Table:
+def _table(compared: Likeness, pixel: float, unit: str) -> Table:
     def between(one: Number) -> str:
         low, high = (None if end is None else _value(one, end, pixel, unit) for end in (one.low, one.high))
         if low is None or high is None:
@@ -90,8 +98,8 @@ def _table(compared: Likeness, random: Study, pixel: float, unit: str) -> Table:
         for one in compared.figures
     ]
     caption = (
-        f"Ranges hold 5–95\u202f% of {compared.random:,} random structures of “{random.name}”. Distances are from "
-        "their mean, as a share of it. Speckle: share of pixels unlike three or more of their neighbours. Features and gaps: "
+        f"Ranges hold 5–95\u202f% of the {compared.random:,} structures. Distances are from their mean, as a share of "
+        "it. Speckle: share of pixels unlike all but at most one of their neighbours. Features and gaps: "
         "the largest disc that fits everywhere into phase 1, and outside it."
     )
     return Table(("", "best", "random", "within"), rows, "lrrl", caption, wide=True)
@@ -106,7 +114,7 @@ def _figure(title: str, curve: Curve, pixel: float, unit: str, name: str, meanin
         axes.plot(x, curve.random.mean(axis=0), color=fig.MUTED, linewidth=1.2, label="random, mean")
         axes.plot(x, curve.best, color=fig.BLUE, label="best")
         axes.set_xlim(float(x[0]), float(x[-1]))
-        axes.set_ylim(bottom=0)
+        axes.axhline(0, color=fig.MUTED, linewidth=0.8)
         axes.set_xlabel(f"distance ({unit})")
         axes.set_ylabel(name)
         fig.ticks(axes.xaxis, logarithmic=False)

@@ -201,6 +201,8 @@ def _gain(value: float, reference: npt.NDArray[np.float64], lines: Sequence[Leve
     for line in lines:
         if line.bound and line.value != mean:
             parts.append(f"{text.percent((value - mean) / (line.value - mean))} of what the bound gains")
+            if (value - line.value) * (line.value - mean) > 0:
+                parts[-1] += ", so that the search for the bound ended too early"
     return f" The best is {', '.join(parts)}." if parts else ""
 
 
@@ -236,7 +238,8 @@ def _caption(
         gradients = sum(map(wants_gradient, study.finished))
         parts.append(f"A call is one simulation; {text.plural(gradients, 'trial')} took a gradient too and cost more.")
     if data.broken.any():
-        parts.append(f"Rings: {text.plural(int(data.broken.sum()), 'result')} that break a limit.")
+        n = int(data.broken.sum())
+        parts.append(f"Rings: {text.plural(n, 'result')} that {'breaks' if n == 1 else 'break'} a limit.")
     if waiting := len(study.answered) - len(data.value):
         parts.append(f"{text.name(objective).capitalize()} of {text.plural(waiting, 'result')} is still to come.")
     if partial := len(study.finished) - len(study.answered) - len(data.failed):

@@ -1,4 +1,4 @@
-"""The best structure: three by three periods with their scale, its spectrum among random ones, limits that it breaks."""
+"""The best structure: three by three periods with a scale, its spectrum among random ones, limits that it breaks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,10 @@ from matloop.orchestrator.report import figure as fig
 from matloop.orchestrator.report import statistics, structures, text
 from matloop.orchestrator.report.content import Block, Figure, Prose, Section
 from matloop.orchestrator.report.sections import again
-from matloop.orchestrator.report.study import RANDOM, Study, random_of
+from matloop.orchestrator.report.study import NO_DESIGN, Study, random_of
 from matloop.orchestrator.trial import Trial
 
 TILES = 3
-SHARP = 700
-"""Pixels of the picture along a side, at least, so that browsers do not blur the structure's own."""
-
 SPECTRUM = "spectrum"
 COLUMNS = {"reflectance": 1, "transmittance": 2, "absorption": 3}
 """Of the artifact `spectrum`, whose first column is the wavelength in nm."""
@@ -53,9 +50,9 @@ class Spectra:
 
 
 def section(history: History, study: Study, found: Sequence[Study], store: ArtifactStore) -> Section | None:
-    """Picture and spectrum; None for random studies, and where the best left no structure."""
+    """Picture and spectrum; None for studies that look for no best, and where the best left no structure."""
     best = again.winner(study)
-    if study.kind("strategy") in RANDOM or best is None or (array := structures.load(store, best)) is None:
+    if study.kind("strategy") in NO_DESIGN or best is None or (array := structures.load(store, best)) is None:
         return None
     size = structures.size(history, store, best)
     name = f"{study.name}: the best structure"
@@ -96,8 +93,7 @@ def _spectrum_of(trial: Trial, store: ArtifactStore) -> Array | None:
 
 def _tiles(axes: Axes, pixels: npt.NDArray[np.uint8], size: structures.Size | None) -> None:
     width, height = (float(n) for n in pixels.shape[::-1]) if size is None else size.period_nm
-    times = max(1, -(-SHARP // (TILES * max(pixels.shape))))
-    picture = np.tile(pixels, (TILES, TILES)).repeat(times, axis=0).repeat(times, axis=1)
+    picture = np.tile(pixels, (TILES, TILES))
     extent = (0.0, TILES * width, TILES * height, 0.0)
     axes.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="none")
     axes.add_patch(Rectangle((width, height), width, height, fill=False, edgecolor=fig.ORANGE, linewidth=2.5))
@@ -132,7 +128,9 @@ def _broken(study: Study, best: Trial) -> list[Prose]:
         return []
     faults = structures.faults(best)
     own = f"The best structure {_joined(faults)}." if faults else "The best structure breaks no limit."
-    return [Prose(f"{own} Of {len(study.answered):,} structures {len(noted):,} break a limit or are unlike the data.")]
+    verbs = ("breaks", "is") if len(noted) == 1 else ("break", "are")
+    counted = f"Of {len(study.answered):,} structures {len(noted):,} {verbs[0]} a limit or {verbs[1]} unlike the data."
+    return [Prose(f"{own} {counted}")]
 
 
 def _joined(faults: Sequence[str]) -> str:
@@ -145,7 +143,7 @@ def _spectrum(axes: Axes, spectra: Spectra) -> None:
         low, middle, high = np.quantile(spectra.random, [BAND[0], 0.5, BAND[1]], axis=0)
         axes.fill_between(x, low, high, color=fig.MUTED, alpha=0.18, linewidth=0, label="random, 5–95 %")
         axes.plot(x, middle, color=fig.MUTED, linewidth=1.2, label="random, median")
-    axes.plot(x, spectra.best, "o-", color=fig.BLUE, markersize=5, label="best")
+    axes.plot(x, spectra.best, "o-", color=fig.BLUE, markersize=5, label="best", clip_on=False)
     axes.set_xlim(float(x[0]), float(x[-1]))
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("wavelength (nm)")

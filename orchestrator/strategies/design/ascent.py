@@ -8,6 +8,7 @@ chains run side by side, one for each free worker, so nobody waits for anybody.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class GradientAscent:
         objectives: tuple[Objective, ...],
         artifacts: ArtifactStore,
         data: tuple[Trial, ...] = (),
-        starts: int = 20,
+        starts: int = 12,
         steps: int = 60,
         step: float = 0.05,
         momentum: float = 0.7,
@@ -93,7 +94,7 @@ class GradientAscent:
         self._failed = 0
         for trial in data:
             if _belongs(space, trial.point):
-                self.tell(trial)
+                self.tell(replace(trial, extra={}))  # its climbs are not those of this study
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose the next step of every climb that waits for nothing, then starts; see `Strategy.ask`."""
@@ -114,26 +115,23 @@ class GradientAscent:
         if at not in self._measured or self._loss(trial) < self._loss(self._measured[at]):
             self._measured[at] = trial
 
-    def climb(self, pending: Sequence[Unanswered], rng: np.random.Generator) -> Proposal:
+    def _climb(self, pending: Sequence[Unanswered], rng: np.random.Generator) -> Proposal:
         """The first step of a new climb, from the best place that none has been through; else from a random one."""
-        left = self._left(pending)
+        left, parents = self._left(pending), tuple[int, ...]()
         if not left:
-            z, parents, words = self._admissible.fresh(1, pending, rng)[0], (), "a random structure"
+            z, words = self._admissible.fresh(1, pending, rng)[0], "a random structure"
         else:
             best = min(left, key=lambda t: (self._loss(t), t.id))
-            z, parents = self._structures.vectors([best.point])[0], (best.id,)
+            z = self._structures.vectors([best.point])[0]
+            parents = (best.id,)
             words = f"trial {best.id} ({self.objective.name} {(best.values or {})[self.objective.name]:.4g})"
             z = z if (inside := self._admissible.restored(z)) is None else inside
         number = self._chains.begun(pending)
         notes = {"origin": self.name, GRADIENT: True, CHAIN: number, STEP: 0}
         return self._admissible.proposal(z, f"climb {number} begins at {words}", notes, parents)
 
-    def next(self, n: int, pending: Sequence[Unanswered]) -> list[Proposal]:
-        """Up to n next steps of climbs that wait for nothing, the best first."""
-        return [self._step(number, chain) for number, chain in self._next(n, pending)]
-
     def _next(self, n: int, pending: Sequence[Unanswered]) -> list[tuple[int, Chain]]:
-        found = []
+        found: list[tuple[int, Chain]] = []
         for number, chain in self._chains.running(pending):
             if len(found) == n:
                 break
@@ -169,7 +167,7 @@ class GradientAscent:
         if number == 0 and done < self._starts:
             reason = f"random structure {done + 1} of {self._starts}, a start"
             return self._admissible.proposal(self._admissible.fresh(1, pending, rng)[0], reason, {"origin": self.name})
-        return self.climb(pending, rng)
+        return self._climb(pending, rng)
 
     def _left(self, pending: Sequence[Unanswered]) -> list[Trial]:
         """Measured places that no climb has begun at or been through."""

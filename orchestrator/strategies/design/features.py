@@ -65,11 +65,13 @@ class Decoded:
     def __init__(self, structures: Structures, features: PowerSpectrum) -> None:
         self._structures, self._features = structures, features
         self._known: dict[bytes, Array] = {}
+        middle = structures.bounds.mean(axis=0)[None]
+        self._dimension = self.of(middle, structures.labels(middle)).shape[1]
 
     @property
     def dimension(self) -> int:
         """Number p of features."""
-        return self.encode([self._structures.space.sample(np.random.default_rng(0))]).shape[1]
+        return self._dimension
 
     def sample(self, rng: np.random.Generator) -> Point:
         """As the space does."""

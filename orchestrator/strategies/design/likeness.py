@@ -65,8 +65,8 @@ class Likeness:
         low, high = np.quantile(found["volume_fraction"], [(1 - kept) / 2, (1 + kept) / 2])
         self.limits: Mapping[str, tuple[float, float]] = {
             "volume_fraction": (float(low), float(high)),
-            "two_point_distance": (0.0, float(np.quantile(found["two_point_distance"], kept))),
-            "speckle": (0.0, float(np.quantile(found["speckle"], kept))),
+            "two_point_distance": (0.0, float(np.quantile(found["two_point_distance"], kept, method="higher"))),
+            "speckle": (0.0, float(np.quantile(found["speckle"], kept, method="higher"))),
             "too_fine": (0.0, TOO_FINE if smallest_feature else 1.0),
         }
         self._bound = [smallest_feature > 0 if name == "too_fine" else share is not None for name in NAMES]
@@ -125,10 +125,14 @@ class Likeness:
         return found / (share * (1 - share)).clamp_min(1e-6)
 
     def _speckle(self, images: torch.Tensor) -> torch.Tensor:
-        """Of labels 0 and 1 the share of pixels that differ from all but at most one neighbour, the last twice."""
+        """Of labels 0 and 1 the share of pixels that differ from all but at most one neighbour.
+
+        A pixel that differs from all counts once, too, but its slope remains: it is the first that ought to go.
+        """
         over = axes(self._dimensions)
         differing = sum((images - torch.roll(images, step, axis)).abs() for axis in over for step in (1, -1))
-        return torch.relu(torch.as_tensor(differing) - (2 * self._dimensions - 2)).mean(dim=over)
+        apart = torch.relu(torch.as_tensor(differing) - (2 * self._dimensions - 2))
+        return (apart + (apart.clamp_max(1.0) - apart).detach()).mean(dim=over)
 
     def _too_fine(self, images: torch.Tensor) -> torch.Tensor:
         if not self.smallest_feature:

@@ -67,7 +67,7 @@ class Structures:
         The driver renders in float64; in float32 a pixel in a million is another, in a fraction of the time.
         """
         with torch.inference_mode(), limited(1):
-            parts = [self.soft(part) > 0.5 for part in torch.as_tensor(z, dtype=dtype).split(RENDERED)]
+            parts = [self.soft(part) > 0.5 for part in torch.split(torch.as_tensor(z, dtype=dtype), RENDERED)]
         return torch.cat(parts).numpy().astype(np.uint8)
 
     def random(self, n: int, rng: np.random.Generator) -> Array:

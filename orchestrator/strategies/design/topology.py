@@ -93,7 +93,7 @@ class TopologyOptimisation:
         self.objective = single(self.name, objectives)
         self._space, self._artifacts = space, artifacts
         self._vectors = require(space, Vectorised, self.name)  # type: ignore[type-abstract]
-        self._shape = np.shape(space.sample(np.random.default_rng(0)).get("density"))
+        self._shape = np.shape(space.sample(np.random.default_rng(0)).get("density", 0))
         if len(self._shape) not in (2, 3):
             raise ConfigError(f"{self.name}: expected the space density, got {type(space).__name__}", at="space")
         frequencies = np.meshgrid(*(np.fft.fftfreq(side) for side in self._shape), indexing="ij")

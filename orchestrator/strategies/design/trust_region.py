@@ -133,12 +133,12 @@ class TrustRegion(ImageModel):
         region = self._region()
         assert region.best is not None
         centre = self._structures.vectors([region.best.point])[0]
-        z, values = self._valued(function, self._inside(centre, region.side, rng), reserved)
+        z, values = self._valued(function, self._around(centre, region.side, rng), reserved)
         if not len(z) or not np.isfinite(values).any():
             return self._admissible.fresh(1, (), rng)[0]
         return z[int(np.argmax(values))]
 
-    def _inside(self, centre: Array, side: float, rng: np.random.Generator) -> Array:
+    def _around(self, centre: Array, side: float, rng: np.random.Generator) -> Array:
         """(c, d) vectors that differ from the centre in some coordinates, evenly within the region."""
         d = len(centre)
         moved = rng.random((self.candidates, d)) < min(1.0, MOVED / d)

@@ -139,8 +139,8 @@ class GPHedge(Bayesian):
         for trial in self._hedged[latest["after"] :]:
             x = self._encode(trial.extra["hedge"]["nominees"])
             with torch.no_grad():
-                mean: Any = task.goal.posterior(x.unsqueeze(1)).mean
-            total += task.utility.single(mean[:, 0]).numpy()
+                posterior: Any = task.goal.posterior(x.unsqueeze(1))
+            total += task.utility.single(posterior.mean[:, 0]).numpy()
         return total
 
     def _arm(self, arm: int, task: Task, chosen: torch.Tensor) -> AcquisitionFunction:

@@ -14,7 +14,7 @@ from matloop.search_spaces.latent import Latent
 from matloop.surrogates.generator.fields import two_phase_fields
 from matloop.testing.driver import DriverContract
 
-Z = {"z": [0.1 * ((7 * i) % 19 - 9) for i in range(64)]}
+Z = {"z": [0.1 * ((7 * i) % 19 - 9) for i in range(Latent().dimension)]}
 
 
 def asked(point):
@@ -171,7 +171,7 @@ def test_a_solver_that_needs_more_iterations_fails_the_trial(structure):
         {"max_iterations": 0},
         {"check_refinement": 1},
         {"device": "tpu"},
-        {"generator": "foam32"},
+        {"generator": "none such"},
     ],
 )
 def test_impossible_options_are_refused_by_name(options):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
+import shlex
+import shutil
 import sqlite3
 import sys
 from contextlib import closing
@@ -109,3 +113,25 @@ def test_places_of_the_copy(run, tmp_path: Path) -> None:
     for wrong in ("nowhere", "m.py"):
         code, said = run("repair", wrong)
         assert code == 1 and "Traceback" not in said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names are none there")
+def test_what_is_to_be_typed_has_its_names_quoted(run, tmp_path: Path) -> None:
+    """A command that a message shows does what it says, whatever the folder is called."""
+    folder = tmp_path / "it's $(touch x); `touch x` here"
+    shutil.move(tmp_path / "runs" / "small", folder)
+    damage(folder / "ledger.db")
+    code, said = run("status", folder)
+    remedy = said[said.index("matloop repair") :].splitlines()[0]
+    assert code == 0 and shlex.split(remedy) == ["matloop", "repair", str(folder)]
+    code, said = run(*shlex.split(remedy)[1:])
+    look = said[said.index("matloop status") :].splitlines()[0]
+    assert code == 0 and shlex.split(look) == ["matloop", "status", f"{folder}-repaired"]
+    code, said = run("amend", f"{folder}-repaired", 0, "--value", "y=7", "--reason", "read again")
+    shown = re.search("`(matloop status .*)` shows", " ".join(said.split()))
+    assert code == 0 and shown and run(*shlex.split(shown[1])[1:])[0] == 0
+
+
+def test_a_place_where_no_copy_can_be_made_is_refused_with_the_option_of_this_command(run, tmp_path: Path) -> None:
+    code, said = run("repair", "c.yaml", "--to", "c.yaml/new")
+    assert code == 5 and "choose another folder with --to" in " ".join(said.split())

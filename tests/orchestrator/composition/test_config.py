@@ -98,6 +98,13 @@ def test_all_errors_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
         ("baseline: one", "baseline: oen", "15:15: studies.two.baseline: there is no study 'oen'; did you mean 'one'?"),
         ("baseline: one", "baseline: two", "expected an earlier study, got 'two', which comes here"),
         (
+            "baseline: one",
+            "bound: oen",
+            "studies.two.bound: expected another study of this campaign, got 'oen'; did you",
+        ),
+        ("baseline: one", "bound: two", "expected another study of this campaign, got 'two'"),
+        ("baseline: one", "marks: {best: high}", "studies.two.marks.best: expected a valid number"),
+        (
             "network: {from: one}",
             "network: {from: onne}",
             "network.from: there is no study 'onne'; did you mean 'one'?",
@@ -268,10 +275,14 @@ def test_a_constraint_that_cannot_be_computed_is_found_by_validate(tmp_path: Pat
     assert len(str(caught.value)) < 800
 
 
-def test_a_point_where_a_constraint_is_too_large_does_not_end_the_campaign(tmp_path: Path) -> None:
-    """`exp(200 * a)` cannot be computed for most of what is drawn."""
+STEEP = ["exp(200 * a) <= 1e250", "10.0**(10.0**a) <= 100", "exp(exp(a)) - exp(exp(a + 1)) >= -20"]
+
+
+@pytest.mark.parametrize("text", STEEP)
+def test_a_point_where_a_constraint_is_too_large_does_not_end_the_campaign(tmp_path: Path, text: str) -> None:
+    """They cannot be computed for most of what is drawn, and are steep beyond all numbers where they can."""
     (tmp_path / "matloop_toy_of_constraints.py").write_text("def measure(point):\n    return point['a']\n")
-    path = write(tmp_path, CONSTRAINED % "exp(200 * a) <= 1e250")
+    path = write(tmp_path, CONSTRAINED % text)
     done = subprocess.run(
         [sys.executable, "-m", "matloop.orchestrator.cli.main", "run", str(path), "--dir", str(tmp_path / "run")],
         capture_output=True,
@@ -281,3 +292,13 @@ def test_a_point_where_a_constraint_is_too_large_does_not_end_the_campaign(tmp_p
     trials = read(tmp_path / "run" / "ledger.db").trials
     assert [t.state for t in trials] == ["answered"] * 3
     assert all(t.point["a"] <= math.log(1e250) / 200 + 1e-6 for t in trials)
+
+
+def test_what_a_study_is_held_against_may_change_at_any_time(tmp_path: Path) -> None:
+    from matloop.orchestrator.ledger.identity import difference
+
+    plain = load(write(tmp_path, GOOD)).model_dump(mode="json")
+    text = GOOD.replace("    baseline: one\n", "    baseline: one\n    bound: one\n    marks: {best of 2000: 0.5}\n")
+    named = load(write(tmp_path, text))
+    assert (named.studies["two"].bound, named.studies["two"].marks) == ("one", {"best of 2000": 0.5})
+    assert difference(plain, named.model_dump(mode="json")) == ""

@@ -61,6 +61,7 @@ def test_what_is_not_known_to_be_local_gets_a_rollback_journal(
     [
         ([("/", "ext4"), ("/home", "autofs"), ("/home", "nfs4")], True),
         ([("/", "ext4"), ("/home", "nfs4"), ("/home", "autofs")], True),
+        ([("/", "ext4"), ("/home", "ext4"), ("/home", "autofs")], False),  # which mounts what lies there already
         ([("/", "ext4"), ("/home", "nfs4"), ("/home", "ext4")], False),  # the later one lies on top
         ([("/", "ext4"), ("/home", "ext4"), ("/home", "nfs4")], True),
         ([("/", "ext4"), ("/home/ada", "ext4"), ("/home", "nfs4")], True),  # also where it hides what is deeper

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from matloop.orchestrator.ledger.history import History
 from matloop.orchestrator.report.sections import again
 from matloop.orchestrator.report.study import Study
@@ -34,7 +37,8 @@ def confirmed(*closer: float, kind: str = "confirmation") -> tuple[History, Stud
 def test_the_table_is_ordered_by_the_closer_value_and_names_where_each_came_from() -> None:
     section = again.section(*confirmed(0.5, 0.75, 0.6))
     assert section is not None
-    (table,) = section.blocks
+    figure, table = section.blocks
+    assert "0.193 lower on average; their order is another one, and so is the best (blue)" in figure.caption
     assert table.head == ("", "before", "now", "at order 5")
     assert table.rows == [
         ("trial 4, 1 of search", "0.800", "0.810", "0.750"),
@@ -59,4 +63,21 @@ def test_where_nothing_was_confirmed_nothing_is_said() -> None:
     study.finished.append(plain)  # one without the closer value: the others' no longer counts
     section = again.section(history, study)
     assert section is not None and again.line(study) is None
-    assert section.blocks[0].rows[0] == ("trial 9", "–", "0.950")  # type: ignore[union-attr]
+    assert section.blocks[-1].rows[0] == ("trial 9", "–", "0.950")  # type: ignore[union-attr]
+
+
+def test_labels_stay_at_the_values_as_far_as_they_do_not_overlap() -> None:
+    values = np.array([3.0, 1.0, 1.0, 1.05, 5.0])
+    places = again._apart(values, 0.1)
+    assert places == pytest.approx([3.0, 1.0, 1.1, 1.2, 5.0])
+    assert again._apart(np.array([2.0]), 0.1).tolist() == [2.0]
+
+
+def test_the_winner_is_the_best_by_the_closest_measurement() -> None:
+    found = again.winner(confirmed(0.5, 0.75, 0.6)[1])
+    assert found is not None and found.id == 4
+    plain = confirmed(0.5, 0.75, 0.6)[1]
+    for trial in plain.finished:
+        del trial.values["absorption_at_order_5"]  # type: ignore[attr-defined]
+    found = again.winner(plain)
+    assert found is not None and found.id == 3

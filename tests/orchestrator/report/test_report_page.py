@@ -94,6 +94,8 @@ def test_a_full_campaign(history: History, directory: Path) -> None:
         "What the predictor was worth",
         "Predicted against measured",
         "What trades against what",
+        "The best structure",
+        "Is it like random structures?",
         "What they look like",
         "Slots over time",
         "Failures and lost work",
@@ -103,7 +105,7 @@ def test_a_full_campaign(history: History, directory: Path) -> None:
         "absorption 0.95",
     ):
         assert expected in words, expected
-    assert reader.tags["svg"] == 14
+    assert reader.tags["svg"] == 17
     assert reader.tags["figcaption"] >= reader.tags["svg"]  # no picture without a sentence
     assert reader.tags["img"] == 24
     assert len(html) < 1_000_000

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from matloop.surrogates.generator.fields import autocorrelation, cut_correlation, two_phase_fields
-from matloop.surrogates.microstructure.two_point import two_point_correlation, within
+from matloop.surrogates.microstructure.two_point import material_correlation, two_point_correlation, within
 
 
 def _by_definition(first, second):
@@ -127,3 +127,22 @@ def test_radial_means_are_those_of_porespy():
     radius = np.hypot(*np.meshgrid(*[np.fft.fftfreq(40, 1 / 40)] * 2))
     ours = [correlation[(low <= radius) & (radius < low + 1)].mean() for low in edges[:-1]]
     np.testing.assert_allclose(theirs, ours, atol=1e-12)
+
+
+def test_the_correlation_of_a_material_is_that_of_unit_cells():
+    labels = np.random.default_rng(4).integers(0, 3, (5, 6, 8))
+    found, known = material_correlation(labels == 0, labels == 2)
+    np.testing.assert_allclose(found, two_point_correlation(labels == 0, labels == 2).mean(axis=0), atol=1e-14)
+    assert (known == 1).all()
+
+
+def test_a_drift_across_the_window_is_not_taken_for_order():
+    """Pixels drawn one by one, more of them on one side: at long lags the plain correlation is not phi squared."""
+    share = np.repeat([0.2, 0.8], 15)
+    pictures = np.random.default_rng(5).random((400, 30, 30)) < share
+    found, known = material_correlation(pictures, pictures, periodic=False)
+    plain = two_point_correlation(pictures, periodic=False).mean(axis=0)
+    assert found[0, 0] == pytest.approx(0.5, abs=0.01)
+    assert plain[0, -15] == pytest.approx(0.2 * 0.8, abs=0.01)
+    assert found[0, -15] == pytest.approx(0.25, abs=0.01)
+    assert known[3, 0] == pytest.approx(27 / 30) and known[-3, 4] == pytest.approx(27 * 26 / 900)
