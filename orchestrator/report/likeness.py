@@ -111,12 +111,15 @@ def likeness(best: Labels, random: Sequence[Labels]) -> Likeness | None:
     Returns:
         None where there are fewer than `LEAST` of them.
     """
+    from matloop.surrogates.microstructure.two_point import without_fraction
+
     alike = [one for one in random if one.shape == best.shape][:MOST]
     if len(alike) < LEAST:
         return None
     phases = np.stack([best, *alike]) == 1
     share = phases.reshape(len(phases), -1).mean(axis=1)
-    correlation, paths = _correlations(phases, share), _paths(phases, share)
+    correlation = without_fraction(phases.astype(np.float64), dimensions=phases.ndim - 1)
+    paths = _paths(phases, share)
     rings, lags = _by_length(correlation)
     steps = np.arange(paths.shape[1], dtype=np.float64)
     return Likeness(
@@ -125,15 +128,6 @@ def likeness(best: Labels, random: Sequence[Labels]) -> Likeness | None:
         figures=tuple(_figures(phases, share, correlation, paths)),
         random=len(alike),
     )
-
-
-def _correlations(phases: npt.NDArray[np.bool_], share: Array) -> Array:
-    """(n, *shape) by lag."""
-    from matloop.surrogates.microstructure.two_point import two_point_correlation
-
-    phi = share.reshape(-1, *(1,) * (phases.ndim - 1))
-    found = two_point_correlation(phases.astype(np.float64), dimensions=phases.ndim - 1)
-    return np.asarray((found - phi**2) / np.maximum(phi - phi**2, TINY))
 
 
 def _by_length(correlation: Array) -> tuple[Array, Array]:
