@@ -5,11 +5,11 @@ order 3). A value with its gradient counts as 1.5 calls. Only structures count t
 correlation length 4 pixels: volume fraction, two-point correlation and speckle each within what 95 % of these have.
 `density` optimises every pixel without these limits: the physical bound, as far as one start finds it.
 
-Gains are over the mean of 2,000 random fields, in % and in their standard deviations; regret is by how much the best of
-them absorbs more. `p` is one-sided, by Wilcoxon's test of the differences seed by seed. `bound_share` is the recommended
-method's median gain over that of `density`. The best five of a run are measured again two orders higher and ranked by
-that; `kept_at_higher_order` is the gain that the first of them has there, over random fields at that order, as a share
-of the gain that was found.
+Gains are over the mean of 2,000 random fields, in % and in their standard deviations; regret is by how much the best
+of them absorbs more. `p` is one-sided, by Wilcoxon's test of the differences seed by seed. `bound_share` is the
+median gain of the recommended method over that of `density`. The best five of a run are measured again two orders
+higher and ranked by that; `kept_at_higher_order` is the gain that the first of them has there, over random fields at
+that order, as a share of the gain that was found.
 """
 
 from __future__ import annotations
