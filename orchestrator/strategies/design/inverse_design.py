@@ -1,7 +1,7 @@
-"""A model of the image first, then gradients from the best structures that it found: the strategy to begin with.
+"""A model of the image first, then gradients from the best structures that it found.
 
-A gradient shows the way up from where one is, at half as much again as a value; a model of few values shows where to
-begin. Together they do better than either (docs/design-strategies.md has the figures).
+A model of few values shows where to begin, a gradient the way up from there. On absorbers, random starts are as good
+(docs/design-strategies.md has the figures).
 """
 
 from __future__ import annotations
