@@ -30,6 +30,9 @@ from matloop.surrogates.microstructure import Settings, reconstruct
 from matloop.surrogates.microstructure.phases import label_map
 
 METHODS = ("descriptors", "annealing", "gram", "vgg")
+SHORT = 200
+"""Hundreds of exchanges of the run that tells how fast annealing is."""
+
 FIGURES = ("covariance_error", "lineal_path_error", "seconds")
 
 Row = dict[str, float]
@@ -51,8 +54,8 @@ def measured(micrograph: np.ndarray, seed: int, method: str, settings: Settings)
 
 def annealed(micrograph: np.ndarray, seed: int, seconds: float) -> Row:
     """Annealing for so many processor seconds: as many exchanges as a short run says."""
-    short = measured(micrograph, seed, "annealing", Settings(steps=40, starts=1))
-    steps = max(int(40 * seconds / short["seconds"]), 1)
+    short = measured(micrograph, seed, "annealing", Settings(steps=SHORT, starts=1))
+    steps = max(int(SHORT * seconds / short["seconds"]), 1)
     return measured(micrograph, seed, "annealing", Settings(steps=steps, starts=1))
 
 

@@ -40,6 +40,7 @@ def main(campaigns: list[Path]) -> None:
         page = browser.new_page(viewport={"width": WIDTH, "height": 900}, color_scheme="light")
         for name, (number, study, title) in SHOWN.items():
             page.goto(reports[number])
+            page.add_style_tag(content="nav { display: none }")  # it would stay on top of the picture
             card = f"section.chapter:has(> h2:text-is('{study}')) section.card:has(> h3:text-is('{title}'))"
             page.locator(card).screenshot(path=FOLDER / f"{name}.png")
         browser.close()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.drivers.structures import Kind, structure_of
-from matloop.drivers.wrapped import answer, checked, cost_of, cost_of_call
+from matloop.drivers.wrapped import answer, checked, cost_of, cost_of_call, passed_on
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.protocols import gradient_of, measured_by, offers_gradients
 from matloop.orchestrator.trial import Measurement, Objective, Trial
@@ -39,6 +39,9 @@ class Robust:
         aggregate: mean or worst; the worst of an objective is that farthest from its direction.
         objectives: those of the study.
 
+    Attributes:
+        generator, period_nm, thickness_nm: the driver's, where it has them.
+
     Raises:
         ConfigError: not one of error_pixels and error_nm is given, or it is out of range.
     """
@@ -64,6 +67,8 @@ class Robust:
         if aggregate not in ("mean", "worst"):
             raise ConfigError(f"expected aggregate: mean or worst, got {aggregate!r}", at="aggregate")
         self.driver = driver
+        self.generator: Any = "grf32"
+        passed_on(self, [driver])
         self.error_pixels, self.error_nm = error_pixels, error_nm
         self.aggregate: Literal["mean", "worst"] = aggregate
         self.objectives: tuple[Objective, ...] = tuple(driver.objectives) or tuple(objectives)
@@ -77,29 +82,6 @@ class Robust:
     def measures(self) -> Mapping[str, Objective]:
         """See `Offering`."""
         return measured_by(self.driver)
-
-    @property
-    def generator(self) -> Any:
-        """The driver's, or the default of those that have one."""
-        return getattr(self.driver, "generator", "grf32")
-
-    @property
-    def period_nm(self) -> Any:
-        """The driver's.
-
-        Raises:
-            AttributeError: it has none.
-        """
-        return self.driver.period_nm
-
-    @property
-    def thickness_nm(self) -> Any:
-        """The driver's.
-
-        Raises:
-            AttributeError: it has none.
-        """
-        return self.driver.thickness_nm
 
     @property
     def call_cost(self) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from matloop.drivers.wrapped import answer, checked, cost_of, cost_of_call
+from matloop.drivers.wrapped import answer, checked, cost_of, cost_of_call, passed_on
 from matloop.orchestrator.errors import ConfigError, Problem, Refused
 from matloop.orchestrator.protocols import Checking, Space, measured_by, offers_gradients
 from matloop.orchestrator.trial import Measurement, Objective, Trial
@@ -25,6 +25,9 @@ class Several:
     Args:
         drivers: by any names; a driver that does not say what it measures takes the objectives that no other knows.
         objectives: those of the study.
+
+    Attributes:
+        generator, period_nm, thickness_nm: those of the first driver that has them.
 
     Raises:
         ConfigError: two drivers measure the same, or do not mean the same structure by a latent vector, or one is such
@@ -52,6 +55,7 @@ class Several:
                 at=("drivers", other),
             )
         self.drivers = dict(drivers)
+        passed_on(self, drivers.values())
         self._asked = tuple(objectives)
 
     @property
@@ -69,42 +73,6 @@ class Several:
         """See `Offering`; what the study asks for is among them if a driver does not say what it measures."""
         known = {n: o for driver in self.drivers.values() for n, o in measured_by(driver).items()}
         return known | {o.name: o for o in self.objectives if o.name not in known}
-
-    @property
-    def generator(self) -> Any:
-        """That of the drivers that render latent vectors.
-
-        Raises:
-            AttributeError: none does.
-        """
-        for driver in self.drivers.values():
-            if hasattr(driver, "generator"):
-                return driver.generator
-        raise AttributeError("none of the drivers has a generator")
-
-    @property
-    def period_nm(self) -> Any:
-        """That of the first driver for which structures have a size.
-
-        Raises:
-            AttributeError: there is none.
-        """
-        for driver in self.drivers.values():
-            if hasattr(driver, "period_nm"):
-                return driver.period_nm
-        raise AttributeError("for none of the drivers structures have a size")
-
-    @property
-    def thickness_nm(self) -> Any:
-        """That of the first driver of films.
-
-        Raises:
-            AttributeError: there is none.
-        """
-        for driver in self.drivers.values():
-            if hasattr(driver, "thickness_nm"):
-                return driver.thickness_nm
-        raise AttributeError("none of the drivers is of films")
 
     @property
     def call_cost(self) -> float:

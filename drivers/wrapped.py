@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matloop.orchestrator.errors import ConfigError, InvalidResult
@@ -47,6 +47,14 @@ def answer(driver: Any, trial: Trial, objectives: Sequence[Objective], *, gradie
             f"expected a Measurement or a mapping with values of {names}, got {result!r}; return numbers by name"
         )
     return Measurement(values={objectives[0].name: result})
+
+
+def passed_on(owner: object, drivers: Iterable[object]) -> None:
+    """Give a driver what the first of its drivers that has it says of structures: `generator`, `period_nm`,
+    `thickness_nm`; as attributes, since what none has must not be there."""
+    for name in ("generator", "period_nm", "thickness_nm"):
+        if found := [getattr(driver, name) for driver in drivers if hasattr(driver, name)]:
+            setattr(owner, name, found[0])
 
 
 def cost_of_call(driver: object) -> float:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import pytest
 
@@ -43,6 +45,19 @@ def matloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return int(caught.value.code or 0), shown.out, shown.err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium. For a module: its event loop would be in the way of other tests in this thread."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra 'dev'")
+    path = os.environ.get("MATLOOP_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on this machine; install it, or name it in MATLOOP_CHROMIUM")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(autouse=True, scope="session")

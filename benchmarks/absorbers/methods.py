@@ -95,7 +95,7 @@ def _bayesian(surrogate: Callable[[Latent], Surrogate], **options: Any) -> Calla
 def _process(space: Latent) -> Surrogate:
     from matloop.surrogates.gaussian_process.gp import GP
 
-    return GP(space=space)
+    return GP(space=space, draws=1)  # the most probable hyperparameters, as plain BoTorch takes
 
 
 def _network(genome: bool) -> Callable[[Latent], Surrogate]:
@@ -134,7 +134,7 @@ METHODS: dict[str, Method] = {
     "density": Method(None, _density, limited=False),
     "tpe": Method(GAN, _optuna("TPESampler", multivariate=True)),
     "cma_es": Method(GAN, _optuna("CmaEsSampler")),
-    "trust_region": Method(GAN, _modelled(TrustRegion, GAN, model="latent", candidates=256)),
+    "trust_region": Method(GAN, _modelled(TrustRegion, GAN, model="latent", candidates=128)),
     "log_ei": Method(GAN, _bayesian(_process, refit_every=3, **SEARCH)),
     "gp_hedge": Method(GAN, _hedge),
     "gradient_latent": Method(GAN, _ascending(GradientAscent, GAN), confirmed=True),
@@ -143,8 +143,8 @@ METHODS: dict[str, Method] = {
     "trust_region_image": Method(FIELD, _modelled(TrustRegion, FIELD, failures=6)),
     "random_latent": Method(GAN, _random(GAN)),
     "inverse_design_free": Method(FIELD, _ascending(InverseDesign, FIELD, like_data=None), limited=False),
-    "evolved_network": Method(GAN, _bayesian(_network(True), refit_every=5)),
-    "fixed_network": Method(GAN, _bayesian(_network(False), refit_every=5)),
+    "evolved_network": Method(GAN, _bayesian(_network(True), refit_every=5, **SEARCH)),
+    "fixed_network": Method(GAN, _bayesian(_network(False), refit_every=5, **SEARCH)),
 }
 """In the order in which they are run; `inverse_design` is the one that is recommended."""
 

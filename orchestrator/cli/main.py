@@ -324,6 +324,15 @@ app.command()(corrections.void)
 
 def main() -> None:
     """Entry point: errors that a user can act on are one message and an exit code, not a traceback."""
+    try:
+        _main()
+    except KeyboardInterrupt:  # also while an error is being told
+        if "--debug" in sys.argv:
+            raise
+        raise SystemExit(130) from None
+
+
+def _main() -> None:
     from matloop.orchestrator.errors import MatloopError
     from matloop.orchestrator.job import is_worker_rank, rank_of, started_with
 
@@ -348,10 +357,6 @@ def main() -> None:
         _end_together(arguments, code)
         _leave(code)
         raise SystemExit(code) from None
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        raise SystemExit(130) from None
     except Exception as error:
         if started_with(os.environ) > 1:
             error.add_note(f"on rank {rank_of(os.environ)} on {socket.gethostname()}")

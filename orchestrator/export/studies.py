@@ -12,8 +12,8 @@ from matloop.orchestrator.references import is_of_references, led_to
 def having(history: History, artifacts: Sequence[str], study: str | None) -> tuple[list[str], list[str]]:
     """Studies whose trials left one of some artifacts, and those among them that are meant.
 
-    Baselines, bounds, references and searches whose best another study has confirmed count only if there is no other, or
-    if named.
+    Baselines, bounds, references and searches whose best another study has confirmed count only if there is no other,
+    or if named.
 
     Args:
         history: of the campaign.

@@ -22,6 +22,8 @@ LEAST, MOST = 20, 200
 
 LOW, HIGH = 0.05, 0.95
 
+LITTLE = 1e-9
+
 TINY = 1e-6
 """Least variance, and share, of a phase that statistics are divided by."""
 
@@ -48,6 +50,20 @@ class Curve:
         low, high = np.quantile(self.random, [LOW, HIGH], axis=0)
         return low, high
 
+    @property
+    def outside(self) -> int:
+        """At how many lags the structure lies outside the band, but for rounding."""
+        return int(self._outside(self.best))
+
+    @property
+    def outlying(self) -> bool:
+        """Whether it does at more lags than 95 % of the random structures do."""
+        return self.outside > float(np.quantile(self._outside(self.random), HIGH))
+
+    def _outside(self, curves: Array) -> Array:
+        low, high = self.band
+        return np.asarray(np.sum((curves < low - LITTLE) | (curves > high + LITTLE), axis=-1))
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -70,7 +86,7 @@ class Figure:
     @property
     def within(self) -> bool:
         """Whether it lies in the range, but for rounding."""
-        little = 1e-9 * max(1.0, abs(self.best))
+        little = LITTLE * max(1.0, abs(self.best))
         above = self.low is None or self.best >= self.low - little
         return above and (self.high is None or self.best <= self.high + little)
 
@@ -95,12 +111,15 @@ def likeness(best: Labels, random: Sequence[Labels]) -> Likeness | None:
     Returns:
         None where there are fewer than `LEAST` of them.
     """
+    from matloop.surrogates.microstructure.two_point import without_fraction
+
     alike = [one for one in random if one.shape == best.shape][:MOST]
     if len(alike) < LEAST:
         return None
     phases = np.stack([best, *alike]) == 1
     share = phases.reshape(len(phases), -1).mean(axis=1)
-    correlation, paths = _correlations(phases, share), _paths(phases, share)
+    correlation = without_fraction(phases.astype(np.float64), dimensions=phases.ndim - 1)
+    paths = _paths(phases, share)
     rings, lags = _by_length(correlation)
     steps = np.arange(paths.shape[1], dtype=np.float64)
     return Likeness(
@@ -109,15 +128,6 @@ def likeness(best: Labels, random: Sequence[Labels]) -> Likeness | None:
         figures=tuple(_figures(phases, share, correlation, paths)),
         random=len(alike),
     )
-
-
-def _correlations(phases: npt.NDArray[np.bool_], share: Array) -> Array:
-    """(n, *shape) by lag."""
-    from matloop.surrogates.microstructure.two_point import two_point_correlation
-
-    phi = share.reshape(-1, *(1,) * (phases.ndim - 1))
-    found = two_point_correlation(phases.astype(np.float64), dimensions=phases.ndim - 1)
-    return np.asarray((found - phi**2) / np.maximum(phi - phi**2, TINY))
 
 
 def _by_length(correlation: Array) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.orchestrator.ledger.history import History, objective
-from matloop.orchestrator.trial import Objective, Trial, best, comparable
+from matloop.orchestrator.trial import Objective, Trial, best, comparable, in_full
 
 NETWORKS = ("conv_network", "dense_network", "field_network", "graph_network", "segmentation_network")
 NOUNS = dict.fromkeys((*NETWORKS, "references"), ("network", "networks")) | {
@@ -113,6 +113,18 @@ def random_of(study: Study, found: Sequence[Study]) -> Study | None:
         s for s in (named or drawn) if s is not study and study.objectives[:1] and study.objectives[0] in s.objectives
     )
     return next(fits, None)
+
+
+def bound_of(study: Study, objective: Objective, found: Sequence[Study]) -> float | None:
+    """Best value of the study that is named as the bound; None if there is none.
+
+    Only what was measured in full counts: on its way, density optimisation measures films that do not exist.
+    """
+    bound = next((s for s in found if s.name == study.bound), None)
+    if bound is None or objective.name not in {o.name for o in bound.objectives}:
+        return None
+    whole = best([t for t in bound.measured(objective) if in_full(t)], objective, bound.objectives)
+    return None if whole is None else (whole.values or {})[objective.name]
 
 
 def studies(history: History) -> list[Study]:

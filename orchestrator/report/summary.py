@@ -12,7 +12,7 @@ from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.report import comparison, references, text
 from matloop.orchestrator.report.guard import guarded, said
 from matloop.orchestrator.report.sections import again
-from matloop.orchestrator.report.study import Study, studies
+from matloop.orchestrator.report.study import Study, bound_of, studies
 from matloop.orchestrator.trial import Objective, Trial
 
 
@@ -62,7 +62,9 @@ def _line(directory: Path, history: History, study: Study, by_name: Mapping[str,
         return None
     if study.kind("strategy") == "active_learning":
         return learning(directory, history, study, baseline)
-    return optimisation(study, baseline, by_name.get(study.bound or "")) if len(study.objectives) == 1 else None
+    if len(study.objectives) > 1:
+        return None
+    return optimisation(study, baseline, bound_of(study, objective, [*by_name.values()]))
 
 
 def evolution(study: Study) -> str | None:
@@ -116,7 +118,7 @@ def _test(objective: Objective, best: Trial, random: list[Trial]) -> str:
     return f"; test {text.number(value)} against {text.number(median)}{lost}"
 
 
-def optimisation(study: Study, baseline: Study, bound: Study | None = None) -> str | None:
+def optimisation(study: Study, baseline: Study, bound: float | None = None) -> str | None:
     """Best of the study against the baseline's mean and best, and how much it gains of what the bound gains."""
     objective, best = study.objectives[0], study.best()
     if best is None or best.values is None:
@@ -131,17 +133,15 @@ def optimisation(study: Study, baseline: Study, bound: Study | None = None) -> s
         f"{text.name(objective)} {text.number(value)}{unit} against {text.spread(mean, std)}{unit} of random "
         f"{baseline.noun[1]}{_change(value, mean, decimals=1)}, best random of {len(values):,}: "
         f"{text.number(best_random)}{'' if beaten else ' – not beaten'}"
-        f"{_of_bound(objective, value - mean, mean, bound)}"
+        f"{_of_bound(study, value - mean, mean, bound)}"
     )
 
 
-def _of_bound(objective: Objective, gain: float, mean: float, bound: Study | None) -> str:
-    best = bound.best() if bound and objective.name in {o.name for o in bound.objectives} else None
-    most = (best.values or {}).get(objective.name) if best else None
-    if bound is None or most is None or most == mean:
+def _of_bound(study: Study, gain: float, mean: float, bound: float | None) -> str:
+    if bound is None or bound == mean:
         return ""
-    share = text.percent(gain / (most - mean))
-    return f"; {share} of what the bound “{bound.name}” gains ({text.number(most)})"
+    share = text.percent(gain / (bound - mean))
+    return f"; {share} of what the bound “{study.bound}” gains ({text.number(bound)})"
 
 
 def learning(directory: Path, history: History, study: Study, baseline: Study) -> str | None:

@@ -47,6 +47,24 @@ def two_point_correlation(
     return back(found / within(_products(ones, ones, padded), shape).round())
 
 
+def without_fraction(phase: Array, *, dimensions: int = 2) -> Array:
+    """(S2 - phi^2) / (phi - phi^2): 1 at lag 0, and 0 where places have nothing to do with each other.
+
+    So structures of different volume fractions phi can be compared. Differentiable; 0 for a single phase.
+
+    Args:
+        phase: (..., H, W) or (..., D, H, W), 1 inside the phase and 0 outside, or shares between them; a unit cell.
+        dimensions: of space.
+
+    Returns:
+        As `phase`, by lag.
+    """
+    x, back = opened(phase, dimensions)
+    share = x.mean(dim=axes(dimensions), keepdim=True)
+    covariance = two_point_correlation(x, dimensions=dimensions) - share**2
+    return back(covariance / (share * (1 - share)).clamp_min(1e-6))
+
+
 def material_correlation(
     phase: Floats, other: Floats, *, dimensions: int = 2, periodic: bool = True
 ) -> tuple[Floats, Floats]:

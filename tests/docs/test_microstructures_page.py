@@ -38,7 +38,7 @@ def small(text: str) -> str:
     studies["check"]["driver"]["check_orders"] = 1
     studies["sample"]["budget"] = {"trials": 21}
     studies["free"]["budget"] = studies["design"]["budget"] = {"cost": 8}
-    studies["free"]["strategy"]["steps"] = 3
+    studies["free"]["strategy"]["steps"] = 2
     studies["design"]["strategy"] |= {"modelled": 2, "initial": 2}
     studies["check"]["budget"] = {"trials": 2}
     return yaml.safe_dump(campaign, sort_keys=False)

@@ -18,7 +18,7 @@ from matloop.orchestrator.composition.build import validate
 from matloop.orchestrator.composition.config import load
 from matloop.orchestrator.errors import ConfigError, InvalidResult
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
-from matloop.orchestrator.protocols import gradient_of, offers_gradients
+from matloop.orchestrator.protocols import Scaled, gradient_of, offers_gradients
 from matloop.orchestrator.randomness import derive
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.search_spaces.latent import Latent
@@ -195,6 +195,15 @@ def test_an_objective_that_none_measures_is_said_to_be_so(tmp_path):
     (line,) = refused(tmp_path / "campaign.yaml", CAMPAIGN.replace("c11: {", "c17: {"))
     assert line.startswith(":17:41: studies.both.objectives.c17: the driver does not measure it; did you mean 'c1")
     assert "accepted: absorption, absorption_in_film, bulk_modulus, c11," in line
+
+
+def test_what_one_says_of_structures_holds_for_all():
+    driver = three(light=Optics(period_nm=300.0, thickness_nm=50.0))
+    assert driver.generator == "grf32" and driver.period_nm == (300.0, 300.0) and driver.thickness_nm == 50.0
+    around = Robust(driver=driver, error_pixels=1)
+    assert isinstance(driver, Scaled) and isinstance(around, Scaled) and around.period_nm == (300.0, 300.0)
+    assert not isinstance(Several(drivers={"stiffness": Elasticity()}), Scaled)
+    assert not isinstance(Robust(driver=Elasticity(), error_pixels=1), Scaled)
 
 
 def test_the_order_of_names_does_not_matter():

@@ -115,8 +115,10 @@ def test_a_campaign_that_cannot_run_is_not_started_again(tmp_path: Path) -> None
     folder = tmp_path / "campaign"
     with slurm(tmp_path) as cluster:
         prepare(folder, 10)
-        (folder / "m.py").unlink()
-        job = submit(cluster, folder, "--nodes", "1", "--tasks-per-node", "1", "--cpus-per-task", "1")
+        options = ("--scheduler", "slurm", "--time", "1m", "--nodes", "1", "--tasks-per-node", "1")
+        cluster(MATLOOP, "submit", "c.yaml", *options, "--cpus-per-task", "1", cwd=folder)
+        (folder / "m.py").unlink()  # `submit` refuses what cannot run, so the file goes before the job begins
+        job = cluster("sbatch", "--parsable", str(folder / "runs/night/job.sh"), cwd=folder).strip()
         known = cluster.finish(job, within_s=60)
     assert known["JobState"] == "FAILED" and known["Restarts"] == "0"
     assert "m.py" in (folder / "runs/night/job.log").read_text()

@@ -65,10 +65,17 @@ def _verdict(compared: Likeness, random: Study, pixel: float, unit: str) -> str:
     outside = [one for one in compared.figures if not one.within]
     whose = f"the {compared.random:,} random structures of “{random.name}”"
     if not outside:
-        return f"Yes: by all {len(inside)} measures it lies within the range of {whose}."
+        return f"Yes: by all {len(inside)} measures it lies within the range of {whose}.{_aside(compared)}"
     said = [f"{one.name} {_value(one, one.best, pixel, unit)} ({_limit(one, pixel, unit)})" for one in outside]
     rest = f", but not in {_listed(inside)}" if inside else ""
     return f"No: it differs from {whose} in {_listed(said)}{rest}."
+
+
+def _aside(compared: Likeness) -> str:
+    """Where curves leave the band at more of the distances than those of most random structures."""
+    named = (("two-point correlation", compared.correlation), ("lineal path", compared.path))
+    left = [f"its {name} at {c.outside} of {len(c.lags)} distances" for name, c in named if c.outlying]
+    return f" It is at the edge of that, though: the band below does not hold {_listed(left)}." if left else ""
 
 
 def _limit(one: Number, pixel: float, unit: str) -> str:
@@ -121,7 +128,5 @@ def _figure(title: str, curve: Curve, pixel: float, unit: str, name: str, meanin
         fig.ticks(axes.yaxis, logarithmic=False)
         fig.legend(axes)
 
-    little = 1e-9
-    kept = int(((curve.best >= low - little) & (curve.best <= high + little)).sum())
-    where = f"The best lies within the band at {kept} of {len(low)} distances."
+    where = f"The best lies within the band at {len(low) - curve.outside} of {len(low)} distances."
     return Figure(fig.draw(title, paint, height=300), f"{meaning} {where}")

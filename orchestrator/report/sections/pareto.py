@@ -74,6 +74,8 @@ def _caption(study: Study, members: list[Trial]) -> str:
     under_way += "".join(f" On the front {text.name(o)} is {o.limits}." for o in limited(study.objectives))
     partial = sum(not complete(t, study.objectives) for t in study.answered)
     under_way += f" Of {text.plural(partial, 'trial')} some values are still to come." if partial else ""
+    if not members:
+        return f"Each point is a trial; none has kept all limits yet, so there is no front.{under_way}"
     if len(named) == 2:
         return (
             f"Each point is a trial; the line joins the {text.plural(n, 'trial')} that no other beats in both "

@@ -14,7 +14,7 @@ from matloop.orchestrator.protocols import wants_gradient
 from matloop.orchestrator.report import figure as fig
 from matloop.orchestrator.report import statistics, structures, text
 from matloop.orchestrator.report.content import Figure, Section
-from matloop.orchestrator.report.study import RANDOM, Study
+from matloop.orchestrator.report.study import RANDOM, Study, bound_of
 from matloop.orchestrator.trial import Objective, keeps_limits, limited, rankable
 
 POINTS = 1200
@@ -86,10 +86,8 @@ def levels(study: Study, objective: Objective, found: Sequence[Study]) -> list[L
         found: all studies of the campaign.
     """
     marks = [Level(str(name), float(value)) for name, value in study.marks.items() if np.isfinite(value)]
-    bound = next((s for s in found if s.name == study.bound and objective.name in {o.name for o in s.objectives}), None)
-    measured = [] if bound is None else [t for t in bound.measured(objective) if keeps_limits(t, bound.objectives)]
-    best = min((objective.loss((t.values or {})[objective.name]) for t in measured), default=None)
-    return marks if best is None else [*marks, Level(f"bound: {study.bound}", objective.loss(best), bound=True)]
+    bound = bound_of(study, objective, found)
+    return marks if bound is None else [*marks, Level(f"bound: {study.bound}", bound, bound=True)]
 
 
 def section(study: Study, baseline: Study | None, found: Sequence[Study] = ()) -> Section | None:

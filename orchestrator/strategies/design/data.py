@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,17 +11,14 @@ import numpy.typing as npt
 from matloop.orchestrator.protocols import Space
 from matloop.orchestrator.strategies.design.structures import Structures
 
-if TYPE_CHECKING:
-    from matloop.surrogates.generator.examples import Fields
-
 Labels = npt.NDArray[np.uint8]
 
 
 def data_of(structures: Structures, n: int, rng: np.random.Generator) -> Labels:
     """(n, *sides) uint8 of 0 and 1.
 
-    A trained generator errs, so limits taken from what it makes would hold its errors for the data. The shipped ones
-    were trained on Gaussian fields, and their cards say which.
+    A trained generator errs, so limits taken from what it makes would hold its errors for the data. One that was
+    trained on Gaussian fields says so on its card, and such fields are drawn exactly.
 
     Args:
         structures: of the generator's space.
@@ -28,19 +26,20 @@ def data_of(structures: Structures, n: int, rng: np.random.Generator) -> Labels:
         rng: of the structures.
     """
     fields = _fields(structures.space)
-    if fields is None:
+    if fields is None or len(structures.sides) != 2:
         return structures.labels(structures.random(n, rng))
-    sides: Any = structures.sides
-    return fields.draw(n, sides, rng)
+    height, width = structures.sides
+    drawn: Labels = fields.draw(n, (height, width), rng)
+    return drawn
 
 
-def _fields(space: Space) -> Fields | None:
-    """Gaussian fields that the space's generator was trained on; None if it was not."""
+def _fields(space: Space) -> Any:
+    """What the space's generator was trained on; None if it was not, or on something else than fields."""
     from matloop.surrogates.generator.examples import Fields
     from matloop.surrogates.generator.weights import load
 
     named: Any = getattr(space, "generator", None)
-    examples = {} if named is None else load(named).card.get("examples", {})
-    if examples.get("kind") != "fields":
+    notes = {} if named is None else load(named).card.get("examples", {})
+    if not isinstance(notes, Mapping) or notes.get("kind") != "fields":
         return None
-    return Fields(length=examples["length"], volume_fraction=examples["volume_fraction"])
+    return Fields(**{name: float(notes[name]) for name in ("length", "volume_fraction")})

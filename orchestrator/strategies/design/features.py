@@ -85,14 +85,11 @@ class Decoded:
         """(n, p) float64; each point is rendered once."""
         z = self._structures.vectors(points)
         keys = [row.tobytes() for row in z]
-        fresh = {key: i for i, key in enumerate(keys) if key not in self._known}
-        if len(self._known) + len(fresh) > KEPT:
+        if len(self._known) + len(keys) > KEPT:
             self._known.clear()
-            fresh = {key: i for i, key in enumerate(keys)}
-        if fresh:
-            places = z[list(fresh.values())]
-            found = self.of(places, self._structures.labels(places))
-            self._known.update(zip(fresh, found, strict=True))
+        for i, key in enumerate(keys):
+            if key not in self._known:  # each by itself: in company numbers are rounded otherwise, and a replay differs
+                self._known[key] = self.of(z[i : i + 1], self._structures.labels(z[i : i + 1]))[0]
         return np.stack([self._known[key] for key in keys]) if keys else np.empty((0, self.dimension))
 
     def of(self, z: Array, labels: npt.NDArray[np.uint8]) -> Array:

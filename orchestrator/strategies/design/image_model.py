@@ -42,9 +42,14 @@ IN_A_BOX = ((0.1, 0.3), (0.15, 0.05))
 
 
 class ImageModel(ModelBased):
-    """Random structures first, then those from which a Gaussian process over their images expects most."""
+    """Random structures first, then those from which a Gaussian process over their images expects most.
+
+    Attributes:
+        view: what the model sees of a structure.
+    """
 
     name = "image_model"
+    view: type[Decoded] = Decoded
 
     def __init__(
         self,
@@ -62,7 +67,6 @@ class ImageModel(ModelBased):
         like_data: float | None = 0.95,
         smallest_feature: int = 0,
         seed: int = 0,
-        view: type[Decoded] = Decoded,
     ) -> None:
         """Set up the strategy.
 
@@ -81,7 +85,6 @@ class ImageModel(ModelBased):
             like_data: see `GradientAscent`.
             smallest_feature: see `GradientAscent`.
             seed: of the fits and of the structures that stand for the data.
-            view: what the model sees of a structure.
         """
         at_least(1, self.name, candidates=candidates, highest_frequency=highest_frequency)
         if acquisition not in ("log_ei", "ucb", "thompson"):
@@ -97,7 +100,7 @@ class ImageModel(ModelBased):
         )
         self._structures = self._admissible.structures
         features = PowerSpectrum(self._structures.sides, highest=highest_frequency, symmetric=symmetric)
-        self._decoded = view(self._structures, features)
+        self._decoded = self.view(self._structures, features)
         super().__init__(
             space=self._decoded,
             objectives=objectives,

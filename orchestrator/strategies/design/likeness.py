@@ -20,7 +20,7 @@ import torch
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.threads import limited
 from matloop.surrogates.microstructure.arrays import axes
-from matloop.surrogates.microstructure.two_point import two_point_correlation
+from matloop.surrogates.microstructure.two_point import without_fraction
 
 TOO_FINE = 0.01
 """Share of pixels in features smaller than asked that is let pass: a digital edge has corners."""
@@ -58,7 +58,7 @@ class Likeness:
         self._footprint = _disc(smallest_feature, self._dimensions)
         with torch.no_grad(), limited(1):
             images = torch.as_tensor(np.asarray(data, dtype=np.float64))
-            self._mean = self._autocovariance(images).mean(0)
+            self._mean = without_fraction(images, dimensions=self._dimensions).mean(0)
             self._size = self._mean.square().mean().sqrt()
             found = dict(zip(NAMES, self._statistics(images).numpy().T, strict=True))
         kept = 1.0 if share is None else share
@@ -115,14 +115,10 @@ class Likeness:
     def _statistics(self, images: torch.Tensor) -> torch.Tensor:
         """(n, *sides) -> (n, 4)."""
         over = axes(self._dimensions)
-        distance = (self._autocovariance(images) - self._mean).square().mean(dim=over).sqrt() / self._size
+        distance = (without_fraction(images, dimensions=self._dimensions) - self._mean).square().mean(
+            dim=over
+        ).sqrt() / self._size
         return torch.stack([images.mean(dim=over), distance, self._speckle(images), self._too_fine(images)], dim=1)
-
-    def _autocovariance(self, images: torch.Tensor) -> torch.Tensor:
-        """By lag, over the variance."""
-        share = images.mean(dim=axes(self._dimensions), keepdim=True)
-        found = two_point_correlation(images, dimensions=self._dimensions) - share**2
-        return found / (share * (1 - share)).clamp_min(1e-6)
 
     def _speckle(self, images: torch.Tensor) -> torch.Tensor:
         """Of labels 0 and 1 the share of pixels that differ from all but at most one neighbour.

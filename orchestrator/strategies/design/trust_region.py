@@ -94,7 +94,7 @@ class TrustRegion(ImageModel):
         at_least(1, self.name, failures=failures)
         if model not in ("image", "latent"):
             raise ConfigError(f"{self.name}: expected model: image or latent, got {model!r}", at="model")
-        view = Decoded if model == "image" else Plain
+        self.view = Decoded if model == "image" else Plain
         super().__init__(
             space=space,
             objectives=objectives,
@@ -108,7 +108,6 @@ class TrustRegion(ImageModel):
             like_data=like_data,
             smallest_feature=smallest_feature,
             seed=seed,
-            view=view,
         )
         self._failures = failures or max(4, self._structures.bounds.shape[1])
 

@@ -24,7 +24,7 @@ Method = Literal["descriptors", "annealing", "gram", "vgg"]
 USUAL: Mapping[str, tuple[int, int]] = {
     "descriptors": (4000, 3),
     "annealing": (1500, 1),
-    "gram": (30, 1),
+    "gram": (150, 1),
     "vgg": (40, 1),
 }
 """Steps and starts by method."""

@@ -146,3 +146,14 @@ def test_causes_that_differ_in_numbers_are_one(tmp_path: Path) -> None:
         history = ledger.history
     assert ending.failures(history, range(9)) == "7 of 8 failed: 5 × no file scan-0.dat"
     assert ending.failures(history, [7, 8]) == ""
+
+
+def test_ctrl_c_while_an_error_is_told_is_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_complain", interrupted)
+    monkeypatch.setattr(sys, "argv", ["matloop", "status", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 130

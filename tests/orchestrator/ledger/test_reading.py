@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -254,3 +255,18 @@ def test_many_batches_are_read_in_order(tmp_path: Path, monkeypatch: pytest.Monk
         with Ledger.open(tmp_path / f"{n}.db", config={}, environment={}) as ledger:
             add(ledger, n)
             assert read(ledger.path).trials == ledger.history.trials and len(ledger.history.trials) == n
+
+
+def test_a_large_ledger_is_read_in_short_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one is fetched the file is locked for writers where there is no log."""
+    fetch, sizes = ledger_file._fetch, []
+
+    def counted(*arguments: Any) -> list[Any]:
+        sizes.append(len(found := fetch(*arguments)))
+        return found
+
+    monkeypatch.setattr(ledger_file, "_fetch", counted)
+    with Ledger.open(tmp_path / "ledger.db", config={}, environment={}) as ledger:
+        add(ledger, 1200)
+        sizes.clear()
+        assert read(ledger.path).last_seq == sum(sizes) == 2401 and max(sizes) <= 1000

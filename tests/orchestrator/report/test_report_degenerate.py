@@ -80,10 +80,10 @@ def problems(directory: Path, caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
 
-@pytest.mark.parametrize("n", [1, 12])
+@pytest.mark.parametrize("n", [1, 9])
 def test_a_report_of_degenerate_values_lacks_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture, n: int) -> None:
     """A study a case, each held against the one before."""
-    names = list(CASES)
+    names = list(CASES) if n > 1 else ["equal", "tiny", "huge", "negative"]
     kinds = {name: KINDS[1 + i % 3] for i, name in enumerate(names)}
     writer = Writer(tmp_path, {name: study(kinds[name], names[i - 1]) for i, name in enumerate(names)})
     for name in names:

@@ -17,7 +17,7 @@ from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.report import structures, summary, write
 from matloop.orchestrator.report.content import Figure, Gallery, Prose, Section, Table
-from matloop.orchestrator.report.likeness import likeness
+from matloop.orchestrator.report.likeness import Curve, likeness
 from matloop.orchestrator.report.sections import likeness as like
 from matloop.orchestrator.report.sections import pareto, progress, winner
 from matloop.orchestrator.report.study import Study, random_of, studies
@@ -188,6 +188,14 @@ def test_curves_are_exact_on_stripes_whatever_their_share() -> None:
         assert found.path.best[1] == pytest.approx((across + phi) / 2 / phi)
 
 
+def test_a_curve_that_leaves_the_band_more_than_most_is_outlying() -> None:
+    random = np.random.default_rng(0).normal(size=(200, 10))
+    inside, beyond = np.zeros(10), np.where(np.arange(10) < 6, 5.0, 0.0)
+    assert (Curve(np.arange(10.0), inside, random).outside, Curve(np.arange(10.0), beyond, random).outside) == (0, 6)
+    assert not Curve(np.arange(10.0), inside, random).outlying
+    assert Curve(np.arange(10.0), beyond, random).outlying
+
+
 def test_few_or_other_structures_are_not_compared() -> None:
     assert likeness(fields(1)[0], list(fields(19))) is None
     assert likeness(fields(1)[0], list(fields(40, (8, 8)))) is None
@@ -222,7 +230,7 @@ def test_a_gradient_counts_as_what_it_cost() -> None:
 
 def test_lines_are_drawn_for_random_structures_marks_and_the_bound() -> None:
     random = study([trial(0, 0.4), trial(1, 0.6)], "sample", strategy={"kind": "random"})
-    bound = study([trial(2, 0.9), trial(3, 0.7), trial(4, None)], "density")
+    bound = study([trial(2, 0.9), trial(3, 0.7), trial(4, None), trial(6, 0.99, fidelity=0.5)], "density")
     own = study([trial(5, 0.8)], "design", bound="density", marks={"best of 2,000 random": 0.65})
     section = progress.section(own, random, [random, bound, own])
     (figure,) = of_kind(section, Figure)
@@ -232,11 +240,13 @@ def test_lines_are_drawn_for_random_structures_marks_and_the_bound() -> None:
         figure.caption
     )
     assert "Lines: best of 2,000 random 0.650, bound: density 0.900." in figure.caption
-    assert "; 75\u202f% of what the bound “density” gains (0.900)" in (summary.optimisation(own, random, bound) or "")
+    assert "; 75\u202f% of what the bound “density” gains (0.900)" in (summary.optimisation(own, random, 0.9) or "")
     beyond = progress.section(study([trial(5, 0.95)], "design", bound="density"), random, [random, bound])
     assert (
         "what the bound gains, so that the search for the bound ended too early." in of_kind(beyond, Figure)[0].caption
     )
+    films = study([trial(2, 0.9, fidelity=0.5)], "density")  # none of them is finished
+    assert progress.levels(own, own.objectives[0], [films])[1:] == []
     assert progress.levels(study([], bound="nowhere"), own.objectives[0], [random]) == []
 
 

@@ -234,6 +234,16 @@ def test_a_volume_has_the_statistics_of_its_plane_in_all_directions():
         assert agreement(slices, micrograph).lineal_path_error < 0.25
 
 
+def test_a_volume_has_the_statistics_of_a_volume():
+    rng = np.random.default_rng(0)
+    volume = (np.cumsum(rng.standard_normal((10, 10, 12)), axis=2) > 0).astype(np.uint8)  # long along the last axis
+    found = reconstruct(volume, periodic=False, settings=Settings(steps=100, starts=1))
+    assert found.labels.sum() == volume.sum()
+    assert found.agreement == agreement(found.labels, volume, dimensions=3, periodic=False)
+    along = [lineal_path(a == 1, dimensions=3, longest=3)[:, 3] for a in (found.labels, volume)]
+    assert along[0][2] > 1.5 * max(along[0][:2]) and along[1][2] > 1.5 * max(along[1][:2])
+
+
 def test_annealing_lowers_the_error_of_the_correlation():
     micrograph = _field()
     target = target_of(micrograph, micrograph.shape, periodic=True)

@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from matloop.surrogates.generator.fields import autocorrelation, cut_correlation, two_phase_fields
-from matloop.surrogates.microstructure.two_point import material_correlation, two_point_correlation, within
+from matloop.surrogates.microstructure.two_point import (
+    material_correlation,
+    two_point_correlation,
+    within,
+    without_fraction,
+)
 
 
 def _by_definition(first, second):
@@ -32,6 +37,15 @@ def _by_pairs(first, second):
 def test_a_checkerboard_is_exact():
     board = np.indices((8, 6)).sum(axis=0) % 2
     np.testing.assert_allclose(two_point_correlation(board), np.where(board, 0.0, 0.5), atol=1e-15)
+
+
+def test_without_the_fraction_it_begins_at_1_and_a_board_of_any_fraction_is_exact():
+    board = np.indices((8, 6)).sum(axis=0) % 2
+    np.testing.assert_allclose(without_fraction(board), np.where(board, -1.0, 1.0), atol=1e-12)
+    stripes = np.zeros((4, 6))
+    stripes[:, 0] = 1  # one of six
+    np.testing.assert_allclose(without_fraction(stripes)[0], [1, -0.2, -0.2, -0.2, -0.2, -0.2], atol=1e-12)
+    assert not without_fraction(np.ones((3, 4))).any()
 
 
 @pytest.mark.parametrize("shape", [(12, 4), (12, 3, 5)])

@@ -97,6 +97,8 @@ class TestTopologyOptimisation(DesignContract):
 
 
 class TestImageModel(DesignContract):
+    trials = 12
+
     @pytest.fixture(params=["log_ei", "thompson"])
     def make(self, request: pytest.FixtureRequest) -> Make:
         def make(seed: int, direction: toys.Direction = "minimise") -> Any:
@@ -108,6 +110,8 @@ class TestImageModel(DesignContract):
 
 
 class TestTrustRegion(DesignContract):
+    trials = 11
+
     @pytest.fixture(params=["image", "latent"])
     def make(self, request: pytest.FixtureRequest) -> Make:
         def make(seed: int, direction: toys.Direction = "minimise") -> Any:

@@ -1,6 +1,6 @@
-"""Draw docs/reconstruction.png: micrographs, and what methods make of them in about equal time.
+"""Draw docs/pictures/reconstruction.png: micrographs, and what methods make of them in about equal time.
 
-Run: python benchmarks/pictures/reconstruction.py --data DIR --out docs/reconstruction.png
+Run: python docs/reconstruction_picture.py --data DIR
 DIR as for benchmarks/reconstruction.py.
 """
 
@@ -28,7 +28,7 @@ def main() -> None:
     """Draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("reconstruction.png"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "pictures" / "reconstruction.png")
     options = parser.parse_args()
     folder = options.data / "microstructures" if (options.data / "microstructures").is_dir() else options.data
     figure, axes = plt.subplots(len(SHOWN), 1 + len(COLUMNS), figsize=(8.4, 7.2), layout="constrained")
