@@ -187,6 +187,6 @@ class Generator(nn.Module):
             z: (n, d), of the images.
             batch: rendered at once.
         """
-        heights = torch.cat([self.logits(part).flatten() for part in z.split(batch)]) / STEEPNESS - self.level
+        heights = torch.cat([self.logits(part).flatten() for part in torch.split(z, batch)]) / STEEPNESS - self.level
         rank = round((1 - volume_fraction) * len(heights))
         self.level.copy_(-heights.kthvalue(min(max(rank, 1), len(heights))).values)
