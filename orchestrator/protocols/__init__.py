@@ -54,6 +54,7 @@ from matloop.orchestrator.protocols.spaces import (
     Situated,
     Space,
     Vectorised,
+    holds,
     require,
 )
 from matloop.orchestrator.protocols.strategies import (
@@ -146,6 +147,7 @@ __all__ = [
     "filler_of",
     "grace_of",
     "gradient_of",
+    "holds",
     "is_by_people",
     "is_slow",
     "kept_by",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_check
 import numpy as np
 import numpy.typing as npt
 
-from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.trial import Point
 
 if TYPE_CHECKING:
@@ -359,6 +359,15 @@ class Narrowable(Protocol):
             free: inputs that may have any value.
         """
         ...
+
+
+def holds(space: Space, point: Point) -> bool:
+    """Whether a point is one of the space's."""
+    try:
+        space.check(point)
+    except InvalidPoint:
+        return False
+    return True
 
 
 def require(space: object, capability: type[T], user: str) -> T:

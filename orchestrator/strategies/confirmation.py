@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from matloop.orchestrator.errors import InvalidPoint, SpaceExhausted
-from matloop.orchestrator.protocols import Space
+from matloop.orchestrator.errors import SpaceExhausted
+from matloop.orchestrator.protocols import Space, holds
 from matloop.orchestrator.strategies.tried import Tried, key
-from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, rankable
+from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered, rankable
 
 
 class Confirmation:
@@ -58,17 +58,9 @@ def _best_first(data: Sequence[Trial], space: Space, objectives: tuple[Objective
     first = objectives[0]
     found: dict[str, Trial] = {}
     for trial in sorted(rankable(data, objectives), key=lambda t: first.loss((t.values or {})[first.name])):
-        if _belongs(space, trial.point):
+        if holds(space, trial.point):
             found.setdefault(key(trial.point), trial)
     return found
-
-
-def _belongs(space: Space, point: Point) -> bool:
-    try:
-        space.check(point)
-    except InvalidPoint:
-        return False
-    return True
 
 
 def _proposal(place: int, trial: Trial) -> Proposal:

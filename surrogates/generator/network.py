@@ -177,3 +177,16 @@ class Generator(nn.Module):
         for m, momentum in zip(norms, before, strict=True):
             m.momentum = momentum
         self.eval()
+
+    @torch.no_grad()
+    def cut_at(self, volume_fraction: float, z: torch.Tensor, batch: int = 250) -> None:
+        """Set the level of the cut by images, which are to have a volume fraction on average.
+
+        Args:
+            volume_fraction: of the inclusion, in (0, 1).
+            z: (n, d), of the images.
+            batch: rendered at once.
+        """
+        heights = torch.cat([self.logits(part).flatten() for part in torch.split(z, batch)]) / STEEPNESS - self.level
+        rank = round((1 - volume_fraction) * len(heights))
+        self.level.copy_(-heights.kthvalue(min(max(rank, 1), len(heights))).values)

@@ -13,28 +13,18 @@ from matloop.drivers.robust import Robust
 from matloop.drivers.several import Several
 from matloop.orchestrator.composition.build import validate
 from matloop.orchestrator.composition.config import load
+from tests.docs.tables import first_cells
 
 PAGE = (Path(__file__).parents[2] / "docs" / "elasticity.md").read_text(encoding="utf-8")
 
 
-def first_cells(title: str) -> list[str]:
-    """Names in the first column of the table under a heading."""
-    part = PAGE.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
-    return [
-        name
-        for row in part.splitlines()
-        if row.startswith("| `")
-        for name in re.findall(r"`([^`]+)`", row.split("|")[1])
-    ]
-
-
 def test_the_tables_are_complete() -> None:
     options = {*inspect.signature(Elasticity).parameters} - {"objectives"}  # which the study states
-    assert sorted(first_cells("Options")) == sorted(options)
-    assert {name for name in MEASURED if not re.fullmatch(r"c\d\d", name)} < set(first_cells("What is measured"))
-    assert set(first_cells("What is measured")) <= set(MEASURED)
+    assert sorted(first_cells(PAGE, "Options")) == sorted(options)
+    assert {name for name in MEASURED if not re.fullmatch(r"c\d\d", name)} < set(first_cells(PAGE, "What is measured"))
+    assert set(first_cells(PAGE, "What is measured")) <= set(MEASURED)
     options = {*inspect.signature(Robust).parameters} - {"objectives", "driver"}
-    assert sorted(first_cells("Fabrication errors")) == sorted(options)
+    assert sorted(first_cells(PAGE, "Fabrication errors")) == sorted(options)
 
 
 def campaigns() -> list[str]:

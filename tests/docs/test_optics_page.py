@@ -12,26 +12,16 @@ from matloop.drivers.optics.driver import MEASURED, Optics
 from matloop.drivers.optics.materials import MATERIALS
 from matloop.orchestrator.composition.build import validate
 from matloop.orchestrator.composition.config import load
+from tests.docs.tables import first_cells
 
 PAGE = (Path(__file__).parents[2] / "docs" / "optics.md").read_text(encoding="utf-8")
 
 
-def first_cells(title: str) -> list[str]:
-    """Names in the first column of the table under a heading."""
-    part = PAGE.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
-    return [
-        name
-        for row in part.splitlines()
-        if row.startswith("| `")
-        for name in re.findall(r"`([^`]+)`", row.split("|")[1])
-    ]
-
-
 def test_the_tables_are_complete() -> None:
     options = set(inspect.signature(Optics).parameters) - {"objectives"}  # which the study states
-    assert sorted(first_cells("Options")) == sorted(options)
-    assert first_cells("What is measured") == [*MEASURED]
-    assert first_cells("Materials") == [*MATERIALS]
+    assert sorted(first_cells(PAGE, "Options")) == sorted(options)
+    assert first_cells(PAGE, "What is measured") == [*MEASURED]
+    assert first_cells(PAGE, "Materials") == [*MATERIALS]
 
 
 @pytest.mark.parametrize("name", [name for name in MATERIALS if name != "air"])

@@ -79,8 +79,11 @@ def fork(action: Callable[[], object], output: Path, faults: Shim, environ: dict
         if not shim.is_loaded():
             StandIn(faults.page).install()
         code = _as_main(action)
+    except KeyboardInterrupt:  # while the program was made ready, or had ended
+        code = 130
     except BaseException:
         traceback.print_exc()
+        sys.stderr.flush()
     os._exit(code)
 
 

@@ -12,15 +12,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.options import at_least, without_limits
-from matloop.orchestrator.protocols import Array, Space
+from matloop.orchestrator.protocols import Array, Space, holds
 from matloop.orchestrator.protocols.drivers import GRADIENT
 from matloop.orchestrator.strategies.design.admissible import Admissible
 from matloop.orchestrator.strategies.design.chains import CHAIN, STEP, Chain, Chains, Rule
 from matloop.orchestrator.strategies.tried import key
-from matloop.orchestrator.trial import Objective, Point, Proposal, Trial, Unanswered, goals
+from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered, goals
 
 SHORTER = (1.0, 0.5, 0.25)
 """Shares of a step that are tried until one leads to a structure that is like the data."""
@@ -93,7 +93,7 @@ class GradientAscent:
         self._begun: set[int] = set()  # ids of those that one did begin at
         self._failed = 0
         for trial in data:
-            if _belongs(space, trial.point):
+            if holds(space, trial.point):
                 self.tell(replace(trial, extra={}))  # its climbs are not those of this study
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
@@ -192,11 +192,3 @@ def single(user: str, objectives: tuple[Objective, ...]) -> Objective:
             "which trades several off"
         )
     return sought[0]
-
-
-def _belongs(space: Space, point: Point) -> bool:
-    try:
-        space.check(point)
-    except InvalidPoint:
-        return False
-    return True
