@@ -9,7 +9,6 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ FIRST_LINE = 2
 """Of a file's rows: its header is line 1."""
 
 _LOOKED_AT = 1000  # rows
+_PIECE = 1 << 20  # characters
 
 GAPS = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
@@ -102,7 +102,8 @@ def frame(given: Path | str | pd.DataFrame | Mapping[str, Any]) -> Frame:
         columns = _read(path, suffix)
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"expected a table in UTF-8, UTF-16 or Windows-1252 in {path}, got other characters; save it as UTF-8"
+            f"expected a table in UTF-8, UTF-16 or Windows-1252 in {path}, got a mixture or another encoding; save it "
+            "as UTF-8"
         ) from error
     except (ValueError, EOFError, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise ValueError(
@@ -166,21 +167,30 @@ def _encoding(path: Path, opened: Any) -> str:
     """Of a file of text: Unicode, or what programs under Windows write without.
 
     Raises:
-        UnicodeDecodeError: it is neither.
+        UnicodeDecodeError: it is neither, or UTF-8 with some damage.
     """
     with opened(path, "rb") as file:
         if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             return "utf-16"
-    with suppress(UnicodeDecodeError):
+    try:
         return _decoded(path, opened, "utf-8-sig")
+    except UnicodeDecodeError:
+        if _partly_utf8(path, opened):
+            raise
     return _decoded(path, opened, "cp1252")
 
 
 def _decoded(path: Path, opened: Any, encoding: str) -> str:
     with opened(path, "rt", encoding=encoding, newline="") as file:
-        while file.read(1 << 20):
+        while file.read(_PIECE):
             pass
     return encoding
+
+
+def _partly_utf8(path: Path, opened: Any) -> bool:
+    """Whether some characters beyond ASCII are right in UTF-8; those of other encodings hardly ever are."""
+    with opened(path, "rt", encoding="utf-8-sig", errors="ignore", newline="") as file:
+        return any(not piece.isascii() for piece in iter(lambda: file.read(_PIECE), ""))
 
 
 def _csv(path: Path) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from matloop.drivers.training.data import Data, joined
 from matloop.drivers.training.sources.source import New, Options, Source
+from matloop.drivers.training.sources.twins import common
 from matloop.search_spaces.networks.graph.graphs import Graphs
 from matloop.search_spaces.networks.graph.graphs import joined as together
 
@@ -62,7 +63,7 @@ class WithTest(Options):
             parts=np.array(_parts(first) + ["test"] * len(other), dtype=np.str_),
             time=None if first.time is None or other.time is None else np.concatenate([first.time, other.time]),
             names=first.names,
-            problems=(*first.problems, *other.problems),
+            problems=(*first.problems, *other.problems, *common(first, other)),
             known=first.known,
             path=first.path,
         )

@@ -25,30 +25,48 @@ def together(found: Data, names: Sequence[str], file: npt.NDArray[np.int64] | No
         file: (n,) index of each row's file; None where each row is a file.
     """
     of = np.arange(len(found)) if file is None else file
-    alike = [files for files in _alike(found, of) if len(files) > 1]
+    alike = {content: files for content, files in _by_content(found, of).items() if len(files) > 1}
     if not alike:
         return found
-    column = np.zeros(len(found), dtype="<U20")
-    for number, files in enumerate(alike):
-        column[np.isin(of, files)] = str(number)
+    column = np.zeros(len(found), dtype="<U32")
+    for content, files in alike.items():
+        column[np.isin(of, files)] = content
     own = np.zeros((len(found), 0), dtype=np.str_) if found.group_names is None else found.group_names
-    called = np.concatenate([own, column[:, None]], axis=1)
-    told = [_told(found, of, names, files) for files in alike if len({names[file] for file in files}) > 1]
+    called = np.concatenate([column[:, None], own], axis=1)
+    told = [_told(found, of, names, files) for files in alike.values() if len({names[file] for file in files}) > 1]
     more = [f"and {len(told) - _SHOWN} more such files"] if len(told) > _SHOWN else []
     problems = (*found.problems, *told[:_SHOWN], *more)
     return dataclasses.replace(found, groups=joined(called), group_names=called, problems=problems)
 
 
-def _alike(found: Data, of: npt.NDArray[np.int64]) -> list[list[int]]:
-    """Files by content."""
+def common(first: Data, second: Data) -> list[str]:
+    """A line where rows of the second have the same inputs as rows of the first, which a test is not to have."""
+    if isinstance(first.x, Graphs) or isinstance(second.x, Graphs):
+        return []
+    known = {_digest(row) for row in first.x}
+    rows = [i for i, row in enumerate(second.x) if _digest(row) in known]
+    if not rows:
+        return []
+    return [
+        f"{second.path.name}: the inputs of {len(rows)} of {len(second)} rows, such as {str(second.ids[rows[0]])!r}, are "
+        f"among those of {first.path.name} too, which makes the test easier than new ones would be"
+    ]
+
+
+def _by_content(found: Data, of: npt.NDArray[np.int64]) -> dict[str, list[int]]:
+    """Files by what they hold."""
     assert not isinstance(found.x, Graphs)
-    digests: dict[int, hashlib.blake2b] = {}
+    hashes: dict[int, hashlib.blake2b] = {}
     for row, file in enumerate(of.tolist()):
-        digests.setdefault(file, hashlib.blake2b(digest_size=16)).update(found.x[row].tobytes())
-    files: dict[bytes, list[int]] = defaultdict(list)
-    for file, digest in digests.items():
-        files[digest.digest()].append(file)
-    return list(files.values())
+        hashes.setdefault(file, hashlib.blake2b(digest_size=16)).update(found.x[row].tobytes())
+    files: dict[str, list[int]] = defaultdict(list)
+    for file, one in hashes.items():
+        files[one.hexdigest()].append(file)
+    return files
+
+
+def _digest(row: npt.NDArray[np.generic]) -> bytes:
+    return hashlib.blake2b(row.tobytes(), digest_size=16).digest()
 
 
 def _told(found: Data, of: npt.NDArray[np.int64], names: Sequence[str], files: list[int]) -> str:

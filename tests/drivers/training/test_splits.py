@@ -298,7 +298,11 @@ studies:
     assert sizes(parts) == [15, 5, 2]
     assert known.ids[parts.test].tolist() == ["test: new.csv, line 2", "test: new.csv, line 4"]
     assert known.y[parts.test].tolist() == [1, 1] and known.x[parts.test].tolist() == [[0, 1, 1], [0, 1, 3]]
-    assert known.problems == ("new.csv, line 3: expected one of ['a', 'b'] in 'phase', got 'd'; left out",)
+    left_out, common = known.problems
+    assert left_out == "new.csv, line 3: expected one of ['a', 'b'] in 'phase', got 'd'; left out"
+    assert common.startswith(
+        "new.csv: the inputs of 2 of 2 rows, such as 'new.csv, line 2', are among those of old.csv"
+    )
     text = (tmp_path / "c.yaml").read_text()
     (tmp_path / "d.yaml").write_text(text.replace("kind: random", "kind: randon"))
     with pytest.raises(ConfigError, match=r"d\.yaml:10:\d+: .*driver\.split\.kind: unknown split 'randon'"):

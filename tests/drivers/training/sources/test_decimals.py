@@ -66,7 +66,9 @@ def test_names_with_digits_stay_as_they_are(tmp_path):
     assert frame(tmp_path / "t.csv").texts("id") == ["0012", "A7", "0013"]
 
 
-def test_bytes_that_are_no_text(tmp_path):
-    (tmp_path / "t.csv").write_bytes(b"a,y\n\x81\x8d,2\n")
+@pytest.mark.parametrize("content", [b"a,y\n\x81\x8d,2\n", "Härte,y\nfür,1\n".encode() + b"gl\xfchend,2\n"])
+def test_bytes_that_are_no_text_or_damaged_text(tmp_path, content):
+    """Of UTF-8 with one wrong byte, all names would be others in Windows-1252."""
+    (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(ValueError, match="UTF-16 or Windows-1252"):
         frame(tmp_path / "t.csv")

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from matloop.drivers.training.sources.joined import WithTest
 from matloop.drivers.training.sources.loading import load
+from matloop.drivers.training.sources.registry import source
 
 RNG = np.random.default_rng(0)
 
@@ -66,6 +68,19 @@ def test_equal_tiles_of_different_pictures_are_no_twins(tmp_path):
     data = load({"kind": "images", "path": tmp_path, "masks": tmp_path / "m", "tile": 8})
     assert len(data) == 8 and len(np.unique(data.groups)) == 3
     assert "0.png has the same content as copy.png" in " ".join(data.problems)
+
+
+def test_pictures_of_the_training_among_those_of_the_test_are_named(tmp_path):
+    """And twins of one source have nothing to do with other twins of the other one."""
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        pictures(tmp_path / name, n=5)
+        (tmp_path / name / "b" / "9.png").write_bytes((tmp_path / name / "a" / "0.png").read_bytes())
+    (tmp_path / "new" / "a" / "3.png").write_bytes((tmp_path / "old" / "a" / "3.png").read_bytes())
+    first, second = ({"kind": "images", "path": tmp_path / name} for name in ("old", "new"))
+    data = WithTest(first=source(first), test=source(second)).read()
+    assert [len(pair) for pair in grouped(data)] == [2, 2]
+    assert "new: the inputs of 1 of 11 rows, such as 'a/3.png', are among those of old too" in data.problems[-1]
 
 
 def test_volumes_and_signals(tmp_path):
