@@ -47,9 +47,10 @@ def common(first: Data, second: Data) -> list[str]:
     rows = [i for i, row in enumerate(second.x) if _digest(row) in known]
     if not rows:
         return []
+    which = f"{len(rows)} of {len(second)} rows, such as {str(second.ids[rows[0]])!r},"
     return [
-        f"{second.path.name}: the inputs of {len(rows)} of {len(second)} rows, such as {str(second.ids[rows[0]])!r}, are "
-        f"among those of {first.path.name} too, which makes the test easier than new ones would be"
+        f"{second.path.name}: the inputs of {which} are among those of {first.path.name} too, which makes the test easier "
+        "than new ones would be"
     ]
 
 
