@@ -49,8 +49,8 @@ def common(first: Data, second: Data) -> list[str]:
         return []
     which = f"{len(rows)} of {len(second)} rows, such as {str(second.ids[rows[0]])!r},"
     return [
-        f"{second.path.name}: the inputs of {which} are among those of {first.path.name} too, which makes the test easier "
-        "than new ones would be"
+        f"{second.path.name}: the inputs of {which} are among those of {first.path.name} too, which makes the test "
+        "easier than new ones would be"
     ]
 
 
