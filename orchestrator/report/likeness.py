@@ -1,10 +1,11 @@
 """How like random structures one is: correlations, paths, volume fraction, specks and smallest features.
 
 Whoever makes a material from a design wants to know whether the process behind the data could have made it. A range
-holds 5–95 % of the random structures. How far correlations or paths are from the mean of the random structures is a
-distance, of which only the upper limit matters; each random structure's own is to the mean of the others. Both are
-freed from the volume fraction φ, which differs much between small structures and would hide all else: two-point
-correlations S2 as (S2 - φ²) / (φ - φ²), lineal paths L as L / φ.
+holds 95 % of the random structures, as the limits do that strategies of design keep by default: of the volume fraction
+the middle, of all else the end that is no fault. How far correlations or paths are from the mean of the random
+structures is a distance, of which only the upper limit matters; each random structure's own is to the mean of the
+others. Both are freed from the volume fraction φ, which differs much between small structures and would hide all else:
+two-point correlations S2 as (S2 - φ²) / (φ - φ²), lineal paths L as L / φ.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ LEAST, MOST = 20, 200
 """Random structures that a range is taken from, and that are looked at."""
 
 LOW, HIGH = 0.05, 0.95
+"""Quantiles between which the band of a curve lies."""
+
+HELD = 0.95
+"""Share of the random structures within a range, at least."""
 
 LITTLE = 1e-9
 
@@ -72,8 +77,8 @@ class Figure:
     Attributes:
         name: in words.
         best: of the structure.
-        low: 5 % of random structures are below; None where small is no fault.
-        high: 5 % are above; None where large is none.
+        low: of the range; None where small is no fault.
+        high: of the range; None where large is none.
         pixels: whether it is a length.
     """
 
@@ -171,7 +176,9 @@ def _figures(phases: npt.NDArray[np.bool_], share: Array, correlation: Array, pa
 
 def _figure(name: str, values: Array, *, low: bool = True, high: bool = True, pixels: bool = False) -> Figure:
     """Of the structure, which comes first, and the range of the others."""
-    least, most = np.quantile(values[1:], [LOW, HIGH]).tolist()
+    beyond = (1 - HELD) / (low + high)
+    least = float(np.quantile(values[1:], beyond, method="lower"))
+    most = float(np.quantile(values[1:], 1 - beyond, method="higher"))
     return Figure(name, float(values[0]), least if low else None, most if high else None, pixels)
 
 
