@@ -114,12 +114,12 @@ def likeness(best: Labels, random: Sequence[Labels]) -> Likeness | None:
         random: others; those of the same shape count.
 
     Returns:
-        None where there are fewer than `LEAST` of them.
+        None where there are fewer than `LEAST` of them, or a side is one pixel long and nothing can correlate.
     """
     from matloop.surrogates.microstructure.two_point import without_fraction
 
     alike = [one for one in random if one.shape == best.shape][:MOST]
-    if len(alike) < LEAST:
+    if len(alike) < LEAST or min(best.shape) < 2:
         return None
     phases = np.stack([best, *alike]) == 1
     share = phases.reshape(len(phases), -1).mean(axis=1)

@@ -217,6 +217,8 @@ def test_a_curve_that_leaves_the_band_more_than_most_is_outlying() -> None:
 def test_few_or_other_structures_are_not_compared() -> None:
     assert likeness(fields(1)[0], list(fields(19))) is None
     assert likeness(fields(1)[0], list(fields(40, (8, 8)))) is None
+    for thin in ((1, 1), (1, 9), (9, 1)):
+        assert likeness(fields(1, thin)[0], list(fields(40, thin))) is None
     found = likeness(fields(1)[0], [*fields(40, (8, 8)), *fields(20)])
     assert found is not None and found.random == 20
 
