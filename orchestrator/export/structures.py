@@ -207,10 +207,10 @@ def _best(history: History, named: str | None) -> Trial:
     left, candidates = having(history, KINDS, named)
     if not left:
         raise MatloopError("no trial has left a structure yet; `matloop status` shows how far the campaign is")
-    if len(candidates) != 1 or candidates[0] not in left:
-        raise MatloopError(
-            f"expected one study with structures, got {', '.join(left if named else candidates)}; name one with --study"
-        )
+    if named and named not in left:
+        raise MatloopError(f"study {named!r} has left no structure; name one that has with --study: {', '.join(left)}")
+    if len(candidates) != 1:
+        raise MatloopError(f"expected one study with structures, got {', '.join(candidates)}; name one with --study")
     study = next(s for s in studies(history) if s.name == candidates[0])
     ranked = again.ranking(study) if study.objectives else []
     pictured = [t for t in (again.winner(study), *ranked) if t is not None and kind_of(t)]

@@ -390,6 +390,11 @@ def test_the_command_takes_a_study_or_a_trial(campaign: Path, tmp_path: Path) ->
         export(campaign, f"--structure={tmp_path / 'a.png'}", "--trial", "1", "--study", "check")
 
 
+def test_a_study_without_structures_is_named(campaign: Path, tmp_path: Path) -> None:
+    with pytest.raises(MatloopError, match=r"study 'nope' has left no structure; .* sample, design, check"):
+        export(campaign, f"--structure={tmp_path / 'a.png'}", "--study", "nope")
+
+
 def test_the_command_says_where_it_cannot_write(campaign: Path, tmp_path: Path) -> None:
     for suffix in ("png", "npy", "gds", "stl"):
         (tmp_path / f"folder.{suffix}").mkdir()

@@ -267,6 +267,9 @@ def test_lines_are_drawn_for_random_structures_marks_and_the_bound() -> None:
     )
     films = study([trial(2, 0.9, fidelity=0.5)], "density")  # none of them is finished
     assert progress.levels(own, own.objectives[0], [films])[1:] == []
+    told = of_kind(progress.section(own, random, [random, films]), Figure)[0].caption
+    assert "no line for the bound: “density” has measured nothing to its end yet." in told
+    assert "no line for the bound" not in figure.caption
     assert progress.levels(study([], bound="nowhere"), own.objectives[0], [random]) == []
 
 
@@ -395,7 +398,8 @@ def test_whatever_is_missing_the_page_is_whole(tmp_path: Path, caplog: pytest.Lo
     with caplog.at_level(logging.WARNING):
         words = " ".join(parse(write(tmp_path).read_text(encoding="utf-8")).words)
     assert [record.getMessage() for record in caplog.records] == []
-    assert ("The best structure" in words) == (fault not in ("gone", "torn"))
+    assert "The best structure" in words
+    assert ("The structure of trial 24 cannot be read" in words) == (fault in ("gone", "torn"))
     assert ("Is it like random structures?" in words) == (fault not in ("gone", "torn", "grey"))
     if fault == "another driver":
         assert "its size in nm is not known" in words
