@@ -125,4 +125,4 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if is_of_the_machine(error):
             raise
-        raise MatloopError(f"cannot write {path}: {error.strerror}; choose another name or folder") from error
+        raise MatloopError(f"cannot write {path}: {error.strerror or error}; choose another name or folder") from error

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import isclass
 from pathlib import Path
 from typing import Any
 
+from matloop.orchestrator.composition.binding import find
 from matloop.orchestrator.composition.build import Builder, builder
 from matloop.orchestrator.composition.config import Config
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
-from matloop.orchestrator.protocols import Driver, Space, Surrogate
+from matloop.orchestrator.protocols import Driver, Predicting, Space, Surrogate
 from matloop.orchestrator.trial import Trial
 
 
@@ -27,13 +29,23 @@ def surrogate_for(
     return parts.surrogate(study), parts.space(study)
 
 
-def strategy_for(study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore) -> tuple[Any, Space]:
-    """A study's strategy, told all that is on record, and its space; raises as `surrogate_for`."""
+def predicting_for(
+    study: str, recorded: Mapping[str, Any], history: History, store: ArtifactStore
+) -> tuple[Predicting, Space] | None:
+    """A study's strategy, told all that is on record, and its space; raises as `surrogate_for`.
+
+    Returns:
+        None where it predicts nothing. What is seen from its class is not built for that: it may take seconds.
+    """
     parts = _builder(recorded, history, store)
+    spec, place = parts.origin(study, "strategy")
+    made_by = find("strategy", spec["kind"], place)
+    if isclass(made_by) and not hasattr(made_by, "predict"):
+        return None
     strategy = parts.strategy(study)
     for trial in history.told(study):
         strategy.tell(trial)
-    return strategy, parts.space(study)
+    return (strategy, parts.space(study)) if isinstance(strategy, Predicting) else None
 
 
 def driver_for(trial: Trial, history: History, store: ArtifactStore) -> tuple[Driver, list[str]]:

@@ -24,6 +24,9 @@ CELL, ARRAY = "period", "array"
 FARTHEST = 2**31 - 1
 """Units from the origin; coordinates are 32-bit."""
 
+REPEATS, LAYER = 2**15 - 1, 2**16 - 1
+"""Most periods along a side, and the last layer; both are 16-bit, the first with a sign."""
+
 CORNERS = 4000
 """Of a polygon, at most; the format holds 8,191, and larger ones are cut."""
 
@@ -50,7 +53,8 @@ def write(
 
     Raises:
         MissingExtra: gdstk is not installed.
-        MatloopError: the array is too large for the format's coordinates.
+        MatloopError: the array is too large for the format's coordinates, a pixel is too small for them, or there are
+            more periods or layers than it can number.
     """
     try:
         import gdstk
@@ -60,11 +64,7 @@ def write(
     width, height = period_nm
     sides = width / pixels.shape[1], height / pixels.shape[0]
     unit_nm = 1.0 if all(abs(side - round(side)) < 1e-9 for side in sides) else 1e-3
-    if repeats * max(period_nm) / unit_nm > FARTHEST:
-        raise MatloopError(
-            f"expected an array of at most {FARTHEST * unit_nm / 1000:g} µm, got {repeats} periods of "
-            f"{max(period_nm) / 1000:g} µm; give fewer with --tiles"
-        )
+    _check(period_nm, sides, unit_nm, layer + max(0, int(pixels.max(initial=0)) - 1), repeats)
     library = gdstk.Library(unit=1e-6, precision=unit_nm * 1e-9)
     cell = library.new_cell(CELL)
     layers = []
@@ -79,6 +79,21 @@ def write(
         library.new_cell(ARRAY).add(gdstk.Reference(cell, columns=repeats, rows=repeats, spacing=spacing))
     library.write_gds(path, max_points=CORNERS, timestamp=datetime(2000, 1, 1))  # equal structures, equal files
     return layers
+
+
+def _check(period_nm: tuple[float, float], sides: tuple[float, float], unit_nm: float, last: int, repeats: int) -> None:
+    """Refuse what the format's whole numbers cannot hold, and gdstk writes all the same."""
+    if repeats > REPEATS:
+        raise MatloopError(f"expected at most {REPEATS} periods along a side, got {repeats}; give fewer with --tiles")
+    if repeats * max(period_nm) / unit_nm > FARTHEST:
+        raise MatloopError(
+            f"expected an array of at most {FARTHEST * unit_nm / 1000:g} µm, got {repeats} periods of "
+            f"{max(period_nm) / 1000:g} µm; give fewer with --tiles"
+        )
+    if min(sides) < unit_nm:
+        raise MatloopError(f"expected pixels of at least {unit_nm:g} nm, got {min(sides):g} nm; give a larger --period")
+    if last > LAYER:
+        raise MatloopError(f"expected layers up to {LAYER}, got {last} for the last phase; give a lower --layer")
 
 
 def merged(phase: npt.NDArray[np.bool_]) -> list[Any]:

@@ -13,10 +13,14 @@ from matloop.orchestrator.export import gds, stl
 from matloop.orchestrator.export.studies import having
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.history import History
+from matloop.orchestrator.report import text
 from matloop.orchestrator.report.sections import again
 from matloop.orchestrator.report.structures import KINDS, Array, Labels, Size, grey, kind_of, labels, load, size
 from matloop.orchestrator.report.study import studies
 from matloop.orchestrator.trial import Trial
+
+PIXELS, VOXELS = 2**25, 2**22
+"""Of a tiled picture or array, and of a tiled solid, at most; more would need gigabytes of memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +119,13 @@ def _png(found: Found, path: Path, shape: Shape) -> str:
 
     if found.array.ndim != 2:
         raise MatloopError("expected a structure in a plane for FILE.png, got one in space; write FILE.stl or FILE.npy")
-    pixels = np.tile(grey(found.array), (shape.tiles, shape.tiles))
+    pixels = _tiled(grey(found.array), shape.tiles, PIXELS)
     imsave(path, pixels, cmap="gray", vmin=0, vmax=255, format="png", metadata={"Software": "matloop"})
     return f"{pixels.shape[1]} × {pixels.shape[0]} pixels"
 
 
 def _npy(found: Found, path: Path, shape: Shape) -> str:
-    array = np.tile(found.array, (shape.tiles,) * found.array.ndim)
+    array = _tiled(found.array, shape.tiles, PIXELS)
     with path.open("wb") as file:
         np.save(file, array, allow_pickle=False)
     return f"{array.dtype} of shape {array.shape}"
@@ -147,11 +151,25 @@ def _stl(found: Found, path: Path, shape: Shape) -> str:
     if not solid.any():
         raise MatloopError(f"trial {found.trial.id} has nothing of phase {shape.phase}; choose another with --phase")
     film, periods = solid.ndim == 2, _periods(found, shape)
+    if film and shape.thickness_nm is not None and periods is None:
+        raise MatloopError(
+            f"expected --period NM with --thickness NM, since the driver of study {found.trial.study!r} does not say "
+            "how large a period is; give both, or neither for lengths in pixels"
+        )
     side = (1.0, 1.0) if periods is None else (periods[0] / solid.shape[-1], periods[1] / solid.shape[-2])
-    voxels = solid[None] if film else solid
-    voxels = np.tile(voxels, (1 if film else shape.tiles, shape.tiles, shape.tiles))
-    number = stl.write(path, voxels, (*side, _thickness(found, shape, side[0]) if film else side[0]))
-    return f"{number:,} triangles, lengths in {'pixels' if periods is None else 'nm'}"
+    voxels = _tiled(solid, shape.tiles, VOXELS)
+    high = _thickness(found, shape, side[0]) if film else side[0]
+    number = stl.write(path, voxels[None] if film else voxels, (*side, high))
+    unit = "pixels" if periods is None else "nm"
+    thick = f", a film of thickness {text.number(high)}" if film else ""
+    return f"{number:,} triangles, lengths in {unit}{thick}"
+
+
+def _tiled(array: Array, tiles: int, most: int) -> Array:
+    """Periods beside each other along all sides."""
+    if tiles > 1 and (size := array.size * tiles**array.ndim) > most:
+        raise MatloopError(f"expected at most {most:,} pixels, got {size:,}; give fewer periods with --tiles")
+    return np.tile(array, (tiles,) * array.ndim)
 
 
 def _thickness(found: Found, shape: Shape, pixel: float) -> float:
@@ -189,10 +207,10 @@ def _best(history: History, named: str | None) -> Trial:
     left, candidates = having(history, KINDS, named)
     if not left:
         raise MatloopError("no trial has left a structure yet; `matloop status` shows how far the campaign is")
-    if len(candidates) != 1 or candidates[0] not in left:
-        raise MatloopError(
-            f"expected one study with structures, got {', '.join(left if named else candidates)}; name one with --study"
-        )
+    if named and named not in left:
+        raise MatloopError(f"study {named!r} has left no structure; name one that has with --study: {', '.join(left)}")
+    if len(candidates) != 1:
+        raise MatloopError(f"expected one study with structures, got {', '.join(candidates)}; name one with --study")
     study = next(s for s in studies(history) if s.name == candidates[0])
     ranked = again.ranking(study) if study.objectives else []
     pictured = [t for t in (again.winner(study), *ranked) if t is not None and kind_of(t)]

@@ -1,10 +1,11 @@
 """How like random structures one is: correlations, paths, volume fraction, specks and smallest features.
 
 Whoever makes a material from a design wants to know whether the process behind the data could have made it. A range
-holds 5–95 % of the random structures. How far correlations or paths are from the mean of the random structures is a
-distance, of which only the upper limit matters; each random structure's own is to the mean of the others. Both are
-freed from the volume fraction φ, which differs much between small structures and would hide all else: two-point
-correlations S2 as (S2 - φ²) / (φ - φ²), lineal paths L as L / φ.
+holds 95 % of the random structures, as the limits do that strategies of design keep by default: of the volume fraction
+the middle, of all else the end that is no fault. How far correlations or paths are from the mean of the random
+structures is a distance, of which only the upper limit matters; each random structure's own is to the mean of the
+others. Both are freed from the volume fraction φ, which differs much between small structures and would hide all else:
+two-point correlations S2 as (S2 - φ²) / (φ - φ²), lineal paths L as L / φ.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ LEAST, MOST = 20, 200
 """Random structures that a range is taken from, and that are looked at."""
 
 LOW, HIGH = 0.05, 0.95
+"""Quantiles between which the band of a curve lies."""
+
+HELD = 0.95
+"""Share of the random structures within a range, at least."""
 
 LITTLE = 1e-9
 
@@ -72,8 +77,8 @@ class Figure:
     Attributes:
         name: in words.
         best: of the structure.
-        low: 5 % of random structures are below; None where small is no fault.
-        high: 5 % are above; None where large is none.
+        low: of the range; None where small is no fault.
+        high: of the range; None where large is none.
         pixels: whether it is a length.
     """
 
@@ -109,12 +114,12 @@ def likeness(best: Labels, random: Sequence[Labels]) -> Likeness | None:
         random: others; those of the same shape count.
 
     Returns:
-        None where there are fewer than `LEAST` of them.
+        None where there are fewer than `LEAST` of them, or a side is one pixel long and nothing can correlate.
     """
     from matloop.surrogates.microstructure.two_point import without_fraction
 
     alike = [one for one in random if one.shape == best.shape][:MOST]
-    if len(alike) < LEAST:
+    if len(alike) < LEAST or min(best.shape) < 2:
         return None
     phases = np.stack([best, *alike]) == 1
     share = phases.reshape(len(phases), -1).mean(axis=1)
@@ -171,7 +176,9 @@ def _figures(phases: npt.NDArray[np.bool_], share: Array, correlation: Array, pa
 
 def _figure(name: str, values: Array, *, low: bool = True, high: bool = True, pixels: bool = False) -> Figure:
     """Of the structure, which comes first, and the range of the others."""
-    least, most = np.quantile(values[1:], [LOW, HIGH]).tolist()
+    beyond = (1 - HELD) / (low + high)
+    least = float(np.quantile(values[1:], beyond, method="lower"))
+    most = float(np.quantile(values[1:], 1 - beyond, method="higher"))
     return Figure(name, float(values[0]), least if low else None, most if high else None, pixels)
 
 

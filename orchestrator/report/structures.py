@@ -49,16 +49,19 @@ def load(store: ArtifactStore, trial: Trial) -> Array | None:
     if kind is None:
         return None
     try:
-        array: Array = np.squeeze(store.load(trial.artifacts[kind]))
+        array: Array = np.asarray(store.load(trial.artifacts[kind]))
     except (OSError, ValueError, EOFError):
         return None
+    while array.ndim > 2 and 1 in array.shape:  # one sample, one channel, or one layer
+        array = array.squeeze(array.shape.index(1))
     return array if array.ndim in (2, 3) and array.dtype.kind in "buif" and array.size else None
 
 
 def labels(array: Array) -> Labels | None:
     """Phases 0, 1, …: the values as they are, or numbered in rising order where they are others, such as 0 and 255.
 
-    What lies between two phases, in [0, 1], is cut at 1/2.
+    A structure of one such value alone, as 255 everywhere, is of phase 1. What lies between two phases, in
+    [0, 1], is cut at 1/2.
 
     Args:
         array: as `load` returns it.
@@ -71,7 +74,8 @@ def labels(array: Array) -> Labels | None:
     values, places = np.unique(array, return_inverse=True)
     if values[0] >= 0 and values[-1] < MOST:
         return array.astype(np.uint8)
-    return places.reshape(array.shape).astype(np.uint8) if len(values) <= MOST else None
+    numbers = places.reshape(array.shape) + (len(values) == 1)
+    return numbers.astype(np.uint8) if len(values) <= MOST else None
 
 
 def grey(array: Array) -> Labels:

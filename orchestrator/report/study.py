@@ -100,15 +100,15 @@ NO_DESIGN = (*RANDOM, "active_learning")
 def random_of(study: Study, found: Sequence[Study]) -> Study | None:
     """The study of random points that another is held against.
 
-    Its baseline or, where it names none, the first study with the same first objective that looked at no results; None
-    if there is none.
+    Its baseline if that looked at no results, otherwise the first study with the same first objective that did not;
+    None if there is none.
 
     Args:
         study: any.
         found: all of the campaign.
     """
-    named = [s for s in found if s.name == study.baseline]
     drawn = [s for s in found if s.kind("strategy") in RANDOM]
+    named = [s for s in drawn if s.name == study.baseline]
     fits = (
         s for s in (named or drawn) if s is not study and study.objectives[:1] and study.objectives[0] in s.objectives
     )

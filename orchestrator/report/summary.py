@@ -12,7 +12,7 @@ from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.report import comparison, references, text
 from matloop.orchestrator.report.guard import guarded, said
 from matloop.orchestrator.report.sections import again
-from matloop.orchestrator.report.study import Study, bound_of, studies
+from matloop.orchestrator.report.study import RANDOM, Study, bound_of, studies
 from matloop.orchestrator.trial import Objective, Trial
 
 
@@ -129,9 +129,11 @@ def optimisation(study: Study, baseline: Study, bound: float | None = None) -> s
     best_random = objective.loss(float(np.min(objective.loss(1.0) * values)))
     beaten = objective.loss(value) < objective.loss(best_random)
     unit = f" {objective.unit}" if objective.unit else ""
+    random = baseline.kind("strategy") in RANDOM
+    whose, which = (f"random {baseline.noun[1]}", "best random") if random else (f"“{baseline.name}”", "its best")
     return (
-        f"{text.name(objective)} {text.number(value)}{unit} against {text.spread(mean, std)}{unit} of random "
-        f"{baseline.noun[1]}{_change(value, mean, decimals=1)}, best random of {len(values):,}: "
+        f"{text.name(objective)} {text.number(value)}{unit} against {text.spread(mean, std)}{unit} of {whose}"
+        f"{_change(value, mean, decimals=1)}, {which} of {len(values):,}: "
         f"{text.number(best_random)}{'' if beaten else ' – not beaten'}"
         f"{_of_bound(study, value - mean, mean, bound)}"
     )

@@ -64,7 +64,7 @@ def closer_values(study: Study) -> list[str]:
     prefix = f"{study.objectives[0].name}_at_"
     measured = [t.values or {} for t in study.answered]
     shared = set.intersection(*map(set, measured)) if measured else set()
-    return sorted(name for name in shared if name.startswith(prefix))
+    return sorted((n for n in shared if n.startswith(prefix)), key=lambda n: (len(n), n))  # order 10 comes after 9
 
 
 def ranking(study: Study) -> Sequence[Trial]:

@@ -79,10 +79,11 @@ def _aside(compared: Likeness) -> str:
 
 
 def _limit(one: Number, pixel: float, unit: str) -> str:
-    """The one that it does not keep."""
-    if one.low is not None and one.best < one.low:
-        return f"95\u202f% have {_value(one, one.low, pixel, unit)} or more"
-    return f"95\u202f% have {_value(one, one.high or 0.0, pixel, unit)} or less"
+    """What it does not keep."""
+    low, high = (None if end is None else _value(one, end, pixel, unit) for end in (one.low, one.high))
+    if low is not None and high is not None:
+        return f"95\u202f% have {low} to {high}"
+    return f"95\u202f% have {low} or more" if high is None else f"95\u202f% have {high} or less"
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -105,7 +106,7 @@ def _table(compared: Likeness, pixel: float, unit: str) -> Table:
         for one in compared.figures
     ]
     caption = (
-        f"Ranges hold 5–95\u202f% of the {compared.random:,} structures. Distances are from their mean, as a share of "
+        f"Ranges hold 95\u202f% of the {compared.random:,} structures. Distances are from their mean, as a share of "
         "it. Speckle: share of pixels unlike all but at most one of their neighbours. Features and gaps: "
         "the largest disc that fits everywhere into phase 1, and outside it."
     )

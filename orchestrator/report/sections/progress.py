@@ -232,6 +232,8 @@ def _caption(
         )
     if lines:
         parts.append(f"Lines: {', '.join(f'{line.name} {text.value(objective, line.value)}' for line in lines)}.")
+    if study.bound and not any(line.bound for line in lines):
+        parts.append(f"There is no line for the bound: “{study.bound}” has measured nothing to its end yet.")
     if data.in_calls:
         gradients = sum(map(wants_gradient, study.finished))
         parts.append(f"A call is one simulation; {text.plural(gradients, 'trial')} took a gradient too and cost more.")

@@ -46,12 +46,13 @@ def section(history: History, study: Study, store: ArtifactStore) -> Section | N
     """Slices by a model of all results; None if the study's strategy has no such model, or too few results for it."""
     if not study.objectives or not study.answered or len(study.answered) > MOST_ROWS or _surrogate(study) not in QUICK:
         return None
-    from matloop.orchestrator.composition.rebuilding import strategy_for
+    from matloop.orchestrator.composition.rebuilding import predicting_for
 
     try:
-        strategy, space = strategy_for(study.name, history.sessions[-1].config, history, store)
-        if not isinstance(strategy, Predicting):
+        found = predicting_for(study.name, history.sessions[-1].config, history, store)
+        if found is None:
             return None
+        strategy, space = found
         figures = [f for o in study.objectives[:2] for f in _figures(study, strategy, space, o)]
     except MatloopError:  # it cannot be built again, or does not know enough yet
         return None

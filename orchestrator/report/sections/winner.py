@@ -19,6 +19,7 @@ from matloop.orchestrator.report.sections import again
 from matloop.orchestrator.report.study import NO_DESIGN, Study, random_of
 from matloop.orchestrator.trial import Trial
 
+TITLE = "The best structure"
 TILES = 3
 SPECTRUM = "spectrum"
 COLUMNS = {"reflectance": 1, "transmittance": 2, "absorption": 3}
@@ -52,8 +53,13 @@ class Spectra:
 def section(history: History, study: Study, found: Sequence[Study], store: ArtifactStore) -> Section | None:
     """Picture and spectrum; None for studies that look for no best, and where the best left no structure."""
     best = again.winner(study)
-    if study.kind("strategy") in NO_DESIGN or best is None or (array := structures.load(store, best)) is None:
+    if study.kind("strategy") in NO_DESIGN or best is None or structures.kind_of(best) is None:
         return None
+    if (array := structures.load(store, best)) is None:
+        lost = (
+            f"The structure of trial {best.id} cannot be read: its file is missing or damaged, or holds no structure."
+        )
+        return Section(TITLE, (Prose(lost),))
     size = structures.size(history, store, best)
     name = f"{study.name}: the best structure"
     picture = fig.draw(name, lambda axes: _tiles(axes, structures.grey(array), size), height=400)
@@ -61,7 +67,7 @@ def section(history: History, study: Study, found: Sequence[Study], store: Artif
     if spectra := spectra_of(study, best, random_of(study, found), store):
         svg = fig.draw(f"{name}, spectrum", lambda axes: _spectrum(axes, spectra), height=400)
         blocks.append(Figure(svg, _told(spectra)))
-    return Section("The best structure", tuple(blocks))
+    return Section(TITLE, tuple(blocks))
 
 
 def spectra_of(study: Study, best: Trial, random: Study | None, store: ArtifactStore) -> Spectra | None:

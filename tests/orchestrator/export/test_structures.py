@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from matloop.orchestrator.export import gds, stl, structures
 from matloop.orchestrator.export.structures import Found, Shape
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import Ledger
+from matloop.orchestrator.report import structures as report_structures
 from matloop.orchestrator.report.structures import Size
 from matloop.orchestrator.trial import Answer, Proposal, Trial
 
@@ -214,8 +216,31 @@ def test_arrays_repeat_the_cell_without_copying_it(tmp_path: Path) -> None:
     assert array["of"] == gds.CELL and tuple(array["times"]) == (30, 30)
     assert array["xy"].tolist() == [[0, 0], [30 * 630, 0], [0, 30 * 800]]
     assert (tmp_path / "a.gds").stat().st_size < 1000
-    with pytest.raises(MatloopError, match="give fewer with --tiles"):
-        gds.write(tmp_path / "b.gds", RING, (700.5, 800.0), repeats=10_000_000)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"period_nm": (700.5, 800.0), "repeats": 30_000}, "expected an array of at most 2147.48 µm"),
+        ({"period_nm": (70.0, 80.0), "repeats": 32_768}, "expected at most 32767 periods along a side"),
+        ({"period_nm": (1e-4, 1e-4)}, "give a larger --period"),
+        ({"period_nm": (70.0, 80.0), "layer": 65_534}, "expected layers up to 65535, got 65536 for the last phase"),
+    ],
+)
+def test_what_the_numbers_of_a_layout_cannot_hold_is_refused(
+    tmp_path: Path, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(MatloopError, match=words):
+        gds.write(tmp_path / "b.gds", 3 * RING, **options)
+    assert not (tmp_path / "b.gds").exists()
+
+
+def test_a_full_cell_and_an_empty_one_are_written_and_said(tmp_path: Path) -> None:
+    told = structures.write(found_of(np.ones((4, 8), np.uint8)), tmp_path / "full.gds", Shape())
+    (polygon,) = read_gds(tmp_path / "full.gds")["cells"][gds.CELL]
+    assert area(polygon["xy"]) == 160 * 240 and "on layer 1" in told
+    told = structures.write(found_of(np.zeros((4, 8), np.uint8)), tmp_path / "empty.gds", Shape())
+    assert "no polygons" in told and not read_gds(tmp_path / "empty.gds")["cells"][gds.CELL]
 
 
 def test_each_phase_has_a_layer(tmp_path: Path) -> None:
@@ -288,6 +313,11 @@ def test_a_structure_in_space_becomes_a_solid(tmp_path: Path) -> None:
         (np.arange(99).reshape(9, 11), "a.stl", Shape(), "got grey values; write it as FILE.npy"),
         (VOLUMES["noise"], "a.gds", Shape(period_nm=5), "expected a structure in a plane for FILE.gds"),
         (VOLUMES["noise"], "a.png", Shape(), "expected a structure in a plane for FILE.png"),
+        (RING, "a.png", Shape(tiles=0), "expected --tiles N with N >= 1, got 0"),
+        (RING, "a.png", Shape(tiles=1000), "got 72,000,000; give fewer periods with --tiles"),
+        (VOLUMES["noise"], "a.npy", Shape(tiles=1000), "give fewer periods with --tiles"),
+        (RING, "a.stl", Shape(tiles=1000), "expected at most 4,194,304 pixels"),
+        (RING, "a.stl", Shape(thickness_nm=50), "expected --period NM with --thickness NM"),
     ],
 )
 def test_what_a_format_cannot_hold_is_refused(
@@ -358,6 +388,32 @@ def test_the_command_takes_a_study_or_a_trial(campaign: Path, tmp_path: Path) ->
         export(campaign, f"--structure={tmp_path / 'a.png'}", "--trial", "0")
     with pytest.raises(MatloopError, match="expected the id of a trial of study 'check', got 1"):
         export(campaign, f"--structure={tmp_path / 'a.png'}", "--trial", "1", "--study", "check")
+
+
+def test_a_study_without_structures_is_named(campaign: Path, tmp_path: Path) -> None:
+    with pytest.raises(MatloopError, match=r"study 'nope' has left no structure; .* sample, design, check"):
+        export(campaign, f"--structure={tmp_path / 'a.png'}", "--study", "nope")
+
+
+def test_the_command_says_where_it_cannot_write(campaign: Path, tmp_path: Path) -> None:
+    for suffix in ("png", "npy", "gds", "stl"):
+        (tmp_path / f"folder.{suffix}").mkdir()
+        with pytest.raises(MatloopError, match=rf"cannot write .*folder.{suffix}: (?!None).*; choose another name"):
+            export(campaign, f"--structure={tmp_path / f'folder.{suffix}'}")
+    told = export(campaign, f"--structure={tmp_path / 'A.PNG'}", f"--structure={tmp_path / 'A.PNG'}")  # written over
+    assert told.count("A.PNG") == 2 and imread(tmp_path / "A.PNG", format="png").shape[:2] == (24, 16)
+
+
+def test_a_structure_of_one_pixel_is_one(campaign: Path, tmp_path: Path) -> None:
+    trial = Trial(id=9, study="s", number=0, point={}, seed=0, artifacts={})
+    store = ArtifactStore(campaign / "artifacts")
+    for shape, kept in (((1, 1), (1, 1)), ((1, 5), (1, 5)), ((1, 1, 5), (1, 5)), ((4, 6, 1), (4, 6))):
+        trial = replace(trial, artifacts={"microstructure": store.save(np.ones(shape, np.uint8))})
+        array = report_structures.load(store, trial)
+        assert array is not None and array.shape == kept
+        told = structures.write(found_of(array), tmp_path / "a.stl", Shape())
+        assert_closed(read_stl(tmp_path / "a.stl"))
+        assert "a film of thickness 50" in told
 
 
 def test_a_structure_whose_file_is_gone_is_named(campaign: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from matloop.orchestrator.composition.build import Builder
 from matloop.orchestrator.lab import Lab, Result
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
 from matloop.orchestrator.ledger.ledger import read
@@ -63,3 +64,14 @@ def test_a_campaign_that_cannot_be_built_again_has_a_report_without(tmp_path):
     history.sessions[-1].config["studies"]["experiments"]["space"]["parameters"]["temperature"]["low"] = 2000
     page = html(history, ArtifactStore(tmp_path / "a" / "artifacts"))
     assert "What the model expects" not in page and "Best so far" in page
+
+
+@pytest.mark.parametrize("kind", ["random", "bayesian"])
+def test_a_strategy_that_predicts_nothing_is_not_built_for_the_report(tmp_path, monkeypatch, kind):
+    with Lab.create(tmp_path / "a", space=SPACE, objectives={"hardness": "maximise"}, strategy=kind) as lab:
+        lab.tell([Result(point=lab.space.sample(np.random.default_rng(0)), values={"hardness": 1.0})])
+    built = []
+    original = Builder.strategy
+    monkeypatch.setattr(Builder, "strategy", lambda self, name: built.append(name) or original(self, name))
+    html(read(tmp_path / "a" / "ledger.db"), ArtifactStore(tmp_path / "a" / "artifacts"))
+    assert bool(built) == (kind == "bayesian")

@@ -18,9 +18,10 @@ from matloop.orchestrator.ledger.ledger import read
 from matloop.orchestrator.report import structures, summary, write
 from matloop.orchestrator.report.content import Figure, Gallery, Prose, Section, Table
 from matloop.orchestrator.report.likeness import Curve, likeness
+from matloop.orchestrator.report.sections import again, pareto, progress, winner
 from matloop.orchestrator.report.sections import likeness as like
-from matloop.orchestrator.report.sections import pareto, progress, winner
 from matloop.orchestrator.report.study import Study, random_of, studies
+from matloop.orchestrator.strategies.design.likeness import Likeness as Limits
 from matloop.orchestrator.trial import Objective, Trial
 from tests.orchestrator.report.synthetic_campaign import Writer
 from tests.orchestrator.report.test_report_page import parse
@@ -169,8 +170,25 @@ def test_the_statement_names_the_limit_that_is_not_kept() -> None:
     assert found is not None
     sample = Study(name="sample", config={}, objectives=(), finished=[], running=[], ended=None)
     words = like._verdict(found, sample, 25.0, "nm")
-    assert words.startswith("No: it differs from the 25 random structures of “sample” in volume fraction 1 (95")
-    assert "or less)" in words and words.count("No") == 1
+    assert words.startswith(
+        "No: it differs from the 25 random structures of “sample” in volume fraction 1 (95\u202f% have 0."
+    )
+    assert re.search(r"95\u202f% have 0\.\d+ to 0\.\d+\)", words) and "or less)" in words and words.count("No") == 1
+
+
+def test_what_a_search_lets_pass_is_not_called_unlike_by_the_report() -> None:
+    random, others = fields(60), fields(400, seed=1)
+    limits = Limits(random)
+    low, high = np.quantile(random.mean(axis=(1, 2)), [0.05, 0.95])
+    kept = others[limits.holds(others)]
+    share = kept.mean(axis=(1, 2))
+    edge = [*kept[share < low][:4], *kept[share > high][:4]]
+    assert len(edge) > 3
+    for one in [*edge, *kept[:4]]:
+        found = likeness(one, list(random))
+        assert found is not None
+        within = {figure.name: figure.within for figure in found.figures}
+        assert all(within[name] for name in ("volume fraction", "two-point distance", "speckle")), within
 
 
 def test_curves_are_exact_on_stripes_whatever_their_share() -> None:
@@ -199,6 +217,8 @@ def test_a_curve_that_leaves_the_band_more_than_most_is_outlying() -> None:
 def test_few_or_other_structures_are_not_compared() -> None:
     assert likeness(fields(1)[0], list(fields(19))) is None
     assert likeness(fields(1)[0], list(fields(40, (8, 8)))) is None
+    for thin in ((1, 1), (1, 9), (9, 1)):
+        assert likeness(fields(1, thin)[0], list(fields(40, thin))) is None
     found = likeness(fields(1)[0], [*fields(40, (8, 8)), *fields(20)])
     assert found is not None and found.random == 20
 
@@ -247,6 +267,9 @@ def test_lines_are_drawn_for_random_structures_marks_and_the_bound() -> None:
     )
     films = study([trial(2, 0.9, fidelity=0.5)], "density")  # none of them is finished
     assert progress.levels(own, own.objectives[0], [films])[1:] == []
+    told = of_kind(progress.section(own, random, [random, films]), Figure)[0].caption
+    assert "no line for the bound: “density” has measured nothing to its end yet." in told
+    assert "no line for the bound" not in figure.caption
     assert progress.levels(study([], bound="nowhere"), own.objectives[0], [random]) == []
 
 
@@ -255,6 +278,20 @@ def test_random_structures_are_those_of_the_baseline_or_of_the_first_random_stud
     assert random_of(study([], "design", baseline="other"), [random, other]) is other
     assert random_of(study([], "design"), [random, other]) is random
     assert random_of(random, [random]) is None
+
+
+def test_another_design_as_the_baseline_is_not_called_random() -> None:
+    random, first = study([], "sample", strategy={"kind": "random"}), study([trial(1, 0.5), trial(2, 0.7)], "first")
+    design = study([trial(3, 0.8)], "design", baseline="first")
+    assert random_of(design, [random, first]) is random and random_of(design, [first]) is None
+    words = summary.optimisation(design, first) or ""
+    assert "of “first” (" in words and "its best of 2: 0.700" in words and "random" not in words
+
+
+def test_the_highest_order_is_the_closest_measurement() -> None:
+    values = {"absorption": 0.5, "absorption_at_order_9": 0.6, "absorption_at_order_10": 0.7}
+    found = study([Trial(id=0, study="s", number=0, point={}, seed=0, values=values)])
+    assert again.closer_values(found)[-1] == "absorption_at_order_10"
 
 
 def test_broken_limits_are_shown_and_counted(tmp_path: Path) -> None:
@@ -320,6 +357,7 @@ def test_the_front_has_pictures_of_its_structures(tmp_path: Path) -> None:
         (np.array([[0.2, 0.5, 0.7, np.nan]]), [[0, 0, 1, 0]]),
         (np.array([[-3, 70, 5]]), [[0, 2, 1]]),
         (np.zeros((2, 2), np.uint8), [[0, 0], [0, 0]]),
+        (np.full((1, 2), 255, np.uint8), [[1, 1]]),
     ],
 )
 def test_phases_of_any_array(array: np.ndarray, expected: list[list[int]]) -> None:
@@ -360,7 +398,8 @@ def test_whatever_is_missing_the_page_is_whole(tmp_path: Path, caplog: pytest.Lo
     with caplog.at_level(logging.WARNING):
         words = " ".join(parse(write(tmp_path).read_text(encoding="utf-8")).words)
     assert [record.getMessage() for record in caplog.records] == []
-    assert ("The best structure" in words) == (fault not in ("gone", "torn"))
+    assert "The best structure" in words
+    assert ("The structure of trial 24 cannot be read" in words) == (fault in ("gone", "torn"))
     assert ("Is it like random structures?" in words) == (fault not in ("gone", "torn", "grey"))
     if fault == "another driver":
         assert "its size in nm is not known" in words
