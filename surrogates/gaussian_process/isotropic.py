@@ -72,8 +72,8 @@ def _fitted(x: torch.Tensor, y: torch.Tensor, distances: Array) -> SingleTaskGP:
     kernel.base_kernel.lengthscale, kernel.outputscale = length, variance
     model.likelihood.noise = noise * variance
     model.eval()
-    with torch.no_grad():  # so that what the model keeps of its first prediction is the same whoever asks first
-        assert model.posterior(x[:1]).variance.isfinite().all()
+    with torch.no_grad():
+        model.posterior(x[:1])  # so that what the model keeps of its first prediction is the same whoever asks first
     return model
 
 
