@@ -129,7 +129,8 @@ class GradientAscent:
             z = z if (inside := self._admissible.restored(z)) is None else inside
         number = self._chains.begun(pending)
         notes = {"origin": self.name, GRADIENT: True, CHAIN: number, STEP: 0}
-        return self._admissible.proposal(z, f"climb {number} begins at {words}", notes, parents)
+        reason = f"climb {number} begins at {words}{self._chains.ended()}"
+        return self._admissible.proposal(z, reason, notes, parents)
 
     def _next(self, n: int, pending: Sequence[Unanswered]) -> list[tuple[int, Chain]]:
         found: list[tuple[int, Chain]] = []

@@ -133,6 +133,11 @@ class Chains:
         numbers = [number for number in (place(one)[0] for one in pending) if number is not None]
         return max([*self._chains, *numbers], default=-1) + 1
 
+    def ended(self) -> str:
+        """Which chain was the last to end, and why; empty if none has."""
+        over = [(chain.parent, number, chain.over) for number, chain in self._chains.items() if chain.over]
+        return "" if not over else "; climb {1} has ended: {2}".format(*max(over))
+
     def _folded(self, chain: Chain) -> Chain:
         """Up to the last step told."""
         for step in sorted(chain.told):
@@ -150,7 +155,7 @@ class Chains:
             return
         gradient = gradient_from(trial, self._objective, self._artifacts, self._sides)
         if gradient is None:
-            chain.over = "its last step left no gradient"
+            chain.over = "its last step left no gradient that can be used"
             return
         z = self._vector(trial)
         sign = -self._objective.loss(1.0)

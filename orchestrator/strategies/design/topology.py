@@ -8,7 +8,7 @@ Wang, Lazarov & Sigmund, Struct. Multidisc. Optim. 43 (2011) 767.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -112,7 +112,8 @@ class TopologyOptimisation:
         free = self._side_by_side - len(busy) - len(proposals)
         number = max([*self._descents, *busy], default=-1)
         for fresh in range(number + 1, number + 1 + min(free, n - len(proposals))):
-            proposals.append(self._step(fresh, self._begun(fresh)))
+            first = self._step(fresh, self._begun(fresh))
+            proposals.append(replace(first, reason=f"{first.reason}{self._ended()}"))
         return proposals
 
     def tell(self, trial: Trial) -> None:
@@ -124,6 +125,11 @@ class TopologyOptimisation:
         if known is None or (known.told and step < max(known.told)):  # told out of order: work it out again
             self._descents[number] = self._begun(number, {} if known is None else known.told)
         self._descents[number].told[step] = trial
+
+    def _ended(self) -> str:
+        """Which optimisation was the last to end, and why; empty if none has."""
+        over = [(descent.parent, number, descent.over) for number, descent in self._descents.items() if descent.over]
+        return "" if not over else "; optimisation {1} has ended: {2}".format(*max(over))
 
     def _begun(self, number: int, told: dict[int, Trial] | None = None) -> Descent:
         """An optimisation before its first step."""
@@ -163,7 +169,7 @@ class TopologyOptimisation:
             return
         by_pixel = gradient_from(trial, self.objective, self._artifacts, self._shape)
         if trial.values is None or by_pixel is None:
-            descent.over = "its last step failed or left no gradient"
+            descent.over = "its last step failed or left no gradient that can be used"
             return
         density, sharpness = self._projected(descent.x, step), self._sharpness(step)
         slope = -self.objective.loss(1.0) * self._filtered(by_pixel * 2 * sharpness * density * (1 - density))

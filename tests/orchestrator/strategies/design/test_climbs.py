@@ -213,6 +213,7 @@ def test_a_gradient_that_cannot_be_used_ends_a_climb_and_not_the_study(
     made.tell(replace(done, artifacts={"gradient_f0": name}))
     (second,) = made.ask(1, (), derive(1))
     assert (second.extra["chain"], second.extra["step"]) == (1, 0)
+    assert "0 has ended: its last step" in second.reason and "left no gradient that can be used" in second.reason
     space.check(second.point)
 
 
