@@ -71,8 +71,8 @@ class GradientAscent:
     ) -> None:
         at_least(0, self.name, starts=starts)
         at_least(1, self.name, steps=steps, patience=patience)
-        if not step > 0:
-            raise ConfigError(f"{self.name}: expected step > 0, got {step}", at="step")
+        if not 0 < step < np.inf:
+            raise ConfigError(f"{self.name}: expected step > 0, and finite, got {step}", at="step")
         if not 0 <= momentum < 1:
             raise ConfigError(f"{self.name}: expected momentum in [0, 1), got {momentum}", at="momentum")
         self.objective = single(self.name, objectives)

@@ -88,11 +88,9 @@ class TopologyOptimisation:
         seed: int = 0,
     ) -> None:
         at_least(1, self.name, steps=steps, side_by_side=side_by_side)
-        if not (smooth > 0 and rate > 0):
-            raise ConfigError(
-                f"{self.name}: expected smooth and rate > 0, got {smooth} and {rate}",
-                at="smooth" if not smooth > 0 else "rate",
-            )
+        for name, value in (("smooth", smooth), ("rate", rate)):
+            if not 0 < value < np.inf:
+                raise ConfigError(f"{self.name}: expected {name} > 0, and finite, got {value}", at=name)
         self.objective = single(self.name, objectives)
         self._space, self._artifacts = space, artifacts
         self._vectors = require(space, Vectorised, self.name)  # type: ignore[type-abstract]

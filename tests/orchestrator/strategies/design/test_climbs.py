@@ -327,6 +327,16 @@ def test_regions_and_gains_of_an_earlier_study_are_its_own() -> None:
     assert proposal.extra["hedge"]["gains"] == [0.0, 0.0, 0.0] and proposal.extra["hedge"]["after"] == 0
 
 
+@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
+def test_lengths_are_above_zero_and_finite(value: float, store: ArtifactStore) -> None:
+    with pytest.raises(ConfigError, match="step > 0, and finite"):
+        GradientAscent(space=Blobs(normal=True), objectives=(LOSS,), artifacts=store, step=value)
+    for name in ("smooth", "rate"):
+        options: dict[str, Any] = {name: value}
+        with pytest.raises(ConfigError, match=f"{name} > 0, and finite"):
+            TopologyOptimisation(space=Density(shape=[4, 4]), objectives=(LOSS,), artifacts=store, **options)
+
+
 def test_objectives_that_cannot_be_climbed_are_refused(store: ArtifactStore) -> None:
     with pytest.raises(ConfigError, match="expected one objective, got f0, f1"):
         GradientAscent(space=Blobs(normal=True), objectives=toys.loss(m=2), artifacts=store)
