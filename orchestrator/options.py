@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matloop.orchestrator.errors import ConfigError, Problem
-from matloop.orchestrator.trial import Objective, limited
+from matloop.orchestrator.trial import Objective, goals, limited
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +57,19 @@ def without_limits(user: str, objectives: Sequence[Objective]) -> None:
             f"{user}: expected objectives without limits, got {', '.join(f'{o.name} {o.limits}' for o in found)}; "
             "use the strategy bayesian, which learns where they are kept"
         )
+
+
+def single(user: str, objectives: Sequence[Objective]) -> Objective:
+    """The only objective.
+
+    Raises:
+        ConfigError: there are several, or limits.
+    """
+    without_limits(user, objectives)
+    sought = goals(objectives)
+    if len(sought) != 1:
+        raise ConfigError(
+            f"{user}: expected one objective, got {', '.join(o.name for o in sought)}; use the strategy bayesian, "
+            "which trades several off"
+        )
+    return sought[0]

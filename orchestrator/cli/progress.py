@@ -33,6 +33,7 @@ class Tally:
         began: by the clock that `now` arguments come from, s.
         elapsed_before_s: time for which the study ran in earlier sessions, s.
         times: when the last answers came, oldest first.
+        in_full: answers measured with the full effort.
     """
 
     study: Study
@@ -40,6 +41,7 @@ class Tally:
     elapsed_before_s: float = 0.0
     done: int = 0
     failed: int = 0
+    in_full: int = 0
     best: float | None = None
     busy: int = 0
     slots: int = 1
@@ -64,11 +66,18 @@ class Tally:
             self.failed += 1
             return
         objective = self.study.objectives[0]
+        self.in_full += in_full(trial)
         if not in_full(trial) or not keeps_limits(trial, self.study.objectives):
             return
         value = trial.values[objective.name]
         if self.best is None or objective.loss(value) < objective.loss(self.best):
             self.best = value
+
+    def ending(self, reason: str) -> str:
+        """Why the study ended; and that nothing came of it, if all its values are of lower fidelity."""
+        if self.in_full or self.done == self.failed:
+            return reason
+        return f"{reason}, nothing measured in full: it needs a larger budget"
 
     def rate(self, now: float) -> float | None:
         """Recent answers per second of this session; None before the first one."""
@@ -161,6 +170,7 @@ class Lines:
         if self._tally:
             self._tally.busy = 0
             self._write(self._tally.line(self._clock()))
+            reason = self._tally.ending(reason)
         self._write(f"{study}: ended: {reason}")
         self._tally = None
 
@@ -222,7 +232,7 @@ class Bars:
         """See `Observer`."""
         if self._tally and self._task is not None:
             self._tally.busy = 0
-            columns = self._tally.columns(time.monotonic()) | {"left": reason, "busy": ""}
+            columns = self._tally.columns(time.monotonic()) | {"left": self._tally.ending(reason), "busy": ""}
             self._progress.update(self._task, total=1.0, completed=1.0, columns=columns)
         self._tally = self._task = None
 

@@ -79,8 +79,16 @@ class ArtifactStore:
         return self.folder / name
 
     def load(self, name: str) -> npt.NDArray[Any]:
-        """Read back an array."""
-        return np.load(self.path(name), allow_pickle=False)
+        """Read back an array.
+
+        Raises:
+            ValueError: it is no array.
+            OSError: there is no such file, it cannot be read, or it is empty.
+        """
+        try:
+            return np.load(self.path(name), allow_pickle=False)
+        except EOFError as error:
+            raise OSError(f"{self.path(name)} is damaged: {error}") from error
 
     def load_bytes(self, name: str) -> bytes:
         """Read back bytes.

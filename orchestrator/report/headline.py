@@ -26,6 +26,7 @@ DEEDS = {
     "evolution": ("evolution bred {n}", "evolution bred {n}"),
     "successive_halving": ("{n} was measured with rising effort", "{n} were measured with rising effort"),
     "active_learning": ("active learning chose {n}", "active learning chose {n}"),
+    "gp_hedge": ("GP-Hedge chose {n}", "GP-Hedge chose {n}"),
     "bayesian": ("Bayesian optimisation chose {n}", "Bayesian optimisation chose {n}"),
     "confirmation": ("{n} was measured again", "{n} were measured again"),
     "references": ("{n} was trained as a reference", "{n} were trained as references"),
@@ -144,7 +145,8 @@ def _outcome(study: Study) -> str:
         came = f" ({text.percent(share, sign=True)} against the first)"
     kept = [f"{text.name(o)} {text.measured(o, best)}" for o in limited(study.objectives) if o is not objective]
     within = f" and keeps the limits ({', '.join(kept)})" if kept else ""
-    return f"The best, trial {best.id}, has {word} {said}{came}{within}."
+    partial = "" if in_full(best) else ", but none was measured in full yet; a larger budget gets there"
+    return f"The best, trial {best.id}, has {word} {said}{came}{within}{partial}."
 
 
 def _learnt(study: Study) -> str:

@@ -1,9 +1,7 @@
 """Gaussian process with one length for all columns: for features of one kind, such as a power spectrum, and few data.
 
-A length for each column has to be learned. From some thirty measurements in ten or more columns alike that costs more
-than it brings: of 105 microstructures, the absorption of 45 foretells that of the others with a correlation of 0.74 by
-one length and 0.65 by ten. The model is BoTorch's; its hyperparameters are the likeliest of a grid, which takes a
-millisecond.
+A length for each column has to be learned, and some thirty measurements in ten or more columns alike are few for that.
+The model is BoTorch's; its hyperparameters are the likeliest of a grid.
 """
 
 from __future__ import annotations
@@ -72,8 +70,8 @@ def _fitted(x: torch.Tensor, y: torch.Tensor, distances: Array) -> SingleTaskGP:
     kernel.base_kernel.lengthscale, kernel.outputscale = length, variance
     model.likelihood.noise = noise * variance
     model.eval()
-    with torch.no_grad():  # so that what the model keeps of its first prediction is the same whoever asks first
-        assert model.posterior(x[:1]).variance.isfinite().all()
+    with torch.no_grad():
+        model.posterior(x[:1])  # so that what the model keeps of its first prediction is the same whoever asks first
     return model
 
 

@@ -14,13 +14,13 @@ import numpy as np
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
-from matloop.orchestrator.options import at_least, without_limits
+from matloop.orchestrator.options import at_least, single
 from matloop.orchestrator.protocols import Array, Space, holds
 from matloop.orchestrator.protocols.drivers import GRADIENT
 from matloop.orchestrator.strategies.design.admissible import Admissible
 from matloop.orchestrator.strategies.design.chains import CHAIN, STEP, Chain, Chains, Rule
 from matloop.orchestrator.strategies.tried import key
-from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered, goals
+from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered
 
 SHORTER = (1.0, 0.5, 0.25)
 """Shares of a step that are tried until one leads to a structure that is like the data."""
@@ -71,8 +71,8 @@ class GradientAscent:
     ) -> None:
         at_least(0, self.name, starts=starts)
         at_least(1, self.name, steps=steps, patience=patience)
-        if not step > 0:
-            raise ConfigError(f"{self.name}: expected step > 0, got {step}", at="step")
+        if not 0 < step < np.inf:
+            raise ConfigError(f"{self.name}: expected step > 0, and finite, got {step}", at="step")
         if not 0 <= momentum < 1:
             raise ConfigError(f"{self.name}: expected momentum in [0, 1), got {momentum}", at="momentum")
         self.objective = single(self.name, objectives)
@@ -87,6 +87,7 @@ class GradientAscent:
             artifacts,
             slope=lambda trial, z, gradient: self._structures.slope(z, gradient),
             vector=lambda trial: self._structures.vectors([trial.point])[0],
+            sides=self._structures.sides,
             rule=rule,
         )
         self._measured: dict[str, Trial] = {}  # that a climb may begin at, the best trial of each point
@@ -128,7 +129,8 @@ class GradientAscent:
             z = z if (inside := self._admissible.restored(z)) is None else inside
         number = self._chains.begun(pending)
         notes = {"origin": self.name, GRADIENT: True, CHAIN: number, STEP: 0}
-        return self._admissible.proposal(z, f"climb {number} begins at {words}", notes, parents)
+        reason = f"climb {number} begins at {words}{self._chains.ended()}"
+        return self._admissible.proposal(z, reason, notes, parents)
 
     def _next(self, n: int, pending: Sequence[Unanswered]) -> list[tuple[int, Chain]]:
         found: list[tuple[int, Chain]] = []
@@ -176,19 +178,3 @@ class GradientAscent:
 
     def _loss(self, trial: Trial) -> float:
         return self.objective.loss((trial.values or {})[self.objective.name])
-
-
-def single(user: str, objectives: tuple[Objective, ...]) -> Objective:
-    """The only objective.
-
-    Raises:
-        ConfigError: there are several, or limits.
-    """
-    without_limits(user, objectives)
-    sought = goals(objectives)
-    if len(sought) != 1:
-        raise ConfigError(
-            f"{user}: expected one objective, got {', '.join(o.name for o in sought)}; use the strategy bayesian, "
-            "which trades several off"
-        )
-    return sought[0]

@@ -93,6 +93,7 @@ class Chains:
         artifacts: where drivers leave gradients.
         slope: of a trial's point and the gradient by pixel, (d,).
         vector: of a trial, (d,).
+        sides: of a structure, pixels.
         rule: see it.
     """
 
@@ -103,10 +104,11 @@ class Chains:
         *,
         slope: Callable[[Trial, Array, Array], Array],
         vector: Callable[[Trial], Array],
+        sides: tuple[int, ...],
         rule: Rule,
     ) -> None:
         self._objective, self._artifacts, self._slope, self._vector = objective, artifacts, slope, vector
-        self.rule = rule
+        self._sides, self.rule = sides, rule
         self._chains: dict[int, Chain] = {}
 
     def tell(self, trial: Trial) -> bool:
@@ -131,6 +133,11 @@ class Chains:
         numbers = [number for number in (place(one)[0] for one in pending) if number is not None]
         return max([*self._chains, *numbers], default=-1) + 1
 
+    def ended(self) -> str:
+        """Which chain was the last to end, and why; empty if none has."""
+        over = [(chain.parent, number, chain.over) for number, chain in self._chains.items() if chain.over]
+        return "" if not over else "; climb {1} has ended: {2}".format(*max(over))
+
     def _folded(self, chain: Chain) -> Chain:
         """Up to the last step told."""
         for step in sorted(chain.told):
@@ -146,18 +153,30 @@ class Chains:
         if trial.values is None or name not in trial.values:
             chain.over = "its last step failed"
             return
-        stored = trial.artifacts.get(gradient_of(name))
-        try:
-            gradient = None if stored is None else self._artifacts.load(stored)
-        except (OSError, ValueError):
-            gradient = None
+        gradient = gradient_from(trial, self._objective, self._artifacts, self._sides)
         if gradient is None:
-            chain.over = "its last step left no gradient"
+            chain.over = "its last step left no gradient that can be used"
             return
         z = self._vector(trial)
         sign = -self._objective.loss(1.0)
         gain = -self._objective.loss(trial.values[name])
-        chain.turn(z, gain, self._slope(trial, z, sign * np.asarray(gradient, dtype=np.float64)), self.rule)
+        chain.turn(z, gain, self._slope(trial, z, sign * gradient), self.rule)
+
+
+def gradient_from(trial: Trial, objective: Objective, artifacts: ArtifactStore, sides: tuple[int, ...]) -> Array | None:
+    """(*sides) float64: the objective's derivative by each pixel that a trial has left.
+
+    Returns:
+        None if there is none, its file is gone or damaged, it is of another size, or not finite.
+    """
+    stored = trial.artifacts.get(gradient_of(objective.name))
+    if stored is None:
+        return None
+    try:
+        found: Array = np.asarray(artifacts.load(stored), dtype=np.float64)
+    except (OSError, ValueError):
+        return None
+    return found if found.shape == sides and np.isfinite(found).all() else None
 
 
 def place(one: Unanswered) -> tuple[int | None, int]:

@@ -16,10 +16,9 @@ import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.options import at_least
+from matloop.orchestrator.options import at_least, single
 from matloop.orchestrator.protocols import Array, Space, Surrogate
 from matloop.orchestrator.strategies.design.admissible import Admissible
-from matloop.orchestrator.strategies.design.ascent import single
 from matloop.orchestrator.strategies.design.features import Decoded, PowerSpectrum
 from matloop.orchestrator.strategies.modelled.acquisitions import Utility, acquisition
 from matloop.orchestrator.strategies.modelled.candidates import evaluate

@@ -64,7 +64,7 @@ class InverseDesign:
     ) -> None:
         at_least(0, self.name, modelled=modelled)
         same: dict[str, Any] = {"like_data": like_data, "smallest_feature": smallest_feature, "seed": seed}
-        self._modelled, self._count = modelled, 0
+        self._modelled, self._count = modelled, len(data)
         self._model = ImageModel(
             space=space,
             objectives=objectives,
@@ -88,7 +88,6 @@ class InverseDesign:
             patience=patience,
             **same,
         )
-        self._count += len(data)
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose at most n points; see `Strategy.ask`."""

@@ -45,7 +45,7 @@ class Likeness:
         smallest_feature: pixels that every part of a phase is wide; 0 for no such limit.
 
     Raises:
-        ConfigError: an option is out of range.
+        ConfigError: an option is out of range, or all data are of one phase.
     """
 
     def __init__(self, data: npt.NDArray[Any], *, share: float | None = 0.95, smallest_feature: int = 0) -> None:
@@ -53,6 +53,12 @@ class Likeness:
             raise ConfigError(f"expected like_data between 0 and 1, or null for no limits, got {share}", at="like_data")
         if smallest_feature < 0:
             raise ConfigError(f"expected smallest_feature >= 0 pixels, got {smallest_feature}", at="smallest_feature")
+        if 2 * smallest_feature > max(data.shape[1:]):
+            raise ConfigError(
+                f"expected smallest_feature of at most {max(data.shape[1:]) // 2} pixels, half a side, so that two "
+                f"phases that wide have room, got {smallest_feature}",
+                at="smallest_feature",
+            )
         self.share, self.smallest_feature = share, smallest_feature
         self._dimensions = data.ndim - 1
         self._footprint = _disc(smallest_feature, self._dimensions)
@@ -60,6 +66,12 @@ class Likeness:
             images = torch.as_tensor(np.asarray(data, dtype=np.float64))
             self._mean = without_fraction(images, dimensions=self._dimensions).mean(0)
             self._size = self._mean.square().mean().sqrt()
+            if not self._size > 0:
+                raise ConfigError(
+                    f"expected structures of two phases, got {len(data)} of one phase alone from the generator; "
+                    "give it another volume fraction or a larger size",
+                    at="space",
+                )
             found = dict(zip(NAMES, self._statistics(images).numpy().T, strict=True))
         kept = 1.0 if share is None else share
         low, high = np.quantile(found["volume_fraction"], [(1 - kept) / 2, (1 + kept) / 2])

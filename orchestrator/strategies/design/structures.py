@@ -35,6 +35,7 @@ class Structures:
         space: it.
         bounds: (2, d) float64.
         normal: whether vectors are kept on a sphere.
+        sides: of a structure, pixels.
     """
 
     def __init__(self, space: Space, user: str) -> None:
@@ -43,11 +44,7 @@ class Structures:
         self._vectors = require(space, Vectorised, user)  # type: ignore[type-abstract]
         self.bounds: Array = np.asarray(self._vectors.bounds, dtype=np.float64)
         self.normal = isinstance(space, Normal) and bool(space.normal)
-
-    @property
-    def sides(self) -> tuple[int, ...]:
-        """Of a structure, pixels."""
-        return self.labels(((self.bounds[0] + self.bounds[1]) / 2)[None]).shape[1:]
+        self.sides: tuple[int, ...] = self.labels(self.bounds.mean(axis=0)[None]).shape[1:]
 
     def vectors(self, points: Sequence[Point]) -> Array:
         """(n, d) float64."""

@@ -8,18 +8,17 @@ Wang, Lazarov & Sigmund, Struct. Multidisc. Optim. 43 (2011) 767.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.ledger.artifacts import ArtifactStore
-from matloop.orchestrator.options import at_least
-from matloop.orchestrator.protocols import Array, Space, Vectorised, gradient_of, require
+from matloop.orchestrator.options import at_least, single
+from matloop.orchestrator.protocols import Array, Space, Vectorised, require
 from matloop.orchestrator.protocols.drivers import GRADIENT
 from matloop.orchestrator.randomness import derive
-from matloop.orchestrator.strategies.design.ascent import single
-from matloop.orchestrator.strategies.design.chains import CHAIN, STEP, place
+from matloop.orchestrator.strategies.design.chains import CHAIN, STEP, gradient_from, place
 from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered
 
 SOFTEST, DOUBLINGS = 2.0, 5
@@ -54,13 +53,16 @@ class TopologyOptimisation:
     """Optimises densities from random starts, each in so many steps, and measures the two-phase structure at the end.
 
     Steps on the way are films that do not exist; they are recorded at a fidelity below 1, so that only the structures
-    at the ends are compared. Several optimisations run side by side, one for each free worker.
+    at the ends are compared. A budget that ends before the first end leaves nothing to compare: it takes
+    `side_by_side` times `steps` + 1 trials.
 
     Args:
         space: `density`.
         objectives: one, without limits.
         artifacts: has the gradients.
         steps: gradients of one optimisation, >= 1.
+        side_by_side: optimisations at a time, >= 1: as many workers have something to do. The next one begins when one
+            of them has ended.
         smooth: standard deviation of the Gaussian filter, pixels, > 0: features come out about twice as wide or wider.
         rate: of Adam, in units of the projected variable, > 0.
         seed: of the starts.
@@ -80,16 +82,15 @@ class TopologyOptimisation:
         objectives: tuple[Objective, ...],
         artifacts: ArtifactStore,
         steps: int = 60,
+        side_by_side: int = 1,
         smooth: float = 1.6,
         rate: float = 0.15,
         seed: int = 0,
     ) -> None:
-        at_least(1, self.name, steps=steps)
-        if not (smooth > 0 and rate > 0):
-            raise ConfigError(
-                f"{self.name}: expected smooth and rate > 0, got {smooth} and {rate}",
-                at="smooth" if not smooth > 0 else "rate",
-            )
+        at_least(1, self.name, steps=steps, side_by_side=side_by_side)
+        for name, value in (("smooth", smooth), ("rate", rate)):
+            if not 0 < value < np.inf:
+                raise ConfigError(f"{self.name}: expected {name} > 0, and finite, got {value}", at=name)
         self.objective = single(self.name, objectives)
         self._space, self._artifacts = space, artifacts
         self._vectors = require(space, Vectorised, self.name)  # type: ignore[type-abstract]
@@ -98,17 +99,19 @@ class TopologyOptimisation:
             raise ConfigError(f"{self.name}: expected the space density, got {type(space).__name__}", at="space")
         frequencies = np.meshgrid(*(np.fft.fftfreq(side) for side in self._shape), indexing="ij")
         self._filter = np.exp(-2 * (np.pi * smooth) ** 2 * sum(k**2 for k in frequencies))
-        self._steps, self._rate, self._seed = steps, rate, seed
+        self._steps, self._side_by_side, self._rate, self._seed = steps, side_by_side, rate, seed
         self._descents: dict[int, Descent] = {}
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
         """Propose the next step of every optimisation that waits for nothing, then new ones; see `Strategy.ask`."""
-        busy = {place(one)[0] for one in pending}
+        busy = {number for number in (place(one)[0] for one in pending) if number is not None}
         found = [self._proposal(number) for number in sorted(self._descents) if number not in busy]
         proposals = [one for one in found if one is not None][:n]
-        number = max([*self._descents, *(k for k in busy if k is not None)], default=-1)
-        for fresh in range(number + 1, number + 1 + n - len(proposals)):
-            proposals.append(self._step(fresh, self._begun(fresh)))
+        free = self._side_by_side - len(busy) - len(proposals)
+        number = max([*self._descents, *busy], default=-1)
+        for fresh in range(number + 1, number + 1 + min(free, n - len(proposals))):
+            first = self._step(fresh, self._begun(fresh))
+            proposals.append(replace(first, reason=f"{first.reason}{self._ended()}"))
         return proposals
 
     def tell(self, trial: Trial) -> None:
@@ -120,6 +123,11 @@ class TopologyOptimisation:
         if known is None or (known.told and step < max(known.told)):  # told out of order: work it out again
             self._descents[number] = self._begun(number, {} if known is None else known.told)
         self._descents[number].told[step] = trial
+
+    def _ended(self) -> str:
+        """Which optimisation was the last to end, and why; empty if none has."""
+        over = [(descent.parent, number, descent.over) for number, descent in self._descents.items() if descent.over]
+        return "" if not over else "; optimisation {1} has ended: {2}".format(*max(over))
 
     def _begun(self, number: int, told: dict[int, Trial] | None = None) -> Descent:
         """An optimisation before its first step."""
@@ -157,14 +165,9 @@ class TopologyOptimisation:
         if step == self._steps:
             descent.over = "it is done"
             return
-        name = self.objective.name
-        stored = trial.artifacts.get(gradient_of(name))
-        try:
-            by_pixel = None if stored is None else np.asarray(self._artifacts.load(stored), dtype=np.float64)
-        except (OSError, ValueError):
-            by_pixel = None
+        by_pixel = gradient_from(trial, self.objective, self._artifacts, self._shape)
         if trial.values is None or by_pixel is None:
-            descent.over = "its last step failed or left no gradient"
+            descent.over = "its last step failed or left no gradient that can be used"
             return
         density, sharpness = self._projected(descent.x, step), self._sharpness(step)
         slope = -self.objective.loss(1.0) * self._filtered(by_pixel * 2 * sharpness * density * (1 - density))

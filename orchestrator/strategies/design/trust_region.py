@@ -109,6 +109,7 @@ class TrustRegion(ImageModel):
             smallest_feature=smallest_feature,
             seed=seed,
         )
+        self._before = len(self._answered)  # of earlier studies, whose regions are not those of this one
         self._failures = failures or max(4, self._structures.bounds.shape[1])
 
     def ask(self, n: int, pending: Sequence[Unanswered], rng: np.random.Generator) -> list[Proposal]:
@@ -154,8 +155,8 @@ class TrustRegion(ImageModel):
     def _region(self) -> Region:
         """The present one, from the trials told in their order."""
         number, side, row, trials, best = 0, FIRST, 0, 0, None
-        for trial in self._answered:
-            if trial.extra.get(REGION, 0) != number:
+        for i, trial in enumerate(self._answered):
+            if (0 if i < self._before else trial.extra.get(REGION, 0)) != number:
                 continue
             trials += 1
             gain, top = self._gain(trial), -np.inf if best is None else self._gain(best)

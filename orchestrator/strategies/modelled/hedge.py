@@ -18,14 +18,14 @@ from botorch.acquisition.acquisition import AcquisitionFunction
 
 from matloop.orchestrator.earlier import Earlier
 from matloop.orchestrator.errors import ConfigError
-from matloop.orchestrator.options import without_limits
+from matloop.orchestrator.options import single
 from matloop.orchestrator.protocols import Space, Surrogate
 from matloop.orchestrator.strategies.modelled.acquisitions import acquisition
 from matloop.orchestrator.strategies.modelled.analytic import Bound, Probability
 from matloop.orchestrator.strategies.modelled.bayes import Bayesian, Task
 from matloop.orchestrator.strategies.modelled.modelled import Batch
 from matloop.orchestrator.strategies.tried import Reserved, key
-from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered, goals
+from matloop.orchestrator.trial import Objective, Proposal, Trial, Unanswered
 
 if TYPE_CHECKING:
     from botorch.models.model import Model
@@ -71,9 +71,7 @@ class GPHedge(Bayesian):
         eta: float = 1.0,
         seed: int = 0,
     ) -> None:
-        without_limits(self.name, objectives)
-        if len(goals(objectives)) != 1:
-            raise ConfigError(f"{self.name}: expected one objective, got {len(goals(objectives))}; use bayesian")
+        single(self.name, objectives)
         if not eta > 0:
             raise ConfigError(f"{self.name}: expected eta > 0, got {eta}", at="eta")
         self.eta = eta
@@ -92,6 +90,7 @@ class GPHedge(Bayesian):
             explain=False,
             seed=seed,
         )
+        self._hedged.clear()  # what functions have gained in earlier studies is counted there, and among other trials
 
     def tell(self, trial: Trial) -> None:
         """Learn from a finished trial, and from what the others would have chosen instead."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,6 +75,23 @@ def test_lines_are_few_and_whole() -> None:
     assert written[0] == "search: starts"
     assert written[-1] == "search: ended: 200 trials"
     assert written[-2] == "search  200/200  best gap 199 eV  10/s  0:00 left  0/2 busy  20 failed"
+
+
+@pytest.mark.parametrize("fidelities", [[0.5, 0.9], [0.5, None]])
+def test_an_end_before_anything_was_measured_in_full_is_said(fidelities: list[float | None]) -> None:
+    written: list[str] = []
+    lines = Lines(written.append, clock=lambda: 0.0)
+    console = Console(file=io.StringIO(), force_terminal=True, width=160, color_system=None)
+    with Bars(console) as bars:
+        for shown in (lines, bars):
+            shown.study_started(study(trials=3), History())
+            for number, fidelity in enumerate(fidelities):
+                shown.finished(replace(trial(number, 1.0), fidelity=fidelity))
+            shown.finished(trial(2, None))
+            shown.study_ended("search", "3 trials")
+    said = "3 trials, nothing measured in full: it needs a larger budget"
+    assert (written[-1] == f"search: ended: {said}") is (None not in fidelities)
+    assert (said in console.file.getvalue()) is (None not in fidelities)  # type: ignore[attr-defined]
 
 
 def test_bars_show_the_same_figures() -> None:

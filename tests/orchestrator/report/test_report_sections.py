@@ -205,6 +205,13 @@ def test_results_of_lower_fidelity_are_left_out_and_counted() -> None:
     )
 
 
+def test_a_study_that_measured_nothing_in_full_says_so() -> None:
+    films = study([trial(i, 0.1 * i, fidelity=0.5) for i in range(3)], kind="topology_optimisation")
+    assert "none was measured in full yet; a larger budget gets there" in headline.sentence(films)
+    films.finished.append(trial(3, 2.0))
+    assert "in full" not in headline.sentence(films)
+
+
 def test_three_objectives_are_drawn_in_pairs(tmp_path: Path) -> None:
     objectives = (DOWN, Objective("parameters"), Objective("latency_ms", "minimise", "ms"))
     rows = [(1.0, 900.0, 3.0), (2.0, 500.0, 2.0), (3.0, 600.0, 1.0), (3.0, 950.0, 4.0)]

@@ -171,6 +171,52 @@ def test_density_optimisation_finds_the_target_and_compares_its_ends_alone(store
     assert (another.extra["chain"], another.extra["step"]) == (1, 0)
 
 
+def test_densities_are_optimised_one_after_the_other_unless_more_are_asked_for(store: ArtifactStore) -> None:
+    """A queue that is longer than the workers are many must not begin so many that none is finished."""
+    physics = Physics(Density(shape=[7, 9]), store, LOSS)
+    physics.target = np.add.outer(np.arange(7) < 3, np.zeros(9)).astype(float)
+    for side_by_side in (1, 2):
+        made = TopologyOptimisation(
+            space=physics.space, objectives=(LOSS,), artifacts=store, steps=4, side_by_side=side_by_side
+        )
+        pending: list[Trial] = []
+        told: list[Trial] = []
+        while len(told) < 5 * side_by_side:
+            for proposal in made.ask(3, pending, derive("ask", len(told))):
+                pending.append(as_trial(len(told) + len(pending), proposal))
+            assert 1 <= len(pending) <= side_by_side
+            told.append(physics(pending.pop(0)))
+            made.tell(told[-1])
+        assert [t.extra["chain"] for t in told if t.fidelity is None] == [*range(side_by_side)]
+        assert len(made.ask(3, (), derive("next"))) == side_by_side  # and then others
+
+
+@pytest.mark.parametrize("damage", ["shape", "nan", "empty", "gone"])
+@pytest.mark.parametrize("kind", [GradientAscent, TopologyOptimisation])
+def test_a_gradient_that_cannot_be_used_ends_a_climb_and_not_the_study(
+    kind: Any, damage: str, store: ArtifactStore
+) -> None:
+    space: Any = Blobs(normal=True) if kind is GradientAscent else Density(shape=[12, 12])
+    options = {"starts": 1, "like_data": None} if kind is GradientAscent else {}
+    made = kind(space=space, objectives=(LOSS,), artifacts=store, **options)
+    physics = Physics(space, store, LOSS)
+    if kind is GradientAscent:
+        campaign(made, physics, 1)
+    (first,) = made.ask(1, (), derive(0))
+    done = physics(as_trial(5, first))
+    content = {"shape": np.ones((3, 5)), "nan": np.full((12, 12), np.nan)}.get(damage, np.ones((12, 12)))
+    name = store.save(content)
+    if damage == "empty":
+        store.path(name).write_bytes(b"")
+    elif damage == "gone":
+        store.path(name).unlink()
+    made.tell(replace(done, artifacts={"gradient_f0": name}))
+    (second,) = made.ask(1, (), derive(1))
+    assert (second.extra["chain"], second.extra["step"]) == (1, 0)
+    assert "0 has ended: its last step" in second.reason and "left no gradient that can be used" in second.reason
+    space.check(second.point)
+
+
 @pytest.mark.parametrize("kind", [GradientAscent, InverseDesign])
 def test_an_interrupted_search_goes_on_as_if_it_never_was(kind: Any, tmp_path: Path) -> None:
     def made(folder: Path, cost: float) -> Any:
@@ -266,11 +312,38 @@ def test_gp_hedge_gains_what_the_updated_model_expects_at_nominees() -> None:
             assert chosen == trial.point
 
 
+def test_regions_and_gains_of_an_earlier_study_are_its_own() -> None:
+    space = Blobs(normal=False)
+    extra = {"region": 3, "hedge": {"arm": 0, "gains": [9.0, 0.0, 0.0], "after": 7, "nominees": []}}
+    points = [Proposal(point=space.sample(derive("earlier", k)), extra=extra) for k in range(4)]
+    data = tuple(answered(as_trial(k, proposal), {"f0": float(k)}) for k, proposal in enumerate(points))
+    region = TrustRegion(space=space, objectives=(LOSS,), data=data, initial=2, like_data=None)._region()
+    assert (region.number, region.trials) == (0, 4) and region.best is not None and region.best.values == {"f0": 0.0}
+    pool = toys.pool(18)
+    points = [Proposal(point=pool.points[k], extra=extra) for k in range(6)]
+    data = tuple(answered(as_trial(k, proposal), {"f0": float(k)}) for k, proposal in enumerate(points))
+    made = GPHedge(space=pool, objectives=(LOSS,), data=data, initial=5, surrogate=Isotropic())
+    (proposal,) = made.ask(1, (), derive(0))
+    assert proposal.extra["hedge"]["gains"] == [0.0, 0.0, 0.0] and proposal.extra["hedge"]["after"] == 0
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
+def test_lengths_are_above_zero_and_finite(value: float, store: ArtifactStore) -> None:
+    with pytest.raises(ConfigError, match="step > 0, and finite"):
+        GradientAscent(space=Blobs(normal=True), objectives=(LOSS,), artifacts=store, step=value)
+    for name in ("smooth", "rate"):
+        options: dict[str, Any] = {name: value}
+        with pytest.raises(ConfigError, match=f"{name} > 0, and finite"):
+            TopologyOptimisation(space=Density(shape=[4, 4]), objectives=(LOSS,), artifacts=store, **options)
+
+
 def test_objectives_that_cannot_be_climbed_are_refused(store: ArtifactStore) -> None:
     with pytest.raises(ConfigError, match="expected one objective, got f0, f1"):
         GradientAscent(space=Blobs(normal=True), objectives=toys.loss(m=2), artifacts=store)
     limited = (Objective("f0", at_most=1.0),)
     with pytest.raises(ConfigError, match="without limits"):
         GradientAscent(space=Blobs(normal=True), objectives=limited, artifacts=store)
+    with pytest.raises(ConfigError, match="use the strategy bayesian"):
+        GPHedge(space=toys.pool(18), objectives=toys.loss(m=2))
     with pytest.raises(ConfigError, match="Rendering"):
         GradientAscent(space=toys.reals(), objectives=toys.loss(), artifacts=store)

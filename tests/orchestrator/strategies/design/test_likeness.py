@@ -89,6 +89,15 @@ def test_impossible_shares_are_refused(share: float) -> None:
         Likeness(FIELDS, share=share)
 
 
+def test_features_for_which_there_is_no_room_and_data_of_one_phase_are_refused() -> None:
+    assert Likeness(FIELDS, smallest_feature=8).holds(stripes(8)[None]).shape == (1,)
+    with pytest.raises(ConfigError, match="at most 8 pixels, half a side"):
+        Likeness(FIELDS, smallest_feature=9)
+    for label in (0, 1):
+        with pytest.raises(ConfigError, match="two phases, got 20 of one phase alone"):
+            Likeness(np.full((20, 8, 8), label))
+
+
 def test_the_data_of_a_trained_generator_are_what_it_was_trained_on() -> None:
     space = Latent("grf32")
     data = data_of(Structures(space, "test"), 200, derive("data"))
