@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.drivers.structures import Kind, structure_of
-from matloop.drivers.wrapped import answer, checked, cost_of, cost_of_call, passed_on
+from matloop.drivers.wrapped import answer, checked, cost_of, cost_of_call, found_beforehand, passed_on
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import gradient_of, measured_by, offers_gradients
+from matloop.orchestrator.protocols import Space, gradient_of, measured_by, offers_gradients
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class Robust:
     """Measures a structure as designed, with phase 1 dilated, and with it eroded, and reports the mean or the worst.
 
     Each objective's value is that mean or worst value; the three that it is made of are recorded beside it, as
-    `absorption_as_designed`, `absorption_dilated` and `absorption_eroded`. An answer costs what the three cost.
+    `absorption_as_designed`, `absorption_dilated` and `absorption_eroded`. What else the driver measures is in `info`,
+    under `values` of each case. Each case has a folder of its own in the trial's. An answer costs what the three cost.
 
     Its gradients are by the density of each pixel as designed. Dilation passes the derivative of a pixel on to the
     pixel within the error that has the largest density, or to all of them alike if several have it; erosion to that
@@ -93,6 +94,14 @@ class Robust:
         """See `Differentiable`; 0 where the driver has none."""
         return self.driver.gradient_cost if offers_gradients(self.driver) else 0.0
 
+    def check(self, space: Space) -> Sequence[str]:
+        """What the driver has to say beforehand.
+
+        Raises:
+            Refused: what it refuses.
+        """
+        return found_beforehand(self.driver, space, "driver")
+
     def __call__(self, trial: Trial) -> Measurement:
         """Measure; the microstructure as designed is kept as an artifact, with the driver's other artifacts for it."""
         return self._measure(trial, gradient=False)
@@ -109,23 +118,27 @@ class Robust:
             density = torch.tensor(structure, dtype=torch.float64, requires_grad=gradient)
             made = self._cases(density)
             found = {
-                case: answer(self.driver, _with(trial, kind, pixels), self.objectives, gradient=gradient)
+                case: answer(self.driver, _with(trial, kind, pixels), self.objectives, folder=case, gradient=gradient)
                 for case, pixels in made.items()
             }
         measured = [o for o in self.objectives if all(o.name in of.values for of in found.values())]
         values: dict[str, float] = {}
+        noise: dict[str, float] = {}
         slopes: dict[str, npt.NDArray[np.float64]] = {}
         for objective in measured:  # the others are another driver's, if this one does not say its own
             name, key = objective.name, gradient_of(objective.name)
             each = {case: float(of.values[name]) for case, of in found.items()}
             weights = self._weights(objective, each)
             values |= {name: sum(weights[c] * each[c] for c in each), **{f"{name}_{c}": v for c, v in each.items()}}
+            if all(name in of.noise for of in found.values()):
+                noise[name] = math.hypot(*(weights[case] * of.noise[name] for case, of in found.items()))
             if gradient:
                 slopes[key] = _passed_on(made, {c: w * np.asarray(found[c].artifacts[key]) for c, w in weights.items()})
         own = {name: of for name, of in found["as_designed"].artifacts.items() if name not in slopes}
         return Measurement(
             values=values,
-            info={case: dict(of.info) for case, of in found.items() if of.info},
+            noise=noise,
+            info={case: said for case, of in found.items() if (said := _details(of, {o.name for o in measured}))},
             artifacts={**own, kind: structure, **slopes},
             cost=sum(cost_of(self.driver, of) for of in found.values()),
         )
@@ -133,7 +146,13 @@ class Robust:
     def _cases(self, density: torch.Tensor) -> dict[str, torch.Tensor]:
         from matloop.drivers.dilation import dilated, eroded, offsets
 
-        steps = offsets(self._radii(tuple(density.shape)))
+        radii = self._radii(tuple(density.shape))
+        if any(2 * r > n > 1 for r, n in zip(radii, density.shape, strict=True)):
+            raise InvalidPoint(
+                f"expected an error of at most half the structure's side, got one of {max(radii):g} pixels for the "
+                f"shape {tuple(density.shape)}; give a smaller one"
+            )
+        steps = offsets(radii)
         if len(steps) == 1:
             raise InvalidPoint(
                 f"expected pixels of at most error_nm, {self.error_nm:g} nm, got larger ones, which such an error does "
@@ -154,6 +173,12 @@ class Robust:
             return dict.fromkeys(each, 1 / len(each))
         worst = max(each, key=lambda case: objective.loss(each[case]))
         return {case: float(case == worst) for case in each}
+
+
+def _details(found: Measurement, reported: set[str]) -> dict[str, Any]:
+    """Of one case: its own, and the values that are not reported elsewhere."""
+    others = {name: value for name, value in found.values.items() if name not in reported}
+    return {**found.info, **({"values": others} if others else {})}
 
 
 def _passed_on(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from matloop.drivers.wrapped import answer, checked, cost_of, cost_of_call, passed_on
-from matloop.orchestrator.errors import ConfigError, Problem, Refused
-from matloop.orchestrator.protocols import Checking, Space, measured_by, offers_gradients
+from matloop.drivers.wrapped import answer, checked, cost_of, cost_of_call, found_beforehand, passed_on
+from matloop.orchestrator.errors import ConfigError
+from matloop.orchestrator.protocols import Space, measured_by, offers_gradients
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 
 
@@ -21,6 +20,9 @@ class Several:
     Values and artifacts keep their names, so no two drivers may measure a value of the same name; `info` holds that of
     each driver under the driver's name. An answer costs the sum of what the drivers' answers cost, 1 where they do not
     say. It has gradients if every driver that measures an objective has; the others are only called.
+
+    Where one driver fails the trial has failed, and `info` has what those before it measured, as `read`. Each driver
+    has a folder of its own in the trial's, `driver-1` and so on.
 
     Args:
         drivers: by any names; a driver that does not say what it measures takes the objectives that no other knows.
@@ -55,7 +57,7 @@ class Several:
                 at=("drivers", other),
             )
         self.drivers = dict(drivers)
-        passed_on(self, drivers.values())
+        passed_on(self, [*drivers.values()])
         self._asked = tuple(objectives)
 
     @property
@@ -65,8 +67,9 @@ class Several:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """What the study asks for, or what the drivers declare if it does not say."""
-        return tuple(o for _, wanted in self._shared_out() for o in wanted)
+        """What the study asks for, or what the drivers declare if it does not say or asks for nothing of theirs."""
+        wanted = tuple(o for _, of in self._shared_out() for o in of)
+        return wanted or tuple(o for driver in self.drivers.values() for o in driver.objectives)
 
     @property
     def measures(self) -> Mapping[str, Objective]:
@@ -95,7 +98,8 @@ class Several:
         Raises:
             Refused: what one of them refuses.
         """
-        return [line for name, driver in self.drivers.items() for line in _checked(name, driver, space)]
+        each = self.drivers.items()
+        return [line for name, driver in each for line in found_beforehand(driver, space, "drivers", name)]
 
     def __call__(self, trial: Trial) -> Measurement:
         """Measure with each."""
@@ -111,8 +115,13 @@ class Several:
         artifacts: dict[str, Any] = {}
         info: dict[str, Any] = {}
         cost = 0.0
-        for (name, driver), (_, wanted) in zip(self.drivers.items(), self._shared_out(), strict=True):
-            found = answer(driver, trial, wanted, gradient=gradient and bool(wanted))
+        shares = enumerate(zip(self.drivers.items(), self._shared_out(), strict=True), 1)
+        for number, ((name, driver), (_, wanted)) in shares:
+            try:
+                found = answer(driver, trial, wanted, folder=f"driver-{number}", gradient=gradient and bool(wanted))
+            except Exception as error:
+                _remember(error, name, values)
+                raise
             _merge(values, found.values, name, "value")
             _merge(artifacts, found.artifacts, name, "artifact")
             noise |= found.noise
@@ -132,6 +141,14 @@ class Several:
                 yield driver, unknown
 
 
+def _remember(error: Exception, driver: str, values: Mapping[str, float]) -> None:
+    """Whose failure it is, and what the drivers before it had measured, as a failed `command` tells what it read."""
+    error.add_note(f"in the driver {driver!r}")
+    info = getattr(error, "info", {})
+    if values:
+        error.__dict__["info"] = {**info, "read": {**values, **info.get("read", {})}}
+
+
 def _merge(into: dict[str, Any], found: Mapping[str, Any], driver: str, what: str) -> None:
     """What two drivers say alike, such as the microstructure that both measured, is kept once."""
     for name, value in found.items():
@@ -141,17 +158,3 @@ def _merge(into: dict[str, Any], found: Mapping[str, Any], driver: str, what: st
                 "its own"
             )
         into[name] = value
-
-
-def _checked(name: str, driver: Any, space: Space) -> Sequence[str]:
-    if not isinstance(driver, Checking):
-        return []
-    try:
-        return driver.check(space)
-    except Refused as error:
-        raise ConfigError(problems=[_placed(problem, name) for problem in error.problems]) from error
-
-
-def _placed(problem: Problem, name: str) -> Problem:
-    role, *rest = problem.place or ("driver",)
-    return replace(problem, place=(role, "drivers", name, *rest) if role == "driver" else problem.place)

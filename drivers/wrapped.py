@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from matloop.orchestrator.errors import ConfigError, InvalidResult
-from matloop.orchestrator.protocols import accepts_inputs, is_by_people, offers_gradients
+from matloop.orchestrator.errors import ConfigError, InvalidResult, Problem, Refused
+from matloop.orchestrator.protocols import (
+    Checking,
+    Driver,
+    Space,
+    accepts_inputs,
+    grace_of,
+    is_by_people,
+    kept_by,
+    offers_gradients,
+)
 from matloop.orchestrator.trial import Measurement, Objective, Trial
+from matloop.orchestrator.workplace import Workplace
 
 
 def checked(driver: Any, *at: str) -> None:
@@ -24,19 +36,47 @@ def checked(driver: Any, *at: str) -> None:
         )
 
 
-def answer(driver: Any, trial: Trial, objectives: Sequence[Objective], *, gradient: bool = False) -> Measurement:
+def found_beforehand(driver: Driver, space: Space, *at: str) -> Sequence[str]:
+    """What a driver has to say beforehand (see `Checking`).
+
+    Args:
+        driver: any.
+        space: of the study.
+        at: the options under which it stands in the owner's.
+
+    Raises:
+        Refused: what it refuses, at its place among the owner's options.
+    """
+    if not isinstance(driver, Checking):
+        return []
+    try:
+        return driver.check(space)
+    except Refused as error:
+        raise ConfigError(problems=[_placed(problem, at) for problem in error.problems]) from error
+
+
+def _placed(problem: Problem, at: tuple[str, ...]) -> Problem:
+    role, *rest = problem.place or ("driver",)
+    return replace(problem, place=(role, *at, *rest) if role == "driver" else problem.place)
+
+
+def answer(
+    driver: Any, trial: Trial, objectives: Sequence[Objective], *, folder: str, gradient: bool = False
+) -> Measurement:
     """Measure with a driver.
 
     Args:
         driver: any that passes `checked`.
         trial: what to measure.
         objectives: that are wanted of it.
+        folder: name of its own folder within the trial's, so that it finds nothing there of another call.
         gradient: whether their gradients are wanted too, of a driver that offers them.
 
     Raises:
         InvalidResult: it returned neither a measurement, nor numbers by name, nor one number for one objective.
     """
-    result = driver.value_and_gradient(trial) if gradient and offers_gradients(driver) else driver(trial)
+    with _within(trial, folder) as own:
+        result = driver.value_and_gradient(own) if gradient and offers_gradients(driver) else driver(own)
     if isinstance(result, Measurement):
         return result
     if isinstance(result, Mapping):
@@ -49,9 +89,28 @@ def answer(driver: Any, trial: Trial, objectives: Sequence[Objective], *, gradie
     return Measurement(values={objectives[0].name: result})
 
 
-def passed_on(owner: object, drivers: Iterable[object]) -> None:
-    """Give a driver what the first of its drivers that has it says of structures: `generator`, `period_nm`,
-    `thickness_nm`; as attributes, since what none has must not be there."""
+@contextmanager
+def _within(trial: Trial, folder: str) -> Iterator[Trial]:
+    """The trial with a folder of its own within its folder; nothing stays of it if it is left empty."""
+    if (whole := trial.workplace) is None:
+        yield trial
+        return
+    own = Workplace(f"{whole.path}/{folder}")
+    try:
+        yield replace(trial, workplace=own)
+    finally:
+        if own.made:
+            own.leave()
+            whole.made = True
+
+
+def passed_on(owner: Any, drivers: Sequence[Driver]) -> None:
+    """Give a driver what its drivers say, as attributes, since what none has must not be there: `generator`,
+    `period_nm` and `thickness_nm` of the first that has them, the longest `grace_s`, and the most that any wants to
+    `keep`."""
+    if graces := [grace for driver in drivers if (grace := grace_of(driver)) is not None]:
+        owner.grace_s = max(graces)
+    owner.keep = min((kept_by(driver) for driver in drivers), key=("all", "failed", "none").index)
     for name in ("generator", "period_nm", "thickness_nm"):
         if found := [getattr(driver, name) for driver in drivers if hasattr(driver, name)]:
             setattr(owner, name, found[0])

@@ -85,7 +85,8 @@ def removed_if_empty(folder: str | Path) -> bool:
 
 def remove(folder: Path) -> None:
     """Remove a trial's folder and what it links to, as far as that can be reached; what cannot be is left."""
-    remove_scratch(folder)
+    for link in [*folder.rglob(SCRATCH)]:  # drivers within a driver have folders within the trial's
+        remove_scratch(link.parent)
     shutil.rmtree(folder, ignore_errors=True)
 
 

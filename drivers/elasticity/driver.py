@@ -133,9 +133,10 @@ class Elasticity:
         phases = len(self.youngs_moduli)
         kind, structure = structure_of(trial.point, self.generator, dimensions=(2, 3), phases=phases)
         names = [objective.name for objective in self.objectives]
-        found = self._homogenised(structure, names if gradient else ())
-        if missing := [name for name in names if name not in found.values]:
+        in_space = components(3).keys() - components(structure.ndim).keys()
+        if missing := [name for name in names if name in in_space]:
             raise InvalidPoint(f"expected a structure in three dimensions, which {missing[0]} needs, got two")
+        found = self._homogenised(structure, names if gradient else ())
         checked: Mapping[str, float] = {}
         if n := self.check_refinement:
             checked = self._homogenised(np.kron(structure, np.ones((n,) * structure.ndim, structure.dtype))).values

@@ -46,8 +46,8 @@ def events(path: Path) -> Iterator[Event]:
                     yield event
                     last = event.seq
             return
-        except LedgerUnwritable:
-            if glance == _GLANCES:
+        except LedgerUnwritable as error:
+            if glance == _GLANCES or isinstance(error, LedgerBusy):  # which was waited for
                 raise
             time.sleep(_INSTANT_S)
 

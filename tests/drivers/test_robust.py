@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,8 @@ from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.loop.evaluation import Conditions, Evaluation
 from matloop.orchestrator.protocols import gradient_of, offers_gradients
 from matloop.orchestrator.randomness import derive
-from matloop.orchestrator.trial import Objective, Trial
+from matloop.orchestrator.trial import Measurement, Objective, Trial
+from matloop.orchestrator.workplace import TRIAL_FOLDER
 from matloop.search_spaces.latent import Latent
 from matloop.surrogates.generator.fields import two_phase_fields
 from matloop.testing.driver import DriverContract
@@ -143,6 +146,78 @@ def test_a_gradient_costs_three_times_the_drivers(tmp_path):
     assert both.gradient_cost * both.call_cost == pytest.approx(4.5 + 1.05)
     assert both.value_and_gradient(asked({"density": GREY.tolist()})).cost == pytest.approx(4.5 + 1.05)
     assert not offers_gradients(Robust(driver=Elasticity(youngs_modulus_gpa=[1, 2, 3]), error_pixels=1))
+
+
+def test_an_error_beyond_half_the_side_is_refused_before_anything_is_made():
+    with pytest.raises(InvalidPoint, match=r"half the structure's side, got one of 1e\+06 pixels for .* \(20, 16\)"):
+        Robust(driver=Elasticity(), error_pixels=1e6)(hard())
+    line = Robust(driver=Elasticity(), error_pixels=1)(hard([[0, 1, 1, 0, 0, 1, 0, 0]]))
+    assert line.info["dilated"]["volume_fraction"] == 7 / 8 and line.info["eroded"]["volume_fraction"] == 0
+
+
+def test_what_else_the_driver_measures_is_not_lost():
+    driver = Optics(order=1, check_orders=1, objectives=(ABSORPTION,))
+    found, alone = Robust(driver=driver, error_pixels=1)(hard()), driver(hard()).values
+    values = found.info["as_designed"]["values"]
+    assert values == {name: value for name, value in alone.items() if name != "absorption"}
+    assert "absorption_at_order_2" in values and values.keys() == found.info["dilated"]["values"].keys()
+
+
+class Noisy:
+    """Says how noisy its values are, more so for larger shares."""
+
+    repeatable, objectives = True, (Objective("price"),)
+
+    def __call__(self, trial):
+        share = float(np.mean(trial.point["microstructure"]))
+        return Measurement(values={"price": share}, noise={"price": share / 10})
+
+
+def test_noise_is_that_of_a_mean_of_independent_values_or_of_the_worst():
+    mean, worst = (Robust(driver=Noisy(), error_pixels=1, aggregate=a)(hard()) for a in ("mean", "worst"))
+    shares = [mean.values[f"price_{case}"] for case in ("as_designed", "dilated", "eroded")]
+    assert mean.noise["price"] == pytest.approx(np.linalg.norm(shares) / 30)
+    assert worst.noise["price"] == pytest.approx(max(shares) / 10)
+
+
+class Resuming:
+    """Goes on from what it finds in the trial's folder."""
+
+    repeatable, objectives, keep, grace_s = True, (Objective("price"),), "all", 90.0
+
+    def __call__(self, trial):
+        kept = trial.folder / "price"
+        if not kept.exists():
+            kept.write_text(str(np.mean(trial.point["microstructure"])))
+        assert os.environ[TRIAL_FOLDER] == str(trial.folder)
+        return float(kept.read_text())
+
+
+def test_no_structure_finds_what_another_left(tmp_path):
+    robust = Robust(driver=Resuming(), error_pixels=1)
+    whole = Several(drivers={"shop": robust, "form": Morphology()}, objectives=robust.objectives)
+    assert (whole.keep, whole.grace_s) == ("all", 90.0)
+    conditions = Conditions(driver=whole, objectives=whole.objectives, artifacts=tmp_path / "run" / "artifacts")
+    for _ in range(2):  # again, as after an interruption
+        answer = Evaluation(conditions, hard())()
+        values = answer.values
+        assert answer.failure is None and answer.leaves_folder and TRIAL_FOLDER not in os.environ
+        assert values["price_eroded"] < values["price_as_designed"] == HARD.mean() < values["price_dilated"]
+    assert (Robust(driver=Elasticity(), error_pixels=1).keep, hasattr(robust.driver, "generator")) == ("failed", False)
+
+
+class Fussy(Noisy):
+    """Knows beforehand what would go wrong."""
+
+    def check(self, space):
+        raise ConfigError("no such program", at=("driver", "run"))
+
+
+def test_what_the_driver_refuses_beforehand_is_refused_at_its_place():
+    with pytest.raises(ConfigError) as caught:
+        Robust(driver=Several(drivers={"shop": Robust(driver=Fussy(), error_pixels=1)}), error_pixels=1).check(Latent())
+    assert caught.value.problems[0].place == ("driver", "driver", "drivers", "shop", "driver", "run")
+    assert Robust(driver=Elasticity(), error_pixels=1).check(Latent()) == []
 
 
 class Price:

@@ -197,6 +197,47 @@ def test_an_objective_that_none_measures_is_said_to_be_so(tmp_path):
     assert "accepted: absorption, absorption_in_film, bulk_modulus, c11," in line
 
 
+@pytest.mark.parametrize("around", ["{}", "{{kind: robust, error_pixels: 1, driver: {}}}"])
+def test_an_only_objective_that_is_misspelt_is_refused(tmp_path, around):
+    driver = around.format("{kind: several, drivers: {light: {kind: optics, order: 1}, stiffness: {kind: elasticity}}}")
+    text = f"""
+name: misspelt
+studies:
+  a:
+    space: {{kind: latent}}
+    driver: {driver}
+    strategy: random
+    objectives: {{absorbtion: maximise}}
+    budget: {{trials: 1}}
+"""
+    (line,) = refused(tmp_path / "campaign.yaml", text)
+    assert "objectives.absorbtion: the driver does not measure it; did you mean 'absorption'" in line
+
+
+class Failing(Plain):
+    """Fails, but tells what it had."""
+
+    def __call__(self, trial):
+        error = TimeoutError("too slow")
+        error.info = {"read": {"weight": 1.0}}
+        raise error
+
+
+def test_where_one_fails_it_is_said_which_and_what_the_others_measured(tmp_path):
+    driver = three(ABSORPTION, shop=Failing(None))
+    conditions = Conditions(driver=driver, objectives=driver.objectives, artifacts=tmp_path)
+    answer = Evaluation(conditions, asked(DENSITY))()
+    assert answer.values is None and answer.failure is not None and "too slow" in answer.failure.message
+    assert "in the driver 'shop'" in answer.failure.traceback
+    assert answer.info["read"] == {**three(ABSORPTION)(asked(DENSITY)).values, "weight": 1.0}
+
+
+def test_a_value_that_is_no_number_fails_the_trial(tmp_path):
+    driver = three(ABSORPTION, Objective("price"), shop=Plain({"price": float("nan")}))
+    answer = Evaluation(Conditions(driver=driver, objectives=driver.objectives, artifacts=tmp_path), asked(DENSITY))()
+    assert answer.values is None and answer.failure is not None and "price" in answer.failure.message
+
+
 def test_what_one_says_of_structures_holds_for_all():
     driver = three(light=Optics(period_nm=300.0, thickness_nm=50.0))
     assert driver.generator == "grf32" and driver.period_nm == (300.0, 300.0) and driver.thickness_nm == 50.0

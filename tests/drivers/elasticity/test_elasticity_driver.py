@@ -144,7 +144,8 @@ def test_a_pore_may_be_a_very_soft_phase(structure):
         ({"microstructure": [[1] * 4] * 4}, "in 3 dimensions, as the option direction", {"direction": [1, 0, 0]}),
     ],
 )
-def test_points_that_cannot_be_measured_are_refused(point, message, options):
+def test_points_that_cannot_be_measured_are_refused_before_anything_is_solved(point, message, options, monkeypatch):
+    monkeypatch.setattr("matloop.drivers.elasticity.homogenisation.homogenised", lambda *_, **__: pytest.fail("solved"))
     with pytest.raises(InvalidPoint, match=message):
         Elasticity(**options)(asked(point))
 

@@ -9,8 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +270,20 @@ def test_a_large_ledger_is_read_in_short_batches(tmp_path: Path, monkeypatch: py
         add(ledger, 1200)
         sizes.clear()
         assert read(ledger.path).last_seq == sum(sizes) == 2401 and max(sizes) <= 1000
+
+
+def test_a_file_that_stays_locked_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+
+    @contextmanager
+    def locked(path: Path) -> Iterator[sqlite3.Connection]:
+        opened.append(path)
+        raise LedgerBusy("another program keeps it locked")
+        yield
+
+    with Ledger.open(tmp_path / "ledger.db", config={}, environment={}) as ledger:
+        add(ledger, 1)
+    monkeypatch.setattr(reading, "open_to_read", locked)
+    with pytest.raises(LedgerBusy):
+        read(ledger.path)
+    assert opened == [ledger.path]

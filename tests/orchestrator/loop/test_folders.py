@@ -164,3 +164,14 @@ def test_what_links_elsewhere_is_removed_only_if_it_is_ours(tmp_path: Path) -> N
     folders.release(0, "answered")
     folders.close(60.0)
     assert not (tmp_path / "trials").exists() and (tmp_path / "data" / "precious").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links are a privilege there")
+def test_what_a_driver_within_a_driver_has_elsewhere_goes_with_the_folder(tmp_path: Path) -> None:
+    (inner := tmp_path / "trials" / "0" / "driver-1" / "dilated").mkdir(parents=True)
+    (scratch := tmp_path / "fast" / "matloop-s-0-x").mkdir(parents=True)
+    (inner / ".matloop-scratch").symlink_to(scratch)
+    folders = Folders(tmp_path, "none")
+    folders.release(0, "answered")
+    folders.close(60.0)
+    assert not (tmp_path / "trials").exists() and not scratch.exists()
