@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.drivers.optics.options import periods
-from matloop.drivers.structures import structure_of
+from matloop.drivers.structures import check_generator, structure_of
 from matloop.orchestrator.errors import InvalidPoint
-from matloop.orchestrator.protocols import gradient_of
+from matloop.orchestrator.protocols import Space, gradient_of
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.surrogates.generator.weights import load
 from matloop.surrogates.microstructure.features import smallest_feature
@@ -62,6 +62,10 @@ class Morphology:
             "smallest_feature": Objective("smallest_feature", "maximise", unit),
             "smallest_gap": Objective("smallest_gap", "maximise", unit),
         }
+
+    def check(self, space: Space) -> list[str]:
+        """See `Checking`."""
+        return check_generator(space, self.generator)
 
     def __call__(self, trial: Trial) -> Measurement:
         """Measure; the microstructure is kept as an artifact."""

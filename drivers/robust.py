@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from matloop.drivers.structures import Kind, structure_of
+from matloop.drivers.structures import Kind, check_generator, structure_of
 from matloop.drivers.wrapped import answer, checked, cost_of, cost_of_call, found_beforehand, passed_on
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.protocols import Space, gradient_of, measured_by, offers_gradients
@@ -100,7 +100,7 @@ class Robust:
         Raises:
             Refused: what it refuses.
         """
-        return found_beforehand(self.driver, space, "driver")
+        return [*found_beforehand(self.driver, space, "driver"), *check_generator(space, self.generator)]
 
     def __call__(self, trial: Trial) -> Measurement:
         """Measure; the microstructure as designed is kept as an artifact, with the driver's other artifacts for it."""

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from matloop.orchestrator.errors import InvalidPoint
+from matloop.orchestrator.errors import ConfigError, InvalidPoint
+from matloop.orchestrator.protocols import Space
 from matloop.search_spaces.latent import Latent
 
 Kind = Literal["microstructure", "density"]
@@ -59,6 +60,22 @@ def structure_of(
             raise InvalidPoint(f"expected 'density' from 0 to 1, got {values.min():g} to {values.max():g}")
         return "density", values
     raise InvalidPoint(f"expected the one key 'z', 'microstructure' or 'density', got {sorted(point)}")
+
+
+def check_generator(space: Space, generator: str | Path | dict[str, Any]) -> list[str]:
+    """See `Checking`: that the driver's generator renders what the space's does.
+
+    Raises:
+        ConfigError: it is another one, so that the driver would measure other structures than the space stands for.
+    """
+    from matloop.surrogates.generator.weights import load
+
+    if isinstance(space, Latent) and space.generator != generator and load(space.generator) is not load(generator):
+        raise ConfigError(
+            f"expected the generator of the space, {space.generator!r}, got {generator!r}; give both the same",
+            at=("driver", "generator"),
+        )
+    return []
 
 
 def _pixels(key: str, given: Any, wanted: str, dimensions: Collection[int]) -> npt.NDArray[np.float64]:

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from matloop.drivers.elasticity.voigt import components
-from matloop.drivers.structures import structure_of
+from matloop.drivers.structures import check_generator, structure_of
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import gradient_of
+from matloop.orchestrator.protocols import Space, gradient_of
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.surrogates.generator.weights import load
 
@@ -113,6 +113,10 @@ class Elasticity:
     def measures(self) -> Mapping[str, Objective]:
         """See `Offering`."""
         return MEASURED
+
+    def check(self, space: Space) -> list[str]:
+        """See `Checking`."""
+        return check_generator(space, self.generator)
 
     def __call__(self, trial: Trial) -> Measurement:
         """Measure; the microstructure that was homogenised is kept as an artifact."""

@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from matloop.drivers.optics.materials import Index, refractive_indices
 from matloop.drivers.optics.options import above_zero, angles, normalised, periods, wavelengths
-from matloop.drivers.structures import structure_of
+from matloop.drivers.structures import check_generator, structure_of
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
-from matloop.orchestrator.protocols import gradient_of
+from matloop.orchestrator.protocols import Space, gradient_of
 from matloop.orchestrator.trial import Measurement, Objective, Trial
 from matloop.surrogates.generator.weights import load
 
@@ -155,6 +155,10 @@ class Optics:
     def measures(self) -> Mapping[str, Objective]:
         """See `Offering`."""
         return MEASURED
+
+    def check(self, space: Space) -> list[str]:
+        """See `Checking`."""
+        return check_generator(space, self.generator)
 
     def __call__(self, trial: Trial) -> Measurement:
         """Measure; the microstructure that was simulated is kept as an artifact, and so is the spectrum of several
