@@ -93,7 +93,9 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=2000, help="structures of each kind; half of it at twice the size")
     options = parser.parse_args()
     n = 100 if options.quick else options.n
-    length = header(options.generator)["examples"]["length"]
+    length = header(options.generator)["examples"].get("length")
+    if length is None:
+        raise SystemExit(f"expected a generator trained on Gaussian fields, got {options.generator}: of micrographs")
     sides = load(options.generator).shape[1:]
     twice = {"kind": "gan", "file": options.generator, "size": [2 * side for side in sides]}
     console = Console(width=120)

@@ -115,7 +115,9 @@ def main() -> None:
         before = rows.get(f"{name}/descriptors/{seed}")
         rows[key] = row(material, method, seed, before, options.vgg, options.quick)
         if options.results:
-            options.results.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+            part = options.results.with_name(f"{options.results.name}.part")
+            part.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+            part.replace(options.results)  # whole, whenever it is killed
     show(rows, [*found], options.seeds)
 
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from matloop.drivers.training.sources import pictures
 from matloop.orchestrator.errors import ConfigError, InvalidPoint
 from matloop.orchestrator.trial import Measurement, Objective, Trial
-from matloop.surrogates.microstructure.phases import Labels, cut, label_map
-from matloop.surrogates.microstructure.reconstruction.reconstruct import Method, Settings, reconstruct
+from matloop.surrogates.microstructure.phases import Labels, cut, label_map, loaded
+from matloop.surrogates.microstructure.reconstruction.reconstruct import Method, Settings, checked_shape, reconstruct
 
 MEASURED: Mapping[str, Objective] = {
     "covariance_error": Objective("covariance_error", "minimise"),
@@ -34,7 +34,8 @@ class Reconstruction:
         micrograph: a PNG, TIFF, JPEG or BMP picture, or a NumPy file (.npy) of (H, W) or (D, H, W); grey values or
             labels. An example of 64 x 64 pixels if left out.
         thresholds: grey values that separate the phases, rising; for label maps leave them out.
-        coarsen: pixels a side that become one, by their mean, before thresholds; labels by the commonest one.
+        coarsen: pixels a side that become one, by their mean, before thresholds; labels by the commonest one, of
+            equally common ones the lowest. Rows and columns that are left over at the end are left out.
         shape: of the structure, pixels; the (coarsened) micrograph's if left out. [64, 64, 64] makes a volume of a
             plane.
         periodic: whether the micrograph is a unit cell; a picture from a microscope is not.
@@ -87,7 +88,11 @@ class Reconstruction:
             Settings(**self.options, weights=weights)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        self.labels()
+        micrograph_shape = self.labels().shape
+        try:
+            checked_shape(micrograph_shape, self.shape)
+        except ValueError as error:
+            raise ConfigError(str(error), at="shape") from error
 
     def __call__(self, trial: Trial) -> Measurement:
         """Reconstruct; the structure is kept as the artifact `microstructure`, uint8.
@@ -158,7 +163,7 @@ def example() -> Labels:
 def _read(path: Path) -> npt.NDArray[Any]:
     """Grey values or labels: (H, W) or (D, H, W)."""
     if path.suffix.lower() == ".npy":
-        return np.asarray(np.load(path, allow_pickle=False))
+        return loaded(path)
     if path.suffix.lower() not in pictures.SUFFIXES:
         raise ValueError(f"expected a .npy file or a picture ({', '.join(pictures.SUFFIXES)}), got {path.suffix!r}")
     read = pictures.read(path, indexed=True)
@@ -178,15 +183,22 @@ def _blocks(values: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
     return found
 
 
-def _means(values: npt.NDArray[Any], side: int) -> npt.NDArray[np.float64]:
-    if values.ndim not in (2, 3):
-        raise ValueError(f"expected a picture of (H, W) or (D, H, W), got {values.shape}")
-    return np.asarray(_blocks(values.astype(np.float64), side).mean(axis=-1))
+def _means(values: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
+    if values.ndim not in (2, 3) or not values.size or values.dtype.kind not in "biuf":
+        raise ValueError(f"expected numbers of a picture, (H, W) or (D, H, W), got {values.shape} of {values.dtype}")
+    return np.asarray(_blocks(values, side).mean(axis=-1))
 
 
 def _commonest(labels: Labels, side: int) -> Labels:
     if side == 1:
         return labels
     blocks = _blocks(labels, side)
-    counts = np.stack([(blocks == k).sum(axis=-1) for k in range(1 + int(labels.max()))])
-    return label_map(counts.argmax(axis=0))
+    phases = 1 + int(labels.max())
+    counts = np.stack([(blocks == k).sum(axis=-1) for k in range(phases)])
+    found: Labels = counts.argmax(axis=0).astype(np.uint8)
+    if lost := sorted({*range(phases)} - {*found.ravel().tolist()}):
+        raise ValueError(
+            f"expected each phase to be the commonest of some {side} x {side} pixels, got none of phase "
+            f"{lost[0]}; give a smaller coarsen than {side}"
+        )
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +16,11 @@ from scipy.stats import norm
 from matloop.orchestrator.errors import ConfigError
 from matloop.surrogates.generator.cut_law import cut_probability
 from matloop.surrogates.generator.fields import autocorrelation, gaussian_fields
+from matloop.surrogates.microstructure.phases import MOST, loaded
 from matloop.surrogates.microstructure.two_point import two_point_correlation, within
 
 Phase = npt.NDArray[np.uint8]
 Shape = tuple[int, int]
-
-LABELS = 8
-"""Different values of a label map at most; a picture with more of them is one of grey values."""
 
 PICTURES = (".npy", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
 
@@ -63,11 +63,22 @@ class Fields:
     Args:
         length: correlation length, pixels, > 0 (see `fields.autocorrelation`).
         volume_fraction: of the inclusion, on average, in (0, 1).
+
+    Raises:
+        ConfigError: one of them is out of its range.
     """
 
     length: float = 4.0
     volume_fraction: float = 0.5
     periodic = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.length < math.inf:
+            raise ConfigError(f"expected a correlation length > 0 pixels, got {self.length}", at="length")
+        if not 0 < self.volume_fraction < 1:
+            raise ConfigError(
+                f"expected a volume fraction between 0 and 1, got {self.volume_fraction}", at="volume_fraction"
+            )
 
     @property
     def notes(self) -> Mapping[str, Any]:
@@ -152,6 +163,7 @@ class Micrographs:
         return {
             "kind": "micrographs",
             "names": self.names,
+            "digest": self._digest(),
             "volume_fraction": round(self.volume_fraction, 4),
             "mirrors": self.mirrors,
             "turns": self.turns,
@@ -164,10 +176,8 @@ class Micrographs:
         Raises:
             ConfigError: a micrograph is smaller than the shape.
         """
+        self._check_fits(shape)
         pictures = self.judging if held_out else self.learned
-        if not self.fits(shape):
-            smallest = min((p.shape for p in self.learned + self.judging), key=min)
-            raise ConfigError(f"expected micrographs of at least {shape} pixels, got one of {smallest}", at="size")
         weights = np.array([p.size for p in pictures], dtype=float)
         return np.stack(
             [self._piece(pictures[i], shape, rng) for i in rng.choice(len(pictures), n, p=weights / weights.sum())]
@@ -177,6 +187,18 @@ class Micrographs:
         """See `Examples`: no more than the smallest micrograph."""
         return all(n <= side for p in self.learned + self.judging for n, side in zip(shape, p.shape, strict=True))
 
+    def _check_fits(self, shape: Shape) -> None:
+        if not self.fits(shape):
+            smallest = min((p.shape for p in self.learned + self.judging), key=min)
+            raise ConfigError(f"expected micrographs of at least {shape} pixels, got one of {smallest}", at="size")
+
+    def _digest(self) -> str:
+        """Of all pixels, so that a training is not taken up again with other pictures under the same names."""
+        digest = hashlib.sha256()
+        for picture in [*self.learned, *self.judging]:
+            digest.update(f"{picture.shape}".encode() + np.ascontiguousarray(picture).tobytes())
+        return digest.hexdigest()[:16]
+
     def _piece(self, picture: Phase, shape: Shape, rng: np.random.Generator) -> Phase:
         row, column = (int(rng.integers(side - n + 1)) for side, n in zip(picture.shape, shape, strict=True))
         piece = picture[row : row + shape[0], column : column + shape[1]]
@@ -185,7 +207,12 @@ class Micrographs:
         return np.rot90(piece, int(rng.integers(4))) if self.turns else piece
 
     def two_point(self, shape: Shape) -> npt.NDArray[np.float64]:
-        """See `Examples`: of whole micrographs, made symmetric as the pieces are."""
+        """See `Examples`: of whole micrographs, made symmetric as the pieces are.
+
+        Raises:
+            ConfigError: a micrograph is smaller than the shape.
+        """
+        self._check_fits(shape)
         each = [within(two_point_correlation(p, periodic=False), shape) for p in self.learned]
         found: npt.NDArray[np.float64] = np.average(each, axis=0, weights=[p.size for p in self.learned])
         found = (found + _reversed(_reversed(found, 0), 1)) / 2  # at half of an even side lags j and -j are one
@@ -207,23 +234,32 @@ def two_phases(values: npt.NDArray[Any], *, phase: int | None, threshold: float 
     Raises:
         ConfigError: it is no picture, one of its phases is missing, or it is not clear what the inclusion is.
     """
-    if values.ndim != 2:
+    if values.ndim != 2 or not values.size:
         raise ConfigError(f"expected {name} to be a picture (H, W), got the shape {values.shape}")
+    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+        raise ConfigError(f"expected {name} to hold finite numbers, got others ({values.dtype})")
+    if threshold is not None and phase is not None:
+        raise ConfigError(f"expected a phase or a threshold, got both, {phase} and {threshold:g}", at="threshold")
     if threshold is not None:
         found = values > threshold
     else:
         labels = np.unique(values)
-        if len(labels) > LABELS:
+        if len(labels) > MOST:
             raise ConfigError(
-                f"expected {name} to hold at most {LABELS} labels, got {len(labels)} grey values; give the one above "
+                f"expected {name} to hold at most {MOST} labels, got {len(labels)} grey values; give the one above "
                 f"which is the inclusion, such as --threshold {otsu(values):.4g}"
             )
         found = values == (labels[-1] if phase is None else phase)
     if found.all() or not found.any():
-        given = f"phase {phase}" if threshold is None else f"threshold {threshold:g}"
+        given = (
+            ""
+            if phase is threshold is None
+            else f" at phase {phase}"
+            if threshold is None
+            else (f" at threshold {threshold:g}")
+        )
         raise ConfigError(
-            f"expected two phases in {name}, got one at {given}; its values lie from {values.min():g} to "
-            f"{values.max():g}"
+            f"expected two phases in {name}, got one{given}; its values lie from {values.min():g} to {values.max():g}"
         )
     return found.astype(np.uint8)
 
@@ -245,8 +281,7 @@ def otsu(values: npt.NDArray[Any]) -> float:
 def _values(path: Path) -> npt.NDArray[Any]:
     try:
         if path.suffix.lower() == ".npy":
-            values: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-            return values
+            return loaded(path)
         from PIL import Image
 
         with Image.open(path) as image:

@@ -11,6 +11,7 @@ al. 2020 (arXiv:1912.04958; penalty at some steps only); Bengio et al. 2013 (arX
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ import torch
 from scipy.stats import norm
 from torch.nn import functional
 
+from matloop.orchestrator.errors import ConfigError
 from matloop.orchestrator.randomness import derive, derive_seed, torch_seed
 from matloop.surrogates.generator.critic import Critic
 from matloop.surrogates.generator.network import Architecture, Generator
@@ -59,6 +61,23 @@ class Recipe:
     statistics: float = 0.05
     corners: float = 0.25
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check.
+
+        Raises:
+            ConfigError: a number is out of its range.
+        """
+        for name, low in (("batch", 4), ("channels", 1), ("penalty", 0), ("statistics", 0), ("seed", 0)):
+            if not low <= getattr(self, name) < math.inf:
+                raise ConfigError(f"expected {name} >= {low}, got {getattr(self, name)}", at=name)
+        for name in ("learning_rate", "critic_learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"expected {name} > 0, got {getattr(self, name)}", at=name)
+        if not 0 <= self.corners <= 1:
+            raise ConfigError(f"expected corners from 0 to 1, got {self.corners}", at="corners")
+        if not self.widths or min(self.widths) < 1:
+            raise ConfigError(f"expected widths >= 1, got {self.widths}", at="widths")
 
     @property
     def architecture(self) -> Architecture:

@@ -35,7 +35,8 @@ class GaussianField(nn.Module):
 
     Args:
         size: side of the image in pixels, or the sides (H, W), or (D, H, W) of a volume.
-        length: correlation length in pixels, > 0: the field's autocorrelation is exp(-(r / length)^2). 4 if left out.
+        length: correlation length in pixels, up to the longest side: the field's autocorrelation is
+            exp(-(r / length)^2). 4 if left out.
         volume_fraction: of the inclusion, on average, in (0, 1); 1/2, or that of the micrograph, if left out.
         micrograph: a label map (.npy) or picture whose two-point correlation the images have, in place of a length;
             lags that it is too small for are taken for those of no order. Images are (H, W).
@@ -71,13 +72,22 @@ class GaussianField(nn.Module):
         self.dimension = math.prod(sides)
         self._origin: dict[str, Any] = {}
         if micrograph is None:
+            if phase is not None or threshold is not None:
+                name = "threshold" if phase is None else "phase"
+                raise ConfigError(f"expected a micrograph along with a {name}, got none", at=name)
             length = 4.0 if length is None else length
-            if not (_is_number(length) and length > 0):
-                raise ConfigError(f"expected a correlation length > 0 pixels, got {length!r}", at="length")
+            if not (_is_number(length) and 0 < length <= max(sides)):
+                raise ConfigError(
+                    f"expected a correlation length above 0 and up to the longest side, {max(sides)} pixels, got "
+                    f"{length!r}",
+                    at="length",
+                )
             self.volume_fraction = float(volume_fraction or 0.5)
             self._origin["length"] = float(length)
             wanted = autocorrelation(sides, float(length))
         else:
+            if not isinstance(micrograph, str | Path):
+                raise ConfigError(f"expected the path of a micrograph, got {micrograph!r}", at="micrograph")
             if length is not None or len(sides) != 2:
                 raise ConfigError("expected a micrograph and an image (H, W), got a length or a volume, too", at="size")
             pictures = Micrographs.read(Path(micrograph), phase=phase, threshold=threshold, mirrors=False)

@@ -32,8 +32,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.out.suffix != ".safetensors":
         parser.error(f"expected --out to end in .safetensors, got {options.out}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Recipe)})
     try:
+        recipe = Recipe(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Recipe)})
         examples = _examples(options)
         _train(recipe, examples, options)
     except ConfigError as error:
@@ -48,8 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
     learned = parser.add_argument_group("what to learn from: Gaussian fields, or micrographs")
-    learned.add_argument("--length", type=float, default=4.0, help="correlation length of the fields, pixels")
-    learned.add_argument("--volume-fraction", type=float, default=0.5, help="of the fields' inclusion")
+    learned.add_argument("--length", type=float, help="correlation length of the fields, pixels; usually 4")
+    learned.add_argument("--volume-fraction", type=float, help="of the fields' inclusion; usually 0.5")
     learned.add_argument("--micrographs", type=Path, help="picture or label map (.npy), or a folder of them")
     learned.add_argument("--phase", type=int, help="label of the inclusion; the highest if left out")
     learned.add_argument("--threshold", type=float, help="grey value above which is the inclusion")
@@ -71,8 +71,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _examples(options: argparse.Namespace) -> Examples:
+    of_fields = {name: value for name in ("length", "volume_fraction") if (value := getattr(options, name)) is not None}
     if options.micrographs is None:
-        return Fields(length=options.length, volume_fraction=options.volume_fraction)
+        if options.phase is not None or options.threshold is not None or options.turns or not options.mirrors:
+            raise ConfigError("expected --micrographs along with options of theirs, got none")
+        return Fields(**of_fields)
+    if of_fields:
+        raise ConfigError("expected micrographs, or fields with a length and a volume fraction, got options of both")
     return Micrographs.read(
         options.micrographs,
         phase=options.phase,

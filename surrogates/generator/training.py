@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,14 +70,24 @@ def train(
         None where an earlier call had a better one, or was complete.
 
     Raises:
-        ConfigError: steps is too low, or the state is that of another recipe or of other examples.
+        ConfigError: an option is out of its range, there is no such device, or the state is that of another recipe
+            or of other examples.
     """
     if not 1 <= check_every <= recipe.steps:
         raise ConfigError(f"expected steps >= {check_every}, between two checkpoints, got {recipe.steps}", at="steps")
+    if examined < 4:
+        raise ConfigError(f"expected examined >= 4, got {examined}", at="examined")
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"expected a device that torch finds here, such as cpu, got {device!r}", at="device")
     shape = recipe.architecture.size
     game = Game(recipe, examples.two_point(shape), periodic=examples.periodic, device=device)
     examination = Examination.of(game.average, examples, examined, derive("generator examination", recipe.seed))
-    owner = {"recipe": dataclasses.asdict(recipe), "examples": dict(examples.notes), "examined": examined}
+    owner = {
+        "recipe": dataclasses.asdict(recipe),
+        "examples": dict(examples.notes),
+        "examined": examined,
+        "check_every": check_every,
+    }
     done, lowest = _restore(game, state, owner)
     best = None
 
@@ -102,16 +113,21 @@ def _restore(game: Game, state: Path | None, owner: Mapping[str, Any]) -> tuple[
     """Steps that are done and the lowest score so far."""
     if state is None or not state.exists():
         return 0, float("inf")
+    another = f"expected the state of a training at {state}, got another file; remove it, or write to another --out"
+    if not zipfile.is_zipfile(state):  # what `torch.save` writes
+        raise ConfigError(another)
     try:
         saved = torch.load(state, map_location=game.device, weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ConfigError(f"expected the state of a training at {state}, got another file: {error}") from error
+        raise ConfigError(f"{another} ({error})") from error
+    if not isinstance(saved, dict) or not {"owner", "step", "lowest", "game"} <= set(saved):
+        raise ConfigError(another)
     if saved["owner"] != owner:
         changed = [
             key
             for part in owner
             for key in ([part] if not isinstance(owner[part], dict) else owner[part])
-            if _of(saved["owner"][part], key) != _of(owner[part], key)
+            if _of(saved["owner"].get(part), key) != _of(owner[part], key)
         ]
         raise ConfigError(
             f"expected the settings with which {state} was begun, got others ({', '.join(changed)}); remove that file "

@@ -115,7 +115,7 @@ def load(
         return _field(json.dumps(_known(options, tuple(inspect.signature(GaussianField).parameters))), dtype, device)
     if kind == "gan":
         _known(options, ("file", "size"))
-        if "file" not in options:
+        if not isinstance(options.get("file"), str | Path):
             raise ConfigError("expected file: a generator's name or its .safetensors file", at="file")
         path, size = locate(options["file"])
         size = options.get("size", size)

@@ -49,7 +49,16 @@ def agreement(
         reference: the same, with as many dimensions; its sides and its number may be others.
         dimensions: of space.
         periodic: whether the reference consists of unit cells; else only what lies within its pictures counts.
+
+    Raises:
+        ValueError: one of the two holds something else than labels, or nothing.
     """
+    for values in (labels, reference):
+        if not values.size or not (np.isin(values, range(256))).all():
+            raise ValueError(
+                f"expected label maps of 0, 1, …, got an array of {values.shape}, {values.dtype}, that holds something "
+                "else; for densities give `density > 0.5`"
+            )
     phases = 1 + int(max(labels.max(), reference.max()))
     s2, covariance = compared_correlations(labels, reference, phases, dimensions=dimensions, periodic=periodic)
     little = 1 / reference.size  # the reference may have none

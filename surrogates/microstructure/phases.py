@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,22 @@ def indicators(labels: npt.NDArray[Any], phases: int) -> npt.NDArray[np.float64]
         (k, ..., H, W) float64 of 0 and 1.
     """
     return np.stack([labels == k for k in range(phases)]).astype(np.float64)
+
+
+def loaded(path: Path) -> npt.NDArray[Any]:
+    """The array of a NumPy file.
+
+    Raises:
+        ValueError: it holds none, or one of Python objects.
+        OSError: it cannot be read.
+    """
+    try:
+        found = np.load(path, allow_pickle=False)
+    except EOFError as error:
+        raise ValueError("expected an array, got an empty file") from error
+    if not isinstance(found, np.ndarray):
+        raise ValueError("expected one array (.npy), got an archive of several (.npz)")
+    return found
 
 
 def label_map(values: npt.NDArray[Any]) -> Labels:
@@ -56,11 +73,14 @@ def cut(values: npt.NDArray[Any], thresholds: list[float] | tuple[float, ...]) -
     """Grey values as phases: 0 up to the first threshold, 1 above it, 2 above the second, and so on.
 
     Raises:
-        ValueError: thresholds do not rise, or one phase has no pixels.
+        ValueError: thresholds do not rise, values are not finite, or one phase has no pixels.
     """
-    if not thresholds or list(thresholds) != sorted(set(thresholds)):
+    if not thresholds or not np.isfinite(thresholds).all() or list(thresholds) != sorted(set(thresholds)):
         raise ValueError(f"expected thresholds that rise, such as [100, 180], got {list(thresholds)}")
-    labels = np.digitize(np.asarray(values, dtype=np.float64), thresholds, right=True).astype(np.uint8)
+    given = np.asarray(values)
+    if given.dtype.kind not in "biuf" or not np.isfinite(given).all():
+        raise ValueError("expected grey values that are finite numbers")
+    labels = np.digitize(given.astype(np.float64), thresholds, right=True).astype(np.uint8)
     counts = np.bincount(labels.ravel(), minlength=len(thresholds) + 1)
     if not counts.all():
         raise ValueError(

@@ -109,12 +109,24 @@ def test_a_volume_is_made_of_the_plane(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said_at_its_place(tmp_path: Path) -> None:
     np.save(tmp_path / "grey.npy", GREY)
     (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "empty.npy").write_bytes(b"")
+    np.save(tmp_path / "nan.npy", np.where(GREY > 50, np.nan, GREY))
+    np.save(tmp_path / "words.npy", GREY.astype(str))
+    rare = np.repeat([0, 2], 8).reshape(4, 4)
+    rare[0, 0] = 1
+    np.save(tmp_path / "rare.npy", rare)
     for options, said in (
         ({"micrograph": tmp_path / "grey.npy"}, "give thresholds"),
         ({"micrograph": tmp_path / "none.png"}, "none.png"),
         ({"micrograph": tmp_path / "broken.png"}, "expected a picture"),
         ({"micrograph": tmp_path / "grey.txt"}, r"expected a \.npy file or a picture"),
         ({"micrograph": tmp_path / "grey.npy", "thresholds": [500]}, "both sides of each threshold"),
+        ({"micrograph": tmp_path / "empty.npy"}, "an empty file"),
+        ({"micrograph": tmp_path / "nan.npy", "thresholds": [30]}, "finite numbers"),
+        ({"micrograph": tmp_path / "words.npy", "thresholds": [30]}, "expected numbers"),
+        ({"micrograph": tmp_path / "rare.npy", "coarsen": 2}, "got none of phase 1; give a smaller coarsen"),
+        ({"shape": [48, 48, 32]}, "three equal sides"),
+        ({"thresholds": [float("nan")]}, "thresholds that rise"),
         ({"coarsen": 0}, "coarsen >= 1"),
         ({"coarsen": 100}, "coarsen <= 64"),
         ({"shape": [4]}, r"a shape such as \[64, 64\]"),

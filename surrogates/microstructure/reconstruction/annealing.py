@@ -68,6 +68,8 @@ def annealed(target: Target, rng: np.random.Generator, *, swaps: int) -> npt.NDA
             sizes.append(abs(rise))
             hot = HOT * float(np.mean(sizes))
             continue
+        if not hot:  # no exchange changes the energy: all structures are equally good
+            break
         temperature = hot * (COLD / HOT) ** ((step - TRIAL) / swaps)
         if rise < 0 or rng.random() < math.exp(-rise / temperature):
             places[0][at[0]], places[1][at[1]] = places[1][at[1]], places[0][at[0]]

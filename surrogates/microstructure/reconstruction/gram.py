@@ -34,7 +34,7 @@ COMPARED = (0, 2, 4, 8)
 def by_gram_matrices(
     micrograph: npt.NDArray[Any], target: Target, matrices: Matrices, rng: np.random.Generator, *, steps: int
 ) -> npt.NDArray[np.float32]:
-    """A soft structure whose Gram matrices are those of a micrograph, by L-BFGS.
+    """A soft structure whose Gram matrices are those of a micrograph, at all sizes to which both can be halved.
 
     Args:
         micrograph: (H, W) labels.
@@ -45,10 +45,19 @@ def by_gram_matrices(
 
     Returns:
         (k, H, W) float32 shares.
+
+    Raises:
+        ValueError: the structure is a volume, or it or the micrograph is smaller than the filters.
     """
     if len(target.shape) != 2:
         raise ValueError(f"expected a structure in 2-D for Gram matrices, got {target.shape}")
     wanted = matrices(torch.from_numpy(indicators(micrograph, target.phases)).float())
+    levels = min(len(wanted), len(matrices(torch.zeros(target.phases, *target.shape))))
+    if not levels:
+        raise ValueError(
+            f"expected sides of more than {SIDE} pixels for Gram matrices, got a micrograph of {micrograph.shape} and "
+            f"a structure of {target.shape}; use the method 'descriptors'"
+        )
     start = np.log(np.maximum(target.counts, 1)).reshape(-1, 1, 1) + 0.3 * rng.standard_normal(
         (target.phases, *target.shape)
     )
@@ -60,7 +69,9 @@ def by_gram_matrices(
     def loss() -> torch.Tensor:
         descent.zero_grad()
         found = matrices(logits.softmax(dim=0))
-        total = torch.stack([((a - b) ** 2).sum() / (b**2).sum() for a, b in zip(found, wanted, strict=True)]).sum()
+        total = torch.stack(
+            [((a - b) ** 2).sum() / (b**2).sum() for a, b in zip(found[:levels], wanted[:levels], strict=True)]
+        ).sum()
         (100 * total).backward()  # type: ignore[no-untyped-call]
         return 100 * total
 

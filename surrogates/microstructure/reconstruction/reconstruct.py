@@ -67,7 +67,8 @@ class Reconstruction:
     """A structure made from a micrograph.
 
     Attributes:
-        labels: (H, W) or (D, H, W) uint8, periodic, phases as in the micrograph.
+        labels: (H, W) or (D, H, W) uint8, periodic. Phases are numbered 0, 1, … in the rising order of the
+            micrograph's values: of 0, 2 and 7, phase 1 is what was 2.
         agreement: of its statistics with the micrograph's; for a volume from a plane, that of all its slices in three
             directions.
         likeness: how much it is a copy: 0 for an independent structure, 1 for the micrograph itself, moved or
@@ -106,11 +107,7 @@ def reconstruct(
         raise ValueError(f"expected a method among {', '.join(get_args(Method))}, got {method!r}")
     settings = settings or Settings()
     labels = label_map(micrograph)
-    wanted = tuple(shape or labels.shape)
-    if len(wanted) not in (labels.ndim, 3) or min(wanted) < 2:
-        raise ValueError(f"expected a shape like {labels.shape} or of three sides >= 2, got {wanted}")
-    if len(wanted) > labels.ndim and len(set(wanted)) > 1:
-        raise ValueError(f"expected three equal sides of a volume from a plane, got {wanted}")
+    wanted = checked_shape(labels.shape, shape)
     target = target_of(labels, wanted, periodic=periodic)
     rng = np.random.default_rng(seed)
     usual = USUAL[method]
@@ -120,6 +117,20 @@ def reconstruct(
     return Reconstruction(
         labels=best, agreement=compared(best, labels, periodic=periodic), likeness=likeness(best, labels)
     )
+
+
+def checked_shape(micrograph: tuple[int, ...], shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of a structure from a micrograph of another shape, or of the same one if left out.
+
+    Raises:
+        ValueError: no structure of that shape can be made.
+    """
+    wanted = tuple(shape or micrograph)
+    if len(wanted) not in (len(micrograph), 3) or min(wanted) < 2:
+        raise ValueError(f"expected a shape like {micrograph} or of three sides, all sides >= 2, got {wanted}")
+    if len(wanted) > len(micrograph) and len(set(wanted)) > 1:
+        raise ValueError(f"expected three equal sides of a volume from a plane, got {wanted}")
+    return wanted
 
 
 def _made(

@@ -21,7 +21,7 @@ from matloop.surrogates.microstructure.two_point import two_point_correlation
 
 TINY = Recipe(size=8, widths=(6, 4), steps=6, batch=8)
 FIELDS = Fields(length=1.5)
-OPTIONS = ["--size", "8", "--widths", "6", "4", "--batch", "8", "--length", "1.5", "--examined", "40"]
+OPTIONS = ["--size", "8", "--widths", "6", "4", "--batch", "8", "--examined", "40"]
 
 
 def run(state=None, *, recipe=TINY, seen=None, stop=None):
@@ -100,8 +100,17 @@ def test_label_maps_and_grey_pictures_become_two_phases():
         two_phases(labels, phase=7, threshold=None, name="a")
     with pytest.raises(ConfigError, match="one at threshold 300"):
         two_phases(grey, phase=None, threshold=300, name="a")
-    with pytest.raises(ConfigError, match=r"shape \(2, 2, 2\)"):
-        two_phases(np.zeros((2, 2, 2)), phase=None, threshold=None, name="a")
+    for values, message in (
+        (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"),
+        (np.zeros((0, 5)), r"shape \(0, 5\)"),
+        (np.where(grey > level, grey, np.nan), "finite numbers"),
+        (np.array([["a", "b"]]), "finite numbers"),
+        (np.ones((2, 2), bool), "got one; its values lie from 1 to 1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            two_phases(values, phase=None, threshold=None, name="a")
+    with pytest.raises(ConfigError, match="phase or a threshold, got both"):
+        two_phases(labels, phase=1, threshold=0.5, name="a")
 
 
 def test_a_folder_of_pictures_is_read(tmp_path):
@@ -117,9 +126,26 @@ def test_a_folder_of_pictures_is_read(tmp_path):
     assert all((p == picture).all() for p in examples.learned)
     with pytest.raises(ConfigError, match=r"at least \(12, 12\) pixels, got one of \(10, 11\)"):
         examples.draw(1, (12, 12), np.random.default_rng(0))
-    for path, message in ((tmp_path / "d.png", "a folder of them"), (tmp_path / "notes.txt", "cannot be read")):
+    with pytest.raises(ConfigError, match=r"at least \(12, 12\) pixels, got one of \(10, 11\)"):
+        train(Recipe(size=12, widths=(6, 4), steps=6, batch=8), examples, check_every=2, examined=40)
+    (tmp_path / "empty.npy").write_bytes(b"")
+    np.savez(tmp_path / "several.npz", picture)
+    (tmp_path / "several.npz").rename(tmp_path / "several.npy")
+    for path, message in (
+        (tmp_path / "d.png", "a folder of them"),
+        (tmp_path / "notes.txt", "cannot be read"),
+        (tmp_path / "empty.npy", "an empty file"),
+        (tmp_path / "several.npy", "an archive of several"),
+    ):
         with pytest.raises(ConfigError, match=message):
             Micrographs.read(path)
+
+
+def test_a_training_is_not_taken_up_with_other_pixels_under_the_same_name(tmp_path):
+    path, pixels = tmp_path / "state", FIELDS.draw(1, (20, 20), np.random.default_rng(9))[0]
+    train(TINY, Micrographs([pixels], names=["a.png"]), state=path, check_every=6, examined=8)
+    with pytest.raises(ConfigError, match=r"got others \(digest\)"):
+        train(TINY, Micrographs([pixels[::-1]], names=["a.png"]), state=path, check_every=6, examined=8)
 
 
 def test_the_cut_shows_the_critic_phases_and_lets_gradients_pass():
@@ -202,9 +228,15 @@ def test_the_state_of_another_training_is_refused(tmp_path):
         run(path, recipe=Recipe(size=8, widths=(6, 4), steps=6, batch=16, seed=1))
     with pytest.raises(ConfigError, match=r"got others \(length\)"):
         train(TINY, Fields(length=2.0), state=path, check_every=2, examined=40)
-    path.write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match=r"got others \(check_every\)"):
+        train(TINY, FIELDS, state=path, check_every=3, examined=40)
+    torch.save({"owner": {}}, path)
     with pytest.raises(ConfigError, match="got another file"):
         run(path)
+    for other in (b"", b"nothing", b"junk\n"):
+        path.write_bytes(other)
+        with pytest.raises(ConfigError, match="got another file; remove it"):
+            run(path)
     with pytest.raises(ConfigError, match="expected steps >= 7, between two checkpoints, got 6"):
         train(TINY, FIELDS, check_every=7, examined=40)
 
@@ -230,6 +262,16 @@ def test_the_command_trains_on_a_micrograph_and_keeps_samples(tmp_path, capsys):
         (["--out", "g.pt"], "end in .safetensors"),
         (["--out", "g.safetensors", "--size", "9"], "multiples of 2 pixels, from 4 on, got 9"),
         (["--out", "g.safetensors", "--micrographs", "none.npy"], "a folder of them"),
+        (["--out", "g.safetensors", "--micrographs", "none.npy", "--length", "7"], "got options of both"),
+        (["--out", "g.safetensors", "--threshold", "7"], "--micrographs along with"),
+        (["--out", "g.safetensors", "--turns"], "--micrographs along with"),
+        (["--out", "g.safetensors", "--length", "0"], "length > 0 pixels, got 0"),
+        (["--out", "g.safetensors", "--volume-fraction", "1"], "between 0 and 1, got 1"),
+        (["--out", "g.safetensors", "--batch", "1"], "batch >= 4, got 1"),
+        (["--out", "g.safetensors", "--channels", "0"], "channels >= 1, got 0"),
+        (["--out", "g.safetensors", "--corners", "2"], "corners from 0 to 1, got 2"),
+        (["--out", "g.safetensors", "--learning-rate", "0"], "learning_rate > 0, got 0"),
+        (["--out", "g.safetensors", "--examined", "1"], "examined >= 4, got 1"),
     ],
 )
 def test_the_command_names_what_is_wrong(options, message, tmp_path, monkeypatch, capsys):
@@ -241,7 +283,7 @@ def test_the_command_names_what_is_wrong(options, message, tmp_path, monkeypatch
 
 @pytest.mark.slow
 def test_a_killed_command_goes_on_to_the_same_weights(tmp_path):
-    command = [sys.executable, "-m", "matloop.surrogates.generator.train", *OPTIONS, "--steps", "60"]
+    command = [sys.executable, "-m", "matloop.surrogates.generator.train", *OPTIONS, "--length", "1.5", "--steps", "60"]
     command += ["--check-every", "5"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"

@@ -104,7 +104,16 @@ def test_label_maps_are_numbered_and_checked():
     ):
         with pytest.raises(ValueError, match=said):
             label_map(values)
+    with pytest.raises(ValueError, match="finite"):
+        cut(np.array([[0, np.nan], [2, 2]]), [1])
     with pytest.raises(ValueError, match="thresholds that rise"):
         cut(np.zeros((2, 2)), [2, 1])
     with pytest.raises(ValueError, match=r"\[4, 0\].*from 0 to 0"):
         cut(np.zeros((2, 2)), [1])
+
+
+@pytest.mark.parametrize("wrong", [np.full((4, 4), 0.3), np.full((4, 4), np.nan), -np.eye(4), np.zeros((0, 4, 4))])
+def test_what_is_no_label_map_gets_no_marks(wrong):
+    for pair in ((wrong, np.eye(4)), (np.eye(4), wrong)):
+        with pytest.raises(ValueError, match="expected label maps of 0, 1, …"):
+            agreement(*pair)

@@ -255,6 +255,19 @@ def test_annealing_lowers_the_error_of_the_correlation():
         reconstruct(_three_phases(16), periodic=True, method="annealing")
 
 
+def test_one_pixel_is_annealed_to_one_pixel():
+    labels = reconstruct(np.arange(64).reshape(8, 8) == 27, periodic=True, method="annealing").labels
+    assert labels.shape == (8, 8) and labels.sum() == 1
+
+
+def test_gram_matrices_are_compared_at_the_sizes_of_both():
+    for micrograph, shape in ((_field(40), (16, 20)), (_field(16), (40, 32))):
+        made = reconstruct(micrograph, shape=shape, method="gram", settings=Settings(steps=3, starts=1))
+        assert made.labels.shape == shape
+    with pytest.raises(ValueError, match="sides of more than 7 pixels"):
+        reconstruct(_field(6), method="gram")
+
+
 def test_gram_matrices_find_the_texture():
     micrograph = _field(24)
     found = reconstruct(micrograph, periodic=True, method="gram", settings=Settings(steps=20, starts=1))
